@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef MAP_MAP_H
+#define MAP_MAP_H
+
+#include "util/later.h"
+
+/*
+ * Tables. A lookup gives 0 (found), ERR_NOT_FOUND, ERR_TEMP (the table failed: always a temporary
+ * failure, 451 or defer, never "not found") or ERR_LATER (util/later.h). Keys and values are bytes;
+ * folding of keys is done here as the type wants it (hash, btree, texthash, inline: lower case,
+ * as postmap builds them). Values longer than MAP_VALUE_LIMIT are ERR_TEMP.
+ *
+ * Types: hash, btree (Berkeley DB, opened read-only from NAME.db), cidr, pcre, texthash (read whole
+ * from NAME), inline, static, fail, unix (passwd.byname, group.byname; asked), later (tests: later:type:name
+ * answers what type:name answers, but later). "proxy:" before a type is accepted and dropped.
+ *
+ * Nothing here opens a path: map_set_opener says how a table's file becomes a descriptor (a daemon
+ * asks master; a command opens it). A damaged or missing file opens "failed": its lookups give
+ * ERR_TEMP until it is replaced, and one log line says so.
+ */
+enum { MAP_VALUE_LIMIT = 65536, MAP_KEY_LIMIT = 2048 };
+
+struct map;
+
+/*
+ * spec is "type:name" as configured; *fd is what to read: NAME.db for hash and btree, NAME for text
+ * types; never called for others. 0, ERR_NOT_FOUND, ERR_DENIED or ERR_SYS. The descriptor is owned
+ * by lib/map afterwards.
+ */
+typedef int map_opener(const char *spec, int *fd);
+void map_set_opener(map_opener *open);
+
+/*
+ * Who answers the asked types (unix). Returns as map_find does. NULL (the default): ERR_TEMP.
+ */
+typedef int map_asker(const char *spec, struct slice key, struct later *l, struct buf *value);
+void map_set_asker(map_asker *ask);
+
+/* Where the type "later" gets its event from: calls run(arg) soon, from the event loop. */
+void map_set_deferrer(void (*defer)(void (*run)(void *arg), void *arg));
+
+/*
+ * ERR_SYNTAX (why says what is wrong with the spec or, for text types, FILE:LINE and the mistake).
+ * A file that cannot be read is no error here: see above. One spec is opened once per process:
+ * a second map_open gives the same table again (counted).
+ */
+int map_open(const char *spec, struct buf *why, struct map **m);
+void map_close(struct map **m);
+const char *map_spec(const struct map *m);
+/* value is reset first; its limit holds too (ERR_TEMP). l may be NULL: ERR_LATER becomes ERR_TEMP. */
+int map_find(struct map *m, struct slice key, struct later *l, struct buf *value);
+/* A new version of an indexed table's file; fd is taken over. Unknown specs: fd is closed. */
+void map_replace(const char *spec, int fd);
+
+/* "hash:/a, cidr:/b": the first that finds; an error ends the search. Empty text: never finds. */
+struct map_list;
+int map_list_open(const char *text, struct buf *why, struct map_list **list);
+void map_list_close(struct map_list **list);
+bool map_list_is_empty(const struct map_list *list);
+int map_list_find(struct map_list *list, struct slice key, struct later *l, struct buf *value);
+
+/* Calls visit for each "type:name" in the text of a MAPS, MATCH or RESTRICT parameter. */
+void map_walk_specs(const char *text, void (*visit)(struct slice spec, void *arg), void *arg);
+/* The file that the opener is to open for a spec ("/etc/x.db"); ERR_NOT_FOUND for types without. */
+int map_spec_path(const char *spec, struct buf *path);
+
+#endif
