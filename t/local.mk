@@ -1,1 +1,29 @@
 # SPDX-License-Identifier: ISC
+# The suite: t/run builds everything, then runs check_PROGRAMS and check_SCRIPTS under prove.
+EXTRA_DIST += %D%/run $(check_SCRIPTS)
+GP_KIT =
+EXTRA_DIST += $(GP_KIT)
+check_SCRIPTS += %D%/kit/kit.t
+GP_KIT += %D%/lib/Gatepost/Kit.pm %D%/lib/Gatepost/Smtp.pm %D%/lib/Gatepost/Sink.pm
+
+# Scripts go first: they are the long ones, so a parallel run ends sooner.
+.PHONY: test-list dev-links
+test-list: $(check_PROGRAMS) $(check_SCRIPTS)
+	@for t in $(check_SCRIPTS) $(check_PROGRAMS); do echo $$t; done > test-list
+CLEANFILES += test-list
+
+# An instance takes one directory of daemons and one of commands: links to what was just built.
+all-local: dev-links
+dev-links:
+	@mkdir -p libexec sbin
+	@for p in $(pkglibexec_PROGRAMS); do ln -sf ../$$p libexec/; done
+	@for p in $(sbin_PROGRAMS); do ln -sf ../$$p sbin/; done
+	@for l in mailq:sendmail newaliases:sendmail postmap:gatemap postalias:gatemap \
+	    postconf:gateconf postqueue:gateq postsuper:gateq postcat:gateq; do \
+		test ! -e sbin/$${l#*:} || ln -sf $${l#*:} sbin/$${l%:*}; done
+
+check-local:
+	@GP_BUILD='$(abs_top_builddir)' $(top_srcdir)/t/run
+
+clean-local:
+	-rm -rf libexec sbin
