@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: ISC
 # The suite: t/run builds everything, then runs check_PROGRAMS and check_SCRIPTS under prove.
+noinst_LIBRARIES += t/libtap.a
+t_libtap_a_SOURCES = %D%/tap.c %D%/tap.h
+
 EXTRA_DIST += %D%/run $(check_SCRIPTS)
 GP_KIT =
 EXTRA_DIST += $(GP_KIT)

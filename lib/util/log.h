@@ -7,12 +7,12 @@
 #include "util/buf.h"
 
 /*
- * The log. A line is "Nov 21 10:00:00 HOST TAG[PID]: text" in a file, "<22>Nov 21 10:00:00 TAG[PID]:
- * text" to a syslog datagram socket; TAG is syslog_name/program. Lines are gathered and written
- * by log_flush, which lib/net calls before each wait, so a burst of work is one write. A write
- * never blocks: what does not fit is counted and the count is logged when there is room again.
- * Text from outside goes through log_quote, once; callers hand over one line without its end,
- * and any control character left in it becomes '?'.
+ * The log. A line is "Nov 21 10:00:00 HOST TAG[PID]: text" in a file, "<22>Nov 21 10:00:00
+ * TAG[PID]: text" to a syslog datagram socket; TAG is syslog_name/program. Lines are gathered and
+ * written by log_flush, which lib/net calls before each wait, so a burst of work is one write. A
+ * write never blocks: what does not fit is counted and the count is logged when there is room
+ * again. Text from outside goes through log_quote, once; callers hand over one line without its
+ * end, and any control character left in it becomes '?'.
  *
  * Grades: info is Postfix's ordinary line; warning ("warning: "), error ("error: "); fatal ends
  * the program (status 1) for what cannot go on; panic aborts on a broken invariant. Neither of
@@ -24,7 +24,8 @@ enum log_sink { LOG_SINK_STDERR, LOG_SINK_FILE, LOG_SINK_SYSLOG };
 /* tag is "gatepost/smtpd"; copied. host may be NULL: gethostname(2). Before it, stderr is used. */
 void log_init(const char *tag, const char *host);
 void log_set_level(enum log_level level);
-/* Takes fd over (the old one is closed); -1 with LOG_SINK_STDERR. Pending lines go to the new one. */
+/* Takes fd over (the old one is closed); -1 with LOG_SINK_STDERR. Pending lines go to the new one.
+ */
 void log_set_sink(enum log_sink sink, int fd);
 /* A program that logs under a second name (smtpd as "pickup"): the part behind the slash. */
 void log_info_as(const char *program, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -59,7 +59,8 @@ struct slice slice_trim(struct slice a);
  * one, leading ones are skipped). False at the end.
  */
 bool slice_token(struct slice *rest, const char *sep, struct slice *token);
-/* Takes a part up to exactly one sep off the front; empty parts count. False when rest.p is NULL. */
+/* Takes a part up to exactly one sep off the front; empty parts count. False when rest.p is NULL.
+ */
 bool slice_part(struct slice *rest, char sep, struct slice *part);
 /* Decimal without sign, leading blanks or trailing bytes. ERR_SYNTAX, ERR_RANGE. */
 int slice_u64(struct slice a, uint64_t min, uint64_t max, uint64_t *value);
@@ -67,6 +68,8 @@ int slice_u64(struct slice a, uint64_t min, uint64_t max, uint64_t *value);
 bool slice_is_printable(struct slice a);
 bool slice_is_ascii(struct slice a);
 bool slice_is_utf8(struct slice a);
+/* Bytes of the UTF-8 character at the front (RFC 3629, strictly); 0: none there, or cut off. */
+size_t slice_utf8_len(struct slice a);
 /* Owned NUL-terminated copy; an embedded NUL is the caller's business. */
 char *slice_dup(struct slice a);
 

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: ISC */
+#include "util/wire.h"
+
+#include "util/err.h"
+
+/* Byte by byte and by shifts: right on any machine, one load or store where it is little-endian. */
+static inline uint64_t load(const void *p, size_t len)
+{
+	const uint8_t *b = p;
+	uint64_t v = 0;
+
+	for (size_t i = 0; i < len; i++)
+		v |= (uint64_t)b[i] << (8 * i);
+	return v;
+}
+
+static inline void store(void *p, uint64_t v, size_t len)
+{
+	uint8_t *b = p;
+
+	for (size_t i = 0; i < len; i++)
+		b[i] = (uint8_t)(v >> (8 * i));
+}
+
+static void reader_fail(struct reader *r, int err)
+{
+	if (r->err == 0)
+		r->err = err;
+	r->in = SLICE_NONE;
+}
+
+struct slice reader_bytes(struct reader *r, size_t len)
+{
+	struct slice s = SLICE_NONE;
+
+	if (r->err != 0)
+		return s;
+	if (len > r->in.len) {
+		reader_fail(r, ERR_SHORT);
+		return s;
+	}
+	s = slice_first(r->in, len);
+	r->in = slice_from(r->in, len);
+	return s;
+}
+
+static inline uint64_t reader_number(struct reader *r, size_t len)
+{
+	struct slice s = reader_bytes(r, len);
+
+	return s.len == len ? load(s.p, len) : 0;
+}
+
+uint8_t reader_u8(struct reader *r)
+{
+	return (uint8_t)reader_number(r, 1);
+}
+
+uint16_t reader_u16(struct reader *r)
+{
+	return (uint16_t)reader_number(r, 2);
+}
+
+uint32_t reader_u32(struct reader *r)
+{
+	return (uint32_t)reader_number(r, 4);
+}
+
+uint64_t reader_u64(struct reader *r)
+{
+	return reader_number(r, 8);
+}
+
+struct slice reader_counted(struct reader *r, size_t max)
+{
+	size_t len = reader_u32(r);
+
+	if (r->err == 0 && len > max)
+		reader_fail(r, ERR_RANGE);
+	return reader_bytes(r, len);
+}
+
+void reader_skip(struct reader *r, size_t len)
+{
+	reader_bytes(r, len);
+}
+
+void reader_end(struct reader *r)
+{
+	if (r->in.len > 0)
+		reader_fail(r, ERR_RANGE);
+}
+
+static void wire_number(struct buf *b, uint64_t v, size_t len)
+{
+	uint8_t bytes[8];
+
+	store(bytes, v, len);
+	buf_add(b, bytes, len);
+}
+
+void wire_u8(struct buf *b, uint8_t v)
+{
+	wire_number(b, v, 1);
+}
+
+void wire_u16(struct buf *b, uint16_t v)
+{
+	wire_number(b, v, 2);
+}
+
+void wire_u32(struct buf *b, uint32_t v)
+{
+	wire_number(b, v, 4);
+}
+
+void wire_u64(struct buf *b, uint64_t v)
+{
+	wire_number(b, v, 8);
+}
+
+void wire_counted(struct buf *b, struct slice s)
+{
+	if (s.len > UINT32_MAX) {
+		b->failed = true;
+		return;
+	}
+	wire_u32(b, (uint32_t)s.len);
+	buf_add_slice(b, s);
+}
+
+void wire_put_u16(void *p, uint16_t v)
+{
+	store(p, v, 2);
+}
+
+void wire_put_u32(void *p, uint32_t v)
+{
+	store(p, v, 4);
+}
+
+void wire_put_u64(void *p, uint64_t v)
+{
+	store(p, v, 8);
+}
+
+uint16_t wire_get_u16(const void *p)
+{
+	return (uint16_t)load(p, 2);
+}
+
+uint32_t wire_get_u32(const void *p)
+{
+	return (uint32_t)load(p, 4);
+}
+
+uint64_t wire_get_u64(const void *p)
+{
+	return load(p, 8);
+}
