@@ -1,1 +1,27 @@
 # SPDX-License-Identifier: ISC
+noinst_LIBRARIES += lib/dns/libdns.a
+lib_dns_libdns_a_CPPFLAGS = $(AM_CPPFLAGS) $(LDNS_CFLAGS) $(IDN2_CFLAGS)
+lib_dns_libdns_a_SOURCES = \
+	%D%/answer.c %D%/answer.h \
+	%D%/cache.c %D%/cache.h \
+	%D%/client.h \
+	%D%/nexthop.c %D%/nexthop.h \
+	%D%/packet.c %D%/packet.h \
+	%D%/resolvconf.c %D%/resolvconf.h
+GP_DNS_LIBS = lib/dns/libdns.a $(LDNS_LIBS) $(IDN2_LIBS)
+
+check_PROGRAMS += t/dns/packet_test
+t_dns_packet_test_SOURCES = t/dns/packet_test.c
+t_dns_packet_test_LDADD = t/libtap.a $(GP_DNS_LIBS) lib/util/libutil.a $(BSD_LIBS)
+
+check_PROGRAMS += t/dns/answer_test
+t_dns_answer_test_SOURCES = t/dns/answer_test.c
+t_dns_answer_test_LDADD = t/libtap.a $(GP_DNS_LIBS) lib/util/libutil.a $(BSD_LIBS)
+
+check_PROGRAMS += t/dns/nexthop_test
+t_dns_nexthop_test_SOURCES = t/dns/nexthop_test.c
+t_dns_nexthop_test_LDADD = t/libtap.a $(GP_DNS_LIBS) lib/util/libutil.a $(BSD_LIBS)
+
+check_PROGRAMS += t/dns/resolvconf_test
+t_dns_resolvconf_test_SOURCES = t/dns/resolvconf_test.c
+t_dns_resolvconf_test_LDADD = t/libtap.a $(GP_DNS_LIBS) lib/util/libutil.a $(BSD_LIBS)

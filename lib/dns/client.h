@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef DNS_CLIENT_H
+#define DNS_CLIENT_H
+
+#include "dns/answer.h"
+#include "dns/nexthop.h"
+#include "util/later.h"
+
+/*
+ * Asking names, as every program but the resolver does it: a question goes to the resolver process
+ * and the answer comes by callback, from the event loop, never from inside the call that asked.
+ * Every question ends: with an answer, or with DNS_TEMP at its deadline, when no resolver is
+ * connected for that long, or when the resolver refuses the name. A resolver that restarts is asked
+ * again. There is one client a process; it finds its peer through lib/server by itself.
+ */
+
+/* Call once after server start-up, before the first question. limit: questions open at once. */
+void dns_client_init(size_t limit);
+
+/* a is valid during the call only. For DNS_TEMP and failures a->name is empty or what was asked. */
+typedef void dns_done_fn(void *arg, const struct dns_answer *a);
+/* h is valid during the call only. */
+typedef void dns_hosts_fn(void *arg, const struct hosts *h);
+
+struct dns_query;
+
+/*
+ * Asks for (type, name). deadline is absolute (util/clock.h). done is called once, after this has
+ * returned; the query is gone then. A name that is no domain name is answered DNS_NXDOMAIN (it
+ * can not exist), over the limit DNS_TEMP.
+ */
+struct dns_query *dns_query(
+	enum dns_type type, struct slice name, int64_t deadline, dns_done_fn *done, void *arg);
+/* Asks for the name of an address: 4 or 16 bytes. */
+struct dns_query *dns_query_ptr(struct slice addr, int64_t deadline, dns_done_fn *done, void *arg);
+/*
+ * Asks for the hosts of a next hop and all their addresses: by MX with use_mx (without MX records
+ * the name itself is the host, RFC 5321, 5.1), else the host itself. ipv4, ipv6: the families
+ * wanted. In the order of the name servers: see hosts_order.
+ */
+struct dns_query *dns_query_hosts(struct slice name, bool use_mx, bool ipv4, bool ipv6,
+	int64_t deadline, dns_hosts_fn *done, void *arg);
+/* Withdraws: done is not called. *q may be NULL; it is cleared. */
+void dns_cancel(struct dns_query **q);
+
+/*
+ * The same for an evaluation that may have to wait (util/later.h). 0: *a is the answer (its slices
+ * live as long as l's); ERR_LATER: return it, you are woken; ERR_TEMP: l is NULL or full. Each
+ * question of an evaluation has a deadline of time_limit microseconds from when it is first asked.
+ */
+int dns_later(struct later *l, enum dns_type type, struct slice name, int64_t time_limit,
+	struct dns_answer *a);
+int dns_later_ptr(struct later *l, struct slice addr, int64_t time_limit, struct dns_answer *a);
+
+#endif
