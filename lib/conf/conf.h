@@ -13,19 +13,19 @@
  *
  *   P(name, TYPE, "default", min, max, programs, "one sentence for the manual")
  *
- * TYPE: STR; BOOL; INT; SIZE (bytes, 64 bit); TIME (kept in microseconds; a bare number has the unit
- * of the default); MAPS (list of type:name tables); MATCH (match list: networks, hosts or domains,
- * tables, files, '!'); RESTRICT (restriction list); LIST (comma or blank separated); ENUM (the
- * choices stand in the sentence's row as "a|b|c"). min and max bound INT, SIZE and TIME (in units
- * of the default). programs: who reads it, PROG_SMTPD | PROG_CLEANUP …; master hands a program
- * those tables only that stand in a parameter of its own.
+ * TYPE: STR; BOOL; INT; SIZE (bytes, 64 bit); TIME (kept in microseconds; a bare number has the
+ * unit of the default); MAPS (list of type:name tables); MATCH (match list: networks, hosts or
+ * domains, tables, files, '!'); RESTRICT (restriction list); LIST (comma or blank separated); ENUM
+ * (the choices stand in the sentence's row as "a|b|c"). min and max bound INT, SIZE and TIME (in
+ * units of the default). programs: who reads it, PROG_SMTPD | PROG_CLEANUP …; master hands a
+ * program those tables only that stand in a parameter of its own.
  *
  * A transport's own setting (relay_destination_concurrency_limit) belongs to the row named
  * transport_destination_concurrency_limit and is read by conf_transport_*.
  *
  * The parsed set in force is a global of the process; conf_install replaces it whole. All values
- * returned are borrowed until then. Values are expanded ($name, ${name?…}) and checked already, so no
- * getter fails.
+ * returned are borrowed until then. Values are expanded ($name, ${name?…}) and checked already, so
+ * no getter fails.
  */
 enum param {
 #define P(name, type, def, min, max, programs, text) P_##name,

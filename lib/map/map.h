@@ -11,8 +11,9 @@
  * as postmap builds them). Values longer than MAP_VALUE_LIMIT are ERR_TEMP.
  *
  * Types: hash, btree (Berkeley DB, opened read-only from NAME.db), cidr, pcre, texthash (read whole
- * from NAME), inline, static, fail, unix (passwd.byname, group.byname; asked), later (tests: later:type:name
- * answers what type:name answers, but later). "proxy:" before a type is accepted and dropped.
+ * from NAME), inline, static, fail, unix (passwd.byname, group.byname; asked), later (tests:
+ * later:type:name answers what type:name answers, but later). "proxy:" before a type is accepted
+ * and dropped.
  *
  * Nothing here opens a path: map_set_opener says how a table's file becomes a descriptor (a daemon
  * asks master; a command opens it). A damaged or missing file opens "failed": its lookups give
@@ -47,7 +48,8 @@ void map_set_deferrer(void (*defer)(void (*run)(void *arg), void *arg));
 int map_open(const char *spec, struct buf *why, struct map **m);
 void map_close(struct map **m);
 const char *map_spec(const struct map *m);
-/* value is reset first; its limit holds too (ERR_TEMP). l may be NULL: ERR_LATER becomes ERR_TEMP. */
+/* value is reset first; its limit holds too (ERR_TEMP). l may be NULL: ERR_LATER becomes ERR_TEMP.
+ */
 int map_find(struct map *m, struct slice key, struct later *l, struct buf *value);
 /* A new version of an indexed table's file; fd is taken over. Unknown specs: fd is closed. */
 void map_replace(const char *spec, int fd);

@@ -1,1 +1,4 @@
 # SPDX-License-Identifier: ISC
+noinst_LIBRARIES += lib/net/libnet.a
+lib_net_libnet_a_SOURCES = %D%/addr.c %D%/addr.h %D%/loop.c %D%/loop.h %D%/stream.c %D%/stream.h
+lib_net_libnet_a_CPPFLAGS = $(AM_CPPFLAGS) $(EVENT_CFLAGS)
