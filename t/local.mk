@@ -7,7 +7,8 @@ EXTRA_DIST += %D%/run $(check_SCRIPTS)
 GP_KIT =
 EXTRA_DIST += $(GP_KIT)
 check_SCRIPTS += %D%/kit/kit.t
-GP_KIT += %D%/lib/Gatepost/Kit.pm %D%/lib/Gatepost/Smtp.pm %D%/lib/Gatepost/Sink.pm
+GP_KIT += %D%/lib/Gatepost/Kit.pm %D%/lib/Gatepost/Netns.pm %D%/lib/Gatepost/Smtp.pm \
+	%D%/lib/Gatepost/Sink.pm %D%/lib/peers-setup
 
 # Scripts go first: they are the long ones, so a parallel run ends sooner.
 .PHONY: test-list dev-links

@@ -19,6 +19,7 @@ our @EXPORT = qw(tempdir free_port wait_until slurp spew appended spawn stop_pid
 my $owner = $$;
 my (@dirs, %children, @locks, @at_end);
 $| = 1;
+$SIG{$_} //= sub { exit 130 } for qw(INT TERM HUP);
 
 sub src   { $ENV{GP_SRC}   // die "GP_SRC is not set; run the test by t/run\n" }
 sub build { $ENV{GP_BUILD} // die "GP_BUILD is not set; run the test by t/run\n" }
@@ -124,6 +125,7 @@ sub spawn {
     my ($opt, @cmd) = @_;
     defined(my $pid = fork) or die "fork: $!";
     if (!$pid) {
+        default_signals();
         my $out = $opt->{out} // '/dev/null';
         open STDIN,  '<',  '/dev/null';
         open STDOUT, '>>', $out or POSIX::_exit(127);
@@ -137,6 +139,8 @@ sub spawn {
     adopt($pid);
     return $pid;
 }
+
+sub default_signals { $SIG{$_} = 'DEFAULT' for qw(INT TERM HUP PIPE) }
 
 # A process to kill at the end of the test, with all its descendants.
 sub adopt { $children{ $_[0] } = 1 }
@@ -169,6 +173,7 @@ sub run_out {
     my @cmd = @_;
     defined(my $pid = open my $fh, '-|') or die "fork: $!";
     if (!$pid) {
+        default_signals();
         open STDIN, '<', '/dev/null';
         open STDERR, '>&', \*STDOUT;
         { no warnings; exec { $cmd[0] } @cmd; }

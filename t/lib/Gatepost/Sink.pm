@@ -139,8 +139,8 @@ sub sessions {
 
 sub _serve {
     my ($self, $listen) = @_;
+    Gatepost::Kit::default_signals();
     $SIG{PIPE} = 'IGNORE';
-    $SIG{TERM} = 'DEFAULT';
     open my $log, '>>', "$self->{dir}/log" or die "log: $!";
     $log->autoflush(1);
     $self->{logfh} = $log;

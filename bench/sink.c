@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * A fast SMTP server for measurements: one process, epoll, throws content away. It answers as
+ * little as a client needs, and tells on standard output when the N-th message has arrived.
+ *
+ * usage: sink [-v] [-a address] [-n messages] port
+ * Prints "ready" when it listens, and after N messages (at SIGTERM, without -n) one line:
+ *   messages sessions first last      (first and last: seconds on the monotonic clock)
+ * With -v also a line "at TIME" for each message. SIGTERM ends it.
+ */
+#include <arpa/inet.h>
+#include <err.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { MAX_FD = 20000, IN_SIZE = 4096, OUT_SIZE = 1024, READ_SIZE = 65536, EVENTS = 256 };
+
+struct conn {
+	bool in_data;
+	bool quit;
+	unsigned tail;  /* the last four bytes of content, for CRLF.CRLF */
+	size_t in_len;  /* an unfinished command line */
+	size_t out_len; /* replies not yet written */
+	char in[IN_SIZE];
+	char out[OUT_SIZE];
+};
+
+static struct conn conns[MAX_FD];
+static unsigned long messages, sessions, wanted;
+static double first, last;
+static bool verbose;
+static volatile sig_atomic_t stopping;
+
+static void stop(int sig)
+{
+	(void)sig;
+	stopping = 1;
+}
+
+static double now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+}
+
+static void say(struct conn *c, const char *text)
+{
+	size_t len = strlen(text);
+
+	if (c->out_len + len > sizeof(c->out)) {
+		c->quit = true;
+		return;
+	}
+	memcpy(c->out + c->out_len, text, len);
+	c->out_len += len;
+}
+
+static void report(void)
+{
+	printf("%lu %lu %.6f %.6f\n", messages, sessions, first, last);
+	fflush(stdout);
+}
+
+static void count_message(void)
+{
+	last = now();
+	if (messages++ == 0)
+		first = last;
+	if (verbose) {
+		printf("at %.6f\n", last);
+		fflush(stdout);
+	}
+	if (messages == wanted)
+		report();
+}
+
+static void command(struct conn *c, const char *line)
+{
+	if (strncasecmp(line, "DATA", 4) == 0) {
+		c->in_data = true;
+		c->tail = '\r' << 8 | '\n';
+		say(c, "354 go\r\n");
+	} else if (strncasecmp(line, "EHLO", 4) == 0 || strncasecmp(line, "LHLO", 4) == 0) {
+		say(c, "250-sink\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 ENHANCEDSTATUSCODES\r\n");
+	} else if (strncasecmp(line, "QUIT", 4) == 0) {
+		say(c, "221 2.0.0 bye\r\n");
+		c->quit = true;
+	} else {
+		say(c, "250 2.0.0 ok\r\n");
+	}
+}
+
+/* Takes content up to its end; returns the number of bytes used. */
+static size_t content(struct conn *c, const char *data, size_t len)
+{
+	const unsigned dot = (unsigned)'\n' << 24 | '.' << 16 | '\r' << 8 | '\n';
+	size_t i = 0;
+
+	while (i < len) {
+		if (data[i] != '\n' && (c->tail & 0xff) != '\n' && (c->tail & 0xff) != '\r' &&
+			(c->tail & 0xffff) != ('\n' << 8 | '.')) {
+			/* In the middle of a line: nothing can end here before the next CR. */
+			const char *cr = memchr(data + i, '\r', len - i);
+			size_t skip = cr == NULL ? len - i : (size_t)(cr - data) - i;
+			if (skip > 0) {
+				i += skip;
+				c->tail = 'x';
+				continue;
+			}
+		}
+		c->tail = c->tail << 8 | (unsigned char)data[i++];
+		if (c->tail == dot) {
+			c->in_data = false;
+			count_message();
+			say(c, "250 2.0.0 ok\r\n");
+			break;
+		}
+	}
+	return i;
+}
+
+static void input(struct conn *c, const char *data, size_t len)
+{
+	while (len > 0 && !c->quit) {
+		size_t used;
+
+		if (c->in_data) {
+			used = content(c, data, len);
+		} else {
+			const char *lf = memchr(data, '\n', len);
+			used = lf == NULL ? len : (size_t)(lf - data) + 1;
+			if (c->in_len + used >= sizeof(c->in)) {
+				c->quit = true;
+				return;
+			}
+			memcpy(c->in + c->in_len, data, used);
+			c->in_len += used;
+			if (lf != NULL) {
+				c->in[c->in_len] = '\0';
+				c->in_len = 0;
+				command(c, c->in);
+			}
+		}
+		data += used;
+		len -= used;
+	}
+}
+
+static bool flush(int fd, struct conn *c)
+{
+	if (c->out_len > 0) {
+		/* Replies are short and the client reads them: a full socket buffer is its fault.
+		 */
+		ssize_t n = write(fd, c->out, c->out_len);
+		if (n != (ssize_t)c->out_len)
+			return false;
+		c->out_len = 0;
+	}
+	return !c->quit;
+}
+
+static void accept_all(int listener, int epoll)
+{
+	const int on = 1;
+	int fd;
+
+	while ((fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0) {
+		struct epoll_event ev = {.events = EPOLLIN, .data.fd = fd};
+
+		if (fd >= MAX_FD) {
+			close(fd);
+			continue;
+		}
+		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+		conns[fd] = (struct conn){0};
+		sessions++;
+		say(&conns[fd], "220 sink ESMTP\r\n");
+		if (!flush(fd, &conns[fd]) || epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &ev) != 0)
+			close(fd);
+	}
+}
+
+static void serve(int fd)
+{
+	static char data[READ_SIZE];
+	struct conn *c = &conns[fd];
+	ssize_t n = read(fd, data, sizeof(data));
+
+	if (n < 0 && errno == EAGAIN)
+		return;
+	if (n > 0)
+		input(c, data, (size_t)n);
+	if (n <= 0 || !flush(fd, c))
+		close(fd);
+}
+
+static int listen_on(const char *address, const char *port)
+{
+	const char *bad = NULL;
+	struct sockaddr_in sin = {.sin_family = AF_INET};
+	const int on = 1;
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	sin.sin_port = htons((in_port_t)strtonum(port, 1, 65535, &bad));
+	if (bad != NULL)
+		errx(1, "port %s: %s", port, bad);
+	if (inet_pton(AF_INET, address, &sin.sin_addr) != 1)
+		errx(1, "bad address %s", address);
+	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) != 0 ||
+		bind(fd, (struct sockaddr *)&sin, sizeof(sin)) != 0 || listen(fd, 4096) != 0)
+		err(1, "listen on %s:%s", address, port);
+	return fd;
+}
+
+static void run(int listener)
+{
+	struct epoll_event ev = {.events = EPOLLIN, .data.fd = listener}, events[EVENTS];
+	int epoll = epoll_create1(EPOLL_CLOEXEC);
+
+	if (epoll < 0 || epoll_ctl(epoll, EPOLL_CTL_ADD, listener, &ev) != 0)
+		err(1, "epoll");
+	while (!stopping) {
+		int n = epoll_wait(epoll, events, EVENTS, -1);
+		for (int i = 0; i < n; i++) {
+			if (events[i].data.fd == listener)
+				accept_all(listener, epoll);
+			else
+				serve(events[i].data.fd);
+		}
+	}
+}
+
+int main(int argc, char **argv)
+{
+	const char *address = "127.0.0.1", *bad = NULL;
+	struct sigaction sa = {.sa_handler = stop};
+	int c;
+
+	while ((c = getopt(argc, argv, "a:n:v")) != -1) {
+		if (c == 'v')
+			verbose = true;
+		else if (c == 'a')
+			address = optarg;
+		else if (c == 'n')
+			wanted = (unsigned long)strtonum(optarg, 0, 1000000000, &bad);
+		if (c == '?' || bad != NULL)
+			errx(2, "usage: sink [-v] [-a address] [-n messages] port");
+	}
+	if (argc - optind != 1)
+		errx(2, "usage: sink [-v] [-a address] [-n messages] port");
+	sigaction(SIGTERM, &sa, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	int listener = listen_on(address, argv[optind]);
+	puts("ready");
+	fflush(stdout);
+	run(listener);
+	if (wanted == 0 || messages < wanted)
+		report();
+	return 0;
+}
