@@ -4,6 +4,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 static int count, failures;
 
@@ -97,6 +99,32 @@ bool tap_is_slice(
 		diag_bytes("want", slice_str(want));
 	}
 	return same;
+}
+
+int tap_child(void (*run)(void), char *text, size_t size)
+{
+	int fds[2], status = -1;
+	size_t len = 0;
+	ssize_t n = 0;
+	pid_t pid = 0;
+
+	fflush(stdout);
+	if (pipe(fds) < 0 || (pid = fork()) < 0)
+		bail_out("no child");
+	if (pid == 0) {
+		dup2(fds[1], STDERR_FILENO);
+		close(fds[0]);
+		close(fds[1]);
+		run();
+		_exit(0);
+	}
+	close(fds[1]);
+	while (len + 1 < size && (n = read(fds[0], text + len, size - 1 - len)) > 0)
+		len += (size_t)n;
+	text[len] = '\0';
+	close(fds[0]);
+	waitpid(pid, &status, 0);
+	return status;
 }
 
 void diag(const char *fmt, ...)

@@ -34,6 +34,14 @@ bool tap_is_str(const char *file, int line, const char *got, const char *want, c
 bool tap_is_slice(const char *file, int line, struct slice got, const char *want, const char *fmt,
 	...) __attribute__((format(printf, 5, 6)));
 
+#define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
+
+/*
+ * Calls run in a child, for what ends the process; gives its wait(2) status. What it wrote to
+ * standard error stands in text, cut at size and terminated. A child that returns exits with 0.
+ */
+int tap_child(void (*run)(void), char *text, size_t size);
+
 void diag(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* Ends the test file: nothing after it can be trusted. */
 _Noreturn void bail_out(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

@@ -156,6 +156,8 @@ int buf_room(struct buf *b, size_t n, char **room)
 
 void buf_added(struct buf *b, size_t n)
 {
+	if (n == 0)
+		return;
 	if (b->data == NULL || n >= b->cap - b->start - b->len)
 		log_panic("buf_added: %zu bytes without room", n);
 	b->len += n;

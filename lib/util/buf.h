@@ -21,7 +21,7 @@ struct buf {
 
 void buf_init(struct buf *b, size_t limit);
 void buf_clear(struct buf *b);      /* frees; limit stays, usable again */
-void buf_wipe_clear(struct buf *b); /* the same for secrets */
+void buf_wipe_clear(struct buf *b); /* for secrets; buf_room first, as growth leaves copies */
 void buf_reset(struct buf *b);      /* empty, memory kept */
 void buf_release(struct buf *b);    /* gives memory back when empty */
 

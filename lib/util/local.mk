@@ -15,6 +15,28 @@ lib_util_libutil_a_SOURCES = \
 	%D%/slice.c %D%/slice.h \
 	%D%/wire.c %D%/wire.h
 
+util_test_libs = t/libtap.a lib/util/libutil.a $(BSD_LIBS)
 check_PROGRAMS += t/util/base64_test
-t_util_base64_test_SOURCES = t/util/base64_test.c
-t_util_base64_test_LDADD = t/libtap.a lib/util/libutil.a $(BSD_LIBS)
+t_util_base64_test_LDADD = $(util_test_libs)
+check_PROGRAMS += t/util/buf_test
+t_util_buf_test_LDADD = $(util_test_libs)
+check_PROGRAMS += t/util/clock_test
+t_util_clock_test_LDADD = $(util_test_libs)
+check_PROGRAMS += t/util/dict_test
+t_util_dict_test_LDADD = $(util_test_libs)
+check_PROGRAMS += t/util/err_test
+t_util_err_test_LDADD = $(util_test_libs)
+check_PROGRAMS += t/util/fd_test
+t_util_fd_test_LDADD = $(util_test_libs)
+check_PROGRAMS += t/util/hash_test
+t_util_hash_test_LDADD = $(util_test_libs)
+check_PROGRAMS += t/util/later_test
+t_util_later_test_LDADD = $(util_test_libs)
+check_PROGRAMS += t/util/log_test
+t_util_log_test_LDADD = $(util_test_libs)
+check_PROGRAMS += t/util/mem_test
+t_util_mem_test_LDADD = $(util_test_libs)
+check_PROGRAMS += t/util/slice_test
+t_util_slice_test_LDADD = $(util_test_libs)
+check_PROGRAMS += t/util/wire_test
+t_util_wire_test_LDADD = $(util_test_libs)

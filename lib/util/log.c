@@ -396,10 +396,9 @@ void log_set_sink(enum log_sink sink, int fd)
 		fd_set_nonblock(fd, true);
 	if (state.pending.len == 0 || from == sink)
 		return;
-	if (sink != LOG_SINK_STDERR) {
-		convert_pending(from);
+	convert_pending(from);
+	if (sink != LOG_SINK_STDERR)
 		return;
-	}
 	fd_write_full(STDERR_FILENO, buf_str(&state.pending), state.pending.len);
 	took(state.pending.len);
 }
