@@ -1,1 +1,10 @@
 # SPDX-License-Identifier: ISC
+noinst_LIBRARIES += lib/mail/libmail.a
+lib_mail_libmail_a_SOURCES = \
+	%D%/address.c %D%/address.h \
+	%D%/complete.c \
+	%D%/xtext.c
+
+check_PROGRAMS += t/mail/address_test
+t_mail_address_test_SOURCES = t/mail/address_test.c
+t_mail_address_test_LDADD = t/libtap.a lib/mail/libmail.a lib/util/libutil.a $(BSD_LIBS)
