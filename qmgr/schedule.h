@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef QMGR_SCHEDULE_H
+#define QMGR_SCHEDULE_H
+
+#include <sys/queue.h>
+
+#include "util/clock.h"
+#include "util/slice.h"
+
+/*
+ * The scheduler: who is sent next, and when. It does no I/O, reads no clock and keeps no text of
+ * a message: events go in, decisions come out, and `now` is an argument (microseconds that never
+ * go back; the same scale as arrival times).
+ *
+ * Words. A message has recipients, each for a destination: (transport, key). What one message
+ * has for one destination is a group; up to `recipients` of a group leave as one job. A
+ * destination has a window (jobs at once) that adapts; a transport has a capacity.
+ *
+ * Fairness. Every transport has a virtual time, in turns. The groups of one message get tags one
+ * turn apart, from the present time on (further apart when the sender has more messages), so a
+ * newsletter to fifty thousand destinations stretches far ahead and a note that arrives later is
+ * next. Of the destinations that may send, that with the lowest tag does. Groups whose turn has
+ * come (tag <= time) wait in their destination in rings: senders in turn, in each its messages in
+ * turn. A group that has recipients left after a job waits one more turn. Every job also
+ * moves time on a little, so that no stream of newcomers keeps an old group waiting for ever.
+ * Each step costs at most the logarithm of what is active, and nothing of what is deferred.
+ *
+ * Ownership. Messages and jobs are made and freed here; a recipient (struct schedule_rcpt) is
+ * embedded in an object of the caller, which gets it back in exactly one job or by
+ * schedule_withdraw. Nothing is called back.
+ */
+struct schedule;
+struct schedule_transport;
+struct schedule_dest;
+struct schedule_message;
+
+struct schedule_settings {
+	size_t message_limit;   /* qmgr_message_active_limit */
+	size_t recipient_limit; /* qmgr_message_recipient_limit; the last message may go over it */
+	int64_t minimal_backoff, maximal_backoff;
+	int64_t lifetime, bounce_lifetime; /* bounce: messages of the null sender */
+};
+
+/* base, base/concurrency or base/sqrt(concurrency). */
+enum schedule_shape { SCHEDULE_CONSTANT, SCHEDULE_INVERSE, SCHEDULE_INVERSE_SQRT };
+struct schedule_feedback {
+	double base;
+	enum schedule_shape shape;
+};
+
+/* What main.cf says of a transport; 0 is no limit where not said otherwise. */
+struct schedule_limits {
+	unsigned recipients; /* of a job */
+	unsigned initial_concurrency, concurrency;
+	unsigned failed_cohorts; /* at least 1 */
+	struct schedule_feedback positive, negative;
+	int64_t rate_delay;           /* between the end of a job and the next, per destination */
+	int64_t transport_rate_delay; /* between the starts of two jobs of the transport */
+};
+
+struct schedule_rcpt {
+	STAILQ_ENTRY(schedule_rcpt) next;
+};
+STAILQ_HEAD(schedule_rcpts, schedule_rcpt);
+
+struct schedule_job {
+	struct schedule_message *message;
+	struct schedule_dest *dest;
+	struct schedule_rcpts rcpts;
+	unsigned count;
+	bool suspended; /* not to be sent: the destination rests, see schedule_dest_reason */
+	void *owner;    /* the caller's */
+};
+
+enum schedule_what { SCHEDULE_JOB, SCHEDULE_LOAD, SCHEDULE_WAIT };
+struct schedule_decision {
+	enum schedule_what what;
+	struct schedule_job *job; /* JOB: owned by the caller until schedule_job_done */
+	uint64_t id;              /* LOAD: this deferred message is due; it has left the index */
+	int64_t until; /* WAIT: nothing before this without an event; may be CLOCK_NEVER */
+};
+
+/* What a job showed of its destination. */
+enum schedule_outcome {
+	SCHEDULE_REACHED, /* it talked to us, whatever it said */
+	SCHEDULE_FAILED,  /* no session could be had; a reason is given */
+	SCHEDULE_NEUTRAL, /* says nothing: a worker died, the job was withdrawn or suspended */
+};
+
+struct schedule *schedule_new(const struct schedule_settings *settings);
+void schedule_free(struct schedule **s);
+void schedule_set(struct schedule *s, const struct schedule_settings *settings);
+
+/* The transport of that name, made when it is new; limits are set anew. Capacity is 0 at first. */
+struct schedule_transport *schedule_transport_set(
+	struct schedule *s, struct slice name, const struct schedule_limits *limits);
+struct schedule_transport *schedule_transport_find(struct schedule *s, struct slice name);
+/* Jobs that may be out at once: what its workers have room for in all. */
+void schedule_transport_capacity(struct schedule *s, struct schedule_transport *t, unsigned jobs);
+/*
+ * All that waits for the transport leaves as suspended jobs, as does what comes, until then.
+ * Ends by itself, or with until <= now.
+ */
+void schedule_transport_suspend(struct schedule *s, struct schedule_transport *t, int64_t now,
+	int64_t until, struct slice reason);
+struct slice schedule_transport_name(const struct schedule_transport *t);
+unsigned schedule_transport_busy(const struct schedule_transport *t);
+
+/* New messages that may be added now. With waiting, due deferred messages get every other place. */
+size_t schedule_room(struct schedule *s, int64_t now, bool waiting);
+/*
+ * sender: any number that stands for who sent it (fairness). loaded: it was asked for by LOAD.
+ * It is freed by schedule_message_free, which panics while jobs of it are out.
+ */
+struct schedule_message *schedule_message_add(
+	struct schedule *s, void *owner, uint64_t sender, bool loaded);
+void schedule_message_free(struct schedule *s, struct schedule_message **m);
+/* A message that was asked for by LOAD is not there any more. */
+void schedule_load_failed(struct schedule *s);
+void *schedule_message_owner(const struct schedule_message *m);
+/* Nothing of it waits here and no job of it is out. */
+bool schedule_message_is_idle(const struct schedule_message *m);
+unsigned schedule_message_jobs(const struct schedule_message *m);
+
+/* key: the bytes that name the destination within its transport; copied when it is new. */
+void schedule_rcpt_add(struct schedule *s, struct schedule_message *m, struct schedule_transport *t,
+	struct slice key, struct schedule_rcpt *r);
+/* Takes back all recipients of m that are in no job; appended to out. */
+unsigned schedule_withdraw(
+	struct schedule *s, struct schedule_message *m, struct schedule_rcpts *out);
+
+/* One decision; call again until it is WAIT. */
+void schedule_next(struct schedule *s, int64_t now, struct schedule_decision *d);
+/* The job is over, its recipients are the caller's. Frees it. reason is for FAILED; copied. */
+void schedule_job_done(struct schedule *s, struct schedule_job **job, int64_t now,
+	enum schedule_outcome outcome, struct slice reason);
+
+struct schedule_transport *schedule_dest_transport(const struct schedule_dest *d);
+struct slice schedule_dest_key(const struct schedule_dest *d);
+/* Why it or its transport is suspended; empty when it is not. */
+struct slice schedule_dest_reason(const struct schedule_dest *d);
+unsigned schedule_dest_window(const struct schedule_dest *d);
+/* Forgets that destinations are dead: all (NULL), or that of one transport and key. */
+void schedule_revive(
+	struct schedule *s, int64_t now, struct schedule_transport *t, struct slice key);
+
+/*
+ * Deferred messages: an index by due time, by id and by site, at most 64 bytes a message, of which
+ * nothing else is in memory. A site is a hash of a destination; up to two are kept, a message with
+ * more counts as one of every site.
+ */
+enum {
+	SCHEDULE_HELD = 1,   /* never due */
+	SCHEDULE_BOUNCE = 2, /* null sender: bounce_lifetime */
+	SCHEDULE_TRIED = 4,  /* had an attempt: may expire without another */
+	SCHEDULE_FORCED = 8, /* to be expired when it is due */
+	SCHEDULE_MANY = 16,  /* more than two sites */
+	SCHEDULE_FILE = 32,  /* the caller's: it is a file of its own */
+	SCHEDULE_URGENT = 64 /* the caller's */
+};
+struct schedule_deferred {
+	uint64_t id;
+	uint64_t cookie;       /* the caller's */
+	uint32_t arrival, due; /* seconds */
+	uint32_t site[2];
+	uint32_t place; /* private */
+	uint8_t flags;
+};
+
+/*
+ * When to try again: the time it has waited, within minimal and maximal back-off, and never behind
+ * its end. With expired set it has had its life (and at least this attempt) and is returned.
+ */
+int64_t schedule_backoff(
+	const struct schedule *s, int64_t now, int64_t arrival, bool bounce, bool *expired);
+int64_t schedule_lifetime_end(const struct schedule *s, int64_t arrival, bool bounce);
+/* Adds, or replaces what stands under that id. */
+void schedule_defer(struct schedule *s, const struct schedule_deferred *d);
+/* Borrowed until the next change of the index; NULL: not deferred. */
+const struct schedule_deferred *schedule_deferred_find(const struct schedule *s, uint64_t id);
+bool schedule_deferred_remove(struct schedule *s, uint64_t id);
+/* Makes due now: all that are not held, those of a site, one. Returns how many. */
+size_t schedule_flush_all(struct schedule *s, int64_t now);
+size_t schedule_flush_site(struct schedule *s, int64_t now, uint32_t site);
+bool schedule_flush_id(struct schedule *s, int64_t now, uint64_t id);
+uint32_t schedule_site(struct slice transport, struct slice key);
+/* Calls visit for each in no order until it returns false; visit changes nothing. */
+void schedule_deferred_walk(const struct schedule *s,
+	bool (*visit)(const struct schedule_deferred *d, void *arg), void *arg);
+
+struct schedule_counts {
+	size_t messages, recipients; /* active; recipients that are in no job */
+	size_t jobs, deferred, held, loading, dests;
+	size_t index_bytes; /* memory of the deferred index */
+};
+void schedule_count(const struct schedule *s, struct schedule_counts *c);
+
+#endif

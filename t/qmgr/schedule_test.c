@@ -1,0 +1,552 @@
+/* SPDX-License-Identifier: ISC */
+#include <stdlib.h>
+
+#include "qmgr/schedule.h"
+#include "t/tap.h"
+#include "util/mem.h"
+
+#define NOW (INT64_C(1700000000) * CLOCK_SEC)
+
+struct rcpt {
+	struct schedule_rcpt link;
+	int number;
+};
+
+static const struct schedule_settings settings = {
+	.message_limit = 20000,
+	.recipient_limit = 20000,
+	.minimal_backoff = 300 * CLOCK_SEC,
+	.maximal_backoff = 4000 * CLOCK_SEC,
+	.lifetime = 432000 * CLOCK_SEC,
+	.bounce_lifetime = 86400 * CLOCK_SEC,
+};
+static const struct schedule_limits limits = {
+	.recipients = 50,
+	.initial_concurrency = 5,
+	.concurrency = 20,
+	.failed_cohorts = 1,
+	.positive = {1, SCHEDULE_CONSTANT},
+	.negative = {1, SCHEDULE_CONSTANT},
+};
+
+struct rig {
+	struct schedule *s;
+	struct schedule_transport *smtp;
+	int64_t now;
+};
+
+static struct rig rig_new(const struct schedule_limits *l, unsigned capacity)
+{
+	struct rig r = {.s = schedule_new(&settings), .now = NOW};
+
+	r.smtp = schedule_transport_set(r.s, SLICE_LIT("smtp"), l);
+	schedule_transport_capacity(r.s, r.smtp, capacity);
+	return r;
+}
+
+/* n recipients for one destination. */
+static struct schedule_message *add(struct rig *r, const char *name, const char *dest, int n)
+{
+	struct schedule_message *m =
+		schedule_message_add(r->s, mem_str(name), (uint64_t)name[0], false);
+
+	for (int i = 0; i < n; i++) {
+		struct rcpt *rcpt = mem_alloc(sizeof(*rcpt));
+
+		rcpt->number = i;
+		schedule_rcpt_add(r->s, m, r->smtp, slice_str(dest), &rcpt->link);
+	}
+	return m;
+}
+
+static void free_rcpts(struct schedule_rcpts *list)
+{
+	struct schedule_rcpt *r;
+
+	while ((r = STAILQ_FIRST(list)) != NULL) {
+		STAILQ_REMOVE_HEAD(list, next);
+		mem_free((struct rcpt *)(void *)r);
+	}
+}
+
+static struct schedule_job *job(struct rig *r)
+{
+	struct schedule_decision d;
+
+	schedule_next(r->s, r->now, &d);
+	return d.what == SCHEDULE_JOB ? d.job : NULL;
+}
+
+static int64_t wait_until(struct rig *r)
+{
+	struct schedule_decision d;
+
+	schedule_next(r->s, r->now, &d);
+	return d.what == SCHEDULE_WAIT ? d.until : -1;
+}
+
+static const char *name_of(const struct schedule_job *j)
+{
+	return j != NULL ? schedule_message_owner(j->message) : NULL;
+}
+
+/* The job's end; frees its message when that was all. */
+static void done(struct rig *r, struct schedule_job *j, enum schedule_outcome outcome)
+{
+	struct schedule_message *m = j->message;
+
+	free_rcpts(&j->rcpts);
+	schedule_job_done(r->s, &j, r->now, outcome, SLICE_LIT("connection refused"));
+	if (schedule_message_is_idle(m)) {
+		mem_free(schedule_message_owner(m));
+		schedule_message_free(r->s, &m);
+	}
+}
+
+static void drop(struct rig *r, struct schedule_message *m)
+{
+	struct schedule_rcpts list = STAILQ_HEAD_INITIALIZER(list);
+
+	schedule_withdraw(r->s, m, &list);
+	free_rcpts(&list);
+	mem_free(schedule_message_owner(m));
+	schedule_message_free(r->s, &m);
+}
+
+static void rig_free(struct rig *r)
+{
+	struct schedule_job *j;
+
+	schedule_transport_capacity(r->s, r->smtp, 1000000);
+	while ((j = job(r)) != NULL)
+		done(r, j, SCHEDULE_NEUTRAL);
+	schedule_free(&r->s);
+}
+
+static void test_jobs(void)
+{
+	struct rig r = rig_new(&limits, 3);
+	struct schedule_job *j[3];
+
+	add(&r, "a", "x.test", 120);
+	for (int i = 0; i < 3; i++)
+		j[i] = job(&r);
+	is_int(j[0]->count, 50, "a job takes the recipient limit");
+	is_int(j[1]->count, 50, "so does the next");
+	is_int(j[2]->count, 20, "the last takes the rest");
+	is_int(((struct rcpt *)(void *)STAILQ_FIRST(&j[1]->rcpts))->number, 50,
+		"recipients in order");
+	add(&r, "b", "y.test", 1);
+	ok(job(&r) == NULL, "no job over the capacity");
+	is_int(schedule_transport_busy(r.smtp), 3, "three are out");
+	done(&r, j[0], SCHEDULE_REACHED);
+	j[0] = job(&r);
+	is_str(name_of(j[0]), "b", "a free place goes to the next message");
+	for (int i = 0; i < 3; i++)
+		done(&r, j[i], SCHEDULE_REACHED);
+	is_int(wait_until(&r), CLOCK_NEVER, "nothing to do");
+	rig_free(&r);
+}
+
+static void test_window(void)
+{
+	struct rig r = rig_new(&limits, 100);
+	struct schedule_job *j[64];
+	int n;
+
+	for (n = 0; n < 60; n++)
+		add(&r, "a", "x.test", 1);
+	for (n = 0; (j[n] = job(&r)) != NULL; n++)
+		;
+	is_int(n, 5, "the first window");
+	for (int i = 0; i < 5; i++)
+		done(&r, j[i], SCHEDULE_REACHED);
+	for (n = 0; (j[n] = job(&r)) != NULL; n++)
+		;
+	ok(n > 5 && n <= 10, "it grows with success: %d", n);
+	for (int i = 0; i < n; i++)
+		done(&r, j[i], SCHEDULE_REACHED);
+	for (n = 0; (j[n] = job(&r)) != NULL; n++)
+		;
+	ok(n > 10 && n <= 20, "and on, to the limit: %d", n);
+	done(&r, j[0], SCHEDULE_FAILED);
+	is_int(schedule_dest_window(j[1]->dest), n < 20 ? n - 1 : 19, "a failure shrinks it");
+	for (int i = 1; i < n; i++)
+		done(&r, j[i], SCHEDULE_NEUTRAL);
+	rig_free(&r);
+}
+
+static void test_death(void)
+{
+	struct rig r = rig_new(&limits, 100);
+	struct schedule_job *j[8];
+	int n;
+
+	for (n = 0; n < 20; n++)
+		add(&r, "a", "x.test", 1);
+	add(&r, "b", "y.test", 1);
+	for (n = 0; (j[n] = job(&r)) != NULL; n++)
+		;
+	is_int(n, 6, "five for one destination, one for the other");
+	for (int i = 0; i < n; i++)
+		done(&r, j[i], SCHEDULE_FAILED);
+	for (n = 0; (j[0] = job(&r)) != NULL; n++) {
+		if (!j[0]->suspended)
+			break;
+		if (n == 0)
+			is_slice(schedule_dest_reason(j[0]->dest), "connection refused",
+				"the reason is that of the failure");
+		done(&r, j[0], SCHEDULE_NEUTRAL);
+	}
+	is_int(n, 15, "a dead destination gives back all its mail");
+	add(&r, "c", "x.test", 1);
+	j[0] = job(&r);
+	ok(j[0] != NULL && j[0]->suspended, "and what comes for it");
+	done(&r, j[0], SCHEDULE_NEUTRAL);
+	is_int(wait_until(&r), NOW + settings.minimal_backoff, "until its retry");
+	r.now += settings.minimal_backoff;
+	add(&r, "d", "x.test", 1);
+	j[0] = job(&r);
+	ok(j[0] != NULL && !j[0]->suspended, "then it is tried again");
+	done(&r, j[0], SCHEDULE_REACHED);
+
+	for (n = 0; n < 5; n++)
+		add(&r, "a", "x.test", 1);
+	for (n = 0; n < 5; n++)
+		j[n] = job(&r);
+	for (n = 0; n < 5; n++)
+		done(&r, j[n], SCHEDULE_FAILED);
+	add(&r, "e", "x.test", 1);
+	schedule_revive(r.s, r.now, r.smtp, SLICE_LIT("x.test"));
+	j[0] = job(&r);
+	ok(j[0] != NULL && !j[0]->suspended, "a flush revives it at once");
+	done(&r, j[0], SCHEDULE_REACHED);
+	rig_free(&r);
+}
+
+static void test_suspend(void)
+{
+	struct rig r = rig_new(&limits, 0);
+	struct schedule_job *j;
+
+	add(&r, "a", "x.test", 1);
+	ok(job(&r) == NULL, "without workers it waits");
+	schedule_transport_suspend(r.s, r.smtp, r.now, r.now + 60 * CLOCK_SEC,
+		SLICE_LIT("mail transport unavailable"));
+	j = job(&r);
+	ok(j != NULL && j->suspended, "a suspended transport gives its mail back");
+	is_slice(schedule_dest_reason(j->dest), "mail transport unavailable", "with the reason");
+	done(&r, j, SCHEDULE_NEUTRAL);
+	schedule_transport_capacity(r.s, r.smtp, 1);
+	r.now += 60 * CLOCK_SEC;
+	add(&r, "b", "x.test", 1);
+	j = job(&r);
+	ok(j != NULL && !j->suspended, "and serves again after its time");
+	done(&r, j, SCHEDULE_REACHED);
+	rig_free(&r);
+}
+
+static void test_rate(void)
+{
+	struct schedule_limits slow = limits;
+	struct rig r;
+	struct schedule_job *j;
+
+	slow.rate_delay = 2 * CLOCK_SEC;
+	r = rig_new(&slow, 100);
+	for (int i = 0; i < 3; i++)
+		add(&r, "a", "x.test", 1);
+	j = job(&r);
+	ok(j != NULL && job(&r) == NULL, "a rate delay means one at a time");
+	r.now += CLOCK_SEC;
+	done(&r, j, SCHEDULE_REACHED);
+	is_int(wait_until(&r), NOW + 3 * CLOCK_SEC, "the next one waits from its end");
+	r.now += 2 * CLOCK_SEC;
+	j = job(&r);
+	ok(j != NULL && job(&r) == NULL, "then goes, alone");
+	done(&r, j, SCHEDULE_REACHED);
+	r.now += 2 * CLOCK_SEC;
+	rig_free(&r);
+
+	slow.rate_delay = 0;
+	slow.transport_rate_delay = CLOCK_SEC;
+	r = rig_new(&slow, 100);
+	add(&r, "a", "x.test", 1);
+	add(&r, "a", "y.test", 1);
+	j = job(&r);
+	is_int(wait_until(&r), NOW + CLOCK_SEC, "a transport's delay holds all destinations");
+	done(&r, j, SCHEDULE_REACHED);
+	r.now += CLOCK_SEC;
+	rig_free(&r);
+}
+
+/* How many jobs leave before one of the message called name. */
+static int turns(struct rig *r, const char *name)
+{
+	struct schedule_job *j;
+	int n = 0;
+
+	while ((j = job(r)) != NULL) {
+		bool found = strcmp(name_of(j), name) == 0;
+
+		done(r, j, SCHEDULE_REACHED);
+		if (found)
+			return n;
+		n++;
+	}
+	return -1;
+}
+
+static void test_fairness(void)
+{
+	struct rig r = rig_new(&limits, 1);
+	struct schedule_message *news = schedule_message_add(r.s, mem_str("news"), 'n', false);
+	int n;
+
+	for (int i = 0; i < 50000; i++) {
+		struct rcpt *rcpt = mem_alloc(sizeof(*rcpt));
+		char dest[32];
+
+		snprintf(dest, sizeof(dest), "d%d.test", i);
+		schedule_rcpt_add(r.s, news, r.smtp, slice_str(dest), &rcpt->link);
+	}
+	for (int i = 0; i < 1000; i++)
+		done(&r, job(&r), SCHEDULE_REACHED);
+	add(&r, "note", "note.test", 1);
+	n = turns(&r, "note");
+	ok(n >= 0 && n <= 3, "a note passes a newsletter (its own sender's): %d", n);
+	add(&r, "other", "d49999.test", 1);
+	n = turns(&r, "other");
+	ok(n >= 0 && n <= 3, "also where the newsletter waits for the same destination: %d", n);
+	for (int i = 0; i < 20000; i++)
+		add(&r, "many", "m.test", 1);
+	n = turns(&r, "many");
+	ok(n >= 0 && n <= 3, "another sender's mail is not behind it: %d", n);
+	add(&r, "single", "s.test", 1);
+	n = turns(&r, "single");
+	ok(n >= 0 && n <= 5, "nor a single one behind 20000 of one sender: %d", n);
+	add(&r, "same", "m.test", 1);
+	n = turns(&r, "same");
+	ok(n >= 0 && n <= 70, "nor at the same destination: %d", n);
+	n = turns(&r, "news");
+	ok(n >= 0 && n <= 70, "the newsletter goes on all the while: %d", n);
+	rig_free(&r);
+
+	r = rig_new(&limits, 1);
+	add(&r, "news", "big.test", 50000);
+	done(&r, job(&r), SCHEDULE_REACHED);
+	for (int i = 0; i < 100; i++) {
+		add(&r, "x", "big.test", 1);
+		done(&r, job(&r), SCHEDULE_REACHED);
+	}
+	add(&r, "y", "big.test", 1);
+	n = turns(&r, "y");
+	ok(n >= 0 && n <= 3, "one big destination: a note passes: %d", n);
+	for (n = 0; n < 500; n++) {
+		struct schedule_job *j;
+		bool found;
+
+		add(&r, "z", "big.test", 1);
+		j = job(&r);
+		found = strcmp(name_of(j), "news") == 0;
+		done(&r, j, SCHEDULE_REACHED);
+		if (found)
+			break;
+	}
+	ok(n < 100, "an endless stream of notes does not starve the newsletter: %d", n);
+	rig_free(&r);
+}
+
+static void test_backlog(void)
+{
+	struct rig r = rig_new(&limits, 20);
+	struct schedule_job *j[20];
+	int n = 0;
+
+	/* A destination was full for long while others went on; its old mail must not take all. */
+	for (int i = 0; i < 5000; i++)
+		add(&r, "old", "slow.test", 1);
+	for (int i = 0; i < 5; i++)
+		j[i] = job(&r);
+	for (int i = 0; i < 3000; i++) {
+		add(&r, "a", "fast.test", 1);
+		done(&r, job(&r), SCHEDULE_REACHED);
+	}
+	for (int i = 0; i < 5; i++)
+		done(&r, j[i], SCHEDULE_REACHED);
+	for (int i = 0; i < 20; i++)
+		add(&r, "b", "fast.test", 1);
+	for (int i = 0; i < 16; i++) {
+		j[i] = job(&r);
+		n += strcmp(name_of(j[i]), "b") == 0;
+	}
+	ok(n >= 5, "a backlog leaves others their part: %d of 16", n);
+	for (int i = 0; i < 16; i++)
+		done(&r, j[i], SCHEDULE_REACHED);
+	rig_free(&r);
+}
+
+static void test_withdraw(void)
+{
+	struct rig r = rig_new(&limits, 1);
+	struct schedule_message *a = add(&r, "a", "x.test", 70);
+	struct schedule_rcpts list = STAILQ_HEAD_INITIALIZER(list);
+	struct schedule_job *j = job(&r);
+	struct schedule_counts c;
+
+	is_int(schedule_withdraw(r.s, a, &list), 20, "what is in no job comes back");
+	ok(!schedule_message_is_idle(a), "the job is still out");
+	is_int(schedule_message_jobs(a), 1, "one");
+	free_rcpts(&list);
+	done(&r, j, SCHEDULE_REACHED);
+	a = add(&r, "a", "x.test", 3);
+	drop(&r, a);
+	ok(job(&r) == NULL, "a withdrawn message is not sent");
+	schedule_count(r.s, &c);
+	is_int(c.messages + c.recipients + c.jobs, 0, "nothing is left");
+	rig_free(&r);
+}
+
+static void test_backoff(void)
+{
+	static const struct {
+		int age, want;
+		bool bounce, expired;
+	} rows[] = {
+		{0, 300, false, false},
+		{299, 300, false, false},
+		{600, 600, false, false},
+		{1200, 1200, false, false},
+		{9000, 4000, false, false},
+		{431000, 1000, false, false},
+		{432000, 0, false, true},
+		{500000, -68000, false, true},
+		{86399, 1, true, false},
+		{86400, 0, true, true},
+	};
+	struct schedule *s = schedule_new(&settings);
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		bool expired;
+		int64_t due = schedule_backoff(
+			s, NOW, NOW - rows[i].age * CLOCK_SEC, rows[i].bounce, &expired);
+
+		is_int((due - NOW) / CLOCK_SEC, rows[i].want, "after %d s", rows[i].age);
+		is_int(expired, rows[i].expired, "after %d s: expired or not", rows[i].age);
+	}
+	schedule_free(&s);
+}
+
+static void test_index(void)
+{
+	struct schedule *s = schedule_new(&settings);
+	const uint32_t base = (uint32_t)(NOW / CLOCK_SEC);
+	const uint32_t n = 200000;
+	struct schedule_deferred row = {0};
+	struct schedule_decision d;
+	struct schedule_counts c;
+	uint32_t last = 0, seen = 0, wrong = 0;
+
+	for (uint32_t i = 0; i < n; i++) {
+		row.id = (uint64_t)i * 4096 + 7;
+		row.arrival = base;
+		row.due = base + (uint32_t)((uint64_t)i * 7919 % n);
+		row.site[0] = i % 10;
+		row.flags = i % 100 == 99 ? SCHEDULE_HELD : 0;
+		schedule_defer(s, &row);
+	}
+	schedule_count(s, &c);
+	is_int(c.deferred, n - n / 100, "deferred");
+	is_int(c.held, n / 100, "held");
+	ok(c.index_bytes <= (size_t)n * 64, "%zu bytes a message", c.index_bytes / n);
+	for (uint32_t i = 0; i < n; i += 2)
+		wrong += !schedule_deferred_remove(s, (uint64_t)i * 4096 + 7);
+	is_int(wrong, 0, "all are found by id");
+	ok(!schedule_deferred_remove(s, 7), "a removed one is gone");
+	ok(schedule_deferred_find(s, 4096 + 7) != NULL, "another is still there");
+	for (;;) {
+		schedule_next(s, NOW + (int64_t)n * CLOCK_SEC, &d);
+		if (d.what != SCHEDULE_LOAD)
+			break;
+		if ((uint32_t)((d.id - 7) / 4096 * 7919 % n) < last)
+			wrong++;
+		last = (uint32_t)((d.id - 7) / 4096 * 7919 % n);
+		seen++;
+		schedule_load_failed(s);
+	}
+	is_int(wrong, 0, "they come in the order in which they are due");
+	is_int(seen, n / 2 - n / 100, "all but the held ones");
+	schedule_free(&s);
+
+	s = schedule_new(&settings);
+	for (uint32_t i = 0; i < 100; i++) {
+		row.id = i;
+		row.due = base + 1000;
+		row.site[0] = i % 10;
+		row.flags = i == 3 ? SCHEDULE_HELD : i == 4 ? SCHEDULE_MANY : 0;
+		schedule_defer(s, &row);
+	}
+	schedule_next(s, NOW, &d);
+	is_int(d.until, ((int64_t)base + 1000) * CLOCK_SEC, "nothing before the first is due");
+	is_int(schedule_flush_site(s, NOW, 3), 10, "a site's, and one of many sites, not the held");
+	ok(!schedule_flush_id(s, NOW, 3), "a held one cannot be flushed");
+	ok(schedule_flush_id(s, NOW, 5), "one by id");
+	is_int(schedule_flush_all(s, NOW), 99, "all");
+	for (seen = 0;; seen++) {
+		schedule_next(s, NOW, &d);
+		if (d.what != SCHEDULE_LOAD)
+			break;
+		schedule_load_failed(s);
+	}
+	is_int(seen, 99, "are due now");
+	schedule_free(&s);
+}
+
+static void test_limits(void)
+{
+	struct schedule_settings small = settings;
+	struct schedule_deferred row = {.due = 1};
+	struct schedule_decision d;
+	struct schedule *s;
+	struct schedule_message *m[10] = {0};
+	int fresh = 0, loaded = 0, n = 0;
+
+	small.message_limit = 10;
+	s = schedule_new(&small);
+	for (row.id = 1; row.id < 50; row.id++)
+		schedule_defer(s, &row);
+	while (n < 10) {
+		if (schedule_room(s, NOW, true) > 0) {
+			m[n++] = schedule_message_add(s, NULL, 1, false);
+			fresh++;
+		}
+		schedule_next(s, NOW, &d);
+		if (d.what == SCHEDULE_LOAD && n < 10) {
+			m[n++] = schedule_message_add(s, NULL, 1, true);
+			loaded++;
+		}
+	}
+	ok(fresh >= 3 && loaded >= 3, "new and due mail share the room: %d and %d", fresh, loaded);
+	is_int(schedule_room(s, NOW, true), 0, "full is full");
+	schedule_next(s, NOW, &d);
+	is_int(d.what, SCHEDULE_WAIT, "for both");
+	for (n = 0; n < 10; n++)
+		schedule_message_free(s, &m[n]);
+	schedule_free(&s);
+}
+
+int main(void)
+{
+	test_jobs();
+	test_window();
+	test_death();
+	test_suspend();
+	test_rate();
+	test_fairness();
+	test_backlog();
+	test_withdraw();
+	test_backoff();
+	test_index();
+	test_limits();
+	return done_testing();
+}
