@@ -6,7 +6,7 @@ t_libtap_a_SOURCES = %D%/tap.c %D%/tap.h
 EXTRA_DIST += %D%/run $(check_SCRIPTS)
 GP_KIT =
 EXTRA_DIST += $(GP_KIT)
-check_SCRIPTS += %D%/kit/kit.t
+check_SCRIPTS += %D%/kit/kit.t %D%/style.t
 GP_KIT += %D%/lib/Gatepost/Kit.pm %D%/lib/Gatepost/Netns.pm %D%/lib/Gatepost/Smtp.pm \
 	%D%/lib/Gatepost/Sink.pm %D%/lib/peers-setup
 

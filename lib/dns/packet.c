@@ -159,7 +159,7 @@ int dns_packet_query(struct buf *out, const struct dns_question *q, uint16_t id,
 	if (r == 0 && (flags & DNS_QUERY_MIXED)) {
 		mix_case(out->data + out->start, out->len);
 	}
-	free(wire);
+	LDNS_FREE(wire);
 	ldns_pkt_free(pkt);
 	return r;
 }

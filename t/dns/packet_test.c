@@ -5,6 +5,7 @@
 
 #include "dns/packet.h"
 #include "util/err.h"
+#include "util/mem.h"
 
 enum { NXDOMAIN = 3, SERVFAIL = 2, FORMERR = 1, REFUSED = 5 };
 
@@ -225,7 +226,7 @@ static void test_case(const struct reply_case *c, int nr)
 		if (r == 0 && dns_answer_parse(buf_slice(&answer), &a) != 0) {
 			fail("case %d cut at %zu", nr, cut);
 		}
-		free(exact);
+		mem_free(exact);
 	}
 	buf_clear(&sent);
 	buf_clear(&reply);
