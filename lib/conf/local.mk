@@ -1,1 +1,16 @@
 # SPDX-License-Identifier: ISC
+noinst_LIBRARIES += lib/conf/libconf.a
+lib_conf_libconf_a_SOURCES = \
+	%D%/conf.c %D%/conf.h %D%/set.h \
+	%D%/expand.c %D%/expand.h \
+	%D%/line.c %D%/line.h \
+	%D%/machine.c %D%/machine.h \
+	%D%/main_cf.c \
+	%D%/mistake.c %D%/mistake.h \
+	%D%/params.c %D%/params.h \
+	%D%/value.c %D%/value.h \
+	%D%/params.def %D%/postfix_names.def %D%/restrictions.def %D%/table_types.def
+
+conf_test_libs = t/libtap.a lib/conf/libconf.a lib/util/libutil.a $(BSD_LIBS)
+check_PROGRAMS += t/conf/conf_test
+t_conf_conf_test_LDADD = $(conf_test_libs)

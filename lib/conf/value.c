@@ -1,0 +1,350 @@
+/* SPDX-License-Identifier: ISC */
+#include <arpa/inet.h>
+#include <ctype.h>
+#include <limits.h>
+
+#include "conf/line.h"
+#include "conf/value.h"
+#include "util/clock.h"
+#include "util/err.h"
+
+static const struct {
+	const char *type;
+	bool is_supported;
+} types[] = {
+#define M(type, is_supported) {#type, is_supported},
+#include "conf/table_types.def"
+#undef M
+};
+
+enum argument { NONE, TABLE, NAME };
+
+static const struct {
+	const char *name;
+	enum argument argument;
+	bool is_supported;
+} restrictions[] = {
+#define R(name, argument, is_supported) {#name, argument, is_supported},
+#include "conf/restrictions.def"
+#undef R
+};
+
+#define COUNT(a) (sizeof(a) / sizeof(*(a)))
+
+static int parse_bool(struct slice s, struct buf *why, int64_t *number)
+{
+	*number = slice_case_eq_str(s, "yes");
+	if (*number == 1 || slice_case_eq_str(s, "no"))
+		return 0;
+	buf_add_fmt(why, "\"%.*s\" is neither; expected yes or no", SLICE_FMT(s));
+	return ERR_SYNTAX;
+}
+
+static void add_bounds(struct buf *why, const struct param_row *row, const char *unit)
+{
+	if (row->max == INT64_MAX)
+		buf_add_fmt(why, "%lld%s or more", (long long)row->min, unit);
+	else
+		buf_add_fmt(why, "%lld%s to %lld%s", (long long)row->min, unit, (long long)row->max,
+			unit);
+}
+
+static int parse_number(
+	const struct param_row *row, struct slice s, struct buf *why, int64_t *number)
+{
+	uint64_t v = 0;
+	int64_t limit = row->type == PARAM_INT ? INT_MAX : INT64_MAX;
+	int r = slice_u64(s, 0, INT64_MAX, &v);
+
+	if (r == 0 && ((int64_t)v < row->min || (int64_t)v > row->max || (int64_t)v > limit))
+		r = ERR_RANGE;
+	*number = (int64_t)v;
+	if (r == ERR_RANGE)
+		buf_add_fmt(why, "\"%.*s\" is out of bounds; expected ", SLICE_FMT(s));
+	else if (r != 0)
+		buf_add_fmt(why, "\"%.*s\" is no number; expected ", SLICE_FMT(s));
+	if (r != 0)
+		add_bounds(why, row, "");
+	return r;
+}
+
+static int64_t unit_of(char c)
+{
+	switch (tolower((unsigned char)c)) {
+	case 's': return CLOCK_SEC;
+	case 'm': return 60 * CLOCK_SEC;
+	case 'h': return 3600 * CLOCK_SEC;
+	case 'd': return 86400 * CLOCK_SEC;
+	case 'w': return 7 * 86400 * CLOCK_SEC;
+	default: return 0;
+	}
+}
+
+/* The unit at the end of a row's default; of a $name, that of the row which it names. */
+static char default_unit(const struct param_row *row)
+{
+	char last = row->def[strlen(row->def) - 1];
+
+	if (row->def[0] == '$' && row->def[1] != '{') {
+		enum param other = param_find(slice_str(row->def + 1));
+
+		return other != P_COUNT ? default_unit(param_row(other)) : 's';
+	}
+	return unit_of(last) != 0 ? last : 's';
+}
+
+static int parse_time(const struct param_row *row, struct slice s, struct buf *why, int64_t *number)
+{
+	const char unit[2] = {default_unit(row)};
+	int64_t base = unit_of(unit[0]), factor = base;
+	struct slice digits = s;
+	uint64_t v = 0;
+	int r = 0;
+
+	if (s.len > 1 && unit_of(s.p[s.len - 1]) != 0) {
+		factor = unit_of(s.p[s.len - 1]);
+		digits.len--;
+	}
+	r = slice_u64(digits, 0, (uint64_t)(INT64_MAX / factor / 2), &v);
+	*number = (int64_t)v * factor;
+	if (r == 0 &&
+		(*number < row->min * base || (row->max != INT64_MAX && *number > row->max * base)))
+		r = ERR_RANGE;
+	if (r == ERR_RANGE)
+		buf_add_fmt(why, "\"%.*s\" is out of bounds; expected ", SLICE_FMT(s));
+	else if (r != 0)
+		buf_add_fmt(why, "\"%.*s\" is no time; expected a number and s, m, h, d or w, ",
+			SLICE_FMT(s));
+	if (r != 0)
+		add_bounds(why, row, unit);
+	return r;
+}
+
+/* The choices are the first word of the sentence. */
+static int parse_enum(const struct param_row *row, struct slice s, struct buf *why)
+{
+	struct slice rest = slice_first(slice_str(row->text), strcspn(row->text, " ")), choice;
+	struct slice all = rest;
+
+	while (slice_part(&rest, '|', &choice)) {
+		if (slice_eq(choice, s))
+			return 0;
+	}
+	buf_add_fmt(why, "\"%.*s\" is none of its values; expected one of ", SLICE_FMT(s));
+	for (size_t i = 0; i < all.len; i++)
+		(all.p[i] == '|') ? buf_add_str(why, ", ") : buf_add_char(why, all.p[i]);
+	return ERR_SYNTAX;
+}
+
+static struct slice type_of(struct slice spec)
+{
+	ptrdiff_t colon = slice_find(spec, ':');
+
+	return slice_first(spec, colon < 0 ? 0 : (size_t)colon);
+}
+
+static void add_nearest_type(struct slice type, struct buf *why)
+{
+	const char *nearest = NULL;
+	unsigned best = UINT_MAX;
+
+	for (size_t i = 0; i < COUNT(types); i++) {
+		unsigned d = param_distance(type, slice_str(types[i].type));
+
+		if (types[i].is_supported && d < best) {
+			best = d;
+			nearest = types[i].type;
+		}
+	}
+	if (nearest != NULL && param_is_near(best, type.len)) {
+		buf_add_fmt(why, "\"%s\"", nearest);
+		return;
+	}
+	buf_add_str(why, "one of");
+	for (size_t i = 0; i < COUNT(types); i++) {
+		if (types[i].is_supported)
+			buf_add_fmt(why, " %s", types[i].type);
+	}
+}
+
+int value_check_table(struct slice spec, struct buf *why)
+{
+	struct slice type = type_of(spec);
+
+	if (type.len == 0) {
+		buf_add_fmt(why, "\"%.*s\" is no table; expected type:name", SLICE_FMT(spec));
+		return ERR_SYNTAX;
+	}
+	if (slice_eq_str(type, "proxy"))
+		return value_check_table(slice_from(spec, strlen("proxy:")), why);
+	if (slice_eq_str(type, "later") && type_of(slice_from(spec, strlen("later:"))).len != 0)
+		return value_check_table(slice_from(spec, strlen("later:")), why);
+	for (size_t i = 0; i < COUNT(types); i++) {
+		if (slice_eq_str(type, types[i].type) && types[i].is_supported) {
+			if (spec.len > type.len + 1 || slice_eq_str(type, "fail"))
+				return 0;
+			buf_add_fmt(why, "\"%.*s\" names no table; expected %.*s:name",
+				SLICE_FMT(spec), SLICE_FMT(type));
+			return ERR_SYNTAX;
+		}
+		if (slice_eq_str(type, types[i].type)) {
+			buf_add_fmt(why, "table type \"%.*s\" is not supported; expected ",
+				SLICE_FMT(type));
+			add_nearest_type(SLICE_NONE, why);
+			return ERR_SYNTAX;
+		}
+	}
+	buf_add_fmt(why, "unknown table type \"%.*s\"; expected ", SLICE_FMT(type));
+	add_nearest_type(type, why);
+	return ERR_SYNTAX;
+}
+
+/* An IPv6 address has colons too; so has "[v6]/mask". */
+static bool is_address(struct slice item)
+{
+	char text[INET6_ADDRSTRLEN + 1];
+	struct in6_addr address;
+	ptrdiff_t slash = slice_find(item, '/');
+
+	if (item.len != 0 && item.p[0] == '[')
+		return true;
+	if (slash >= 0)
+		item = slice_first(item, (size_t)slash);
+	if (item.len == 0 || item.len >= sizeof(text))
+		return false;
+	memcpy(text, item.p, item.len);
+	text[item.len] = '\0';
+	return inet_pton(AF_INET6, text, &address) == 1;
+}
+
+static int check_item(enum param_type type, struct slice item, struct buf *why)
+{
+	while (type == PARAM_MATCH && item.len > 0 && item.p[0] == '!')
+		item = slice_from(item, 1);
+	if (type == PARAM_MATCH && (type_of(item).len == 0 || item.p[0] == '/' || is_address(item)))
+		return 0;
+	if (type == PARAM_LIST)
+		return 0;
+	return value_check_table(item, why);
+}
+
+static int check_list(enum param_type type, struct slice text, struct buf *why, size_t *where)
+{
+	struct slice rest = text, item;
+
+	if (!line_is_balanced(text)) {
+		buf_add_str(why, "a brace without its partner; expected { … }");
+		return ERR_SYNTAX;
+	}
+	while (line_item(&rest, &item)) {
+		*where = (size_t)(item.p - text.p);
+		if (check_item(type, item, why) != 0)
+			return ERR_SYNTAX;
+	}
+	return 0;
+}
+
+static bool is_class(const char *classes, struct slice name)
+{
+	struct slice rest = slice_str(classes), item;
+
+	while (line_item(&rest, &item)) {
+		if (slice_eq(item, name))
+			return true;
+	}
+	return false;
+}
+
+static int unknown_restriction(struct slice name, struct buf *why)
+{
+	const char *nearest = NULL;
+	unsigned best = UINT_MAX;
+
+	for (size_t i = 0; i < COUNT(restrictions); i++) {
+		unsigned d = param_distance(name, slice_str(restrictions[i].name));
+
+		if (d < best) {
+			best = d;
+			nearest = restrictions[i].name;
+		}
+	}
+	buf_add_fmt(why, "unknown restriction \"%.*s\"; expected ", SLICE_FMT(name));
+	if (nearest != NULL && param_is_near(best, name.len))
+		buf_add_fmt(why, "\"%s\"", nearest);
+	else
+		buf_add_str(why, "one of gatepost.conf(5)");
+	return ERR_SYNTAX;
+}
+
+/* The restriction at the front of *rest with its argument. */
+static int check_restriction(
+	struct slice name, struct slice *rest, const char *classes, struct buf *why)
+{
+	struct slice argument;
+	size_t i = 0;
+
+	if (is_class(classes, name))
+		return 0;
+	if (type_of(name).len != 0) {
+		buf_add_fmt(why,
+			"table \"%.*s\" without a restriction; expected check_…_access "
+			"before it",
+			SLICE_FMT(name));
+		return ERR_SYNTAX;
+	}
+	while (i < COUNT(restrictions) && !slice_case_eq_str(name, restrictions[i].name))
+		i++;
+	if (i == COUNT(restrictions))
+		return unknown_restriction(name, why);
+	if (!restrictions[i].is_supported) {
+		buf_add_fmt(why, "restriction \"%s\" is not supported; expected another",
+			restrictions[i].name);
+		return ERR_SYNTAX;
+	}
+	if (restrictions[i].argument == NONE)
+		return 0;
+	if (!line_item(rest, &argument)) {
+		buf_add_fmt(why, "\"%s\" without its argument; expected %s", restrictions[i].name,
+			restrictions[i].argument == TABLE ? "type:name" : "a name");
+		return ERR_SYNTAX;
+	}
+	return restrictions[i].argument == TABLE ? value_check_table(argument, why) : 0;
+}
+
+static int check_restrictions(
+	struct slice text, const char *classes, struct buf *why, size_t *where)
+{
+	struct slice rest = text, item;
+
+	if (!line_is_balanced(text)) {
+		buf_add_str(why, "a brace without its partner; expected { … }");
+		return ERR_SYNTAX;
+	}
+	while (line_item(&rest, &item)) {
+		*where = (size_t)(item.p - text.p);
+		if (check_restriction(item, &rest, classes, why) != 0)
+			return ERR_SYNTAX;
+	}
+	return 0;
+}
+
+int value_parse(enum param p, struct slice text, const char *classes, struct buf *why,
+	size_t *where, int64_t *number)
+{
+	const struct param_row *row = param_row(p);
+
+	*where = 0;
+	*number = 0;
+	switch (row->type) {
+	case PARAM_BOOL: return parse_bool(text, why, number);
+	case PARAM_INT:
+	case PARAM_SIZE: return parse_number(row, text, why, number);
+	case PARAM_TIME: return parse_time(row, text, why, number);
+	case PARAM_ENUM: return parse_enum(row, text, why);
+	case PARAM_MAPS:
+	case PARAM_MATCH:
+	case PARAM_LIST: return check_list(row->type, text, why, where);
+	case PARAM_RESTRICT: return check_restrictions(text, classes, why, where);
+	default: return 0;
+	}
+}

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef CONF_VALUE_H
+#define CONF_VALUE_H
+
+#include "conf/params.h"
+
+/*
+ * An expanded value in the type of its row. The number (BOOL: 0 or 1; TIME: microseconds) goes to
+ * *number. ERR_SYNTAX or ERR_RANGE: why is "what is wrong; expected what", *where the offset in the
+ * text.
+ */
+int value_parse(enum param p, struct slice text, const char *classes, struct buf *why,
+	size_t *where, int64_t *number);
+
+/* "type:name": the type is known and supported, "proxy:" and "later:" may stand before it. */
+int value_check_table(struct slice spec, struct buf *why);
+
+#endif

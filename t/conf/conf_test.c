@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: ISC */
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "conf/set.h"
+#include "conf/value.h"
+#include "t/tap.h"
+#include "util/clock.h"
+#include "util/err.h"
+#include "util/fd.h"
+#include "util/mem.h"
+
+#include <fcntl.h>
+
+#define ARRAY_LEN(a) (sizeof(a) / sizeof(*(a)))
+
+static char dir[] = "/tmp/gatepost-conf-XXXXXX";
+
+static void write_main(const char *text)
+{
+	char *path = mem_fmt("%s/main.cf", dir);
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+
+	if (fd < 0 || fd_write_full(fd, text, strlen(text)) != 0)
+		bail_out("cannot write %s", path);
+	fd_close(&fd);
+	mem_free(path);
+}
+
+/* Loads the text as main.cf; the mistakes without the directory's name. */
+static char *load(const char *text, int *result)
+{
+	struct buf why = BUF_INIT(100000), out = BUF_INIT(100000);
+	struct slice rest, line;
+	char *copy = NULL;
+
+	write_main(text);
+	*result = conf_load(dir, NULL, &why);
+	rest = buf_slice(&why);
+	while (slice_part(&rest, '\n', &line)) {
+		if (slice_starts(line, dir))
+			line = slice_from(line, strlen(dir) + 1);
+		if (line.len != 0)
+			buf_add_fmt(&out, "%.*s\n", SLICE_FMT(line));
+	}
+	copy = mem_str(buf_str(&out));
+	buf_clear(&why);
+	buf_clear(&out);
+	return copy;
+}
+
+static void check_mistakes(void)
+{
+	static const struct {
+		const char *text, *mistakes;
+	} cases[] = {
+		{"message_size_limit = 1\n", ""},
+		{"message_size_limit = x\n", "main.cf:1:22: error: message_size_limit: \"x\" is no "
+					     "number; expected 0 or more\n"},
+		{"\n# c\nsmtpd_timeout =\n  # in between\n  30q\n",
+			"main.cf:5:3: error: smtpd_timeout: \"30q\" is no time; expected a number "
+			"and s, "
+			"m, h, d or w, 1s or more\n"},
+		{"smtpd_timeout = 0\n", "main.cf:1:17: error: smtpd_timeout: \"0\" is out of "
+					"bounds; expected 1s or more\n"},
+		{"maximal_queue_lifetime = 101\n",
+			"main.cf:1:26: error: maximal_queue_lifetime: \"101\" is "
+			"out of bounds; expected 0d to 100d\n"},
+		{"soft_bounce = maybe\n", "main.cf:1:15: error: soft_bounce: \"maybe\" is neither; "
+					  "expected yes or no\n"},
+		{"log_level = loud\n",
+			"main.cf:1:13: error: log_level: \"loud\" is none of its values; "
+			"expected one of none, error, info, debug\n"},
+		{"transport_maps = hsah:/x, btree:/y\n",
+			"main.cf:1:18: error: transport_maps: unknown "
+			"table type \"hsah\"; expected \"hash\"\n"},
+		{"transport_maps = hash:/x,\n  /y\n",
+			"main.cf:2:3: error: transport_maps: \"/y\" is no "
+			"table; expected type:name\n"},
+		{"mynetworks = 127.0.0.0/8 [::1]/128 fd00::/8 !10.0.0.1 /etc/x cidr:/y\n", ""},
+		{"myhostname = $mydomian\n",
+			"main.cf:1:14: error: myhostname: \"$mydomian\" is not "
+			"defined; expected \"$mydomain\"\n"},
+		{"smtpd_recipient_restrictions = permit_mynetworks,\n\treject_unauth_destinatio\n",
+			"main.cf:2:2: error: smtpd_recipient_restrictions: unknown restriction "
+			"\"reject_unauth_destinatio\"; expected \"reject_unauth_destination\"\n"},
+		{"smtpd_restriction_classes = mine\nmine = permit\nsmtpd_relay_restrictions = "
+		 "mine\n",
+			""},
+		{"a = $b\nb = $a\n", "main.cf:1:5: error: a: a value that leads back to itself\n"},
+		{"myhostname = ${mydomain\n",
+			"main.cf:1:14: error: myhostname: a \"${\" without its \"}\"\n"},
+		{" myhostname = a\n",
+			"main.cf:1:1: error: the first line begins with a blank; expected name "
+			"= value at its beginning\n"},
+		{"nothing\n", "main.cf:1:1: error: no \"=\"; expected name = value\n"},
+		{"a b = c\n",
+			"main.cf:1:1: error: \"a b\" is no name; expected letters, digits and _\n"},
+		{"soft_bounce = yes\nsoft_bounce = no\n",
+			"main.cf:2:1: warning: soft_bounce is set again; expected one setting, the "
+			"one "
+			"in line 1 is not used\n"},
+		{"default_destination_rate_delay = x\n",
+			"main.cf:1:34: error: default_destination_rate_delay: \"x\" is no time; "
+			"expected a "
+			"number and s, m, h, d or w, 0s or more\n"},
+		{"slow_destination_rate_delay = x\n",
+			"main.cf:1:31: error: slow_destination_rate_delay: \"x\" is no time; "
+			"expected a "
+			"number and s, m, h, d or w, 0s or more\n"},
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		int r = 0;
+		char *got = load(cases[i].text, &r);
+
+		is_str(got, cases[i].mistakes, "mistakes of case %zu", i);
+		is_int(r == 0, strstr(cases[i].mistakes, ": error: ") == NULL, "result of case %zu",
+			i);
+		mem_free(got);
+	}
+}
+
+static void check_expansion(void)
+{
+	static const struct {
+		const char *text, *want;
+	} cases[] = {
+		{"a$mydomain", "aexample.test"},
+		{"${mydomain}b$(mydomain)", "example.testbexample.test"},
+		{"$$mydomain", "$mydomain"},
+		{"${stress?a}${stress:b}", "b"},
+		{"${mydomain?{yes}:{no}} ${stress?{yes}:{no}}", "yes no"},
+		{"${mydomain ? { yes } : { no }}", "yes"},
+		{"${mydomain?$mydomain}", "example.test"},
+		{"${{$mydomain} == {example.test} ? {x} : {y}}", "x"},
+		{"${{9} < {10} ? {x} : {y}}", "x"},
+		{"${{9a} < {10} ? {x} : {y}}", "y"},
+		{"${{1}>={2}?{x}:{y}}${{2}!={2}?{x}:{y}}${{2}<={2}?{x}:{y}}", "yyx"},
+		{"${{3.6} <level {3.11} ? {x} : {y}}${{3} ==level {3.0.0} ? {x} : {y}}", "xx"},
+		{"${{1} == {2} ? {x}}", ""},
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		char *text = mem_fmt("mydomain = example.test\nx = %s\n", cases[i].text);
+		int r = 0;
+
+		mem_free(load(text, &r));
+		is_int(r, 0, "%s", cases[i].text);
+		is_str(conf_lookup("x"), cases[i].want, "value of %s", cases[i].text);
+		mem_free(text);
+	}
+}
+
+static void check_values(void)
+{
+	int r = 0;
+
+	mem_free(
+		load("myhostname = mx.example.test\nsmtpd_timeout = 2m\nqueue_file_delay = 5\n"
+		     "slow_destination_rate_delay = 3s\nlocal_initial_destination_concurrency = 7\n"
+		     "maximal_queue_lifetime = 2\nmynetworks = 10.0.0.0/8\nluser_relay = $user@x\n",
+			&r));
+	is_int(r, 0, "loads");
+	is_str(conf_str(P_mydomain), "example.test", "mydomain comes of myhostname");
+	is_str(conf_str(P_smtpd_banner), "mx.example.test ESMTP Gatepost", "a default is expanded");
+	is_str(conf_str(P_luser_relay), "$user@x", "a raw value is not");
+	is_str(conf_str(P_relay_domains), "", "the default of the present level");
+	is_int(conf_time(P_smtpd_timeout), 120 * CLOCK_SEC, "minutes");
+	is_int(conf_time(P_maximal_queue_lifetime), INT64_C(172800) * CLOCK_SEC, "days by default");
+	is_int(conf_time(P_queue_file_delay), 5 * CLOCK_SEC, "seconds by default");
+	is_int(conf_transport_time("slow", P_transport_destination_rate_delay), 3 * CLOCK_SEC,
+		"a transport's own");
+	is_int(conf_transport_time("smtp", P_transport_destination_rate_delay), 0, "the default");
+	is_int(conf_transport_int("local", P_transport_destination_concurrency_limit), 2,
+		"a row of a transport's own");
+	is_int(conf_transport_int("local", P_transport_initial_destination_concurrency), 7,
+		"a longer name is not taken for a shorter");
+	is_int(conf_transport_int("smtp", P_transport_destination_concurrency_limit), 20,
+		"by the row which the default names");
+	ok(conf_int(P_default_process_limit) >= 100, "a process limit from the machine");
+	ok(conf_lookup("message_size_limit") == NULL, "not set");
+	is_str(conf_lookup("mynetworks"), "10.0.0.0/8", "set");
+	is_str(conf_name(P_2bounce_notice_recipient), "2bounce_notice_recipient", "name");
+}
+
+static void check_encoding(void)
+{
+	struct conf *c = conf_new(dir), *d = NULL;
+	struct buf bytes = BUF_INIT(1 << 20), why = BUF_INIT(1000);
+	struct mistakes m;
+
+	mistakes_init(&m);
+	write_main("myhostname = a.test\nown = x$myhostname\n");
+	set_read_main(c, &m);
+	set_override(c, SLICE_LIT("smtpd_banner"), SLICE_LIT("hello"), NULL, NULL);
+	is_int(set_build(c, &m), 0, "builds");
+	set_encode(c, &bytes);
+	is_int(conf_decode(buf_slice(&bytes), &why, &d), 0, "decodes: %s", buf_str(&why));
+	is_str(set_str(d, P_smtpd_banner), "hello", "an override");
+	is_str(set_str(d, P_mynetworks), set_str(c, P_mynetworks), "the machine's");
+	is_str(set_str(d, P_config_directory), dir, "the directory");
+	conf_install(&d);
+	is_str(conf_lookup("own"), "xa.test", "a name of its own");
+	for (size_t i = 1; i < bytes.len; i += 7) {
+		if (conf_decode(slice_first(buf_slice(&bytes), i), &why, &d) == 0)
+			conf_free(&d);
+	}
+	set_override(c, SLICE_LIT("soft_bounce"), SLICE_LIT("?"), NULL, NULL);
+	buf_reset(&bytes);
+	buf_reset(&why);
+	set_encode(c, &bytes);
+	is_int(conf_decode(buf_slice(&bytes), &why, &d), ERR_SYNTAX, "a wrong value is refused");
+	is_str(buf_str(&why), "error: soft_bounce: \"?\" is neither; expected yes or no", "why");
+	conf_free(&c);
+	buf_clear(&bytes);
+	buf_clear(&why);
+	mistakes_clear(&m);
+}
+
+static void check_names(void)
+{
+	ok(param_is_unsupported(SLICE_LIT("smtp_tls_security_level")), "known to Postfix");
+	ok(!param_is_unsupported(SLICE_LIT("mynetworks")), "supported");
+	is_str(param_nearest(SLICE_LIT("mynetwork")), "mynetworks", "one letter missing");
+	is_str(param_nearest(SLICE_LIT("smptd_banner")), "smtpd_banner", "letters swapped");
+	ok(param_nearest(SLICE_LIT("colourless_green_ideas")) == NULL, "nothing near");
+	for (int i = 0; i < P_COUNT; i++) {
+		const struct param_row *row = param_row((enum param)i);
+
+		if (param_find(slice_str(row->name)) != (enum param)i || row->programs == 0 ||
+			row->text[strlen(row->text) - 1] != '.' ||
+			param_is_unsupported(slice_str(row->name)))
+			fail("row %s is sound", row->name);
+	}
+}
+
+int main(void)
+{
+	char *path = NULL;
+
+	if (mkdtemp(dir) == NULL)
+		bail_out("mkdtemp");
+	check_mistakes();
+	check_expansion();
+	check_values();
+	check_encoding();
+	check_names();
+	path = mem_fmt("%s/main.cf", dir);
+	unlink(path);
+	mem_free(path);
+	rmdir(dir);
+	return done_testing();
+}
