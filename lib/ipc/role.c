@@ -35,6 +35,7 @@ static const struct {
 	{"resolver", ROLE_RESOLVER},
 	{"tally", ROLE_TALLY},
 	{"monitor", ROLE_MONITOR},
+	{"nss", ROLE_NSS},
 };
 
 static const struct {

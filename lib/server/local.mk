@@ -1,1 +1,8 @@
 # SPDX-License-Identifier: ISC
+noinst_LIBRARIES += lib/server/libserver.a
+lib_server_libserver_a_SOURCES = %D%/counters.c %D%/counters.h %D%/server.c %D%/server.h
+
+# What every program that master starts links with, in this order.
+SERVER_LIBS = lib/server/libserver.a lib/map/libmap.a lib/priv/libpriv.a lib/conf/libconf.a \
+	lib/ipc/libipc.a lib/net/libnet.a lib/util/libutil.a \
+	$(BSD_LIBS) $(EVENT_LIBS) $(DB_LIBS) $(PCRE2_LIBS)
