@@ -6,9 +6,11 @@ t_libtap_a_SOURCES = %D%/tap.c %D%/tap.h
 EXTRA_DIST += %D%/run $(check_SCRIPTS)
 GP_KIT =
 EXTRA_DIST += $(GP_KIT)
-check_SCRIPTS += %D%/kit/kit.t %D%/style.t
-GP_KIT += %D%/lib/Gatepost/Kit.pm %D%/lib/Gatepost/Netns.pm %D%/lib/Gatepost/Smtp.pm \
-	%D%/lib/Gatepost/Sink.pm %D%/lib/peers-setup
+check_SCRIPTS += %D%/kit/kit.t %D%/kit/dns.t %D%/kit/peers.t %D%/style.t
+GP_KIT += %D%/lib/make-users %D%/lib/peers-setup %D%/lib/Gatepost/Dns.pm \
+	%D%/lib/Gatepost/Instance.pm %D%/lib/Gatepost/Kit.pm %D%/lib/Gatepost/Netns.pm \
+	%D%/lib/Gatepost/Peers.pm %D%/lib/Gatepost/Sink.pm %D%/lib/Gatepost/Smtp.pm \
+	%D%/lib/Gatepost/Tables.pm
 
 # Scripts go first: they are the long ones, so a parallel run ends sooner.
 .PHONY: test-list dev-links
@@ -30,4 +32,4 @@ check-local:
 	@GP_BUILD='$(abs_top_builddir)' $(top_srcdir)/t/run
 
 clean-local:
-	-rm -rf libexec sbin
+	-rm -rf libexec sbin later
