@@ -3,6 +3,20 @@
 noinst_LIBRARIES += t/libtap.a
 t_libtap_a_SOURCES = %D%/tap.c %D%/tap.h
 
+# Fuzz targets (t/fuzz/standalone.c says how to add one): their corpus is part of the suite, unless
+# they are built to search for more.
+noinst_LIBRARIES += t/fuzz/libfuzz.a
+t_fuzz_libfuzz_a_SOURCES = %D%/fuzz/failed.c %D%/fuzz/fuzz.h
+EXTRA_DIST += %D%/fuzz/corpus
+if FUZZERS
+noinst_PROGRAMS += $(FUZZ_TARGETS)
+FUZZ_MAIN = $(FUZZ_ENGINE) t/fuzz/libfuzz.a
+else
+check_PROGRAMS += $(FUZZ_TARGETS)
+t_fuzz_libfuzz_a_SOURCES += %D%/fuzz/standalone.c
+FUZZ_MAIN = t/fuzz/libfuzz.a t/libtap.a
+endif
+
 EXTRA_DIST += %D%/run $(check_SCRIPTS)
 GP_KIT =
 EXTRA_DIST += $(GP_KIT)

@@ -166,7 +166,7 @@ sub mandoc_says {
 my (@c, @man, @sources);
 find({ no_chdir => 1, wanted => sub {
     (my $path = $_) =~ s{^\./}{};
-    if (-d && ($path =~ m{^(?:build[^/]*|autom4te\.cache|gatepost-[\d.]+)$} || $path =~ m{(?:^|/)\.[^/.]})) {
+    if (-d && ($path =~ m{^(?:_?build[^/]*|_inst|autom4te\.cache|gatepost-[\d.]+)$} || $path =~ m{(?:^|/)\.[^/.]})) {
         $File::Find::prune = 1;
         return;
     }

@@ -10,7 +10,7 @@
 static int count, failures;
 
 /* '#' starts a directive and LF ends the line: neither may come from a value in a name. */
-static void print_name(const char *fmt, va_list ap)
+__attribute__((format(printf, 1, 0))) static void print_name(const char *fmt, va_list ap)
 {
 	char name[512];
 
@@ -21,7 +21,8 @@ static void print_name(const char *fmt, va_list ap)
 	printf(" - %s\n", name);
 }
 
-static bool report(const char *file, int line, bool good, const char *fmt, va_list ap)
+__attribute__((format(printf, 4, 0))) static bool report(
+	const char *file, int line, bool good, const char *fmt, va_list ap)
 {
 	printf("%sok %d", good ? "" : "not ", ++count);
 	print_name(fmt, ap);
@@ -116,7 +117,7 @@ int tap_child(void (*run)(void), char *text, size_t size)
 		close(fds[0]);
 		close(fds[1]);
 		run();
-		_exit(0);
+		exit(0);
 	}
 	close(fds[1]);
 	while (len + 1 < size && (n = read(fds[0], text + len, size - 1 - len)) > 0)

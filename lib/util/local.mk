@@ -40,3 +40,7 @@ check_PROGRAMS += t/util/slice_test
 t_util_slice_test_LDADD = $(util_test_libs)
 check_PROGRAMS += t/util/wire_test
 t_util_wire_test_LDADD = $(util_test_libs)
+
+FUZZ_TARGETS += t/fuzz/base64_fuzz t/fuzz/wire_fuzz
+t_fuzz_base64_fuzz_LDADD = $(FUZZ_MAIN) lib/util/libutil.a $(BSD_LIBS)
+t_fuzz_wire_fuzz_LDADD = $(FUZZ_MAIN) lib/util/libutil.a $(BSD_LIBS)

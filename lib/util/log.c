@@ -129,7 +129,8 @@ static size_t format_head(char *to, size_t size, const struct line *l)
 }
 
 /* The line with its LF, in a static buffer: logging that memory is exhausted must not need any. */
-static struct slice format_line(const struct line *l, const char *fmt, va_list ap)
+__attribute__((format(printf, 2, 0))) static struct slice format_line(
+	const struct line *l, const char *fmt, va_list ap)
 {
 	static char text[LINE_MAX_BYTES];
 	size_t len = format_head(text, sizeof(text), l);
@@ -160,7 +161,8 @@ static void add_line(struct slice line, size_t limit)
 	state.added++;
 }
 
-static void add_text(const struct line *l, size_t limit, const char *fmt, va_list ap)
+__attribute__((format(printf, 3, 0))) static void add_text(
+	const struct line *l, size_t limit, const char *fmt, va_list ap)
 {
 	add_line(format_line(l, fmt, ap), limit);
 }
@@ -404,7 +406,8 @@ void log_set_sink(enum log_sink sink, int fd)
 }
 
 /* The last words: what is pending first; a full pipe or log daemon is given a second. */
-static void last_line(const char *word, const char *fmt, va_list ap)
+__attribute__((format(printf, 2, 0))) static void last_line(
+	const char *word, const char *fmt, va_list ap)
 {
 	struct line l = {NULL, GRADE_CRIT, word};
 	struct slice line = format_line(&l, fmt, ap);
