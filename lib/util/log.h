@@ -44,7 +44,10 @@ bool log_is_debug(void);
  * is given with log_must). ERR_SYS: the sink failed, errno says how; ask master for a new one.
  */
 int log_flush(void);
-/* A warning line that is never dropped: kept until log_flush wrote it. *seq identifies it. */
+/*
+ * A warning line that is never dropped: kept until log_flush wrote it. The result identifies it.
+ * Callers wait for what they gave (log_is_written); 64 MB of unwritten lines is fatal.
+ */
 uint64_t log_must(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* Whether the line of log_must has left the process. */
 bool log_is_written(uint64_t seq);
