@@ -19,7 +19,8 @@ enum role {
 	ROLE_TALLY,
 	ROLE_MONITOR,
 	ROLE_TOOL, /* a command: gatepost at master, gateq at qmgr */
-	ROLE_NSS,    /* answers unix: tables by NSS: program nss of the folder local, as default_privs */
+	ROLE_NSS,  /* answers unix: tables by NSS: program nss of the folder local, as default_privs
+		    */
 	ROLE_COUNT
 };
 

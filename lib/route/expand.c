@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: ISC */
+#include "route/route_priv.h"
+
+#include "conf/conf.h"
+#include "util/dict.h"
+#include "util/err.h"
+#include "util/mem.h"
+
+/*
+ * One recipient's expansion: a list that grows behind the place where work goes on. Each entry is
+ * replaced by what the table says until it says nothing, or itself.
+ */
+struct expansion {
+	char **addresses;
+	size_t n, cap, limit;
+	struct dict *seen; /* final addresses, folded */
+};
+
+static int add_address(struct expansion *e, struct slice address)
+{
+	if (e->n >= e->limit)
+		return ERR_LIMIT;
+	if (e->n == e->cap) {
+		e->cap = e->cap ? e->cap * 2 : 8;
+		e->addresses = mem_resize(e->addresses, e->cap, sizeof(e->addresses[0]));
+	}
+	e->addresses[e->n++] = slice_dup(address);
+	return 0;
+}
+
+/* One right-hand side: "@domain" keeps the local part; an unmatched extension is carried over. */
+static int complete(struct route *r, struct slice item, struct slice from, struct slice extension,
+	struct buf *out)
+{
+	struct buf internal = BUF_INIT(ADDRESS_LIMIT), joined = BUF_INIT(ADDRESS_LIMIT);
+	struct slice local, domain;
+	int err;
+
+	address_split(from, &local, &domain);
+	if (item.p[0] == '@') {
+		buf_add_slice(&internal, local);
+		buf_add_slice(&internal, item);
+		err = buf_failed(&internal) ? ERR_LIMIT : 0;
+	} else
+		err = address_parse(item, ADDRESS_UTF8, &internal);
+	if (err == 0 && extension.len > 0 && item.p[0] != '@') {
+		struct slice user, ext;
+
+		address_split(buf_slice(&internal), &local, &domain);
+		if (!address_split_extension(local, r->delimiters, &user, &ext)) {
+			buf_add_slice(&joined, local);
+			buf_add_slice(&joined, extension);
+			if (domain.p != NULL)
+				buf_add_char(&joined, '@');
+			buf_add_slice(&joined, domain);
+			buf_reset(&internal);
+			err = buf_add_slice(&internal, buf_slice(&joined));
+		}
+	}
+	if (err == 0)
+		err = address_complete(buf_slice(&internal), &r->rules, out);
+	if (err == 0 && (int64_t)out->len > conf_int(P_virtual_alias_address_length_limit))
+		err = ERR_LIMIT;
+	buf_clear(&internal);
+	buf_clear(&joined);
+	return err;
+}
+
+/* Takes the next item of a comma separated list, commas in quotes left alone. */
+static bool next_item(struct slice *rest, struct slice *item)
+{
+	size_t i = 0;
+	bool quoted = false;
+
+	while (rest->len > 0 && (rest->p[0] == ',' || rest->p[0] == ' ' || rest->p[0] == '\t' ||
+					rest->p[0] == '\n'))
+		*rest = slice_from(*rest, 1);
+	if (rest->len == 0)
+		return false;
+	for (; i < rest->len && (quoted || rest->p[i] != ','); i++) {
+		if (rest->p[i] == '\\' && i + 1 < rest->len)
+			i++;
+		else if (rest->p[i] == '"')
+			quoted = !quoted;
+	}
+	*item = slice_trim(slice_first(*rest, i));
+	*rest = slice_from(*rest, i);
+	return true;
+}
+
+/* Replaces entry at by the items of a value. *again: it changed, ask once more. */
+static int replace(struct route *r, struct expansion *e, size_t at, struct slice value,
+	struct slice extension, bool *again)
+{
+	char *from = e->addresses[at];
+	struct buf address = BUF_INIT(ADDRESS_LIMIT);
+	struct slice item;
+	bool first = true;
+	int err = 0;
+
+	*again = false;
+	while (err == 0 && next_item(&value, &item)) {
+		if (item.len == 0)
+			continue;
+		err = complete(r, item, slice_str(from), extension, &address);
+		if (err != 0)
+			break;
+		if (first) {
+			e->addresses[at] = slice_dup(buf_slice(&address));
+			*again = !slice_case_eq(buf_slice(&address), slice_str(from));
+			first = false;
+		} else
+			err = add_address(e, buf_slice(&address));
+	}
+	if (!first)
+		mem_free(from);
+	buf_clear(&address);
+	return err;
+}
+
+static int expand_one(struct route *r, struct expansion *e, size_t at, struct later *l)
+{
+	struct buf value = BUF_INIT(MAP_VALUE_LIMIT), extension = BUF_INIT(ADDRESS_LIMIT);
+	bool keep = route_list_has(conf_str(P_propagate_unmatched_extensions), "virtual");
+	int64_t limit = conf_int(P_virtual_alias_recursion_limit);
+	bool again = true;
+	int err = 0;
+
+	for (int64_t i = 0; err == 0 && again; i++) {
+		if (i >= limit) {
+			err = ERR_LIMIT;
+			break;
+		}
+		err = route_find_address(r, r->alias, slice_str(e->addresses[at]),
+			ROUTE_KEY_FULL | ROUTE_KEY_USER | ROUTE_KEY_DOMAIN, l, &value, &extension);
+		if (err == 0)
+			err = replace(r, e, at, buf_slice(&value),
+				keep ? buf_slice(&extension) : SLICE_NONE, &again);
+	}
+	buf_clear(&value);
+	buf_clear(&extension);
+	return err == ERR_NOT_FOUND ? 0 : err;
+}
+
+/* Calls add for each address that has not been given yet. */
+static void give(struct expansion *e, void (*add)(struct slice address, void *arg), void *arg)
+{
+	static char there;
+	struct buf key = BUF_INIT(ADDRESS_LIMIT);
+
+	for (size_t i = 0; i < e->n; i++) {
+		buf_reset(&key);
+		buf_add_lower(&key, slice_str(e->addresses[i]));
+		if (dict_get(e->seen, buf_slice(&key)) != NULL ||
+			dict_set(e->seen, buf_slice(&key), &there) != 0)
+			continue;
+		add(slice_str(e->addresses[i]), arg);
+	}
+	buf_clear(&key);
+}
+
+int route_expand(struct route *r, struct slice recipient, struct later *l,
+	void (*add)(struct slice address, void *arg), void *arg, struct buf *why)
+{
+	struct expansion e = {.limit = (size_t)conf_int(P_virtual_alias_expansion_limit)};
+	int err;
+
+	if (map_list_is_empty(r->alias)) {
+		add(recipient, arg);
+		return 0;
+	}
+	e.seen = dict_new(e.limit, NULL);
+	err = add_address(&e, recipient);
+	for (size_t i = 0; err == 0 && i < e.n; i++)
+		err = expand_one(r, &e, i, l);
+	if (err == 0)
+		give(&e, add, arg);
+	else if (err == ERR_LIMIT)
+		buf_add_fmt(why, "4.6.0 alias expansion error");
+	else if (err == ERR_SYNTAX) {
+		buf_add_fmt(why, "4.3.5 an address in virtual_alias_maps is malformed");
+		err = ERR_TEMP;
+	}
+	for (size_t i = 0; i < e.n; i++)
+		mem_free(e.addresses[i]);
+	mem_free(e.addresses);
+	dict_free(&e.seen);
+	return err;
+}

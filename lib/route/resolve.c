@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: ISC */
+#include "route/route_priv.h"
+
+#include "conf/conf.h"
+#include "util/err.h"
+
+enum { FOLLOW_LIMIT = 10 };
+
+void route_result_init(struct route_result *out)
+{
+	*out = (struct route_result){.class = ROUTE_DEFAULT,
+		.transport = BUF_INIT(128),
+		.nexthop = BUF_INIT(ROUTE_TEXT)};
+}
+
+void route_result_clear(struct route_result *out)
+{
+	buf_clear(&out->transport);
+	buf_clear(&out->nexthop);
+}
+
+static void set(struct buf *b, struct slice s)
+{
+	buf_reset(b);
+	buf_add_slice(b, s);
+}
+
+/*
+ * "transport:nexthop" over what is there already. Either part may be empty: no transport keeps the
+ * present one; a transport without next hop goes to fallback.
+ */
+static void apply(struct route_result *out, struct slice value, struct slice fallback)
+{
+	ptrdiff_t colon = slice_find(value, ':');
+	struct slice transport = slice_first(value, colon >= 0 ? (size_t)colon : value.len);
+	struct slice nexthop = colon >= 0 ? slice_from(value, (size_t)colon + 1) : SLICE_NONE;
+
+	transport = slice_trim(transport);
+	nexthop = slice_trim(nexthop);
+	if (transport.len > 0) {
+		set(&out->transport, transport);
+		set(&out->nexthop, nexthop.len > 0 ? nexthop : fallback);
+	} else if (nexthop.len > 0)
+		set(&out->nexthop, nexthop);
+}
+
+/* relayhost in force for this sender; not found: none. */
+static int find_relay(struct route *r, struct slice sender, struct later *l, struct buf *value)
+{
+	int err = ERR_NOT_FOUND;
+
+	if (!map_list_is_empty(r->sender_relay)) {
+		struct slice key =
+			sender.len > 0
+				? sender
+				: slice_str(conf_str(P_empty_address_relayhost_maps_lookup_key));
+
+		err = route_find_address(
+			r, r->sender_relay, key, ROUTE_KEY_FULL | ROUTE_KEY_DOMAIN, l, value, NULL);
+		if (err == 0 && slice_case_eq_str(buf_slice(value), "DUNNO"))
+			err = ERR_NOT_FOUND;
+	}
+	if (err == ERR_NOT_FOUND && *conf_str(P_relayhost) != '\0') {
+		set(value, slice_str(conf_str(P_relayhost)));
+		err = 0;
+	}
+	return err;
+}
+
+/* relay_transport, default_transport: an own next hop there, else a relay, else the domain. */
+static int route_off_host(struct route *r, enum param transport, struct slice domain,
+	struct slice sender, struct later *l, struct route_result *out)
+{
+	struct slice value = slice_str(conf_str(transport));
+	struct buf relay = BUF_INIT(MAP_VALUE_LIMIT);
+	int err = 0;
+
+	apply(out, value, SLICE_NONE);
+	if (out->nexthop.len == 0) {
+		err = find_relay(r, sender, l, &relay);
+		if (err == 0)
+			set(&out->nexthop, buf_slice(&relay));
+		else if (err == ERR_NOT_FOUND) {
+			set(&out->nexthop, domain);
+			err = 0;
+		}
+	}
+	buf_clear(&relay);
+	return err;
+}
+
+static void route_error(struct route_result *out, const char *text)
+{
+	set(&out->transport, SLICE_LIT("error"));
+	set(&out->nexthop, slice_str(text));
+}
+
+static int route_by_class(struct route *r, struct slice domain, struct slice sender,
+	struct later *l, struct route_result *out)
+{
+	struct slice fallback = domain.len > 0 ? domain : slice_str(conf_str(P_myhostname));
+
+	switch (out->class) {
+	case ROUTE_LOCAL: apply(out, slice_str(conf_str(P_local_transport)), fallback); return 0;
+	case ROUTE_VIRTUAL_ALIAS:
+		route_error(out, conf_bool(P_show_user_unknown_table_name)
+					 ? "5.1.1 User unknown in virtual alias table"
+					 : "5.1.1 User unknown");
+		return 0;
+	case ROUTE_VIRTUAL_MAILBOX:
+		apply(out, slice_str(conf_str(P_virtual_transport)), fallback);
+		return 0;
+	case ROUTE_RELAY: return route_off_host(r, P_relay_transport, domain, sender, l, out);
+	case ROUTE_DEFAULT: return route_off_host(r, P_default_transport, domain, sender, l, out);
+	}
+	return 0;
+}
+
+/* direct_delivery_maps: the hosts of the entry, then, if asked for, what the rules would say. */
+static int apply_direct(struct route *r, struct slice recipient, struct later *l,
+	struct route_result *out, struct buf *value)
+{
+	struct buf rules = BUF_INIT(ROUTE_TEXT);
+	int err = route_find_domain(r, r->direct, recipient, false, false, l, value);
+
+	if (err != 0)
+		return err;
+	out->direct = true;
+	set(&rules, buf_slice(&out->nexthop));
+	set(&out->nexthop, slice_trim(buf_slice(value)));
+	if (conf_bool(P_direct_delivery_fallback)) {
+		buf_add_str(&out->nexthop, ", ");
+		buf_add_slice(&out->nexthop, buf_slice(&rules));
+	}
+	buf_clear(&rules);
+	return 0;
+}
+
+static int apply_tables(struct route *r, struct slice recipient, struct slice domain,
+	struct later *l, struct route_result *out)
+{
+	bool parents =
+		route_list_has(conf_str(P_parent_domain_matches_subdomains), "transport_maps");
+	struct buf value = BUF_INIT(MAP_VALUE_LIMIT);
+	int err = route_find_domain(r, r->transports, recipient, parents, true, l, &value);
+
+	if (err == 0)
+		apply(out, buf_slice(&value), domain);
+	else if (err == ERR_NOT_FOUND) {
+		err = 0;
+		if (out->class == ROUTE_RELAY || out->class == ROUTE_DEFAULT)
+			err = apply_direct(r, recipient, l, out, &value);
+		if (err == ERR_NOT_FOUND)
+			err = 0;
+	}
+	buf_clear(&value);
+	return err;
+}
+
+/* user%far@here means user@far: address is replaced until nothing is left to follow. */
+static int follow(struct route *r, struct buf *address, struct later *l, enum route_class *class)
+{
+	struct buf next = BUF_INIT(ADDRESS_LIMIT);
+	int err = 0;
+
+	for (int i = 0; err == 0; i++) {
+		struct slice local, domain;
+
+		address_split(buf_slice(address), &local, &domain);
+		err = route_classify(r, domain, l, class);
+		if (err != 0 || *class != ROUTE_LOCAL || domain.len == 0 || i == FOLLOW_LIMIT ||
+			!address_has_route(local, &r->rules))
+			break;
+		err = address_follow_route(local, &r->rules, &next);
+		if (err == 0)
+			set(address, buf_slice(&next));
+	}
+	buf_clear(&next);
+	return err == ERR_NOT_FOUND ? 0 : err;
+}
+
+int route_resolve(struct route *r, struct slice recipient, struct slice sender, struct later *l,
+	struct route_result *out)
+{
+	struct buf address = BUF_INIT(ADDRESS_LIMIT);
+	struct slice local, domain;
+	int err;
+
+	buf_reset(&out->transport);
+	buf_reset(&out->nexthop);
+	out->direct = false;
+	out->class = ROUTE_DEFAULT;
+	buf_add_slice(&address, recipient);
+	err = follow(r, &address, l, &out->class);
+	if (err != 0)
+		goto out;
+	address_split(buf_slice(&address), &local, &domain);
+	if (out->class == ROUTE_DEFAULT && !address_is_literal(domain, NULL) &&
+		!address_is_domain(domain)) {
+		route_error(out, "5.1.3 bad address syntax");
+		goto out;
+	}
+	err = route_by_class(r, domain, sender, l, out);
+	if (err == 0 && out->class != ROUTE_VIRTUAL_ALIAS)
+		err = apply_tables(r, buf_slice(&address), domain, l, out);
+	if (err == 0 && (buf_failed(&out->transport) || buf_failed(&out->nexthop)))
+		err = ERR_TEMP;
+out:
+	buf_clear(&address);
+	return err;
+}

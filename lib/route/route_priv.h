@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef ROUTE_ROUTE_PRIV_H
+#define ROUTE_ROUTE_PRIV_H
+
+#include "mail/address.h"
+#include "map/match.h"
+#include "route/route.h"
+
+/* What route.c opens and the other files of this folder use. */
+enum { OWN_ADDRESSES = 256, ROUTE_TEXT = 4096 };
+
+struct route {
+	int what;
+	struct match *local, *alias_domains, *mailbox_domains, *relay;
+	struct map_list *alias, *local_recipients, *relay_recipients, *mailboxes;
+	struct map_list *transports, *direct, *sender_relay;
+	char *own[OWN_ADDRESSES]; /* addresses of inet_interfaces, as text */
+	size_t own_n;
+	struct address_rules rules;
+	const char *delimiters;
+};
+
+/* A domain in tables that hold domains, ".parent" and "*": transport_maps, direct_delivery_maps. */
+int route_find_domain(struct route *r, struct map_list *table, struct slice address, bool parents,
+	bool star, struct later *l, struct buf *value);
+/* Whether propagate_unmatched_extensions holds the word. */
+bool route_list_has(const char *list, const char *word);
+
+#endif
