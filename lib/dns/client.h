@@ -4,6 +4,7 @@
 
 #include "dns/answer.h"
 #include "dns/nexthop.h"
+#include "ipc/ipc.h"
 #include "util/later.h"
 
 /*
@@ -11,11 +12,17 @@
  * and the answer comes by callback, from the event loop, never from inside the call that asked.
  * Every question ends: with an answer, or with DNS_TEMP at its deadline, when no resolver is
  * connected for that long, or when the resolver refuses the name. A resolver that restarts is asked
- * again. There is one client a process; it finds its peer through lib/server by itself.
+ * again. There is one client a process. The program calls dns_client_init once, hands it every peer
+ * of the role resolver as it comes and goes, and that peer's frames:
+ *
+ *   peer_new: if (peer->role == ROLE_RESOLVER) dns_client_add(peer->ipc);
+ *   peer_msg: if (peer->role == ROLE_RESOLVER) dns_client_msg(peer->ipc, msg);
+ *   peer_gone: if (peer->role == ROLE_RESOLVER) dns_client_remove(peer->ipc);
  */
-
-/* Call once after server start-up, before the first question. limit: questions open at once. */
-void dns_client_init(size_t limit);
+void dns_client_init(size_t limit); /* questions open at once */
+void dns_client_add(struct ipc *c);
+void dns_client_msg(struct ipc *c, struct ipc_msg *msg);
+void dns_client_remove(struct ipc *c);
 
 /* a is valid during the call only. For DNS_TEMP and failures a->name is empty or what was asked. */
 typedef void dns_done_fn(void *arg, const struct dns_answer *a);

@@ -4,7 +4,7 @@ lib_dns_libdns_a_CPPFLAGS = $(AM_CPPFLAGS) $(LDNS_CFLAGS) $(IDN2_CFLAGS)
 lib_dns_libdns_a_SOURCES = \
 	%D%/answer.c %D%/answer.h \
 	%D%/cache.c %D%/cache.h \
-	%D%/client.h \
+	%D%/client.c %D%/client.h \
 	%D%/nexthop.c %D%/nexthop.h \
 	%D%/packet.c %D%/packet.h \
 	%D%/resolvconf.c %D%/resolvconf.h

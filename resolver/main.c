@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: ISC */
+#include <fcntl.h>
+#include <sys/queue.h>
+
+#include "resolver/engine.h"
+#include "resolver/lookup.h"
+#include "server/server.h"
+#include "util/err.h"
+#include "util/fd.h"
+#include "util/log.h"
+#include "util/mem.h"
+
+/* resolver: answers the questions of the other processes, see resolver(8). */
+
+struct request {
+	LIST_ENTRY(request) link; /* in the asker's list */
+	struct ipc *to;
+	uint64_t id;
+	struct engine_ask ask;
+	struct lookup *lookup;
+};
+
+LIST_HEAD(request_list, request);
+
+static struct engine *engine;
+static struct resolvconf servers;
+static bool configured;
+
+static void configure(int fd)
+{
+	struct buf text = BUF_INIT(RESOLVCONF_SIZE_MAX);
+	if (fd_read_all(fd, &text) != 0) {
+		log_warning("%s: cannot be read", conf_str(P_resolver_config));
+	}
+	resolvconf_parse(buf_slice(&text), &servers);
+	buf_clear(&text);
+	configured = true;
+	if (engine != NULL) {
+		engine_configure(engine, &servers);
+	}
+}
+
+static void data_dir(const char *name, int fd)
+{
+	if (strcmp(name, conf_name(P_resolver_config)) == 0) {
+		configure(fd);
+	}
+	fd_close(&fd);
+}
+
+/* What master has not handed over is read here, while the rights are there. */
+static void init(void)
+{
+	int fd = configured ? -1 : open(conf_str(P_resolver_config), O_RDONLY | O_CLOEXEC);
+	if (fd >= 0) {
+		configure(fd);
+		fd_close(&fd);
+	} else if (!configured) {
+		log_warning("%s: %s; using a name server on 127.0.0.1", conf_str(P_resolver_config),
+			err_str(ERR_SYS));
+		resolvconf_parse(SLICE_NONE, &servers);
+	}
+}
+
+static void start(void)
+{
+	engine =
+		engine_new((size_t)conf_int(P_resolver_cache_limit), conf_time(P_resolver_timeout));
+	engine_configure(engine, &servers);
+}
+
+static void request_free(struct request *r)
+{
+	LIST_REMOVE(r, link);
+	engine_cancel(&r->ask);
+	lookup_free(&r->lookup);
+	mem_free(r);
+}
+
+static void reply(struct request *r, enum proto_msg type, struct slice value)
+{
+	ipc_begin(r->to, type, r->id);
+	ipc_put_bytes(r->to, FIELD_VALUE, value);
+	(void)ipc_end(r->to);
+	request_free(r);
+}
+
+static void answered(void *arg, struct slice answer)
+{
+	reply(arg, PROTO_DNS_ANSWER, answer);
+}
+
+static void hosts_found(void *arg, const struct hosts *h)
+{
+	struct request *r = arg;
+	struct buf b = BUF_INIT(DNS_ANSWER_MAX);
+	hosts_encode(&b, h);
+	r->lookup = NULL;
+	reply(r, PROTO_DNS_HOSTS_ANSWER, buf_slice(&b));
+	buf_clear(&b);
+}
+
+static void query(struct request *r, const struct ipc_msg *msg)
+{
+	struct dns_question q;
+	uint64_t type = ipc_u64(msg, FIELD_TYPE);
+	if (type > UINT16_MAX ||
+		dns_question_set(&q, (enum dns_type)type, ipc_bytes(msg, FIELD_KEY)) != 0) {
+		struct buf b = BUF_INIT(64);
+		dns_answer_begin(&b, DNS_NXDOMAIN, false, 0, SLICE_NONE);
+		answered(r, buf_slice(&b));
+		buf_clear(&b);
+		return;
+	}
+	r->ask = (struct engine_ask){.done = answered, .arg = r};
+	engine_ask(engine, &q, &r->ask);
+}
+
+static void hosts(struct request *r, const struct ipc_msg *msg)
+{
+	unsigned flags =
+		(unsigned)ipc_u64(msg, FIELD_FLAGS) & (LOOKUP_MX | LOOKUP_IPV4 | LOOKUP_IPV6);
+	struct lookup *l = NULL;
+	lookup_new(engine, ipc_bytes(msg, FIELD_KEY), flags, hosts_found, r, &l);
+	if (l != NULL) {
+		r->lookup = l;
+	}
+}
+
+static void peer_new(struct server_peer *peer)
+{
+	struct request_list *list = mem_alloc(sizeof(*list));
+	LIST_INIT(list);
+	peer->arg = list;
+}
+
+static void peer_msg(struct server_peer *peer, struct ipc_msg *msg)
+{
+	struct request *r = mem_alloc(sizeof(*r));
+	r->to = peer->ipc;
+	r->id = msg->id;
+	LIST_INSERT_HEAD((struct request_list *)peer->arg, r, link);
+	if (msg->type == PROTO_DNS_HOSTS) {
+		hosts(r, msg);
+	} else {
+		query(r, msg);
+	}
+}
+
+static void peer_gone(struct server_peer *peer)
+{
+	struct request_list *list = peer->arg;
+	while (!LIST_EMPTY(list)) {
+		request_free(LIST_FIRST(list));
+	}
+	mem_free(list);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct server_spec spec = {
+		.role = ROLE_RESOLVER,
+		.program = PROG_RESOLVER,
+		.init = init,
+		.start = start,
+		.data_dir = data_dir,
+		.peer_new = peer_new,
+		.peer_msg = peer_msg,
+		.peer_gone = peer_gone,
+	};
+	return server_main(argc, argv, &spec);
+}
