@@ -1,1 +1,5 @@
 # SPDX-License-Identifier: ISC
+noinst_LIBRARIES += lib/policy/libpolicy.a
+lib_policy_libpolicy_a_SOURCES = \
+	%D%/policy.c %D%/policy.h \
+	%D%/restrict.c %D%/restrict.h
