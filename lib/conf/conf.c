@@ -102,6 +102,16 @@ void set_override(struct conf *c, struct slice name, struct slice value, const c
 		setting_free(s);
 }
 
+void set_named(struct conf *c, struct slice name, unsigned line, unsigned column)
+{
+	struct setting *s = dict_get(c->settings, name);
+
+	if (s != NULL) {
+		s->line = line;
+		s->column = column;
+	}
+}
+
 struct named {
 	struct slice name;
 	struct setting *setting;
@@ -143,6 +153,7 @@ static bool copy_one(struct slice name, const struct setting *s, void *arg)
 		pieces.count = s->pieces.count;
 	}
 	set_override(arg, name, slice_str(s->value), s->path, &pieces);
+	set_named(arg, name, s->line, s->column);
 	return true;
 }
 

@@ -5,7 +5,9 @@ lib_conf_libconf_a_SOURCES = \
 	%D%/expand.c %D%/expand.h \
 	%D%/line.c %D%/line.h \
 	%D%/machine.c %D%/machine.h \
+	%D%/check.c %D%/check.h \
 	%D%/main_cf.c \
+	%D%/master_cf.c %D%/master_cf.h %D%/services.def \
 	%D%/mistake.c %D%/mistake.h \
 	%D%/params.c %D%/params.h \
 	%D%/value.c %D%/value.h \
@@ -14,3 +16,5 @@ lib_conf_libconf_a_SOURCES = \
 conf_test_libs = t/libtap.a lib/conf/libconf.a lib/util/libutil.a $(BSD_LIBS)
 check_PROGRAMS += t/conf/conf_test
 t_conf_conf_test_LDADD = $(conf_test_libs)
+check_PROGRAMS += t/conf/master_cf_test
+t_conf_master_cf_test_LDADD = $(conf_test_libs)

@@ -58,6 +58,7 @@ static void read_line(
 			SLICE_FMT(name), before->line);
 	pieces = line_part(&r->pieces, value.len != 0 ? (size_t)(value.p - text.p) : 0);
 	set_override(c, name, value, path, &pieces);
+	set_named(c, name, where.line, where.column);
 }
 
 void set_read_main(struct conf *c, struct mistakes *m)

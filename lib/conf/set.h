@@ -24,9 +24,10 @@ struct conf *conf_new(const char *dir); /* owned; dir becomes config_directory *
 struct conf *set_copy(const struct conf *c);
 /* DIR/main.cf. A file that cannot be read is a mistake too. */
 void set_read_main(struct conf *c, struct mistakes *m);
-/* pieces (taken over) and path say where value stands. */
+/* pieces (taken over) and path say where value stands; set_named says where the name does. */
 void set_override(struct conf *c, struct slice name, struct slice value, const char *path,
 	struct line_pieces *pieces);
+void set_named(struct conf *c, struct slice name, unsigned line, unsigned column);
 /* "name=value" or "{ name = value }" without its braces; ERR_SYNTAX when it is not of that form. */
 int set_split(struct slice text, struct slice *name, struct slice *value);
 

@@ -1,0 +1,326 @@
+/* SPDX-License-Identifier: ISC */
+#include <grp.h>
+#include <pwd.h>
+#include <sys/stat.h>
+
+#include "conf/check.h"
+#include "util/err.h"
+#include "util/mem.h"
+
+enum { PATH_LIMIT = 4096, NAMES_LIMIT = 20000 };
+
+static const struct {
+	const char *program;
+	unsigned programs;
+} programs_of[] = {{"smtpd", PROG_SMTPD}, {"smtp-client", PROG_CLIENT}, {"cleanup", PROG_CLEANUP},
+	{"qmgr", PROG_QMGR}, {"local", PROG_LOCAL}, {"virtual", PROG_LOCAL}, {"pipe", PROG_LOCAL},
+	{"vault", PROG_VAULT}, {"resolver", PROG_RESOLVER}, {"tally", PROG_TALLY},
+	{"monitor", PROG_MONITOR}};
+
+/* Types that are a file, and how its name ends. */
+static const struct {
+	const char *type, *suffix;
+} files[] = {{"hash", ".db"}, {"btree", ".db"}, {"cidr", ""}, {"pcre", ""}, {"texthash", ""}};
+
+#define COUNT(a) (sizeof(a) / sizeof(*(a)))
+
+unsigned check_program(const char *program)
+{
+	for (size_t i = 0; i < COUNT(programs_of); i++) {
+		if (strcmp(programs_of[i].program, program) == 0)
+			return programs_of[i].programs;
+	}
+	return 0;
+}
+
+static struct slice without_prefixes(struct slice spec)
+{
+	while (slice_starts(spec, "!"))
+		spec = slice_from(spec, 1);
+	while (slice_starts(spec, "proxy:"))
+		spec = slice_from(spec, strlen("proxy:"));
+	return spec;
+}
+
+static size_t file_type(struct slice spec, struct slice *name)
+{
+	if (slice_starts(spec, "later:"))
+		spec = slice_from(spec, strlen("later:"));
+	for (size_t i = 0; i < COUNT(files); i++) {
+		size_t n = strlen(files[i].type);
+
+		*name = slice_from(spec, n + 1);
+		if (slice_starts(spec, files[i].type) && spec.len > n + 1 && spec.p[n] == ':')
+			return name->p[0] == '{' ? COUNT(files) : i;
+	}
+	return COUNT(files);
+}
+
+bool check_table_is_indexed(struct slice spec)
+{
+	struct slice name;
+
+	return file_type(spec, &name) < 2;
+}
+
+int check_table_path(struct slice spec, const char *dir, struct buf *path)
+{
+	struct slice name = spec;
+	size_t type = COUNT(files);
+
+	if (!slice_starts(spec, "/")) {
+		type = file_type(spec, &name);
+		if (type == COUNT(files))
+			return ERR_NOT_FOUND;
+	}
+	if (name.p[0] != '/')
+		buf_add_fmt(path, "%s/", dir);
+	buf_add_slice(path, name);
+	return buf_add_str(path, type != COUNT(files) ? files[type].suffix : "");
+}
+
+static struct place place_of(
+	const struct conf *c, enum param p, const char *text, struct slice item)
+{
+	const struct setting *s = set_find(c, slice_str(conf_name(p)));
+	struct place none = {0};
+
+	if (s == NULL)
+		return none;
+	/* Only where nothing was expanded do offsets in both texts agree. */
+	return set_place(s, strcmp(s->value, text) == 0 ? (size_t)(item.p - text) : 0);
+}
+
+void check_walk_tables(const struct conf *c, unsigned programs,
+	void (*visit)(enum param p, struct slice spec, struct place where, void *arg), void *arg)
+{
+	for (int i = 0; i < P_COUNT; i++) {
+		const struct param_row *row = param_row((enum param)i);
+		const char *text = set_str(c, (enum param)i);
+		struct slice rest = slice_str(text), item;
+
+		if ((row->programs & programs) == 0 ||
+			(row->type != PARAM_MAPS && row->type != PARAM_MATCH &&
+				row->type != PARAM_RESTRICT))
+			continue;
+		while (line_item(&rest, &item)) {
+			struct slice spec = without_prefixes(item);
+
+			if (slice_find(spec, ':') > 0 ||
+				(row->type == PARAM_MATCH && slice_starts(spec, "/")))
+				visit((enum param)i, spec, place_of(c, (enum param)i, text, item),
+					arg);
+		}
+	}
+}
+
+struct table_check {
+	const struct conf *c;
+	struct mistakes *m;
+	struct dict *seen; /* paths that were reported */
+	bool of_defaults;  /* this round is for values that no file sets */
+};
+
+static void check_table(enum param p, struct slice spec, struct place where, void *arg)
+{
+	struct table_check *t = arg;
+	struct buf path = BUF_INIT(PATH_LIMIT);
+	struct stat st;
+
+	if ((where.path == NULL) == t->of_defaults &&
+		check_table_path(spec, set_str(t->c, P_queue_directory), &path) == 0 &&
+		dict_get(t->seen, buf_slice(&path)) == NULL && stat(buf_str(&path), &st) != 0) {
+		const char *why = err_str(ERR_SYS);
+
+		dict_set(t->seen, buf_slice(&path), t);
+		/* A machine without aliases has local users all the same. */
+		if (t->of_defaults)
+			mistakes_warning(t->m, where,
+				"%s: %s: %s; expected the file that \"gatemap "
+				"%.*s\" or newaliases makes",
+				conf_name(p), buf_str(&path), why, SLICE_FMT(spec));
+		else if (check_table_is_indexed(spec))
+			mistakes_error(t->m, where,
+				"%s: %s: %s; expected the file that \"gatemap %.*s\" makes",
+				conf_name(p), buf_str(&path), why, SLICE_FMT(spec));
+		else
+			mistakes_error(t->m, where, "%s: %s: %s; expected a readable file",
+				conf_name(p), buf_str(&path), why);
+	}
+	buf_clear(&path);
+}
+
+static void check_tables(const struct instance *in, struct mistakes *m)
+{
+	struct table_check t = {.m = m, .seen = dict_new(NAMES_LIMIT, NULL)};
+
+	for (int round = 0; round < 2; round++) {
+		t.of_defaults = round == 1;
+		for (size_t i = 0; i < in->services.count; i++) {
+			t.c = in->settings[i];
+			check_walk_tables(t.c, check_program(in->services.service[i].program),
+				check_table, &t);
+		}
+	}
+	dict_free(&t.seen);
+}
+
+static const struct {
+	enum param p;
+	bool is_group;
+} owners[] = {{P_smtpd_owner, false}, {P_cleanup_owner, false}, {P_qmgr_owner, false},
+	{P_client_owner, false}, {P_resolver_owner, false}, {P_tally_owner, false},
+	{P_default_privs, false}, {P_queue_group, true}, {P_setgid_group, true}};
+
+static void check_owners(const struct conf *c, struct mistakes *m)
+{
+	for (size_t i = 0; i < COUNT(owners); i++) {
+		const char *name = set_str(c, owners[i].p);
+		const struct setting *s = set_find(c, slice_str(conf_name(owners[i].p)));
+		struct place where = s != NULL ? set_place(s, 0) : (struct place){0};
+		const struct passwd *pw = NULL;
+
+		if (owners[i].is_group) {
+			if (getgrnam(name) == NULL)
+				mistakes_error(m, where,
+					"%s: no group \"%s\"; expected the one that \"groupadd "
+					"--system %s\" makes",
+					conf_name(owners[i].p), name, name);
+			continue;
+		}
+		pw = getpwnam(name);
+		if (pw == NULL)
+			mistakes_error(m, where,
+				"%s: no user \"%s\"; expected the one that \"useradd --system "
+				"--user-group "
+				"--no-create-home --home-dir /nonexistent --shell "
+				"/usr/sbin/nologin %s\" makes",
+				conf_name(owners[i].p), name, name);
+		else if (pw->pw_uid == 0)
+			mistakes_error(m, where,
+				"%s: \"%s\" is root; expected a user without rights",
+				conf_name(owners[i].p), name);
+	}
+}
+
+struct name_check {
+	const struct instance *in;
+	struct dict *references;
+	struct mistakes *m;
+};
+
+/* NAME_destination_rate_delay: NAME is a transport. */
+static bool is_of_transport(const struct name_check *k, struct slice name)
+{
+	size_t prefix = 0;
+
+	if (param_find_transport(name, &prefix) == P_COUNT)
+		return false;
+	for (size_t i = 0; i < k->in->services.count; i++) {
+		if (slice_eq_str(slice_first(name, prefix), k->in->services.service[i].name))
+			return true;
+	}
+	return false;
+}
+
+static bool check_name(struct slice name, const struct setting *s, void *arg)
+{
+	const struct name_check *k = arg;
+	struct place where = {s->path, s->line, s->column};
+	const char *nearest = NULL;
+	size_t prefix = 0;
+
+	if (param_find(name) != P_COUNT || dict_get(k->references, name) != NULL ||
+		is_of_transport(k, name))
+		return true;
+	if (param_is_unsupported(name)) {
+		mistakes_warning(k->m, where,
+			"%.*s is not supported; expected another, it has no effect",
+			SLICE_FMT(name));
+		return true;
+	}
+	if (param_find_transport(name, &prefix) != P_COUNT) {
+		mistakes_error(k->m, where,
+			"%.*s is for a service \"%.*s\"; expected one that master.cf lists",
+			SLICE_FMT(name), (int)prefix, name.p);
+		return true;
+	}
+	nearest = param_nearest(name);
+	mistakes_error(k->m, where, "unknown parameter \"%.*s\"; expected %s%s%s", SLICE_FMT(name),
+		nearest != NULL ? "\"" : "", nearest != NULL ? nearest : "one of gatepost.conf(5)",
+		nearest != NULL ? "\"" : "");
+	return true;
+}
+
+static void check_names(const struct instance *in, struct mistakes *m)
+{
+	struct name_check k = {in, dict_new(NAMES_LIMIT, NULL), m};
+
+	set_add_references(in->main, k.references);
+	for (size_t i = 0; i < in->services.count; i++)
+		set_add_references(in->settings[i], k.references);
+	set_walk(in->main, check_name, &k);
+	for (size_t i = 0; i < in->services.count; i++)
+		set_walk(in->settings[i], check_name, &k);
+	dict_free(&k.references);
+}
+
+/* What holds between parameters. */
+static void check_relay_control(const struct instance *in, struct mistakes *m)
+{
+	for (size_t i = 0; i < in->services.count; i++) {
+		const struct conf *c = in->settings[i];
+		const struct setting *s = set_find(c, SLICE_LIT("smtpd_relay_restrictions"));
+		struct slice lists[2] = {slice_str(set_str(c, P_smtpd_relay_restrictions)),
+			slice_str(set_str(c, P_smtpd_recipient_restrictions))};
+		bool decides = false;
+		struct slice item;
+
+		if (strcmp(in->services.service[i].program, "smtpd") != 0)
+			continue;
+		for (int l = 0; l < 2; l++) {
+			while (line_item(&lists[l], &item))
+				decides = decides || slice_case_eq_str(item, "reject") ||
+					  slice_case_eq_str(item, "defer") ||
+					  slice_case_eq_str(item, "reject_unauth_destination") ||
+					  slice_case_eq_str(item, "defer_unauth_destination");
+		}
+		if (!decides && set_str(c, P_smtpd_restriction_classes)[0] == '\0')
+			mistakes_error(m, s != NULL ? set_place(s, 0) : (struct place){0},
+				"smtpd_relay_restrictions and smtpd_recipient_restrictions let "
+				"anybody relay; "
+				"expected reject_unauth_destination, defer_unauth_destination, "
+				"reject or defer "
+				"in one of them");
+	}
+}
+
+void instance_read(struct instance *in, const char *dir, int checks, struct mistakes *m)
+{
+	*in = (struct instance){.main = conf_new(dir)};
+	set_read_main(in->main, m);
+	set_build(in->main, m);
+	services_read(&in->services, in->main, m);
+	in->settings = mem_array(in->services.count + 1, sizeof(*in->settings));
+	for (size_t i = 0; i < in->services.count; i++) {
+		in->settings[i] =
+			service_settings(&in->services, &in->services.service[i], in->main);
+		set_build(in->settings[i], m);
+	}
+	check_names(in, m);
+	check_relay_control(in, m);
+	if ((checks & CHECK_OWNERS) != 0)
+		check_owners(in->main, m);
+	if ((checks & CHECK_TABLES) != 0)
+		check_tables(in, m);
+}
+
+void instance_clear(struct instance *in)
+{
+	for (size_t i = 0; in->settings != NULL && i < in->services.count; i++)
+		conf_free(&in->settings[i]);
+	mem_free(in->settings);
+	services_clear(&in->services);
+	conf_free(&in->main);
+	*in = (struct instance){0};
+}

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef CONF_CHECK_H
+#define CONF_CHECK_H
+
+#include "conf/master_cf.h"
+
+/*
+ * An instance as its directory describes it, read and checked whole: both files, the settings of
+ * every service, names that are no parameter, users and groups, and files of tables. The same code
+ * runs in gatepost check, before start and before a reload. The inside of a table is not looked at.
+ */
+struct instance {
+	struct conf *main;
+	struct services services;
+	struct conf **settings; /* one a service, in its order; built */
+};
+
+enum {
+	CHECK_OWNERS = 1, /* users and groups exist (not when run without root) */
+	CHECK_TABLES = 2, /* files of tables exist */
+};
+
+/* Mistakes go to m; in is usable when there were no errors, and is to be cleared in any case. */
+void instance_read(struct instance *in, const char *dir, int checks, struct mistakes *m);
+void instance_clear(struct instance *in);
+
+/* Programs that a service's command stands for: PROG_… */
+unsigned check_program(const char *program);
+
+/*
+ * Calls visit for each table ("type:name", without "proxy:") and file of a match list ("/name") in
+ * the parameters of these programs, as they stand in a set; s is where, or NULL for a default.
+ */
+void check_walk_tables(const struct conf *c, unsigned programs,
+	void (*visit)(enum param p, struct slice spec, struct place where, void *arg), void *arg);
+/* The file of a table: NAME.db, or NAME; ERR_NOT_FOUND for types without. Relative to dir. */
+int check_table_path(struct slice spec, const char *dir, struct buf *path);
+/* Whether a table is replaced by a new file while workers run (hash, btree). */
+bool check_table_is_indexed(struct slice spec);
+
+#endif

@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: ISC */
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "conf/check.h"
+#include "t/tap.h"
+#include "util/err.h"
+#include "util/fd.h"
+#include "util/mem.h"
+
+#define ARRAY_LEN(a) (sizeof(a) / sizeof(*(a)))
+
+static char dir[] = "/tmp/gatepost-conf-XXXXXX";
+
+static void write_file(const char *name, const char *text)
+{
+	char *path = mem_fmt("%s/%s", dir, name);
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+
+	if (fd < 0 || fd_write_full(fd, text, strlen(text)) != 0)
+		bail_out("cannot write %s", path);
+	fd_close(&fd);
+	mem_free(path);
+}
+
+/* Reads an instance; the mistakes without the directory's name. */
+static char *read_instance(const char *main_cf, const char *master_cf, struct instance *in)
+{
+	struct mistakes m;
+	struct buf out = BUF_INIT(100000);
+	struct slice rest, line;
+	char *copy = NULL;
+
+	write_file("main.cf", main_cf);
+	write_file("master.cf", master_cf);
+	mistakes_init(&m);
+	instance_read(in, dir, 0, &m);
+	rest = buf_slice(&m.text);
+	while (slice_part(&rest, '\n', &line)) {
+		if (slice_starts(line, dir))
+			line = slice_from(line, strlen(dir) + 1);
+		if (line.len != 0)
+			buf_add_fmt(&out, "%.*s\n", SLICE_FMT(line));
+	}
+	copy = mem_str(buf_str(&out));
+	buf_clear(&out);
+	mistakes_clear(&m);
+	return copy;
+}
+
+static void check_mistakes(void)
+{
+	static const struct {
+		const char *main_cf, *master_cf, *mistakes;
+	} cases[] = {
+		{"", "smtp inet n - n - - smtpd\n", ""},
+		{"", "smtp inet n - n - -\n",
+			"master.cf:1:1: error: too few columns; expected name, type, private, "
+			"unprivileged, chroot, wakeup, maxproc and command\n"},
+		{"", "smtp inte n - n - - smtpd\n",
+			"master.cf:1:6: error: service type \"inte\"; expected inet, unix, fifo, "
+			"pass or "
+			"unix-dgram\n"},
+		{"", "smtp inet x - n - - smtpd\n",
+			"master.cf:1:11: error: private is \"x\"; expected y, n or -\n"},
+		{"", "smtp inet n - n - lots smtpd\n",
+			"master.cf:1:19: error: process limit is \"lots\"; expected a number or "
+			"-\n"},
+		{"", "smtp inet n - n - - smptd\n",
+			"master.cf:1:21: error: unknown command \"smptd\"; expected \"smtpd\"\n"},
+		{"", "smpt inet n - n - - smtpd\n",
+			"master.cf:1:1: error: \"smpt\" is no address; expected a port or "
+			"host:port\n"},
+		{"", "25 inet n - n - - smtpd\n25 inet n - n - - smtpd\n",
+			"master.cf:2:1: error: service 25/inet is listed again; expected it once, "
+			"it stands "
+			"in line 1\n"},
+		{"", "25 inet n - n - - smtpd\n  -o smtpd_timeout=x\n",
+			"master.cf:2:20: error: smtpd_timeout: \"x\" is no time; expected a number "
+			"and s, m, "
+			"h, d or w, 1s or more\n"},
+		{"", "25 inet n - n - - smtpd -o\n",
+			"master.cf:1:25: error: -o at the end; expected name=value behind it\n"},
+		{"", "25 inet n - n - - smtpd -o smtpd_timeot=5\n",
+			"master.cf:1:28: error: unknown parameter \"smtpd_timeot\"; expected "
+			"\"smtpd_timeout\"\n"},
+		{"", "25 inet n - n - - smtpd -q\n",
+			"master.cf:1:25: error: option \"-q\"; expected -o name=value or -v\n"},
+		{"mua_list = permit_mynetworks, reject\n",
+			"25 inet n - n - - smtpd\n -o smtpd_recipient_restrictions=$mua_list\n",
+			""},
+		{"mua_lits = permit_mynetworks, reject\n", "25 inet n - n - - smtpd\n",
+			"main.cf:1:1: error: unknown parameter \"mua_lits\"; expected one of "
+			"gatepost.conf(5)\n"},
+		{"smtp_tls_security_level = may\n", "25 inet n - n - - smtpd\n",
+			"main.cf:1:1: warning: smtp_tls_security_level is not supported; expected "
+			"another, it "
+			"has no effect\n"},
+		{"slow_destination_rate_delay = 1s\n",
+			"25 inet n - n - - smtpd\nslow unix - - n - - smtp\n", ""},
+		{"slwo_destination_rate_delay = 1s\n",
+			"25 inet n - n - - smtpd\nslow unix - - n - - smtp\n",
+			"main.cf:1:1: error: slwo_destination_rate_delay is for a service "
+			"\"slwo\"; expected one that master.cf lists\n"},
+		{"smtpd_relay_restrictions = permit\n", "25 inet n - n - - smtpd\n",
+			"main.cf:1:28: error: smtpd_relay_restrictions and "
+			"smtpd_recipient_restrictions let "
+			"anybody relay; expected reject_unauth_destination, "
+			"defer_unauth_destination, reject "
+			"or defer in one of them\n"},
+		{"", "x unix - n n - - pipe flags=R user=x argv=/bin/false\n",
+			"master.cf:1:18: warning: command \"pipe\" is not supported; expected "
+			"another, the "
+			"service is not started\n"},
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct instance in;
+		char *got = read_instance(cases[i].main_cf, cases[i].master_cf, &in);
+
+		is_str(got, cases[i].mistakes, "mistakes of case %zu", i);
+		mem_free(got);
+		instance_clear(&in);
+	}
+}
+
+static void check_services(void)
+{
+	struct instance in;
+	const struct service *v = NULL;
+	char *got = read_instance("master_service_disable = 2525/inet\nmyhostname = a.test\n",
+		"# stock\n"
+		"smtp      inet  n       -       y       -       5       smtpd -v\n"
+		"  -o smtpd_banner=x -o { myhostname = b c }\n"
+		"\n# comment\n"
+		"\t-o syslog_name=gatepost/$service_name\n"
+		"[::1]:2525 inet n - n - 0 smtpd\n"
+		"2525 inet n - n - - smtpd\n"
+		"pickup    unix  n       -       y       60      1       pickup\n"
+		"tlsmgr    unix  -       -       y       1000?   1       tlsmgr\n"
+		"smtp      unix  -       -       y       -       -       smtp\n"
+		"lmtp      unix  -       -       y       -       -       lmtp\n"
+		"down      unix  -       -       y       -       -       discard\n"
+		"dovecot   unix  -       -       n       -       -       smtp-client -l\n",
+		&in);
+
+	is_str(got, "", "no mistakes");
+	mem_free(got);
+	v = services_find(&in.services, SLICE_LIT("smtp"));
+	ok(v != NULL && v->type == SERVICE_INET && v->maxproc == 5 && v->verbose, "smtp is inet");
+	is_int(v->options, 3, "three options");
+	is_str(v->option[1].value, "b c", "with a blank");
+	is_str(set_str(in.settings[v - in.services.service], P_syslog_name), "gatepost/smtp",
+		"$service_name");
+	is_str(set_str(in.settings[v - in.services.service], P_log_level), "debug", "-v");
+	v = services_find(&in.services, SLICE_LIT("smtp/unix"));
+	ok(v != NULL && strcmp(v->program, "smtp-client") == 0 && !v->is_lmtp, "Postfix's smtp");
+	v = services_find(&in.services, SLICE_LIT("lmtp"));
+	ok(v != NULL && v->is_lmtp && !v->is_implied, "Postfix's lmtp");
+	v = services_find(&in.services, SLICE_LIT("dovecot"));
+	ok(v != NULL && v->is_lmtp, "-l");
+	v = services_find(&in.services, SLICE_LIT("2525"));
+	ok(v != NULL && v->is_disabled, "disabled");
+	v = services_find(&in.services, SLICE_LIT("sendmail"));
+	ok(v != NULL && v->is_implied && !v->is_private && strcmp(v->program, "smtpd") == 0,
+		"sendmail's listener is added");
+	v = services_find(&in.services, SLICE_LIT("qmgr"));
+	ok(v != NULL && v->is_implied, "qmgr is added");
+	ok(services_find(&in.services, SLICE_LIT("pickup")) == NULL, "pickup is not needed");
+	instance_clear(&in);
+}
+
+static void check_addresses(void)
+{
+	static const struct {
+		const char *text, *host;
+		int port;
+	} cases[] = {{"25", "", 25}, {"smtp", "", 25}, {"submission", "", 587},
+		{"[::1]:smtps", "::1", 465}, {"127.0.0.2:2525", "127.0.0.2", 2525},
+		{"mx.test:smtp", "mx.test", 25}, {"0", "", -1}, {"x:y:z", "", -1},
+		{"65536", "", -1}};
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct slice host;
+		uint16_t port = 0;
+		int r = service_split_address(slice_str(cases[i].text), &host, &port);
+
+		is_int(r == 0 ? port : -1, cases[i].port, "port of %s", cases[i].text);
+		if (r == 0)
+			is_slice(host, cases[i].host, "host of %s", cases[i].text);
+	}
+}
+
+static void check_table_paths(void)
+{
+	static const struct {
+		const char *spec, *path;
+	} cases[] = {{"hash:/etc/aliases", "/etc/aliases.db"}, {"cidr:/etc/x", "/etc/x"},
+		{"later:btree:x", "/q/x.db"}, {"cidr:{{1.2.3.4 x}}", ""}, {"inline:{a=b}", ""},
+		{"unix:passwd.byname", ""}, {"static:x", ""}, {"/etc/list", "/etc/list"}};
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct buf path = BUF_INIT(4096);
+
+		check_table_path(slice_str(cases[i].spec), "/q", &path);
+		is_str(buf_str(&path), cases[i].path, "file of %s", cases[i].spec);
+		buf_clear(&path);
+	}
+}
+
+int main(void)
+{
+	if (mkdtemp(dir) == NULL)
+		bail_out("mkdtemp");
+	check_mistakes();
+	check_services();
+	check_addresses();
+	check_table_paths();
+	for (int i = 0; i < 2; i++) {
+		char *path = mem_fmt("%s/%s", dir, i == 0 ? "main.cf" : "master.cf");
+
+		unlink(path);
+		mem_free(path);
+	}
+	rmdir(dir);
+	return done_testing();
+}
