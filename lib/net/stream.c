@@ -207,10 +207,10 @@ static void run_again(void *arg)
 
 	if (s->ended || !s->reading)
 		return;
-	if (s->in.len > 0)
-		show_input(s);
-	else if (s->ops != NULL && s->ops->pending(s->filter))
+	if (s->ops != NULL && s->ops->pending(s->filter) && s->in.len < s->in.limit)
 		read_some(s);
+	else if (s->in.len > 0)
+		show_input(s);
 }
 
 static void timed_out(void *arg)
