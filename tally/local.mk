@@ -1,1 +1,11 @@
 # SPDX-License-Identifier: ISC
+EXTRA_PROGRAMS += tally/tally
+tally_tally_SOURCES = %D%/main.c %D%/count.c %D%/count.h
+tally_tally_LDADD = $(SERVER_LIBS)
+
+check_PROGRAMS += t/tally/count_test
+t_tally_count_test_SOURCES = t/tally/count_test.c %D%/count.c
+t_tally_count_test_CPPFLAGS = $(AM_CPPFLAGS)
+t_tally_count_test_LDADD = t/libtap.a lib/util/libutil.a $(BSD_LIBS)
+
+dist_man8_MANS += man/tally.8
