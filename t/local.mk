@@ -20,9 +20,11 @@ endif
 EXTRA_DIST += %D%/run $(check_SCRIPTS)
 GP_KIT =
 EXTRA_DIST += $(GP_KIT)
+EXTRA_DIST += %D%/e2e/relay.t %D%/e2e/shapes.t %D%/e2e/peers.t %D%/e2e/kill.t
 check_SCRIPTS += %D%/kit/kit.t %D%/kit/dns.t %D%/kit/peers.t %D%/style.t
 GP_KIT += %D%/lib/make-users %D%/lib/peers-setup %D%/lib/Gatepost/Dns.pm \
-	%D%/lib/Gatepost/Instance.pm %D%/lib/Gatepost/Kit.pm %D%/lib/Gatepost/Netns.pm \
+	%D%/lib/Gatepost/Instance.pm %D%/lib/Gatepost/Kit.pm %D%/lib/Gatepost/Ledger.pm \
+	%D%/lib/Gatepost/Netns.pm \
 	%D%/lib/Gatepost/Peers.pm %D%/lib/Gatepost/Sink.pm %D%/lib/Gatepost/Smtp.pm \
 	%D%/lib/Gatepost/Tables.pm
 

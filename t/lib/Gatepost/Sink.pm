@@ -12,7 +12,7 @@
 # message), lmtpdot (once a recipient), rset, noop, quit, and any other command's lower-case name.
 # They get the session and the argument and return: undef (go on as usual), a reply, or a hash
 # { reply => '421 ..', delay => seconds, drop => 1 (close after the reply), reset => 1 (RST) }.
-# {flag} of the session says whether a flag file is set: $sink->flag('down', 1).
+# The test sets $sink->flag("down", 1), a handler asks $s->{sink}->is_set("down").
 package Gatepost::Sink;
 use strict;
 use warnings;
@@ -238,7 +238,7 @@ sub _emit {
     @$s{qw(drop reset)} = (1, $a->{reset}) if $a->{drop} || $a->{reset};
 }
 
-sub flag_is_set { -e "$_[0]{sink}{dir}/flag.$_[1]" }
+sub is_set { -e "$_[0]{dir}/flag.$_[1]" }
 
 sub _process {
     my ($self, $s) = @_;
