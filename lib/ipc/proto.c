@@ -205,10 +205,14 @@ static void describe_roles(struct buf *out, unsigned set)
 {
 	const char *sep = "";
 
+	if (set == WORKERS) {
+		buf_add_str(out, "any");
+		return;
+	}
 	for (unsigned r = 0; r < ROLE_COUNT; r++)
 		if (set & (1u << r)) {
 			buf_add_fmt(out, "%s%s", sep, role_name((enum role)r));
-			sep = ",";
+			sep = ", ";
 		}
 }
 
