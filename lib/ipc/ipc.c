@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: ISC */
-#include "ipc/ipc.h"
+#include "ipc/ipc_priv.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
 #include <sys/socket.h>
 
-#include "util/dict.h"
 #include "util/err.h"
 #include "util/fd.h"
 #include "util/log.h"
@@ -18,41 +17,6 @@ enum { SCRATCH = 262144, FD_LIMIT = 1024, OUT_LIMIT = 4 << 20, FLAG_FD = 1 };
 /* What comes is read here first; what is not a whole frame yet moves to the connection's buffer. */
 static char scratch[SCRATCH];
 static bool scratch_busy;
-
-struct request {
-	enum proto_state state;
-	size_t credit;
-	void *arg;
-};
-
-/* A descriptor on its way, with its place in the stream of bytes. */
-struct passing {
-	uint64_t at;
-	int fd;
-};
-
-struct ipc {
-	int fd;
-	enum role self, peer;
-	const struct ipc_events *events;
-	void *arg;
-	struct loop_watch *watch;
-	struct loop_task flush, again;
-	struct buf in, out;
-	size_t out_limit, frame; /* where the frame under construction begins in out */
-	unsigned type;
-	uint64_t id;
-	uint64_t put, sent; /* bytes ever */
-	struct passing *leaving;
-	size_t leaving_n, leaving_cap;
-	int *arrived;
-	size_t arrived_n, arrived_cap;
-	struct dict *mine, *theirs;
-	uint64_t last_mine, last_theirs;
-	bool reading, blocked, ended, over, overrun;
-	unsigned busy; /* callbacks under way: ipc_free then waits for them */
-	bool freed;
-};
 
 /* Ends the connection for both sides of the code; the owner frees it. */
 static void end(struct ipc *c, int err)
@@ -87,142 +51,27 @@ static void update_watch(struct ipc *c)
 			c->watch, (c->reading ? LOOP_READ : 0) | (c->blocked ? LOOP_WRITE : 0));
 }
 
-/* Requests. */
-
-static struct request *find(const struct ipc *c, uint64_t id, bool mine)
-{
-	return dict_get(mine ? c->mine : c->theirs, DICT_U64(id));
-}
-
-static void set_state(
-	struct ipc *c, uint64_t id, bool mine, struct request *r, const struct proto_row *row)
-{
-	if (row->then == STATE_SAME)
-		return;
-	if (row->then == STATE_NONE) {
-		if (r != NULL)
-			dict_remove(mine ? c->mine : c->theirs, DICT_U64(id));
-		return;
-	}
-	r->state = row->then;
-	if (r->state == STATE_CLOSING && !mine)
-		r->arg = NULL;
-}
-
-static struct request *begin_request(struct ipc *c, uint64_t id, bool mine)
-{
-	struct request *r = mem_alloc(sizeof(*r));
-
-	r->state = STATE_NONE;
-	r->credit = IPC_CREDIT;
-	if (dict_set(mine ? c->mine : c->theirs, DICT_U64(id), r) != 0) {
-		mem_free(r);
-		return NULL;
-	}
-	return r;
-}
-
-static bool is_answer(const struct proto_row *row)
-{
-	return row->kind == KIND_ANSWER || row->kind == KIND_ANSWER_GRANTS;
-}
-
 /* Input. */
-
-static size_t counted(const struct ipc_msg *m)
-{
-	return ipc_bytes(m, FIELD_BYTES).len;
-}
-
-static int refuse(struct ipc *c, const struct ipc_msg *m, const char *why)
-{
-	log_warning("%s: %s frame from %s refused: %s", role_name(c->self), proto_name(m->type),
-		role_name(c->peer), why);
-	return ERR_SYNTAX;
-}
-
-/* Whether an ask may come now. *drop: unseen, without a fault of the peer. */
-static int admit_ask(struct ipc *c, struct ipc_msg *m, const struct proto_row *row,
-	struct request **rp, bool *drop)
-{
-	struct request *r = find(c, m->id, false);
-
-	*drop = false;
-	if (r != NULL && r->state == STATE_CLOSING && row->kind != KIND_ASK_LAST) {
-		*drop = true;
-		return 0;
-	}
-	if (r == NULL) {
-		if (!(row->needs & STATE_NONE) || m->id <= c->last_theirs)
-			return refuse(c, m, "it comes out of turn");
-		c->last_theirs = m->id;
-		r = begin_request(c, m->id, false);
-		if (r == NULL)
-			return refuse(c, m, "too many requests are open");
-	} else if (!(row->needs & r->state))
-		return refuse(c, m, "it comes out of turn");
-	if (row->kind == KIND_ASK_CREDIT) {
-		size_t n = counted(m);
-
-		if (n > r->credit)
-			return refuse(c, m, "it is over its credit");
-		r->credit -= n;
-	}
-	*rp = r;
-	return 0;
-}
-
-static int admit_answer(struct ipc *c, struct ipc_msg *m, const struct proto_row *row,
-	struct request **rp, bool *drop)
-{
-	struct request *r = find(c, m->id, true);
-
-	*drop = false;
-	if (r == NULL) {
-		if (m->id == 0 || m->id > c->last_mine)
-			return refuse(c, m, "nobody asked");
-		*drop = true;
-		return 0;
-	}
-	if (!(row->needs & r->state))
-		return refuse(c, m, "it comes out of turn");
-	if (row->kind == KIND_ANSWER_GRANTS)
-		r->credit += ipc_u64(m, FIELD_SIZE);
-	*rp = r;
-	return 0;
-}
 
 static int handle(struct ipc *c, struct ipc_msg *m)
 {
 	const struct proto_row *row = proto_row(m->type);
-	struct request *r = NULL;
 	struct buf why = BUF_INIT(256);
 	bool drop = false;
 	int err;
 
 	if (row == NULL || !(row->from & (1u << c->peer)) || !(row->to & (1u << c->self)))
-		return refuse(c, m, "it is not for this pair of processes");
+		return ipc_refuse(c, m, "it is not for this pair of processes");
 	err = proto_check(m->type, m->body, &why);
 	if (err != 0) {
-		refuse(c, m, buf_str(&why));
+		ipc_refuse(c, m, buf_str(&why));
 		buf_clear(&why);
 		return err;
 	}
-	if (row->kind == KIND_EVENT) {
-		if (m->id != 0)
-			return refuse(c, m, "an event has no request id");
-	} else if (is_answer(row))
-		err = admit_answer(c, m, row, &r, &drop);
-	else
-		err = admit_ask(c, m, row, &r, &drop);
-	if (err != 0 || drop)
-		return err;
-	if (r != NULL) {
-		m->arg = r->arg;
-		set_state(c, m->id, is_answer(row), r, row);
-	}
-	c->events->on_msg(c, m, c->arg);
-	return 0;
+	err = ipc_admit(c, m, row, &drop);
+	if (err == 0 && !drop)
+		c->events->on_msg(c, m, c->arg);
+	return err;
 }
 
 static int take_arrived(struct ipc *c)
@@ -252,9 +101,9 @@ static int next_frame(struct ipc *c, struct slice *in)
 	flags = wire_get_u16(in->p + 6);
 	m.id = wire_get_u64(in->p + 8);
 	if (len > IPC_FRAME_LIMIT - IPC_HEAD)
-		return refuse(c, &m, "it is too long");
+		return ipc_refuse(c, &m, "it is too long");
 	if ((flags & ~(unsigned)FLAG_FD) != 0)
-		return refuse(c, &m, "it has unknown flags");
+		return ipc_refuse(c, &m, "it has unknown flags");
 	if (in->len - IPC_HEAD < len)
 		return ERR_SHORT;
 	m.body = slice_first(slice_from(*in, IPC_HEAD), len);
@@ -262,7 +111,7 @@ static int next_frame(struct ipc *c, struct slice *in)
 	if (flags & FLAG_FD) {
 		m.fd = take_arrived(c);
 		if (m.fd < 0)
-			return refuse(c, &m, "its descriptor is missing");
+			return ipc_refuse(c, &m, "its descriptor is missing");
 	}
 	err = handle(c, &m);
 	fd_close(&m.fd);
@@ -580,185 +429,7 @@ int ipc_pump(struct ipc *c, int64_t deadline)
 	return 0;
 }
 
-/* Reading a message. */
-
-bool ipc_next(const struct ipc_msg *m, enum proto_field f, size_t *at, struct slice *value)
-{
-	struct reader in = reader_of(slice_from(m->body, *at));
-
-	*value = SLICE_NONE;
-	while (in.in.len > 0) {
-		unsigned number = reader_u8(&in);
-		struct slice v;
-
-		reader_u8(&in);
-		v = reader_bytes(&in, reader_u16(&in));
-		if (in.err != 0)
-			break;
-		if (number == (unsigned)f) {
-			*at = m->body.len - in.in.len;
-			*value = v;
-			return true;
-		}
-	}
-	*at = m->body.len;
-	return false;
-}
-
-bool ipc_next_u64(const struct ipc_msg *m, enum proto_field f, size_t *at, uint64_t *value)
-{
-	struct slice v;
-	bool found = ipc_next(m, f, at, &v);
-
-	*value = found && v.len == 8 ? wire_get_u64(v.p) : 0;
-	return found;
-}
-
-struct slice ipc_bytes(const struct ipc_msg *m, enum proto_field f)
-{
-	struct slice v;
-	size_t at = 0;
-
-	ipc_next(m, f, &at, &v);
-	return v;
-}
-
-uint64_t ipc_u64(const struct ipc_msg *m, enum proto_field f)
-{
-	uint64_t v;
-	size_t at = 0;
-
-	ipc_next_u64(m, f, &at, &v);
-	return v;
-}
-
-bool ipc_has(const struct ipc_msg *m, enum proto_field f)
-{
-	struct slice v;
-	size_t at = 0;
-
-	return ipc_next(m, f, &at, &v);
-}
-
-int ipc_take_fd(struct ipc_msg *m)
-{
-	int fd = m->fd;
-
-	m->fd = -1;
-	return fd;
-}
-
-/* Sending. */
-
-uint64_t ipc_ask(struct ipc *c)
-{
-	return ++c->last_mine;
-}
-
-void ipc_begin(struct ipc *c, enum proto_msg type, uint64_t id)
-{
-	if (c->type != 0)
-		log_panic("ipc: %s begun inside %s", proto_name(type), proto_name(c->type));
-	c->type = type;
-	c->id = id;
-	c->frame = c->out.len;
-	wire_u32(&c->out, 0);
-	wire_u16(&c->out, (uint16_t)type);
-	wire_u16(&c->out, 0);
-	wire_u64(&c->out, id);
-}
-
-size_t ipc_frame_room(const struct ipc *c)
-{
-	size_t used = c->out.len - c->frame + PROTO_FIELD_HEAD;
-
-	return used < IPC_FRAME_LIMIT ? IPC_FRAME_LIMIT - used : 0;
-}
-
-static void put(struct ipc *c, enum proto_field f, unsigned type, struct slice s)
-{
-	if (s.len > UINT16_MAX)
-		log_panic("ipc: field %d of %s has %zu bytes", (int)f, proto_name(c->type), s.len);
-	wire_u8(&c->out, (uint8_t)f);
-	wire_u8(&c->out, (uint8_t)type);
-	wire_u16(&c->out, (uint16_t)s.len);
-	buf_add_slice(&c->out, s);
-}
-
-void ipc_put_u64(struct ipc *c, enum proto_field f, uint64_t v)
-{
-	char bytes[8];
-
-	wire_put_u64(bytes, v);
-	put(c, f, PROTO_TYPE_U64, slice_of(bytes, sizeof(bytes)));
-}
-
-void ipc_put_bytes(struct ipc *c, enum proto_field f, struct slice s)
-{
-	put(c, f, PROTO_TYPE_BYTES, s);
-}
-
-void ipc_put_text(struct ipc *c, enum proto_field f, struct slice s)
-{
-	size_t max = proto_field_max(f), at;
-	char *p;
-
-	if (s.len > max)
-		s.len = max;
-	put(c, f, PROTO_TYPE_TEXT, s);
-	if (slice_is_printable(s))
-		return;
-	at = c->out.len - s.len;
-	p = c->out.data + c->out.start + at;
-	for (size_t i = 0; i < s.len; i++)
-		if ((unsigned char)p[i] < 32 || p[i] == 127)
-			p[i] = '?';
-}
-
-void ipc_put_str(struct ipc *c, enum proto_field f, const char *s)
-{
-	ipc_put_text(c, f, slice_str(s));
-}
-
-/* A frame of this side against the rules; 0, or ERR_STATE and ERR_LIMIT for what may happen. */
-static int check_outgoing(struct ipc *c, const struct proto_row *row, struct slice body)
-{
-	bool mine = !is_answer(row);
-	struct request *r = NULL;
-	struct buf why = BUF_INIT(256);
-
-	if (row == NULL || !(row->from & (1u << c->self)) || !(row->to & (1u << c->peer)))
-		log_panic("ipc: %s is not from %s to %s", proto_name(c->type), role_name(c->self),
-			role_name(c->peer));
-	if (proto_check(c->type, body, &why) != 0)
-		log_panic("ipc: %s: %s", proto_name(c->type), buf_str(&why));
-	if (row->kind == KIND_EVENT)
-		return 0;
-	r = find(c, c->id, mine);
-	if (r == NULL && mine && (row->needs & STATE_NONE)) {
-		r = begin_request(c, c->id, true);
-		if (r == NULL)
-			return ERR_LIMIT;
-	}
-	if (r == NULL || (r->state == STATE_CLOSING && !(row->needs & STATE_CLOSING)))
-		return ERR_STATE;
-	if (!(row->needs & r->state))
-		log_panic("ipc: %s in state %d", proto_name(c->type), (int)r->state);
-	if (row->kind == KIND_ASK_CREDIT) {
-		struct ipc_msg m = {.body = body};
-		size_t n = counted(&m);
-
-		if (n > r->credit)
-			return ERR_LIMIT;
-		r->credit -= n;
-	} else if (row->kind == KIND_ANSWER_GRANTS) {
-		struct ipc_msg m = {.body = body};
-
-		r->credit += ipc_u64(&m, FIELD_SIZE);
-	}
-	set_state(c, c->id, mine, r, row);
-	return 0;
-}
+/* Frames that are complete. */
 
 static void add_leaving(struct ipc *c, uint64_t at, int fd)
 {
@@ -781,7 +452,7 @@ int ipc_end_fd(struct ipc *c, int *fd)
 	if (buf_failed(&c->out) || frame.len > IPC_FRAME_LIMIT)
 		log_panic("ipc: %s is too long", proto_name(c->type));
 	err = c->ended || c->overrun ? ERR_CLOSED
-				     : check_outgoing(c, row, slice_from(frame, IPC_HEAD));
+				     : ipc_check_outgoing(c, row, slice_from(frame, IPC_HEAD));
 	c->type = 0;
 	if (err != 0) {
 		buf_truncate(&c->out, c->frame);
@@ -821,21 +492,6 @@ int ipc_send(struct ipc *c, enum proto_msg type, uint64_t id)
 	return ipc_end(c);
 }
 
-void ipc_set_arg(struct ipc *c, uint64_t id, bool mine, void *arg)
-{
-	struct request *r = find(c, id, mine);
-
-	if (r != NULL)
-		r->arg = arg;
-}
-
-size_t ipc_credit(const struct ipc *c, uint64_t id)
-{
-	const struct request *r = find(c, id, true);
-
-	return r != NULL ? r->credit : 0;
-}
-
 size_t ipc_room(const struct ipc *c)
 {
 	return c->ended || c->out.len >= c->out_limit ? 0 : c->out_limit - c->out.len;
@@ -844,27 +500,4 @@ size_t ipc_room(const struct ipc *c)
 size_t ipc_unsent(const struct ipc *c)
 {
 	return c->out.len;
-}
-
-struct walk {
-	bool (*visit)(uint64_t id, void *request, void *arg);
-	void *arg;
-};
-
-static bool walk_one(struct slice key, void *value, void *arg)
-{
-	struct walk *w = arg;
-	struct request *r = value;
-	uint64_t id;
-
-	memcpy(&id, key.p, sizeof(id));
-	return w->visit(id, r->arg, w->arg);
-}
-
-void ipc_walk(
-	struct ipc *c, bool mine, bool (*visit)(uint64_t id, void *request, void *arg), void *arg)
-{
-	struct walk w = {visit, arg};
-
-	dict_walk(mine ? c->mine : c->theirs, walk_one, &w);
 }
