@@ -17,10 +17,12 @@ t_fuzz_libfuzz_a_SOURCES += %D%/fuzz/standalone.c
 FUZZ_MAIN = t/fuzz/libfuzz.a t/libtap.a
 endif
 
-EXTRA_DIST += %D%/run $(check_SCRIPTS)
+EXTRA_DIST += %D%/run %D%/long $(check_SCRIPTS)
 GP_KIT =
 EXTRA_DIST += $(GP_KIT)
-EXTRA_DIST += %D%/e2e/relay.t %D%/e2e/shapes.t %D%/e2e/peers.t %D%/e2e/kill.t
+GP_E2E = %D%/e2e/kill.t %D%/e2e/slow.t %D%/e2e/dns.t %D%/e2e/disk.t %D%/e2e/peers.t %D%/e2e/restart.t \
+	%D%/e2e/relay.t %D%/e2e/shapes.t
+EXTRA_DIST += $(GP_E2E)
 check_SCRIPTS += %D%/kit/kit.t %D%/kit/dns.t %D%/kit/peers.t %D%/style.t
 GP_KIT += %D%/lib/make-users %D%/lib/peers-setup %D%/lib/Gatepost/Dns.pm \
 	%D%/lib/Gatepost/Instance.pm %D%/lib/Gatepost/Kit.pm %D%/lib/Gatepost/Ledger.pm \
@@ -43,6 +45,10 @@ dev-links:
 	@for l in mailq:sendmail newaliases:sendmail postmap:gatemap postalias:gatemap \
 	    postconf:gateconf postqueue:gateq postsuper:gateq postcat:gateq; do \
 		test ! -e sbin/$${l#*:} || ln -sf $${l#*:} sbin/$${l%:*}; done
+
+.PHONY: check-long
+check-long:
+	$(top_srcdir)/t/long
 
 check-local:
 	@GP_BUILD='$(abs_top_builddir)' $(top_srcdir)/t/run

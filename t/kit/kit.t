@@ -26,7 +26,7 @@ my @shapes = (
     ['no final newline', "a: b\r\n\r\nend", 'bdat'],
     ['bare line feeds',  "a: b\r\n\r\nx\ny\r\n\n.z\r\n"],
     ['8-bit',            join('', map chr, 128 .. 255) . "\r\n"],
-    ['2 MB',             ("x" x 998 . "\r\n") x 2100],
+    ['2 MB',             scalar(("x" x 998 . "\r\n") x 2100)],
 );
 for my $shape (@shapes) {
     my ($name, $content, $bdat) = @$shape;

@@ -143,7 +143,7 @@ sub spawn {
 sub default_signals { $SIG{$_} = 'DEFAULT' for qw(INT TERM HUP PIPE) }
 
 # A process to kill at the end of the test, with all its descendants.
-sub adopt { $children{ $_[0] } = 1 }
+sub adopt { $children{ $_[0] } = 1 if $_[0] > 1 }
 
 # Code to run at the end of the test, before processes are killed and directories removed.
 sub at_end { push @at_end, @_ }
