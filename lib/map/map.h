@@ -25,8 +25,9 @@ struct map;
 
 /*
  * spec is "type:name" as configured; *fd is what to read: NAME.db for hash and btree, NAME for text
- * types; never called for others. 0, ERR_NOT_FOUND, ERR_DENIED or ERR_SYS. The descriptor is owned
- * by lib/map afterwards.
+ * types; never called for others. For a match list's "/file" spec is that path. "proxy:" and
+ * "later:" are taken off. 0, ERR_NOT_FOUND, ERR_DENIED or ERR_SYS. The descriptor is owned by
+ * lib/map afterwards.
  */
 typedef int map_opener(const char *spec, int *fd);
 void map_set_opener(map_opener *open);
@@ -36,6 +37,9 @@ void map_set_opener(map_opener *open);
  */
 typedef int map_asker(const char *spec, struct slice key, struct later *l, struct buf *value);
 void map_set_asker(map_asker *ask);
+
+/* Indexed files are read ahead into the page cache up to this size when opened (64 MB). */
+void map_set_warm_limit(size_t bytes);
 
 /* Where the type "later" gets its event from: calls run(arg) soon, from the event loop. */
 void map_set_deferrer(void (*defer)(void (*run)(void *arg), void *arg));
@@ -51,8 +55,22 @@ const char *map_spec(const struct map *m);
 /* value is reset first; its limit holds too (ERR_TEMP). l may be NULL: ERR_LATER becomes ERR_TEMP.
  */
 int map_find(struct map *m, struct slice key, struct later *l, struct buf *value);
-/* A new version of an indexed table's file; fd is taken over. Unknown specs: fd is closed. */
+/*
+ * A new version of an indexed table's file (spec without "proxy:" and "later:"); fd is taken over.
+ * Unknown specs: fd is closed.
+ */
 void map_replace(const char *spec, int fd);
+/* Changes with each map_replace: who keeps something made from a whole table makes it again then.
+ */
+unsigned map_version(const struct map *m);
+/* Whether lookups fail because the table could not be opened or is damaged. */
+bool map_is_failed(const struct map *m);
+/*
+ * Calls visit for every entry, in no order, until it returns false. Indexed files, texthash and
+ * inline; ERR_STATE for types that have no entries to list. ERR_TEMP as for map_find.
+ */
+typedef bool map_visitor(struct slice key, struct slice value, void *arg);
+int map_walk(struct map *m, map_visitor *visit, void *arg);
 
 /* "hash:/a, cidr:/b": the first that finds; an error ends the search. Empty text: never finds. */
 struct map_list;
@@ -61,7 +79,10 @@ void map_list_close(struct map_list **list);
 bool map_list_is_empty(const struct map_list *list);
 int map_list_find(struct map_list *list, struct slice key, struct later *l, struct buf *value);
 
-/* Calls visit for each "type:name" in the text of a MAPS, MATCH or RESTRICT parameter. */
+/*
+ * Calls visit for each "type:name" ("proxy:" and "later:" taken off) and each "/file" in the text
+ * of a MAPS, MATCH or RESTRICT parameter.
+ */
 void map_walk_specs(const char *text, void (*visit)(struct slice spec, void *arg), void *arg);
 /* The file that the opener is to open for a spec ("/etc/x.db"); ERR_NOT_FOUND for types without. */
 int map_spec_path(const char *spec, struct buf *path);
