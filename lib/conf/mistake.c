@@ -19,7 +19,7 @@ void mistakes_clear(struct mistakes *m)
 	m->errors = m->warnings = 0;
 }
 
-static void add(
+__attribute__((format(printf, 4, 0))) static void add(
 	struct mistakes *m, struct place where, const char *grade, const char *fmt, va_list ap)
 {
 	char raw[LINE_LIMIT];

@@ -165,7 +165,7 @@ static enum content_event step(struct content_decoder *d, struct slice *in, stru
 		}
 		if (in->p[0] == '.')
 			d->seen |= CONTENT_DOT_LINE;
-		/* fallthrough */
+		__attribute__((fallthrough));
 	default: *piece = plain_run(d, in);
 	}
 	return piece->len > 0 ? CONTENT_PIECE : CONTENT_MORE;

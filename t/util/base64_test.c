@@ -34,8 +34,8 @@ static const char *const malformed[] = {
 	"Zm9_",
 	"Zh==",
 	"Zm9=",
-	"\xc3\xa4"
-	"AA",
+	("\xc3\xa4"
+	 "AA"),
 };
 
 static void test_vectors(void)
