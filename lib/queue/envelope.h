@@ -21,7 +21,7 @@
 #define QUEUE_STRING_MAX 1024   /* any other string */
 #define QUEUE_PARENTS_MAX 10000 /* recipients of the parent that a child names */
 
-enum queue_body { QUEUE_BODY_NONE, QUEUE_BODY_7BIT, QUEUE_BODY_8BITMIME };
+enum queue_body_type { QUEUE_BODY_NONE, QUEUE_BODY_7BIT, QUEUE_BODY_8BITMIME };
 enum queue_ret { QUEUE_RET_NONE, QUEUE_RET_FULL, QUEUE_RET_HDRS }; /* RFC 3461, 4.3 */
 
 /* RFC 3461, 4.1; 0 when the client did not say. */
@@ -75,7 +75,7 @@ struct queue_envelope {
 	uint32_t header_len; /* bytes of the header section with the empty line */
 	uint64_t body_len;   /* bytes of ID.body; 0 without QUEUE_FLAG_BODY_FILE */
 	uint32_t flags;      /* QUEUE_FLAG_* */
-	uint8_t body;        /* enum queue_body */
+	uint8_t body;        /* enum queue_body_type */
 	uint8_t ret;         /* enum queue_ret */
 	struct slice envid;  /* decoded (RFC 3461, 4.4) */
 	struct slice client_name, client_addr, helo, protocol;

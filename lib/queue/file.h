@@ -58,6 +58,19 @@ int queue_file_write(const struct queue_root *root, enum queue_place place, stru
 	struct slice envelope, struct slice content, struct slice events_plain, int64_t due,
 	int *fd);
 
+/*
+ * Appends events on a block of their own behind the last good one and does not sync. fd stays
+ * open. ERR_NOT_FOUND and the errors of queue_file_read.
+ */
+int queue_file_append(const struct queue_root *root, enum queue_place place, struct slice id,
+	struct slice events_plain, int64_t due, int *fd);
+/* Renames the message or its body; neither directory is synced. ERR_NOT_FOUND, ERR_FULL, ERR_SYS.
+ */
+int queue_file_rename(const struct queue_root *root, enum queue_place from, enum queue_place to,
+	struct slice id, bool is_body);
+/* Plain events (generation 0) in another generation. */
+int queue_file_encode_events(struct slice plain, uint64_t generation, struct buf *out);
+
 /* ---- Large bodies, written by cleanup before the commit, read by delivery workers. ---- */
 struct queue_body;
 

@@ -1,6 +1,17 @@
 # SPDX-License-Identifier: ISC
 noinst_LIBRARIES += lib/queue/libqueue.a
 lib_queue_libqueue_a_SOURCES = \
-	%D%/dump.h %D%/envelope.c %D%/envelope.h %D%/event.c %D%/event.h %D%/file.h %D%/id.c \
-	%D%/id.h \
-	%D%/io.c %D%/io.h %D%/journal.c %D%/journal.h %D%/keeper.h %D%/segment.c %D%/segment.h %D%/state.c %D%/state.h %D%/store.h
+	%D%/body.c \
+	%D%/dump.h \
+	%D%/envelope.c %D%/envelope.h \
+	%D%/event.c %D%/event.h \
+	%D%/file.c %D%/file.h \
+	%D%/id.c %D%/id.h \
+	%D%/io.c %D%/io.h \
+	%D%/journal.c %D%/journal.h \
+	%D%/keeper.c %D%/keeper.h \
+	%D%/log.c %D%/log.h \
+	%D%/order.h \
+	%D%/segment.c %D%/segment.h \
+	%D%/state.c %D%/state.h \
+	%D%/store.h

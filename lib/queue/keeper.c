@@ -1,0 +1,767 @@
+/* SPDX-License-Identifier: ISC */
+#include "queue/keeper.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+
+#include "queue/log.h"
+#include "queue/order.h"
+#include "queue/segment.h"
+#include "util/dict.h"
+#include "util/err.h"
+#include "util/mem.h"
+
+#define SEGMENTS 256 /* open at a time */
+#define ASIDE_MAX (4u << 20)
+
+struct held {
+	struct queue_segment seg;
+	bool is_locked, is_used;
+};
+
+struct queue_keeper {
+	struct queue_root root;
+	int slots[QUEUE_PIECE_SLOTS]; /* kept open: an error of write-back is told to open files */
+	struct held held[SEGMENTS];
+};
+
+struct queue_keeper *queue_keeper_new(const struct queue_root *root)
+{
+	struct queue_keeper *k = mem_alloc(sizeof(*k));
+
+	k->root = *root;
+	for (int i = 0; i < QUEUE_PIECE_SLOTS; i++)
+		k->slots[i] = -1;
+	return k;
+}
+
+void queue_keeper_free(struct queue_keeper **kp)
+{
+	struct queue_keeper *k = *kp;
+
+	if (k == NULL)
+		return;
+	for (int i = 0; i < QUEUE_PIECE_SLOTS; i++)
+		queue_close(k->root.io, &k->slots[i]);
+	for (int i = 0; i < SEGMENTS; i++) {
+		if (k->held[i].is_used)
+			queue_segment_close(&k->held[i].seg);
+	}
+	mem_free(k);
+	*kp = NULL;
+}
+
+static const struct queue_io *io_of(const struct queue_keeper *k)
+{
+	return k->root.io;
+}
+
+/* ---- The log ---- */
+
+static int sync_slot(struct queue_keeper *k, uint8_t slot)
+{
+	char path[32];
+	int err;
+
+	if (slot >= QUEUE_PIECE_SLOTS)
+		return ERR_CORRUPT;
+	if (k->slots[slot] == -1) {
+		queue_piece_path(slot, path);
+		k->slots[slot] = io_of(k)->openat(io_of(k), k->root.fd, path, O_RDWR, 0);
+		if (k->slots[slot] == -1)
+			return ERR_SYS;
+	}
+	if (io_of(k)->fdatasync(io_of(k), k->slots[slot]) == 0)
+		return 0;
+	err = queue_errno();
+	queue_close(io_of(k), &k->slots[slot]);
+	return err;
+}
+
+static int do_sync(struct queue_keeper *k, struct reader *r, struct buf *reply)
+{
+	uint32_t n = reader_u32(r);
+	int err = 0;
+
+	/* In this order, and no further than the first that fails (Q4). */
+	for (uint32_t i = 0; i < n && err == 0 && r->err == 0; i++)
+		err = sync_slot(k, reader_u8(r));
+	return err;
+}
+
+static int do_piece(struct queue_keeper *k, struct reader *r, struct buf *reply)
+{
+	uint8_t slot = reader_u8(r);
+	uint64_t size = reader_u64(r);
+
+	if (r->err != 0 || slot >= QUEUE_PIECE_SLOTS || size > UINT64_C(1) << 30)
+		return ERR_CORRUPT;
+	queue_close(io_of(k), &k->slots[slot]);
+	return queue_piece_make(&k->root, slot, size);
+}
+
+static void free_events(void *value)
+{
+	struct buf *b = value;
+
+	buf_clear(b);
+	mem_free(b);
+}
+
+/* The events of a piece by message, plain. */
+static void gather(struct dict *by_id, const struct queue_log_piece *p, uint64_t end)
+{
+	uint64_t offset = QUEUE_BLOCK;
+	struct queue_event ev;
+
+	while (queue_piece_next(slice_of(p->bytes, (size_t)p->size), p->generation, end, &offset,
+		       &ev) == 0) {
+		struct buf *b;
+
+		if (ev.id.len == 0 || ev.no == 0)
+			continue;
+		b = dict_get(by_id, ev.id);
+		if (b == NULL) {
+			b = mem_alloc(sizeof(*b));
+			*b = BUF_INIT(QUEUE_EVENTS_PLAIN_MAX);
+			if (dict_set(by_id, ev.id, b) != 0)
+				free_events(b);
+		}
+		queue_event_encode(b, 0, &ev);
+	}
+}
+
+/* Only what the file does not have yet, in order of numbers. */
+static void filter(struct slice plain, uint32_t last_no, struct buf *out)
+{
+	struct queue_event ev;
+	size_t used;
+
+	while (queue_event_decode(plain, 0, &ev, &used) == 0) {
+		if (ev.no > last_no) {
+			last_no = ev.no;
+			queue_event_encode(out, 0, &ev);
+		}
+		plain = slice_from(plain, used);
+	}
+}
+
+/* What the log forgets, the message's file keeps; durable before the piece is used again. */
+static int keep_events(struct queue_keeper *k, struct slice id, struct slice plain)
+{
+	struct buf missing = BUF_INIT(QUEUE_EVENTS_PLAIN_MAX);
+	struct queue_event ev;
+	struct queue_file f;
+	enum queue_place place;
+	uint32_t last_no = 0;
+	int fd = -1, err = queue_file_find(&k->root, id, &place);
+
+	if (err != 0)
+		return err == ERR_NOT_FOUND ? 0 : err;
+	err = queue_file_read(&k->root, place, id, false, &f);
+	if (err != 0) /* damage is dealt with when the message is loaded */
+		return err == ERR_SYS ? err : 0;
+	while (queue_file_event_next(&f, &last_no, &ev))
+		;
+	queue_file_clear(&f);
+	filter(plain, last_no, &missing);
+	/* Also when nothing is missing: an unsynced append may have brought it. */
+	err = queue_file_append(&k->root, place, id, buf_slice(&missing), 0, &fd);
+	if (err == 0 && io_of(k)->fdatasync(io_of(k), fd) == -1)
+		err = queue_errno();
+	queue_close(io_of(k), &fd);
+	buf_clear(&missing);
+	return err;
+}
+
+struct drop {
+	struct queue_keeper *k;
+	int err;
+};
+
+static bool drop_one(struct slice id, void *value, void *arg)
+{
+	struct drop *d = arg;
+
+	d->err = keep_events(d->k, id, buf_slice(value));
+	return d->err == 0;
+}
+
+static int do_drop(struct queue_keeper *k, struct reader *r, struct buf *reply)
+{
+	uint8_t slot = reader_u8(r);
+	uint64_t end = reader_u64(r);
+	struct drop d = {.k = k};
+	struct queue_log_piece piece;
+	struct dict *by_id;
+
+	if (r->err != 0 || slot >= QUEUE_PIECE_SLOTS)
+		return ERR_CORRUPT;
+	d.err = queue_piece_read(&k->root, slot, &piece);
+	if (d.err != 0)
+		return d.err;
+	by_id = dict_new(SIZE_MAX, free_events);
+	gather(by_id, &piece, end);
+	dict_walk(by_id, drop_one, &d);
+	dict_free(&by_id);
+	mem_free(piece.bytes);
+	return d.err;
+}
+
+/* ---- Segments ---- */
+
+static struct held *find_held(struct queue_keeper *k, uint32_t number)
+{
+	for (int i = 0; i < SEGMENTS; i++) {
+		if (k->held[i].is_used && k->held[i].seg.number == number)
+			return &k->held[i];
+	}
+	return NULL;
+}
+
+static void drop_held(struct held *h)
+{
+	queue_segment_close(&h->seg);
+	*h = (struct held){0};
+}
+
+/* Opens it, or looks at it afresh. ERR_CORRUPT: its head is bad. */
+static int get_segment(struct queue_keeper *k, uint32_t number, struct held **out)
+{
+	struct held *h = find_held(k, number);
+	int err;
+
+	*out = NULL;
+	if (h != NULL) {
+		*out = h;
+		return h->is_locked ? 0 : queue_segment_reload(&h->seg);
+	}
+	for (int i = 0; i < SEGMENTS && h == NULL; i++) {
+		if (!k->held[i].is_used)
+			h = &k->held[i];
+	}
+	if (h == NULL)
+		return ERR_LIMIT;
+	err = queue_segment_open(&k->root, number, &h->seg);
+	if (err != 0 && err != ERR_CORRUPT) {
+		*h = (struct held){0};
+		return err;
+	}
+	h->is_used = true;
+	*out = h;
+	return err;
+}
+
+static int lock_segment(struct queue_keeper *k, struct held *h)
+{
+	if (h->is_locked)
+		return 0;
+	if (io_of(k)->lock(io_of(k), h->seg.fd, false) == -1)
+		return errno == EWOULDBLOCK ? ERR_AGAIN : ERR_SYS;
+	h->is_locked = true;
+	return queue_segment_reload(&h->seg);
+}
+
+/*
+ * Q2: what the lost worker wrote behind its last told sync is written again, with our own hands,
+ * and synced: a sync of pages that it had marked clean by a failed one would say yes to nothing.
+ */
+static int write_again(
+	struct queue_keeper *k, struct held *h, uint64_t from, uint64_t cut, uint64_t *end)
+{
+	struct queue_segment *s = &h->seg;
+	uint64_t at = from, gap;
+	struct queue_record rec;
+	int err;
+
+	*end = from;
+	while ((err = queue_record_next(s, &at, cut, false, &rec, &gap)) == 0) {
+		struct slice bytes;
+		struct iovec iov;
+
+		err = queue_record_payload(s, &rec, rec.ref.length, false, &bytes);
+		if (err == ERR_CORRUPT)
+			continue; /* torn: never acknowledged */
+		if (err == 0)
+			err = queue_segment_get(s, rec.ref.offset,
+				(size_t)(rec.end - rec.ref.offset), false, &bytes);
+		if (err != 0)
+			return err;
+		iov = (struct iovec){(void *)(uintptr_t)bytes.p, bytes.len};
+		err = queue_write_full(io_of(k), s->fd, &iov, 1, rec.ref.offset);
+		if (err != 0)
+			return err;
+		*end = rec.end;
+	}
+	return err == ERR_NOT_FOUND ? 0 : err;
+}
+
+static int do_takeover(struct queue_keeper *k, struct reader *r, struct buf *reply)
+{
+	uint32_t number = reader_u32(r);
+	uint64_t from = reader_u64(r), cut = reader_u64(r), end = 0;
+	struct held *h = NULL;
+	int err;
+
+	if (r->err != 0)
+		return ERR_CORRUPT;
+	err = get_segment(k, number, &h);
+	if (h == NULL)
+		return err;
+	/* Q8: not without its lock in hand. */
+	err = lock_segment(k, h);
+	if (err == 0 && h->seg.state == QUEUE_SEGMENT_USED) {
+		if (from < queue_segment_begin(&h->seg))
+			from = queue_segment_begin(&h->seg);
+		if (cut == 0 || cut > queue_segment_end(&h->seg))
+			cut = queue_segment_end(&h->seg);
+		/* The head too: "ended" is about to be said of its generation (Q15). */
+		err = queue_segment_write_head(&h->seg);
+		if (err == 0)
+			err = write_again(k, h, from, cut, &end);
+		if (err == 0 && io_of(k)->fdatasync(io_of(k), h->seg.fd) == -1)
+			err = queue_errno();
+	} else if (err == 0) {
+		err = ERR_STATE; /* free */
+	}
+	wire_counted(reply, slice_of(h->seg.generation, QUEUE_GENERATION));
+	wire_u64(reply, end);
+	if (err == ERR_STATE || err == ERR_AGAIN)
+		drop_held(h);
+	return err;
+}
+
+static int do_free(struct queue_keeper *k, struct reader *r, struct buf *reply)
+{
+	uint32_t number = reader_u32(r);
+	struct slice generation = reader_counted(r, QUEUE_GENERATION);
+	struct held *h = NULL;
+	int err;
+
+	if (r->err != 0)
+		return ERR_CORRUPT;
+	err = get_segment(k, number, &h);
+	if (h == NULL)
+		return err;
+	err = lock_segment(k, h);
+	if (err == 0 && h->seg.state == QUEUE_SEGMENT_USED &&
+		slice_eq(generation, slice_of(h->seg.generation, QUEUE_GENERATION))) {
+		h->seg.state = QUEUE_SEGMENT_FREE;
+		err = queue_segment_write_head(&h->seg);
+	}
+	drop_held(h);
+	return err;
+}
+
+struct scan {
+	struct queue_keeper *k;
+	struct buf list;
+	uint32_t n;
+};
+
+static bool scan_one(const char *name, void *arg)
+{
+	struct scan *sc = arg;
+	uint32_t number = queue_segment_number(name);
+	struct queue_segment s;
+
+	if (number == 0 || find_held(sc->k, number) != NULL)
+		return true;
+	if (queue_segment_open(&sc->k->root, number, &s) == 0 && s.state == QUEUE_SEGMENT_USED &&
+		io_of(sc->k)->lock(io_of(sc->k), s.fd, false) == 0) {
+		wire_u32(&sc->list, number);
+		sc->n++;
+	}
+	queue_segment_close(&s);
+	return true;
+}
+
+/* Segments in use that nobody holds: left, or of a worker that died before it said a word. */
+static int do_scan(struct queue_keeper *k, struct reader *r, struct buf *reply)
+{
+	struct scan sc = {.k = k, .list = BUF_INIT(1u << 20)};
+	int err = 0;
+
+	if (io_of(k)->list(io_of(k), k->root.fd, "incoming", scan_one, &sc) == -1)
+		err = ERR_SYS;
+	wire_u32(reply, sc.n);
+	buf_add_slice(reply, buf_slice(&sc.list));
+	buf_clear(&sc.list);
+	return err;
+}
+
+static int do_warm(struct queue_keeper *k, struct reader *r, struct buf *reply)
+{
+	uint32_t number = reader_u32(r);
+	uint64_t offset = reader_u64(r);
+	uint32_t len = reader_u32(r);
+	struct held *h = NULL;
+	struct slice bytes;
+	int err;
+
+	if (r->err != 0)
+		return ERR_CORRUPT;
+	err = get_segment(k, number, &h);
+	if (h == NULL)
+		return err;
+	queue_segment_forget(&h->seg);
+	err = queue_segment_get(&h->seg, offset, len, false, &bytes);
+	if (!h->is_locked)
+		drop_held(h);
+	return err;
+}
+
+static int do_aside(struct queue_keeper *k, struct reader *r, struct buf *reply)
+{
+	uint32_t number = reader_u32(r);
+	uint64_t offset = reader_u64(r), len = reader_u64(r);
+	struct held *h = NULL;
+	struct slice bytes;
+	struct iovec iov;
+	char path[QUEUE_PATH_MAX];
+	int fd, err;
+
+	if (r->err != 0)
+		return ERR_CORRUPT;
+	err = get_segment(k, number, &h);
+	if (h == NULL)
+		return err;
+	err = queue_segment_get(
+		&h->seg, offset, (size_t)(len < ASIDE_MAX ? len : ASIDE_MAX), false, &bytes);
+	if (err == 0) {
+		snprintf(path, sizeof(path), "corrupt/%08X-%llX.journal", number,
+			(unsigned long long)offset);
+		fd = io_of(k)->openat(io_of(k), k->root.fd, path, O_RDWR | O_CREAT | O_TRUNC, 0660);
+		iov = (struct iovec){(void *)(uintptr_t)bytes.p, bytes.len};
+		err = fd == -1 ? queue_errno() : queue_write_full(io_of(k), fd, &iov, 1, 0);
+		if (err == 0 && io_of(k)->fsync(io_of(k), fd) == -1)
+			err = queue_errno();
+		queue_close(io_of(k), &fd);
+	}
+	if (!h->is_locked)
+		drop_held(h);
+	return err != 0 ? err : queue_sync_dir(&k->root, "corrupt");
+}
+
+/* ---- Waiting files ---- */
+
+/* Directories to sync once for many files. */
+struct dirs {
+	char names[QUEUE_ORDER_ITEMS * 4][QUEUE_PATH_MAX];
+	int n;
+};
+
+static void add_dir(struct dirs *d, enum queue_place place, struct slice id)
+{
+	char path[QUEUE_PATH_MAX];
+	ptrdiff_t slash;
+
+	queue_file_path(place, id, false, path);
+	slash = slice_find_last(slice_str(path), '/');
+	path[slash] = '\0';
+	for (int i = 0; i < d->n; i++) {
+		if (strcmp(d->names[i], path) == 0)
+			return;
+	}
+	memcpy(d->names[d->n++], path, (size_t)slash + 1);
+}
+
+static int sync_dirs(struct queue_keeper *k, const struct dirs *d)
+{
+	int err = 0;
+
+	for (int i = 0; i < d->n; i++) {
+		int one = queue_sync_dir(&k->root, d->names[i]);
+
+		/* A hash directory that was never made holds no name. */
+		if (one != 0 && !(one == ERR_SYS && errno == ENOENT))
+			err = one;
+	}
+	return err;
+}
+
+static void put_status(struct buf *reply, const int *status, uint32_t n, int all)
+{
+	wire_u32(reply, n);
+	for (uint32_t i = 0; i < n; i++)
+		wire_u32(reply, (uint32_t)(status[i] != 0 ? status[i] : all));
+}
+
+static int get_record(
+	struct queue_keeper *k, struct slice id, const struct queue_ref *ref, struct slice *payload)
+{
+	struct held *h = NULL;
+	struct queue_record rec;
+	int err = get_segment(k, ref->segment, &h);
+
+	if (h == NULL || err != 0)
+		return err;
+	if (!h->is_locked)
+		queue_segment_forget(&h->seg);
+	err = queue_record_read(&h->seg, ref->offset, queue_segment_end(&h->seg), false, &rec);
+	if (err == 0 && !slice_eq(slice_str(rec.id), id))
+		err = ERR_CORRUPT;
+	return err != 0 ? err : queue_record_payload(&h->seg, &rec, rec.ref.length, false, payload);
+}
+
+static int move_one(struct queue_keeper *k, struct reader *r, struct dirs *dirs, int *fd)
+{
+	struct slice id = reader_counted(r, QUEUE_ID_MAX), payload, events;
+	uint8_t place = reader_u8(r), body;
+	int64_t due = (int64_t)reader_u64(r);
+	struct queue_ref ref = queue_get_ref(r);
+	int err;
+
+	*fd = -1;
+	body = reader_u8(r);
+	events = reader_counted(r, QUEUE_EVENTS_PLAIN_MAX);
+	if (r->err != 0 || !queue_id_is_valid(id) || place >= QUEUE_PLACES ||
+		place == QUEUE_PLACE_JOURNAL)
+		return ERR_CORRUPT;
+	err = get_record(k, id, &ref, &payload);
+	if (err != 0)
+		return err;
+	err = queue_file_write(&k->root, place, id, slice_first(payload, ref.envelope_len),
+		slice_from(payload, ref.envelope_len), events, due, fd);
+	if (err == 0)
+		add_dir(dirs, place, id);
+	if (err == 0 && body) {
+		add_dir(dirs, QUEUE_PLACE_JOURNAL, id);
+		err = queue_file_rename(&k->root, QUEUE_PLACE_JOURNAL, place, id, true);
+		if (err == ERR_NOT_FOUND)
+			err = 0; /* moved before, by one that died behind it */
+	}
+	return err;
+}
+
+static int do_move(struct queue_keeper *k, struct reader *r, struct buf *reply)
+{
+	uint32_t n = reader_u32(r);
+	int status[QUEUE_ORDER_ITEMS] = {0}, fds[QUEUE_ORDER_ITEMS];
+	struct dirs *dirs;
+
+	if (n > QUEUE_ORDER_ITEMS)
+		return ERR_CORRUPT;
+	dirs = mem_alloc(sizeof(*dirs));
+	for (uint32_t i = 0; i < n; i++)
+		status[i] = move_one(k, r, dirs, &fds[i]);
+	for (uint32_t i = 0; i < n; i++) {
+		if (fds[i] != -1 && io_of(k)->fsync(io_of(k), fds[i]) == -1)
+			status[i] = queue_errno();
+		queue_close(io_of(k), &fds[i]);
+	}
+	put_status(reply, status, n, sync_dirs(k, dirs));
+	mem_free(dirs);
+	for (int i = 0; i < SEGMENTS; i++) {
+		if (k->held[i].is_used && !k->held[i].is_locked)
+			drop_held(&k->held[i]);
+	}
+	return r->err != 0 ? ERR_CORRUPT : 0;
+}
+
+static int rename_one(struct queue_keeper *k, struct reader *r, struct dirs *dirs)
+{
+	struct slice id = reader_counted(r, QUEUE_ID_MAX), events;
+	uint8_t from = reader_u8(r), to = reader_u8(r), body = reader_u8(r);
+	int64_t due = (int64_t)reader_u64(r);
+	int fd = -1, err = 0;
+
+	events = reader_counted(r, QUEUE_EVENTS_PLAIN_MAX);
+	if (r->err != 0 || !queue_id_is_valid(id) || from >= QUEUE_PLACES || to >= QUEUE_PLACES)
+		return ERR_CORRUPT;
+	if (events.len > 0) {
+		err = queue_file_append(&k->root, from, id, events, due, &fd);
+		queue_close(io_of(k), &fd);
+		if (err != 0 && err != ERR_NOT_FOUND && err != ERR_CORRUPT)
+			return err;
+	}
+	add_dir(dirs, from, id);
+	add_dir(dirs, to, id);
+	if (body) {
+		err = queue_file_rename(&k->root, from, to, id, true);
+		if (err != 0 && err != ERR_NOT_FOUND)
+			return err;
+	}
+	return queue_file_rename(&k->root, from, to, id, false);
+}
+
+static int do_rename(struct queue_keeper *k, struct reader *r, struct buf *reply)
+{
+	uint32_t n = reader_u32(r);
+	int status[QUEUE_ORDER_ITEMS] = {0};
+	struct dirs *dirs;
+
+	if (n > QUEUE_ORDER_ITEMS)
+		return ERR_CORRUPT;
+	dirs = mem_alloc(sizeof(*dirs));
+	for (uint32_t i = 0; i < n; i++)
+		status[i] = rename_one(k, r, dirs);
+	put_status(reply, status, n, sync_dirs(k, dirs));
+	mem_free(dirs);
+	return r->err != 0 ? ERR_CORRUPT : 0;
+}
+
+/* Wherever an interrupted move may have left a copy. */
+static int unlink_one(struct queue_keeper *k, struct reader *r, struct dirs *dirs)
+{
+	struct slice id = reader_counted(r, QUEUE_ID_MAX);
+	uint8_t body = reader_u8(r);
+	char path[QUEUE_PATH_MAX];
+
+	if (r->err != 0 || !queue_id_is_valid(id))
+		return ERR_CORRUPT;
+	for (int place = 0; place < QUEUE_PLACES; place++) {
+		for (int is_body = place == QUEUE_PLACE_JOURNAL; is_body <= (body != 0);
+			is_body++) {
+			queue_file_path((enum queue_place)place, id, is_body != 0, path);
+			if (io_of(k)->unlinkat(io_of(k), k->root.fd, path) == -1 && errno != ENOENT)
+				return queue_errno();
+		}
+		if (place != QUEUE_PLACE_JOURNAL || body)
+			add_dir(dirs, (enum queue_place)place, id);
+	}
+	return 0;
+}
+
+static int do_unlink(struct queue_keeper *k, struct reader *r, struct buf *reply)
+{
+	uint32_t n = reader_u32(r);
+	int status[QUEUE_ORDER_ITEMS] = {0};
+	struct dirs *dirs;
+
+	if (n > QUEUE_ORDER_ITEMS)
+		return ERR_CORRUPT;
+	dirs = mem_alloc(sizeof(*dirs));
+	for (uint32_t i = 0; i < n; i++)
+		status[i] = unlink_one(k, r, dirs);
+	put_status(reply, status, n, sync_dirs(k, dirs));
+	mem_free(dirs);
+	return r->err != 0 ? ERR_CORRUPT : 0;
+}
+
+static int do_append(struct queue_keeper *k, struct reader *r, struct buf *reply)
+{
+	struct slice id = reader_counted(r, QUEUE_ID_MAX), events;
+	uint8_t place = reader_u8(r);
+	int64_t due = (int64_t)reader_u64(r);
+	int fd = -1, err;
+
+	events = reader_counted(r, QUEUE_EVENTS_PLAIN_MAX);
+	if (r->err != 0 || !queue_id_is_valid(id) || place >= QUEUE_PLACES)
+		return ERR_CORRUPT;
+	err = queue_file_append(&k->root, place, id, events, due, &fd);
+	queue_close(io_of(k), &fd);
+	return err;
+}
+
+static int do_read(struct queue_keeper *k, struct reader *r, struct buf *reply)
+{
+	struct slice id = reader_counted(r, QUEUE_ID_MAX);
+	uint8_t at = reader_u8(r), with_content = reader_u8(r);
+	struct buf plain = BUF_INIT(QUEUE_EVENTS_PLAIN_MAX);
+	enum queue_place place = at;
+	struct queue_event ev;
+	struct queue_file f = {0};
+	uint32_t last_no = 0;
+	int err;
+
+	if (r->err != 0 || !queue_id_is_valid(id) || at >= QUEUE_PLACES)
+		return ERR_CORRUPT;
+	err = queue_file_read(&k->root, place, id, with_content != 0, &f);
+	if (err == ERR_NOT_FOUND) {
+		err = queue_file_find(&k->root, id, &place);
+		if (err == 0)
+			err = queue_file_read(&k->root, place, id, with_content != 0, &f);
+	}
+	while (err == 0 && queue_file_event_next(&f, &last_no, &ev))
+		queue_event_encode(&plain, 0, &ev);
+	wire_u8(reply, (uint8_t)place);
+	wire_counted(reply, f.envelope);
+	wire_counted(reply, f.content);
+	wire_counted(reply, buf_slice(&plain));
+	buf_clear(&plain);
+	queue_file_clear(&f);
+	return err;
+}
+
+struct walk {
+	struct queue_keeper *k;
+	char dir[QUEUE_PATH_MAX];
+	struct buf list;
+	uint32_t n;
+};
+
+static bool walk_one(const char *name, void *arg)
+{
+	struct walk *w = arg;
+	struct queue_stat st;
+	char path[QUEUE_PATH_MAX];
+
+	if (strlen(name) > QUEUE_ID_MAX ||
+		snprintf(path, sizeof(path), "%s/%s", w->dir, name) >= (int)sizeof(path) ||
+		io_of(w->k)->statat(io_of(w->k), w->k->root.fd, path, &st) == -1)
+		return true;
+	if (st.is_dir ? strlen(name) != 2 : !st.is_regular || !queue_id_is_valid(slice_str(name)))
+		return true;
+	wire_counted(&w->list, slice_str(name));
+	wire_u64(&w->list, (uint64_t)st.mtime);
+	wire_u8(&w->list, st.is_dir);
+	w->n++;
+	return true;
+}
+
+static int do_walk(struct queue_keeper *k, struct reader *r, struct buf *reply)
+{
+	uint8_t place = reader_u8(r);
+	struct slice dir = reader_counted(r, 2);
+	struct walk w = {.k = k, .list = BUF_INIT(QUEUE_REPLY_MAX / 2)};
+	int err = 0;
+
+	if (r->err != 0 || place >= QUEUE_PLACES)
+		return ERR_CORRUPT;
+	snprintf(w.dir, sizeof(w.dir), "%s%s%.*s", queue_place_name(place), dir.len > 0 ? "/" : "",
+		SLICE_FMT(dir));
+	if (io_of(k)->list(io_of(k), k->root.fd, w.dir, walk_one, &w) == -1)
+		err = ERR_SYS;
+	wire_u32(reply, w.n);
+	buf_add_slice(reply, buf_slice(&w.list));
+	buf_clear(&w.list);
+	return err;
+}
+
+static int (*const handlers[QUEUE_ORDERS])(
+	struct queue_keeper *k, struct reader *r, struct buf *reply) = {
+	[QUEUE_ORDER_SYNC] = do_sync,
+	[QUEUE_ORDER_PIECE] = do_piece,
+	[QUEUE_ORDER_DROP] = do_drop,
+	[QUEUE_ORDER_MOVE] = do_move,
+	[QUEUE_ORDER_RENAME] = do_rename,
+	[QUEUE_ORDER_UNLINK] = do_unlink,
+	[QUEUE_ORDER_APPEND] = do_append,
+	[QUEUE_ORDER_READ] = do_read,
+	[QUEUE_ORDER_TAKEOVER] = do_takeover,
+	[QUEUE_ORDER_FREE] = do_free,
+	[QUEUE_ORDER_WALK] = do_walk,
+	[QUEUE_ORDER_SCAN] = do_scan,
+	[QUEUE_ORDER_WARM] = do_warm,
+	[QUEUE_ORDER_ASIDE] = do_aside,
+};
+
+int queue_keeper_run(struct queue_keeper *k, struct slice order, struct buf *reply)
+{
+	struct reader r = reader_of(order);
+	uint8_t type = reader_u8(&r);
+	size_t at = reply->len;
+	int status;
+
+	if (r.err != 0 || type >= QUEUE_ORDERS || handlers[type] == NULL)
+		return ERR_CORRUPT;
+	wire_u8(reply, type);
+	wire_u32(reply, 0);
+	status = handlers[type](k, &r, reply);
+	if (buf_failed(reply))
+		return ERR_LIMIT;
+	wire_put_u32(reply->data + reply->start + at + 1, (uint32_t)status);
+	return r.err != 0 ? ERR_CORRUPT : 0;
+}

@@ -1,0 +1,663 @@
+/* SPDX-License-Identifier: ISC */
+#include "queue/log.h"
+
+#include <fcntl.h>
+#include <errno.h>
+#include <stdio.h>
+
+#include "util/err.h"
+#include "util/hash.h"
+#include "util/mem.h"
+#include "util/wire.h"
+
+#define MAGIC 0x314c5147u /* "GQL1" */
+#define VERSION 1
+#define HEAD_LEN 64
+#define STEP (1u << 20)
+#define FLUSH_AT (256u << 10) /* pending bytes that are written without waiting for flush */
+
+void queue_piece_path(int slot, char path[32])
+{
+	snprintf(path, 32, "log/%02X.piece", (unsigned)slot & 0xffu);
+}
+
+static const struct queue_io *io_of(const struct queue_log *log)
+{
+	return log->root.io;
+}
+
+void queue_log_init(struct queue_log *log, const struct queue_root *root, uint64_t piece_size)
+{
+	*log = (struct queue_log){.root = *root, .current = -1};
+	log->piece_size = piece_size == 0 ? QUEUE_PIECE_SIZE : piece_size;
+	buf_init(&log->pending, (size_t)log->piece_size + QUEUE_EVENT_MAX);
+	buf_init(&log->redo, (size_t)log->piece_size - 4 * QUEUE_BLOCK);
+	for (int i = 0; i < QUEUE_PIECE_SLOTS; i++)
+		log->slots[i].fd = -1;
+}
+
+void queue_log_clear(struct queue_log *log)
+{
+	for (int i = 0; i < QUEUE_PIECE_SLOTS && log->root.io != NULL; i++)
+		queue_close(log->root.io, &log->slots[i].fd);
+	buf_clear(&log->pending);
+	buf_clear(&log->redo);
+}
+
+/* ---- Writing ---- */
+
+static int open_slot(struct queue_log *log, int slot)
+{
+	char path[32];
+
+	if (log->slots[slot].fd != -1)
+		return 0;
+	queue_piece_path(slot, path);
+	log->slots[slot].fd = io_of(log)->openat(io_of(log), log->root.fd, path, O_RDWR, 0);
+	return log->slots[slot].fd == -1 ? ERR_SYS : 0;
+}
+
+static int write_head(struct queue_log *log, int slot, const struct queue_log_place *after)
+{
+	const struct queue_slot *s = &log->slots[slot];
+	char block[QUEUE_BLOCK] = {0};
+	struct iovec iov = {block, sizeof(block)};
+
+	wire_put_u32(block, MAGIC);
+	wire_put_u16(block + 8, VERSION);
+	wire_put_u32(block + 12, s->number);
+	wire_put_u64(block + 16, s->generation);
+	wire_put_u32(block + 24, after->number);
+	wire_put_u64(block + 32, after->generation);
+	wire_put_u64(block + 40, after->offset);
+	wire_put_u64(block + 48, s->size);
+	wire_put_u32(block + 4, crc32c(0, block + 8, HEAD_LEN - 8));
+	return queue_write_full(io_of(log), s->fd, &iov, 1, 0);
+}
+
+/* Makes a spare slot the current piece; its head is not written yet. */
+static int begin_piece(struct queue_log *log, const struct queue_log_place *after, uint32_t number)
+{
+	int slot = -1, err;
+
+	for (int i = 0; i < QUEUE_PIECE_SLOTS && slot == -1; i++) {
+		if (log->slots[i].state == QUEUE_SLOT_SPARE)
+			slot = i;
+	}
+	if (slot == -1)
+		return ERR_FULL;
+	err = open_slot(log, slot);
+	if (err != 0)
+		return err;
+	log->slots[slot].number = number;
+	log->slots[slot].state = QUEUE_SLOT_USED;
+	log->slots[slot].is_dirty = true;
+	io_of(log)->random(io_of(log), &log->slots[slot].generation, sizeof(uint64_t));
+	log->current = slot;
+	log->pos = QUEUE_BLOCK;
+	buf_reset(&log->pending);
+	log->follows = *after;
+	log->is_unpublished = true;
+	return 0;
+}
+
+/*
+ * The head makes the piece a part of the chain and cuts the one before it, so it is written
+ * behind the events that were cut off there.
+ */
+int queue_log_publish(struct queue_log *log)
+{
+	int err = queue_log_flush(log);
+
+	if (err == 0 && log->is_unpublished) {
+		err = write_head(log, log->current, &log->follows);
+		log->slots[log->current].is_dirty = true;
+		log->is_unpublished = false;
+	}
+	return err;
+}
+
+static int write_pending(struct queue_log *log)
+{
+	static char zeros[QUEUE_BLOCK];
+	uint64_t end = log->pos + log->pending.len;
+	struct slice all = buf_slice(&log->pending);
+	struct iovec iov[2] = {
+		{(void *)(uintptr_t)all.p, all.len},
+		{zeros, (size_t)(queue_align(end, QUEUE_BLOCK) - end)},
+	};
+
+	return queue_write_full(io_of(log), log->slots[log->current].fd, iov, 2, log->pos);
+}
+
+/* The current piece is bad: all since the last good sync goes into another. */
+static int rewrite(struct queue_log *log)
+{
+	struct slice plain = {mem_dup(buf_slice(&log->redo).p, log->redo.len), log->redo.len};
+	void *owned = (void *)(uintptr_t)plain.p;
+	uint32_t number = log->slots[log->current].number + 1;
+	uint64_t noted = log->noted, durable = log->durable;
+	struct queue_event ev;
+	size_t used;
+	int err;
+
+	/* Pieces behind the good place leave the chain when the new one is durable. */
+	for (int i = 0; i < QUEUE_PIECE_SLOTS; i++) {
+		struct queue_slot *s = &log->slots[i];
+
+		if (s->state == QUEUE_SLOT_USED && s->number > log->good.number)
+			s->state = QUEUE_SLOT_STALE;
+		s->is_dirty = false;
+	}
+	log->is_syncing = false;
+	err = begin_piece(log, &log->good, number);
+	buf_reset(&log->redo);
+	log->redo_synced = 0;
+	while (err == 0 && queue_event_decode(plain, 0, &ev, &used) == 0) {
+		err = queue_log_note(log, &ev, NULL);
+		plain = slice_from(plain, used);
+	}
+	log->noted = noted;
+	log->durable = durable;
+	mem_free(owned);
+	return err != 0 ? err : queue_log_publish(log);
+}
+
+int queue_log_flush(struct queue_log *log)
+{
+	int err;
+
+	if (log->pending.len == 0)
+		return 0;
+	err = write_pending(log);
+	if (err != 0)
+		return rewrite(log);
+	log->slots[log->current].is_dirty = true;
+	log->pos += log->pending.len;
+	buf_reset(&log->pending);
+	return 0;
+}
+
+/* The present piece ends where the next event would begin. */
+static int rotate(struct queue_log *log)
+{
+	struct queue_log_place after;
+	int err = queue_log_flush(log);
+
+	if (err != 0)
+		return err;
+	after = (struct queue_log_place){.number = log->slots[log->current].number,
+		.generation = log->slots[log->current].generation,
+		.offset = log->pos};
+	err = begin_piece(log, &after, after.number + 1);
+	return err != 0 ? err : queue_log_publish(log);
+}
+
+int queue_log_note(struct queue_log *log, const struct queue_event *ev, uint64_t *ticket)
+{
+	size_t before = log->pending.len, redo = log->redo.len;
+	int err = queue_event_encode(&log->redo, 0, ev);
+	uint64_t end;
+
+	if (ticket != NULL)
+		*ticket = 0;
+	if (err != 0) {
+		buf_truncate(&log->redo, redo);
+		return err == ERR_LIMIT ? ERR_FULL : err;
+	}
+	/* An event may follow padding: then it begins where a length would be read as padding. */
+	end = log->pos + log->pending.len + (log->redo.len - redo);
+	if (end + QUEUE_BLOCK > log->slots[log->current].size) {
+		/* The redo copy of this event is not part of what rotate may have to write. */
+		struct slice last = slice_from(buf_slice(&log->redo), redo);
+		void *copy = mem_dup(last.p, last.len);
+		size_t len = last.len;
+
+		buf_truncate(&log->redo, redo);
+		err = rotate(log);
+		if (err == 0)
+			buf_add(&log->redo, copy, len);
+		mem_free(copy);
+		if (err != 0)
+			return err;
+		before = log->pending.len;
+	}
+	err = queue_event_encode(&log->pending, log->slots[log->current].generation, ev);
+	if (err != 0) {
+		buf_truncate(&log->pending, before);
+		buf_truncate(&log->redo, redo);
+		return err;
+	}
+	log->noted++;
+	if (ticket != NULL)
+		*ticket = log->noted;
+	return log->pending.len > FLUSH_AT ? queue_log_flush(log) : 0;
+}
+
+int queue_log_load(const struct queue_log *log)
+{
+	return (int)(log->redo.len * 100 / log->redo.limit);
+}
+
+bool queue_log_is_dirty(const struct queue_log *log)
+{
+	return log->noted > (log->is_syncing ? log->syncing : log->durable);
+}
+
+int queue_log_sync_begin(struct queue_log *log, uint8_t slots[QUEUE_PIECE_SLOTS], int *n)
+{
+	struct queue_slot *s;
+	int err;
+
+	*n = 0;
+	if (log->is_syncing)
+		return ERR_STATE;
+	err = queue_log_flush(log);
+	if (err != 0)
+		return err;
+	log->pos = queue_align(log->pos, QUEUE_BLOCK);
+	s = &log->slots[log->current];
+	log->covered = (struct queue_log_place){
+		.number = s->number, .generation = s->generation, .offset = log->pos};
+	/* Oldest first: the sync of a later piece means nothing without the earlier. */
+	for (uint32_t number = log->good.number; number <= s->number; number++) {
+		for (int i = 0; i < QUEUE_PIECE_SLOTS; i++) {
+			struct queue_slot *o = &log->slots[i];
+
+			if (o->state == QUEUE_SLOT_USED && o->is_dirty && o->number == number) {
+				slots[(*n)++] = (uint8_t)i;
+				o->is_dirty = false;
+			}
+		}
+	}
+	log->is_syncing = true;
+	log->syncing = log->noted;
+	log->redo_synced = log->redo.len;
+	return 0;
+}
+
+int queue_log_sync_end(struct queue_log *log, bool is_good)
+{
+	if (!log->is_syncing)
+		return ERR_STATE;
+	if (!is_good)
+		return rewrite(log);
+	log->is_syncing = false;
+	log->durable = log->syncing;
+	log->good = log->covered;
+	/* A file whose sync failed is not trusted again before it was written whole. */
+	for (int i = 0; i < QUEUE_PIECE_SLOTS; i++) {
+		if (log->slots[i].state == QUEUE_SLOT_STALE)
+			log->slots[i].state = QUEUE_SLOT_ABSENT;
+	}
+	buf_consume(&log->redo, log->redo_synced);
+	log->redo_synced = 0;
+	return 0;
+}
+
+static int count(const struct queue_log *log, enum queue_slot_state state)
+{
+	int n = 0;
+
+	for (int i = 0; i < QUEUE_PIECE_SLOTS; i++)
+		n += log->slots[i].state == state;
+	return n;
+}
+
+int queue_log_spares(const struct queue_log *log)
+{
+	return count(log, QUEUE_SLOT_SPARE);
+}
+
+int queue_log_used(const struct queue_log *log)
+{
+	return count(log, QUEUE_SLOT_USED);
+}
+
+int queue_log_absent(const struct queue_log *log)
+{
+	for (int i = 0; i < QUEUE_PIECE_SLOTS; i++) {
+		if (log->slots[i].state == QUEUE_SLOT_ABSENT)
+			return i;
+	}
+	return -1;
+}
+
+int queue_log_oldest(const struct queue_log *log)
+{
+	int oldest = -1;
+
+	for (int i = 0; i < QUEUE_PIECE_SLOTS; i++) {
+		if (log->slots[i].state == QUEUE_SLOT_USED &&
+			(oldest == -1 || log->slots[i].number < log->slots[oldest].number))
+			oldest = i;
+	}
+	if (oldest == -1 || log->slots[oldest].number >= log->good.number)
+		return -1;
+	return oldest;
+}
+
+void queue_log_drop(struct queue_log *log, int slot)
+{
+	log->slots[slot].state = QUEUE_SLOT_SPARE;
+}
+
+/* ---- Making and reading pieces ---- */
+
+int queue_piece_make(const struct queue_root *root, int slot, uint64_t size)
+{
+	const struct queue_io *io = root->io;
+	char path[32];
+	char *zeros = mem_alloc(STEP);
+	int fd, err = 0;
+
+	queue_piece_path(slot, path);
+	fd = io->openat(io, root->fd, path, O_RDWR | O_CREAT, 0660);
+	if (fd == -1 || io->fallocate(io, fd, 0, size) == -1)
+		err = queue_errno();
+	for (uint64_t at = 0; at < size && err == 0; at += STEP) {
+		struct iovec iov = {zeros, size - at < STEP ? (size_t)(size - at) : STEP};
+
+		err = queue_write_full(io, fd, &iov, 1, at);
+	}
+	if (err == 0 && io->ftruncate(io, fd, size) == -1)
+		err = queue_errno();
+	if (err == 0 && io->fsync(io, fd) == -1)
+		err = queue_errno();
+	queue_close(io, &fd);
+	mem_free(zeros);
+	return err != 0 ? err : queue_sync_dir(root, "log");
+}
+
+static int parse_head(const char *p, struct queue_log_piece *piece)
+{
+	if (wire_get_u32(p) != MAGIC || wire_get_u16(p + 8) != VERSION ||
+		wire_get_u32(p + 4) != crc32c(0, p + 8, HEAD_LEN - 8))
+		return ERR_CORRUPT;
+	piece->number = wire_get_u32(p + 12);
+	piece->generation = wire_get_u64(p + 16);
+	piece->prev = wire_get_u32(p + 24);
+	piece->prev_generation = wire_get_u64(p + 32);
+	piece->prev_end = wire_get_u64(p + 40);
+	return wire_get_u64(p + 48) == piece->size ? 0 : ERR_CORRUPT;
+}
+
+int queue_piece_read(const struct queue_root *root, int slot, struct queue_log_piece *piece)
+{
+	const struct queue_io *io = root->io;
+	struct queue_stat st;
+	char path[32];
+	int fd, err;
+
+	*piece = (struct queue_log_piece){.slot = slot, .end = UINT64_MAX};
+	queue_piece_path(slot, path);
+	fd = io->openat(io, root->fd, path, O_RDWR, 0);
+	if (fd == -1)
+		return errno == ENOENT ? ERR_NOT_FOUND : ERR_SYS;
+	if (io->fstat(io, fd, &st) == -1) {
+		queue_close(io, &fd);
+		return ERR_SYS;
+	}
+	piece->size = st.size;
+	if (st.size < 2 * QUEUE_BLOCK || st.size > UINT64_C(1) << 30) {
+		queue_close(io, &fd);
+		return ERR_CORRUPT;
+	}
+	piece->bytes = mem_alloc((size_t)st.size);
+	err = queue_read_full(io, fd, piece->bytes, (size_t)st.size, 0, false);
+	queue_close(io, &fd);
+	if (err == 0)
+		err = parse_head(piece->bytes, piece);
+	if (err != 0) {
+		mem_free(piece->bytes);
+		piece->bytes = NULL;
+	}
+	return err;
+}
+
+int queue_piece_next(struct slice bytes, uint64_t generation, uint64_t end, uint64_t *offset,
+	struct queue_event *ev)
+{
+	uint64_t limit = end < bytes.len ? end : bytes.len;
+	size_t used;
+
+	*ev = (struct queue_event){0};
+	while (*offset < limit) {
+		int err = queue_event_decode(
+			slice_from(slice_first(bytes, (size_t)limit), (size_t)*offset), generation,
+			ev, &used);
+
+		if (err == 0) {
+			*offset += used;
+			return 0;
+		}
+		/* Padding: fewer than four bytes of a block, or a length of zero inside one. */
+		if ((err == ERR_NOT_FOUND || QUEUE_BLOCK - *offset % QUEUE_BLOCK < 4) &&
+			*offset % QUEUE_BLOCK != 0) {
+			*offset = queue_align(*offset, QUEUE_BLOCK);
+			continue;
+		}
+		return ERR_NOT_FOUND;
+	}
+	return ERR_NOT_FOUND;
+}
+
+static struct slice piece_bytes(const struct queue_log_piece *p)
+{
+	return slice_of(p->bytes, (size_t)p->size);
+}
+
+/* The next event behind a bad place: a batch begins on a block. */
+static bool resume(const struct queue_log_piece *p, uint64_t *offset)
+{
+	uint64_t limit = p->end < p->size ? p->end : p->size;
+	struct queue_event ev;
+	size_t used;
+
+	for (uint64_t at = queue_align(*offset + 1, QUEUE_BLOCK); at < limit; at += QUEUE_BLOCK) {
+		if (queue_event_decode(slice_from(piece_bytes(p), (size_t)at), p->generation, &ev,
+			    &used) == 0) {
+			*offset = at;
+			return true;
+		}
+	}
+	return false;
+}
+
+static void sort_chain(struct queue_log_piece *all, int *n)
+{
+	struct queue_log_piece chain[QUEUE_PIECE_SLOTS];
+	int len = 0, next = -1;
+
+	for (int i = 0; i < *n; i++) {
+		if (next == -1 || all[i].number > all[next].number)
+			next = i;
+	}
+	while (next != -1) {
+		uint64_t end = all[next].prev_end;
+		uint32_t prev = all[next].prev;
+		uint64_t generation = all[next].prev_generation;
+
+		chain[len++] = all[next];
+		all[next].bytes = NULL;
+		next = -1;
+		for (int i = 0; i < *n; i++) {
+			if (all[i].bytes != NULL && all[i].number == prev &&
+				all[i].generation == generation) {
+				next = i;
+				all[i].end = end;
+			}
+		}
+	}
+	for (int i = 0; i < *n; i++)
+		mem_free(all[i].bytes);
+	for (int i = 0; i < len; i++)
+		all[i] = chain[len - 1 - i];
+	*n = len;
+}
+
+static bool place_is_above(const struct queue_log_place *a, uint32_t number, uint64_t offset)
+{
+	return a->number > number || (a->number == number && a->offset > offset);
+}
+
+/* Whatever a synced event says was true when it was written, wherever it now stands. */
+static void find_durable(struct queue_log_image *image)
+{
+	for (int i = 0; i < image->n; i++) {
+		const struct queue_log_piece *p = &image->pieces[i];
+		uint64_t offset = QUEUE_BLOCK;
+		struct queue_event ev;
+
+		for (;;) {
+			if (queue_piece_next(piece_bytes(p), p->generation, p->end, &offset, &ev) !=
+				0) {
+				if (!resume(p, &offset))
+					break;
+				continue;
+			}
+			if (ev.type == QUEUE_EV_SYNCED &&
+				!place_is_above(&image->durable, ev.segment, ev.offset)) {
+				image->durable.number = ev.segment;
+				image->durable.offset = ev.offset;
+			}
+		}
+	}
+	for (int i = 0; i < image->n; i++) {
+		if (image->pieces[i].number == image->durable.number)
+			image->durable.generation = image->pieces[i].generation;
+	}
+}
+
+int queue_log_read(const struct queue_root *root, struct queue_log_image *image)
+{
+	*image = (struct queue_log_image){0};
+	image->pieces = mem_array(QUEUE_PIECE_SLOTS, sizeof(*image->pieces));
+	for (int slot = 0; slot < QUEUE_PIECE_SLOTS; slot++) {
+		int err = queue_piece_read(root, slot, &image->pieces[image->n]);
+
+		if (err == 0)
+			image->n++;
+		else if (err == ERR_SYS && errno != EIO) {
+			queue_log_image_clear(image);
+			return err;
+		}
+	}
+	sort_chain(image->pieces, &image->n);
+	find_durable(image);
+	queue_log_rewind(image);
+	return 0;
+}
+
+void queue_log_image_clear(struct queue_log_image *image)
+{
+	for (int i = 0; i < image->n; i++)
+		mem_free(image->pieces[i].bytes);
+	mem_free(image->pieces);
+	*image = (struct queue_log_image){0};
+}
+
+void queue_log_rewind(struct queue_log_image *image)
+{
+	image->at = 0;
+	image->offset = QUEUE_BLOCK;
+	image->damaged = 0;
+	image->end = (struct queue_log_place){0};
+}
+
+static void note_end(struct queue_log_image *image)
+{
+	const struct queue_log_piece *p = &image->pieces[image->at];
+
+	image->end = (struct queue_log_place){
+		.number = p->number, .generation = p->generation, .offset = image->offset};
+}
+
+bool queue_log_next(struct queue_log_image *image, struct queue_event *ev)
+{
+	for (; image->at < image->n; image->at++, image->offset = QUEUE_BLOCK) {
+		const struct queue_log_piece *p = &image->pieces[image->at];
+
+		for (;;) {
+			bool is_last = image->at + 1 == image->n;
+
+			if (queue_piece_next(piece_bytes(p), p->generation, p->end, &image->offset,
+				    ev) == 0) {
+				image->is_behind_durable = !place_is_above(
+					&image->durable, p->number, image->offset - 1);
+				note_end(image);
+				return true;
+			}
+			if (!is_last && image->offset >= p->end)
+				break;
+			if (!place_is_above(&image->durable, p->number, image->offset)) {
+				/* Torn: nothing behind it counts, in no piece (Q4). */
+				image->at = image->n;
+				return false;
+			}
+			image->damaged++;
+			if (!resume(p, &image->offset))
+				break;
+		}
+	}
+	*ev = (struct queue_event){0};
+	return false;
+}
+
+/* Pieces that are in no chain, with their names durable. */
+static int find_spares(struct queue_log *log)
+{
+	for (int i = 0; i < QUEUE_PIECE_SLOTS; i++) {
+		struct queue_stat st;
+		char path[32];
+
+		queue_piece_path(i, path);
+		if (log->slots[i].state == QUEUE_SLOT_ABSENT &&
+			io_of(log)->statat(io_of(log), log->root.fd, path, &st) == 0 &&
+			st.is_regular && st.size == log->piece_size) {
+			log->slots[i].state = QUEUE_SLOT_SPARE;
+			log->slots[i].size = st.size;
+		}
+	}
+	return queue_sync_dir(&log->root, "log");
+}
+
+static int make_spares(struct queue_log *log)
+{
+	while (queue_log_spares(log) < 2) {
+		int slot = queue_log_absent(log), err;
+
+		if (slot == -1)
+			return ERR_FULL;
+		err = queue_piece_make(&log->root, slot, log->piece_size);
+		if (err != 0)
+			return queue_log_spares(log) > 0 ? 0 : err;
+		log->slots[slot].state = QUEUE_SLOT_SPARE;
+		log->slots[slot].size = log->piece_size;
+	}
+	return 0;
+}
+
+int queue_log_continue(struct queue_log *log, const struct queue_log_image *image,
+	const struct queue_log_place *after)
+{
+	uint32_t number = 1;
+	int err;
+
+	for (int i = 0; i < image->n; i++) {
+		const struct queue_log_piece *p = &image->pieces[i];
+		struct queue_slot *s = &log->slots[p->slot];
+
+		s->state = p->number > after->number ? QUEUE_SLOT_STALE : QUEUE_SLOT_USED;
+		s->number = p->number;
+		s->generation = p->generation;
+		s->size = p->size;
+		if (p->number >= number)
+			number = p->number + 1;
+	}
+	log->good = *after;
+	err = find_spares(log);
+	if (err == 0)
+		err = make_spares(log);
+	return err != 0 ? err : begin_piece(log, after, number);
+}
