@@ -7,6 +7,22 @@ qmgr_libschedule_a_SOURCES = \
 	%D%/schedule_index.c \
 	%D%/schedule_priv.h
 
+noinst_LIBRARIES += qmgr/libqmgr.a
+qmgr_libqmgr_a_SOURCES = \
+	%D%/ack.c %D%/ack.h \
+	%D%/active.c %D%/active.h \
+	%D%/ask.c %D%/ask.h \
+	%D%/command.c %D%/command.h \
+	%D%/held.c %D%/held.h \
+	%D%/intake.c %D%/intake.h \
+	%D%/keeper.c %D%/keeper.h \
+	%D%/line.c %D%/line.h \
+	%D%/main.c %D%/qmgr.h \
+	%D%/show.c %D%/show.h \
+	%D%/transport.c %D%/transport.h \
+	%D%/users.c %D%/users.h \
+	%D%/worker.c %D%/worker.h
+
 check_PROGRAMS += t/qmgr/schedule_test t/qmgr/simulation_test
 t_qmgr_schedule_test_SOURCES = t/qmgr/schedule_test.c
 t_qmgr_schedule_test_LDADD = t/libtap.a qmgr/libschedule.a lib/util/libutil.a $(BSD_LIBS) -lm

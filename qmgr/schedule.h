@@ -52,7 +52,7 @@ struct schedule_feedback {
 struct schedule_limits {
 	unsigned recipients; /* of a job */
 	unsigned initial_concurrency, concurrency;
-	unsigned failed_cohorts; /* at least 1 */
+	unsigned failed_cohorts; /* 0: a destination never dies */
 	struct schedule_feedback positive, negative;
 	int64_t rate_delay;           /* between the end of a job and the next, per destination */
 	int64_t transport_rate_delay; /* between the starts of two jobs of the transport */

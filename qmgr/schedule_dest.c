@@ -219,7 +219,7 @@ static void failed(struct schedule *s, struct schedule_dest *d, int64_t now, str
 	double step = feedback_value(&limits->negative, d->window);
 
 	d->cohorts += 1.0 / d->window;
-	if (d->cohorts + 1e-9 >= (limits->failed_cohorts > 0 ? limits->failed_cohorts : 1)) {
+	if (limits->failed_cohorts > 0 && d->cohorts + 1e-9 >= limits->failed_cohorts) {
 		d->window = 0;
 		mem_free(d->reason);
 		d->reason = slice_dup(reason);

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef QMGR_ACTIVE_H
+#define QMGR_ACTIVE_H
+
+#include "qmgr/schedule.h"
+#include "qmgr/transport.h"
+#include "queue/store.h"
+
+/*
+ * A message that is being worked on. It comes from the store (new, recovered or due again), its
+ * open recipients get routes (from the envelope, or afresh from cleanup when time has passed) and
+ * go to the scheduler or are answered here; results come back; when nothing is under way the pass
+ * is over: failed recipients are told of by a notice, then the message ends or is deferred.
+ *
+ * A recipient of a pass, and what takes it on:
+ *
+ *   RESOLVING  cleanup was asked for its route   → QUEUED or a result
+ *   QUEUED     in the scheduler                  → OUT, or back by hold, delete, reload
+ *   OUT        in a job                          → a result, or QUEUED again
+ *   DONE       has its result, or was taken away by the operator
+ */
+enum active_state { ACTIVE_RESOLVING, ACTIVE_QUEUED, ACTIVE_OUT, ACTIVE_DONE };
+
+struct active_rcpt {
+	struct schedule_rcpt link; /* the first member */
+	uint32_t index;            /* in the message */
+	uint8_t state;             /* enum active_state */
+	uint8_t deaths;            /* workers that died over it in this pass */
+	bool is_asked;             /* RESOLVING: a request for its route is under way */
+	struct transport *transport;
+	char *nexthop; /* owned; NULL: that of the envelope */
+};
+
+struct active {
+	TAILQ_ENTRY(active) link;
+	struct queue_message *m; /* NULL: it was deleted, jobs are still out */
+	struct schedule_message *scheduled;
+	struct active_rcpt *rcpts;
+	uint32_t count;
+	uint32_t open;      /* recipients that are not DONE */
+	uint32_t resolving; /* recipients */
+	int64_t since;
+	bool is_asking;  /* a notice is under way */
+	bool is_passing; /* active_check is at work: not again from inside */
+	bool has_failed_ask;
+	bool is_told; /* cleanup says that nobody is to be told of the failed ones */
+};
+
+/* A message from the store. loaded: the scheduler had asked for it. */
+void active_begin(struct queue_message *m, bool loaded);
+/* The scheduler wants this one. */
+void active_load(uint64_t key);
+/* The walk through the directories found this one. */
+void active_waiting(const char *id, enum queue_place place, int64_t due);
+/* The store has an answer to a load that the scheduler asked for. */
+void active_loaded(const char *id, int result, struct queue_message *m);
+/* The store has given it up: its end is durable. */
+void active_ended(struct queue_message *m);
+/* NULL: not being worked on. */
+struct active *active_of(struct queue_message *m);
+void active_walk(void (*visit)(const struct active *a, void *arg), void *arg);
+
+/* Routes from cleanup for recipient r; an empty text is no failure. */
+void active_route(
+	struct active *a, struct active_rcpt *r, struct slice transport, struct slice nexthop);
+/* No route could be had: all that resolve are deferred with the text. */
+void active_unrouted(struct active *a, struct slice text);
+
+/*
+ * The result of a recipient that is OUT (or, for transports answered here, in no job yet). type:
+ * DELIVERED, FAILED, DEFERRED, EXPIRED. The caller calls active_check when it has given all.
+ */
+void active_result(struct active *a, struct active_rcpt *r, enum queue_event_type type,
+	struct slice dsn, struct slice host, struct slice text);
+/* Not delivered and not its fault: into the scheduler again. */
+void active_again(struct active *a, struct active_rcpt *r);
+/* Ends the pass when nothing is under way. May free a. */
+void active_check(struct active *a);
+
+/* A notice was accepted or is not wanted (0), or could not be made now. */
+void active_notice_done(struct active *a, bool was_made, const uint32_t *rcpts, uint32_t n);
+void active_child(struct queue_message *m, enum queue_reason reason, int result);
+
+/* Operators. Takes back what is in no sent job. May free a. */
+void active_withdraw(struct active *a);
+/* New settings: what has not been handed out is routed afresh. */
+void active_reroute(void);
+/* Into the index of deferred messages, and out of memory where that is possible. */
+void active_park(struct queue_message *m, int64_t due);
+
+struct queue_recipient active_recipient(const struct active *a, const struct active_rcpt *r);
+struct slice active_nexthop(const struct active *a, const struct active_rcpt *r);
+/* What stands for the sender in the scheduler's fairness. */
+bool active_is_bounce(const struct queue_message *m);
+
+/* Queue ids as numbers of the scheduler's index, and back. */
+uint64_t active_key(struct slice id);
+/* Writes the id, NUL-terminated; false: not known. */
+bool active_key_id(uint64_t key, char id[QUEUE_ID_MAX + 1]);
+
+#endif

@@ -1,0 +1,480 @@
+/* SPDX-License-Identifier: ISC */
+#include "qmgr/ask.h"
+
+#include "conf/conf.h"
+#include "mail/address.h"
+#include "qmgr/qmgr.h"
+#include "util/log.h"
+#include "util/mem.h"
+
+#define ROUTES_IN_A_FRAME 100
+#define NOTICES 200 /* at a time */
+#define DATA_PIECE 64000
+#define ROOM 131072 /* wanted on a connection before a request is made */
+
+/* NOTICE: how far it is. */
+enum notice_stage { NOTICE_WAITS, NOTICE_READS, NOTICE_SENDS, NOTICE_SENT };
+
+struct ask {
+	TAILQ_ENTRY(ask) link;
+	struct active *a;         /* NULL: the answer is not wanted any more */
+	struct server_peer *peer; /* NULL: not asked yet */
+	uint64_t id;              /* of the request */
+	uint64_t worker;          /* of a lost cleanup whose takeover it waits for; 0: none */
+	uint32_t *rcpts;          /* routes: places in a->rcpts; notice: indices */
+	uint32_t count;
+	/* notices alone */
+	enum notice_stage stage;
+	struct buf content;
+	uint64_t flags; /* of NOTICE_GO */
+};
+TAILQ_HEAD(asks, ask);
+static struct asks routes = TAILQ_HEAD_INITIALIZER(routes);
+static struct asks notices = TAILQ_HEAD_INITIALIZER(notices);
+static size_t notices_open;
+
+static struct ask *ask_new(struct asks *list, struct active *a, uint32_t count)
+{
+	struct ask *q = mem_alloc(sizeof(*q));
+
+	q->a = a;
+	q->count = count;
+	q->rcpts = mem_array(count, sizeof(*q->rcpts));
+	TAILQ_INSERT_TAIL(list, q, link);
+	return q;
+}
+
+static void ask_free(struct asks *list, struct ask *q)
+{
+	if (q->peer != NULL && q->peer->ipc != NULL && q->id != 0)
+		ipc_set_arg(q->peer->ipc, q->id, true, NULL);
+	if (list == &notices && q->stage != NOTICE_WAITS)
+		notices_open--;
+	TAILQ_REMOVE(list, q, link);
+	buf_clear(&q->content);
+	mem_free(q->rcpts);
+	mem_free(q);
+}
+
+/* In turn, so that no worker gets all. */
+static struct server_peer *choose(void)
+{
+	struct server_peer_list *peers = server_peers(ROLE_CLEANUP);
+	struct server_peer *peer;
+	static uint64_t turn;
+	struct server_peer *best = NULL;
+
+	TAILQ_FOREACH(peer, peers, next)
+	{
+		if (ipc_room(peer->ipc) < ROOM)
+			continue;
+		if (best == NULL || (peer->worker > turn && best->worker <= turn))
+			best = peer;
+	}
+	if (best != NULL)
+		turn = best->worker;
+	return best;
+}
+
+/* ---- Routes. ---- */
+
+static void send_route(struct ask *q)
+{
+	struct server_peer *peer = choose();
+	struct ipc *c;
+
+	if (peer == NULL)
+		return;
+	c = peer->ipc;
+	q->peer = peer;
+	q->id = ipc_ask(c);
+	ipc_begin(c, PROTO_RESOLVE, q->id);
+	ipc_put_text(c, FIELD_SENDER, q->a->m->env.sender);
+	for (uint32_t i = 0; i < q->count; i++)
+		ipc_put_text(c, FIELD_RECIPIENT,
+			active_recipient(q->a, &q->a->rcpts[q->rcpts[i]]).address);
+	if (ipc_end(c) == 0)
+		ipc_set_arg(c, q->id, true, q);
+}
+
+void ask_routes(struct active *a)
+{
+	uint32_t at = 0;
+
+	while (at < a->count) {
+		struct ask *q = ask_new(&routes, a, ROUTES_IN_A_FRAME);
+		size_t bytes = 0;
+
+		q->count = 0;
+		for (; at < a->count && q->count < ROUTES_IN_A_FRAME && bytes < 30000; at++) {
+			struct active_rcpt *r = &a->rcpts[at];
+
+			if (r->state != ACTIVE_RESOLVING || r->is_asked)
+				continue;
+			r->is_asked = true;
+			bytes += active_recipient(a, r).address.len + 8;
+			q->rcpts[q->count++] = at;
+		}
+		if (q->count == 0)
+			ask_free(&routes, q);
+		else
+			send_route(q);
+	}
+}
+
+static void routed(struct ask *q, struct ipc_msg *msg)
+{
+	struct active *a = q->a;
+	struct slice transport, nexthop;
+	size_t at_transport = 0, at_nexthop = 0;
+	uint32_t *places = q->rcpts, count = q->count, i = 0;
+
+	q->rcpts = NULL;
+	ask_free(&routes, q);
+	if (a == NULL)
+		goto out;
+	if (ipc_u64(msg, FIELD_RESULT) != 0) {
+		struct slice text = ipc_bytes(msg, FIELD_TEXT);
+
+		active_unrouted(a, text.len > 0 ? text : SLICE_LIT("address resolver failure"));
+		goto out;
+	}
+	a->is_passing = true;
+	for (; i < count && ipc_next(msg, FIELD_TRANSPORT, &at_transport, &transport) &&
+		ipc_next(msg, FIELD_NEXTHOP, &at_nexthop, &nexthop);
+		i++) {
+		struct active_rcpt *r = &a->rcpts[places[i]];
+
+		if (r->state == ACTIVE_RESOLVING)
+			active_route(a, r, transport, nexthop);
+	}
+	for (; i < count; i++)
+		a->rcpts[places[i]].is_asked = false;
+	a->is_passing = false;
+	if (a->resolving > 0)
+		ask_routes(a);
+	active_check(a);
+out:
+	mem_free(places);
+}
+
+/* ---- Notices. ---- */
+
+static void notice_failed(struct ask *q, bool was_made)
+{
+	struct active *a = q->a;
+	uint32_t *rcpts = q->rcpts, n = q->count;
+
+	q->rcpts = NULL;
+	ask_free(&notices, q);
+	if (a != NULL)
+		active_notice_done(a, was_made, rcpts, n);
+	mem_free(rcpts);
+}
+
+static void put_orcpt(struct ipc *c, struct slice orcpt)
+{
+	struct buf out = BUF_INIT(4 * QUEUE_STRING_MAX);
+	ptrdiff_t at = slice_find(orcpt, ';');
+
+	if (at >= 0) {
+		buf_add_slice(&out, slice_first(orcpt, (size_t)at + 1));
+		address_xtext_encode(&out, slice_from(orcpt, (size_t)at + 1));
+		if (buf_slice(&out).len <= proto_field_max(FIELD_ORCPT))
+			ipc_put_text(c, FIELD_ORCPT, buf_slice(&out));
+	}
+	buf_clear(&out);
+}
+
+/* The host's reply stands in the text between these words. */
+static struct slice diagnostic(struct slice text)
+{
+	ptrdiff_t at = slice_find_str(text, " said: ");
+	ptrdiff_t end;
+
+	if (at < 0)
+		return SLICE_NONE;
+	text = slice_from(text, (size_t)at + 7);
+	end = slice_find_str(text, " (in reply to ");
+	return end < 0 ? text : slice_first(text, (size_t)end);
+}
+
+static void put_rcpt(struct ipc *c, const struct ask *q, uint32_t index)
+{
+	const struct queue_message *m = q->a->m;
+	struct queue_recipient to;
+	struct queue_event ev = {0};
+	struct slice reply;
+
+	queue_recipient_at(&m->env, m->r[index].where, index, &to);
+	queue_store_last(m, index, &ev);
+	reply = diagnostic(ev.text);
+	ipc_begin(c, PROTO_NOTICE_RCPT, q->id);
+	ipc_put_u64(c, FIELD_INDEX, index);
+	ipc_put_text(c, FIELD_RECIPIENT, to.address);
+	if (to.orig_to.len > 0)
+		ipc_put_text(c, FIELD_ORIG_TO, to.orig_to);
+	put_orcpt(c, to.orcpt);
+	if (to.notify != 0)
+		ipc_put_u64(c, FIELD_NOTIFY, to.notify);
+	ipc_put_u64(c, FIELD_RESULT, ev.type == QUEUE_EV_EXPIRED ? RESULT_EXPIRED : RESULT_FAILED);
+	ipc_put_text(c, FIELD_STATUS, ev.dsn.len > 0 ? ev.dsn : SLICE_LIT("5.0.0"));
+	if (ev.host.len > 0)
+		ipc_put_text(c, FIELD_REMOTE, ev.host);
+	if (reply.len > 0)
+		ipc_put_text(c, FIELD_DIAGNOSTIC, reply);
+	if (ev.text.len > 0)
+		ipc_put_text(c, FIELD_TEXT, ev.text);
+	if (ev.time > 0)
+		ipc_put_u64(c, FIELD_TIME, (uint64_t)ev.time);
+	ipc_end(c);
+}
+
+static void send_content(struct ask *q)
+{
+	struct ipc *c = q->peer->ipc;
+
+	while (buf_slice(&q->content).len > 0) {
+		struct slice piece = slice_first(buf_slice(&q->content), DATA_PIECE);
+
+		piece = slice_first(piece, ipc_credit(c, q->id));
+		if (piece.len == 0 || ipc_room(c) < DATA_PIECE + 4096)
+			return;
+		ipc_begin(c, PROTO_NOTICE_DATA, q->id);
+		ipc_put_bytes(c, FIELD_BYTES, piece);
+		if (ipc_end(c) != 0)
+			return;
+		buf_consume(&q->content, piece.len);
+	}
+	buf_clear(&q->content);
+	q->stage = NOTICE_SENT;
+	ipc_begin(c, PROTO_NOTICE_GO, q->id);
+	ipc_put_u64(c, FIELD_FLAGS, q->flags);
+	ipc_end(c);
+}
+
+static void send_notice(struct ask *q)
+{
+	struct server_peer *peer = choose();
+	struct queue_envelope env = q->a->m->env;
+	struct buf out = BUF_INIT(60000);
+	struct ipc *c;
+
+	if (peer == NULL)
+		return;
+	c = peer->ipc;
+	q->peer = peer;
+	q->id = ipc_ask(c);
+	env.recipients = 0;
+	env.rcpt_bytes = SLICE_NONE;
+	if (queue_envelope_encode(&out, &env, SLICE_NONE) != 0)
+		log_panic("%s: its envelope cannot be encoded", q->a->m->id);
+	ipc_begin(c, PROTO_NOTICE, q->id);
+	ipc_put_str(c, FIELD_QUEUE_ID, q->a->m->id);
+	ipc_put_u64(c, FIELD_REASON, QUEUE_REASON_BOUNCE);
+	ipc_put_bytes(c, FIELD_ENVELOPE, buf_slice(&out));
+	ipc_end(c);
+	buf_clear(&out);
+	ipc_set_arg(c, q->id, true, q);
+	for (uint32_t i = 0; i < q->count; i++)
+		put_rcpt(c, q, q->rcpts[i]);
+	send_content(q);
+}
+
+/* Whole when it is small enough and the sender did not ask for headers alone (RFC 3461, 4.3). */
+static void set_content(struct ask *q, struct slice content)
+{
+	const struct queue_envelope *env = &q->a->m->env;
+	int64_t limit = conf_int(P_bounce_size_limit);
+	bool whole = env->ret != QUEUE_RET_HDRS && !(env->flags & QUEUE_FLAG_BODY_FILE) &&
+		     content.len <= (size_t)limit;
+
+	q->flags = whole ? 1 : 2;
+	buf_add_slice(&q->content, whole ? content : slice_first(content, env->header_len));
+	q->stage = NOTICE_SENDS;
+	send_notice(q);
+}
+
+void ask_content(struct queue_message *m, int result, struct slice content)
+{
+	struct ask *q, *next;
+
+	for (q = TAILQ_FIRST(&notices); q != NULL; q = next) {
+		next = TAILQ_NEXT(q, link);
+		if (q->stage != NOTICE_READS || q->a == NULL || q->a->m != m)
+			continue;
+		/* Without its content a notice still says what is to be said. */
+		set_content(q, result == 0 ? content : SLICE_NONE);
+	}
+}
+
+static void begin_notice(struct ask *q)
+{
+	struct buf content = BUF_INIT(QUEUE_RECORD_MAX);
+	int err;
+
+	notices_open++;
+	q->stage = NOTICE_READS;
+	err = queue_store_ask(q->a->m, q->rcpts, q->count, QUEUE_REASON_BOUNCE);
+	if (err != 0) {
+		notice_failed(q, false);
+		return;
+	}
+	err = queue_store_content(q->a->m, &content);
+	if (err != ERR_LATER)
+		set_content(q, err == 0 ? buf_slice(&content) : SLICE_NONE);
+	buf_clear(&content);
+}
+
+/* Begins what waits, and sends what found no cleanup before. */
+static void run(void)
+{
+	struct ask *q, *next;
+
+	for (q = TAILQ_FIRST(&notices); q != NULL; q = next) {
+		next = TAILQ_NEXT(q, link);
+		if (q->a == NULL && q->peer == NULL)
+			ask_free(&notices, q);
+		else if (q->stage == NOTICE_WAITS && q->worker == 0 && notices_open < NOTICES)
+			begin_notice(q);
+		else if (q->stage == NOTICE_SENDS && q->peer == NULL)
+			send_notice(q);
+	}
+	for (q = TAILQ_FIRST(&routes); q != NULL; q = next) {
+		next = TAILQ_NEXT(q, link);
+		if (q->a == NULL && q->peer == NULL)
+			ask_free(&routes, q);
+		else if (q->peer == NULL)
+			send_route(q);
+	}
+}
+
+void ask_notice_of(struct active *a, const uint32_t *rcpts, uint32_t n)
+{
+	struct ask *q = ask_new(&notices, a, n);
+
+	memcpy(q->rcpts, rcpts, n * sizeof(*rcpts));
+	buf_init(&q->content, QUEUE_RECORD_MAX);
+	if (notices_open < NOTICES)
+		begin_notice(q);
+}
+
+size_t ask_notices(void)
+{
+	return notices_open;
+}
+
+/* ---- Answers and ends. ---- */
+
+bool ask_msg(struct server_peer *peer, struct ipc_msg *msg)
+{
+	struct ask *q = msg->arg;
+
+	switch (msg->type) {
+	case PROTO_RESOLVED:
+		if (q != NULL)
+			routed(q, msg);
+		break;
+	case PROTO_NOTICE_GRANT:
+		if (q != NULL && q->stage == NOTICE_SENDS)
+			send_content(q);
+		break;
+	case PROTO_NOTICE_DONE:
+		/* With an id it counts when the store has read it: active_child. */
+		if (q != NULL && ipc_bytes(msg, FIELD_QUEUE_ID).len > 0)
+			ask_free(&notices, q);
+		else if (q != NULL)
+			notice_failed(q, true);
+		break;
+	case PROTO_NOTICE_FAILED:
+		if (q != NULL) {
+			log_warning("%s: a notice cannot be made now: %s",
+				q->a != NULL && q->a->m != NULL ? q->a->m->id : "NOQUEUE",
+				log_q(ipc_bytes(msg, FIELD_TEXT)));
+			notice_failed(q, false);
+		}
+		ipc_send(peer->ipc, PROTO_NOTICE_DISCARD, msg->id);
+		break;
+	default: return false;
+	}
+	run();
+	return true;
+}
+
+void ask_peer_new(void)
+{
+	run();
+}
+
+void ask_peer_room(struct server_peer *peer)
+{
+	struct ask *q;
+
+	TAILQ_FOREACH(q, &notices, link)
+	if (q->peer == peer && q->stage == NOTICE_SENDS)
+		send_content(q);
+	run();
+}
+
+void ask_peer_gone(struct server_peer *peer)
+{
+	struct ask *q, *next;
+
+	TAILQ_FOREACH(q, &routes, link)
+	if (q->peer == peer)
+		q->peer = NULL;
+	for (q = TAILQ_FIRST(&notices); q != NULL; q = next) {
+		next = TAILQ_NEXT(q, link);
+		if (q->peer != peer)
+			continue;
+		q->peer = NULL;
+		if (q->stage == NOTICE_SENT)
+			q->worker = peer->worker;
+		else if (q->a == NULL)
+			ask_free(&notices, q);
+		else
+			notice_failed(q, false);
+	}
+	run();
+}
+
+void ask_worker_done(uint64_t worker)
+{
+	struct ask *q, *next;
+
+	for (q = TAILQ_FIRST(&notices); q != NULL; q = next) {
+		struct active *a = q->a;
+
+		next = TAILQ_NEXT(q, link);
+		if (q->worker != worker || worker == 0)
+			continue;
+		if (a != NULL && a->m != NULL && a->is_asking) {
+			/* Certainly not committed: ask another one. */
+			queue_store_ask_failed(a->m, q->rcpts, q->count);
+			a->is_asking = false;
+		}
+		ask_free(&notices, q);
+		if (a != NULL)
+			active_check(a);
+	}
+}
+
+static void forget(struct asks *list, const struct active *a)
+{
+	struct ask *q;
+
+	TAILQ_FOREACH(q, list, link)
+	if (q->a == a)
+		q->a = NULL;
+}
+
+void ask_forget_routes(const struct active *a)
+{
+	forget(&routes, a);
+}
+
+void ask_forget(const struct active *a)
+{
+	forget(&routes, a);
+	forget(&notices, a);
+}

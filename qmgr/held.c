@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: ISC */
+#include "qmgr/held.h"
+
+#include <stdio.h>
+
+#include "qmgr/qmgr.h"
+#include "qmgr/worker.h"
+#include "util/log.h"
+#include "util/mem.h"
+
+#define HELD_LIMIT 100000 /* jobs of all workers */
+
+struct held_rcpt {
+	uint64_t index;
+	struct active *a; /* NULL: its message has not come yet */
+	struct active_rcpt *r;
+	bool is_reported, is_done;
+	uint64_t result;
+	char *status, *remote, *text, *transport, *nexthop; /* of a report that waits */
+};
+
+struct held {
+	TAILQ_ENTRY(held) link;
+	struct server_peer *peer;
+	uint64_t job;
+	char id[QUEUE_ID_MAX + 1];
+	bool is_over;
+	size_t count;
+	struct held_rcpt *rcpts;
+};
+static TAILQ_HEAD(, held) helds = TAILQ_HEAD_INITIALIZER(helds);
+static size_t held_count;
+
+static void held_free(struct held *h)
+{
+	for (size_t i = 0; i < h->count; i++) {
+		mem_free(h->rcpts[i].status);
+		mem_free(h->rcpts[i].remote);
+		mem_free(h->rcpts[i].text);
+		mem_free(h->rcpts[i].transport);
+		mem_free(h->rcpts[i].nexthop);
+	}
+	TAILQ_REMOVE(&helds, h, link);
+	held_count--;
+	mem_free(h->rcpts);
+	mem_free(h);
+}
+
+/* Forgets the job, on both sides, when all of it is noted. */
+static void held_check(struct held *h)
+{
+	if (!h->is_over)
+		return;
+	for (size_t i = 0; i < h->count; i++)
+		if (!h->rcpts[i].is_done && queue_store_knows(qmgr.store, slice_str(h->id)))
+			return;
+	queue_store_flush(qmgr.store);
+	ipc_begin(h->peer->ipc, PROTO_HELD_NOTED, 0);
+	ipc_put_u64(h->peer->ipc, FIELD_JOB, h->job);
+	ipc_end(h->peer->ipc);
+	held_free(h);
+}
+
+static void doubt(struct active *a, struct active_rcpt *r, const char *reason)
+{
+	uint64_t ticket;
+
+	if (a->m != NULL)
+		queue_store_in_doubt(a->m, &r->index, 1, reason, qmgr_now(), &ticket);
+	active_again(a, r);
+}
+
+/* Its end without a report: it was given back untouched. */
+static void untouched(struct held_rcpt *hr)
+{
+	struct active *a = hr->a;
+
+	if (a->m != NULL && queue_store_withdraw(a->m, &hr->r->index, 1, qmgr_now()) != 0)
+		active_result(a, hr->r, QUEUE_EV_DEFERRED, SLICE_LIT("4.3.0"), SLICE_NONE,
+			SLICE_LIT("delivery agent gave it back"));
+	else
+		active_again(a, hr->r);
+	hr->is_done = true;
+}
+
+static void give(struct held_rcpt *hr)
+{
+	struct worker_result result = {
+		.result = hr->result,
+		.status = slice_str(hr->status),
+		.remote = slice_str(hr->remote),
+		.text = slice_str(hr->text),
+		.transport = slice_str(hr->transport),
+		.nexthop = slice_str(hr->nexthop),
+	};
+
+	worker_result(hr->a, hr->r, &result);
+	hr->is_done = true;
+}
+
+static struct held *find(const struct server_peer *peer, uint64_t job)
+{
+	struct held *h;
+
+	TAILQ_FOREACH(h, &helds, link)
+	if (h->peer == peer && h->job == job)
+		return h;
+	return NULL;
+}
+
+static void held_job(struct server_peer *peer, struct ipc_msg *msg)
+{
+	struct slice id = ipc_bytes(msg, FIELD_QUEUE_ID);
+	struct held *h;
+	uint64_t index;
+	size_t at = 0;
+
+	if (held_count >= HELD_LIMIT || !queue_id_is_valid(id))
+		return;
+	h = mem_alloc(sizeof(*h));
+	h->peer = peer;
+	h->job = ipc_u64(msg, FIELD_JOB);
+	snprintf(h->id, sizeof(h->id), "%.*s", SLICE_FMT(id));
+	while (ipc_next_u64(msg, FIELD_INDEX, &at, &index))
+		h->count++;
+	h->rcpts = mem_array(h->count, sizeof(*h->rcpts));
+	at = 0;
+	for (size_t i = 0; ipc_next_u64(msg, FIELD_INDEX, &at, &index); i++) {
+		h->rcpts[i].index = index;
+		if (!qmgr.is_running)
+			queue_store_claim(qmgr.store, id, (uint32_t)index);
+	}
+	TAILQ_INSERT_TAIL(&helds, h, link);
+	held_count++;
+}
+
+static void held_report(struct held *h, struct ipc_msg *msg)
+{
+	uint64_t index = ipc_u64(msg, FIELD_INDEX);
+
+	for (size_t i = 0; i < h->count; i++) {
+		struct held_rcpt *hr = &h->rcpts[i];
+
+		if (hr->index != index || hr->is_reported)
+			continue;
+		hr->is_reported = true;
+		hr->result = ipc_u64(msg, FIELD_RESULT);
+		hr->status = slice_dup(ipc_bytes(msg, FIELD_STATUS));
+		hr->remote = slice_dup(ipc_bytes(msg, FIELD_REMOTE));
+		hr->text = slice_dup(
+			ipc_bytes(msg, ipc_has(msg, FIELD_TEXT) ? FIELD_TEXT : FIELD_DIAGNOSTIC));
+		hr->transport = slice_dup(ipc_bytes(msg, FIELD_TRANSPORT));
+		hr->nexthop = slice_dup(ipc_bytes(msg, FIELD_NEXTHOP));
+		if (hr->a != NULL) {
+			struct active *a = hr->a;
+
+			give(hr);
+			active_check(a);
+		}
+		return;
+	}
+}
+
+static void held_end(struct held *h)
+{
+	h->is_over = true;
+	for (size_t i = 0; i < h->count; i++) {
+		struct held_rcpt *hr = &h->rcpts[i];
+		struct active *a = hr->a;
+
+		if (hr->is_done || hr->is_reported || a == NULL)
+			continue;
+		untouched(hr);
+		active_check(a);
+	}
+	held_check(h);
+}
+
+void held_msg(struct server_peer *peer, struct ipc_msg *msg)
+{
+	struct held *h = find(peer, ipc_u64(msg, FIELD_JOB));
+
+	if (msg->type == PROTO_HELD_JOB && h == NULL)
+		held_job(peer, msg);
+	else if (msg->type == PROTO_HELD_REPORT && h != NULL)
+		held_report(h, msg);
+	else if (msg->type == PROTO_HELD_END && h != NULL)
+		held_end(h);
+	qmgr_work();
+}
+
+void held_gone(struct server_peer *peer)
+{
+	struct held *h, *next;
+
+	for (h = TAILQ_FIRST(&helds); h != NULL; h = next) {
+		next = TAILQ_NEXT(h, link);
+		if (h->peer != peer)
+			continue;
+		for (size_t i = 0; i < h->count; i++) {
+			struct held_rcpt *hr = &h->rcpts[i];
+
+			if (hr->a == NULL || hr->is_done)
+				continue;
+			hr->is_done = true;
+			doubt(hr->a, hr->r, "delivery agent died");
+		}
+		held_free(h);
+	}
+}
+
+void held_attach(struct active *a, struct active_rcpt *r)
+{
+	struct held *h;
+
+	TAILQ_FOREACH(h, &helds, link)
+	{
+		if (strcmp(h->id, a->m->id) != 0)
+			continue;
+		for (size_t i = 0; i < h->count; i++) {
+			struct held_rcpt *hr = &h->rcpts[i];
+
+			if (hr->index != r->index || hr->a != NULL)
+				continue;
+			hr->a = a;
+			hr->r = r;
+			if (hr->is_reported)
+				give(hr);
+			else if (h->is_over)
+				untouched(hr);
+			held_check(h);
+			return;
+		}
+	}
+	doubt(a, r, "its delivery agent is gone");
+}
+
+void held_forget(const struct active *a)
+{
+	struct held *h;
+
+	TAILQ_FOREACH(h, &helds, link)
+	for (size_t i = 0; i < h->count; i++)
+		if (h->rcpts[i].a == a) {
+			h->rcpts[i].a = NULL;
+			h->rcpts[i].is_done = true;
+		}
+}

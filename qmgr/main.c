@@ -1,0 +1,412 @@
+/* SPDX-License-Identifier: ISC */
+#include <time.h>
+
+#include "conf/conf.h"
+#include "qmgr/ack.h"
+#include "qmgr/active.h"
+#include "qmgr/ask.h"
+#include "qmgr/command.h"
+#include "qmgr/intake.h"
+#include "qmgr/keeper.h"
+#include "qmgr/qmgr.h"
+#include "qmgr/worker.h"
+#include "server/server.h"
+#include "util/fd.h"
+#include "util/log.h"
+
+#define LOCK_WAIT 30 /* seconds: the old keeper finishes what it is at (Q13) */
+/* Workers that live since before this start have this long to come, and to name their jobs. */
+#define CLAIMS_SETTLE (300 * CLOCK_MSEC)
+#define CLAIMS_LIMIT (3 * CLOCK_SEC)
+#define LINES_AGAIN (50 * CLOCK_MSEC)
+#define STOP_TIME (700 * CLOCK_MSEC) /* of the second that a program has at the end */
+
+struct qmgr qmgr;
+
+static struct loop_task work_task;
+static struct loop_timer work_timer, claims_timer, stop_timer;
+static int64_t clock_base;
+static int64_t started;
+static bool has_order, has_more, is_closing;
+
+int64_t qmgr_now(void)
+{
+	return clock_base + loop_now();
+}
+
+int64_t qmgr_to_mono(int64_t now)
+{
+	return now == CLOCK_NEVER ? CLOCK_NEVER : now - clock_base;
+}
+
+void qmgr_work(void)
+{
+	loop_soon(&work_task);
+}
+
+void qmgr_work_again(void)
+{
+	has_more = true;
+}
+
+void qmgr_dies(const char *what, int err)
+{
+	log_fatal("%s: %s", what, err_str(err));
+}
+
+/* ---- The end of each iteration. ---- */
+
+static int64_t decide(void)
+{
+	struct schedule_decision d;
+
+	for (;;) {
+		schedule_next(qmgr.schedule, qmgr_now(), &d);
+		if (d.what == SCHEDULE_WAIT)
+			return d.until;
+		if (d.what == SCHEDULE_LOAD)
+			active_load(d.id);
+		else
+			worker_job(d.job);
+	}
+}
+
+static void close_queue(void)
+{
+	if (is_closing || !qmgr.is_stopping || worker_jobs() > 0)
+		return;
+	is_closing = true;
+	if (queue_store_stop(qmgr.store, qmgr_now()) != 0)
+		server_done();
+}
+
+static void work(void *arg)
+{
+	int64_t until = CLOCK_NEVER, next = CLOCK_NEVER;
+
+	(void)arg;
+	if (qmgr.store == NULL)
+		return;
+	if (qmgr.is_running && !qmgr.is_stopping) {
+		intake_run();
+		until = qmgr_to_mono(decide());
+		queue_store_flush(qmgr.store);
+		worker_run();
+	}
+	close_queue();
+	if (!is_closing)
+		queue_store_tick(qmgr.store, qmgr_now(), loop_now(), &next);
+	else if (queue_store_is_stopped(qmgr.store))
+		server_done();
+	if (has_order || is_closing) {
+		has_order = false;
+		keeper_order();
+	}
+	if (worker_has_lines() && next > loop_now() + LINES_AGAIN)
+		next = loop_now() + LINES_AGAIN;
+	if (has_more)
+		next = loop_now();
+	has_more = false;
+	loop_timer_set(&work_timer, next < until ? next : until);
+}
+
+/* ---- What the store says. ---- */
+
+static void on_message(void *arg, struct queue_message *m)
+{
+	(void)arg;
+	active_begin(m, false);
+}
+
+static void on_loaded(void *arg, const char *id, int result, struct queue_message *m)
+{
+	(void)arg;
+	active_loaded(id, result, m);
+	command_loaded(id, result, m);
+	qmgr_work();
+}
+
+static void on_waiting(void *arg, const char *id, enum queue_place place, int64_t due)
+{
+	(void)arg;
+	active_waiting(id, place, due);
+	qmgr_work();
+}
+
+static void on_walk_done(void *arg)
+{
+	struct schedule_counts c;
+
+	(void)arg;
+	schedule_count(qmgr.schedule, &c);
+	log_debug("all directories are read: %zu deferred, %zu on hold", c.deferred, c.held);
+}
+
+static void on_content(void *arg, struct queue_message *m, int result, struct slice content)
+{
+	(void)arg;
+	worker_content(m, result, content);
+	ask_content(m, result, content);
+	command_content(m, result, content);
+}
+
+static void on_child(
+	void *arg, struct queue_message *m, const char *child, enum queue_reason reason, int result)
+{
+	(void)arg;
+	(void)child;
+	active_child(m, reason, result);
+}
+
+static void on_moved(void *arg, struct queue_message *m)
+{
+	const struct schedule_deferred *row =
+		schedule_deferred_find(qmgr.schedule, active_key(slice_str(m->id)));
+
+	(void)arg;
+	if (m->user == NULL && row != NULL && !command_uses(m))
+		queue_store_unload(m, (int64_t)row->due * CLOCK_SEC);
+}
+
+static void on_ended(void *arg, struct queue_message *m)
+{
+	(void)arg;
+	command_ended(m);
+	active_ended(m);
+}
+
+static void on_durable(void *arg, uint64_t ticket)
+{
+	(void)arg;
+	ack_durable(ticket);
+	qmgr_work();
+}
+
+static void on_worker_done(void *arg, uint64_t worker)
+{
+	(void)arg;
+	intake_answer();
+	ask_worker_done(worker);
+	qmgr_work();
+}
+
+static void on_problem(void *arg, bool is_error, const char *line)
+{
+	(void)arg;
+	if (is_error)
+		log_error("%s", log_qs(line));
+	else
+		log_warning("%s", log_qs(line));
+}
+
+static void on_order(void *arg)
+{
+	(void)arg;
+	has_order = true;
+	qmgr_work();
+}
+
+static const struct queue_store_calls calls = {
+	.message = on_message,
+	.loaded = on_loaded,
+	.waiting = on_waiting,
+	.walk_done = on_walk_done,
+	.content = on_content,
+	.child = on_child,
+	.moved = on_moved,
+	.ended = on_ended,
+	.durable = on_durable,
+	.worker_done = on_worker_done,
+	.problem = on_problem,
+	.order = on_order,
+};
+
+/* ---- Start. ---- */
+
+static void take_settings(void)
+{
+	struct schedule_settings settings = {
+		.message_limit = (size_t)conf_int(P_qmgr_message_active_limit),
+		.recipient_limit = (size_t)conf_int(P_qmgr_message_recipient_limit),
+		.minimal_backoff = conf_time(P_minimal_backoff_time),
+		.maximal_backoff = conf_time(P_maximal_backoff_time),
+		.lifetime = conf_time(P_maximal_queue_lifetime),
+		.bounce_lifetime = conf_time(P_bounce_queue_lifetime),
+	};
+
+	if (qmgr.schedule == NULL)
+		qmgr.schedule = schedule_new(&settings);
+	else
+		schedule_set(qmgr.schedule, &settings);
+}
+
+static void init(void)
+{
+	if (queue_root_open(conf_str(P_queue_directory), &qmgr.root) != 0)
+		log_fatal("%s: %s", conf_str(P_queue_directory), err_str(ERR_SYS));
+	command_init();
+	take_settings();
+}
+
+static int take_lock(void)
+{
+	const struct timespec pause = {.tv_nsec = 20000000};
+	int64_t end = clock_mono() + LOCK_WAIT * CLOCK_SEC;
+	int fd = -1, err;
+
+	while ((err = queue_store_lock(&qmgr.root, &fd)) == ERR_AGAIN && clock_mono() < end)
+		nanosleep(&pause, NULL);
+	if (err != 0)
+		log_fatal("the queue's lock: %s",
+			err == ERR_AGAIN ? "another process holds it" : err_str(err));
+	return fd;
+}
+
+static void check_claims(void *arg)
+{
+	int64_t waited = loop_now() - started;
+	int err;
+
+	(void)arg;
+	if (!queue_store_was_clean(qmgr.store) &&
+		(waited < CLAIMS_SETTLE || (!worker_all_named() && waited < CLAIMS_LIMIT))) {
+		loop_timer_set(&claims_timer, loop_now() + CLAIMS_SETTLE / 6);
+		return;
+	}
+	err = queue_store_claims_done(qmgr.store, qmgr_now());
+	if (err != 0)
+		qmgr_dies("recovery", err);
+	qmgr.is_running = true;
+	qmgr_work();
+}
+
+static void start(void)
+{
+	struct queue_store_setup setup = {
+		.root = qmgr.root,
+		.journal_limit = (uint64_t)conf_int(P_queue_journal_limit),
+		.sync_interval = conf_time(P_queue_sync_interval),
+		.file_delay = conf_time(P_queue_file_delay),
+		.calls = &calls,
+	};
+	int err, lock;
+
+	loop_task_init(&work_task, work, NULL);
+	loop_timer_init(&work_timer, work, NULL);
+	loop_timer_init(&claims_timer, check_claims, NULL);
+	transport_init();
+	clock_base = clock_real() - clock_mono();
+	lock = take_lock();
+	err = queue_root_make(&qmgr.root);
+	if (err != 0)
+		qmgr_dies("the queue's directories", err);
+	keeper_start(lock);
+	err = queue_store_start(&setup, clock_real(), &qmgr.store);
+	if (err != 0)
+		qmgr_dies("the queue cannot be opened", err);
+	keeper_attach();
+	command_start();
+	started = clock_mono();
+	loop_timer_set(&claims_timer, started);
+	if (!queue_store_was_clean(qmgr.store))
+		log_info("the last stop was not a clean one: checking what was under way");
+}
+
+static int reload(struct conf **c, struct buf *why)
+{
+	(void)why;
+	conf_install(c);
+	take_settings();
+	transport_reload();
+	command_reload();
+	active_reroute();
+	qmgr_work();
+	return 0;
+}
+
+/* ---- The end. ---- */
+
+static void stop_late(void *arg)
+{
+	(void)arg;
+	/* Workers that are still at it keep their reports for the next start (Q5). */
+	queue_store_flush(qmgr.store);
+	server_done();
+}
+
+static void stop(void)
+{
+	if (qmgr.store == NULL || !qmgr.is_running) {
+		server_done();
+		return;
+	}
+	qmgr.is_stopping = true;
+	loop_timer_init(&stop_timer, stop_late, NULL);
+	loop_timer_set(&stop_timer, loop_now() + STOP_TIME);
+	command_stop();
+	worker_cancel_all();
+	qmgr_work();
+}
+
+static void drain(bool now)
+{
+	(void)now;
+	stop();
+}
+
+static bool is_deliverer(const struct server_peer *peer)
+{
+	return peer->role == ROLE_CLIENT || peer->role == ROLE_LOCAL;
+}
+
+static void peer_new(struct server_peer *peer)
+{
+	if (peer->role == ROLE_CLEANUP)
+		intake_new(peer);
+	else if (is_deliverer(peer))
+		worker_new(peer);
+}
+
+static void peer_msg(struct server_peer *peer, struct ipc_msg *msg)
+{
+	if (peer->role == ROLE_CLEANUP)
+		intake_msg(peer, msg);
+	else if (is_deliverer(peer))
+		worker_msg(peer, msg);
+}
+
+static void peer_gone(struct server_peer *peer)
+{
+	if (peer->role == ROLE_CLEANUP)
+		intake_gone(peer);
+	else if (is_deliverer(peer))
+		worker_gone(peer);
+}
+
+static void peer_room(struct server_peer *peer)
+{
+	if (peer->role == ROLE_CLEANUP)
+		ask_peer_room(peer);
+	else if (is_deliverer(peer))
+		worker_room(peer);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct server_spec spec = {
+		.role = ROLE_QMGR,
+		.program = PROG_QMGR,
+		.init = init,
+		.start = start,
+		.listener = command_listener,
+		.peer_new = peer_new,
+		.peer_msg = peer_msg,
+		.peer_gone = peer_gone,
+		.peer_room = peer_room,
+		.drain = drain,
+		.stop = stop,
+		.reload = reload,
+	};
+
+	return server_main(argc, argv, &spec);
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef QMGR_QMGR_H
+#define QMGR_QMGR_H
+
+#include "net/loop.h"
+#include "qmgr/schedule.h"
+#include "queue/store.h"
+#include "util/err.h"
+
+/*
+ * The queue manager's service state, and how its modules stand to each other.
+ *
+ *   main.c       start, settings, stop, who calls whom
+ *   schedule*.c  the pure scheduler: whose turn it is
+ *   lib/queue    the store: what is durable, and in which order it may become so
+ *   keeper.c     the second process that waits for the disk
+ *   intake.c     cleanup's segments, reading the journal
+ *   active.c     a message that is being worked on: from the store to its end or deferral
+ *   transport.c  transports, their settings, and those that qmgr answers itself
+ *   worker.c     delivery workers and the jobs they hold
+ *   ask.c        what cleanup is asked: routes and notices
+ *   command.c    gateq
+ *   line.c       log lines
+ *
+ * All work that an event makes possible is done once, at the end of the loop's iteration
+ * (qmgr_work): messages are read, jobs taken from the scheduler, their notes written together,
+ * then frames sent. So the number of system calls falls with load.
+ */
+struct qmgr {
+	struct queue_root root;
+	struct queue_store *store; /* NULL until recovery is done */
+	struct schedule *schedule;
+	bool is_running;  /* claims are done: messages may be read */
+	bool is_stopping; /* no new job */
+};
+extern struct qmgr qmgr;
+
+/* Real time that does not go back (microseconds), cached for the iteration. */
+int64_t qmgr_now(void);
+int64_t qmgr_to_mono(int64_t now);
+/* Does what is to be done at the end of this iteration. */
+void qmgr_work(void);
+/* There is more to do: after the next wait, which will be short. */
+void qmgr_work_again(void);
+/* The store cannot go on: ends the program, the next start recovers. */
+_Noreturn void qmgr_dies(const char *what, int err);
+
+#endif

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: ISC */
+#include "qmgr/transport.h"
+
+#include "conf/conf.h"
+#include "qmgr/qmgr.h"
+#include "util/log.h"
+#include "util/mem.h"
+
+/* A worker that died is back sooner than this; a service that was stopped is not. */
+#define MISSING (10 * CLOCK_SEC)
+#define NAME_LIMIT 128
+
+static TAILQ_HEAD(, transport) transports = TAILQ_HEAD_INITIALIZER(transports);
+static struct loop_timer missing_timer;
+
+static bool in_list(const char *list, const char *name)
+{
+	struct slice rest = slice_str(list), item;
+
+	while (slice_token(&rest, ", \t\r\n", &item))
+		if (slice_eq_str(item, name))
+			return true;
+	return false;
+}
+
+static unsigned number(const char *transport, enum param p)
+{
+	int64_t n = conf_transport_int(transport, p);
+
+	return n < 0 ? 0 : n > 1000000 ? 1000000 : (unsigned)n;
+}
+
+/* "1", "0.25", "1/concurrency", "1/sqrt_concurrency", "1/8". */
+static struct schedule_feedback feedback(const char *transport, enum param p)
+{
+	struct schedule_feedback f = {1, SCHEDULE_CONSTANT};
+	struct slice rest = slice_str(conf_transport_str(transport, p)), base = SLICE_NONE;
+	uint64_t whole = 1, part = 0, divisor = 1;
+	struct slice digits;
+
+	slice_part(&rest, '/', &base);
+	digits = slice_trim(base);
+	slice_part(&digits, '.', &base);
+	if (slice_u64(base, 0, 1000, &whole) != 0)
+		log_warning("%s: bad value of %s: a number is expected", transport, conf_name(p));
+	f.base = (double)whole;
+	if (digits.p != NULL && slice_u64(slice_first(digits, 6), 0, 999999, &part) == 0) {
+		double scale = 1;
+
+		for (size_t i = 0; i < slice_first(digits, 6).len; i++)
+			scale *= 10;
+		f.base += (double)part / scale;
+	}
+	rest = slice_trim(rest);
+	if (slice_eq_str(rest, "concurrency"))
+		f.shape = SCHEDULE_INVERSE;
+	else if (slice_eq_str(rest, "sqrt_concurrency"))
+		f.shape = SCHEDULE_INVERSE_SQRT;
+	else if (rest.len > 0 && slice_u64(rest, 1, 1000000, &divisor) == 0)
+		f.base /= (double)divisor;
+	return f;
+}
+
+static void set(struct transport *t)
+{
+	struct schedule_limits limits = {
+		.recipients = number(t->name, P_transport_destination_recipient_limit),
+		.initial_concurrency = number(t->name, P_transport_initial_destination_concurrency),
+		.concurrency = number(t->name, P_transport_destination_concurrency_limit),
+		.failed_cohorts =
+			number(t->name, P_transport_destination_concurrency_failed_cohort_limit),
+		.positive =
+			feedback(t->name, P_transport_destination_concurrency_positive_feedback),
+		.negative =
+			feedback(t->name, P_transport_destination_concurrency_negative_feedback),
+		.rate_delay = conf_transport_time(t->name, P_transport_destination_rate_delay),
+		.transport_rate_delay =
+			conf_transport_time(t->name, P_transport_transport_rate_delay),
+	};
+
+	t->by_recipient = limits.recipients == 1;
+	t->is_off = in_list(conf_str(P_defer_transports), t->name);
+	t->scheduled = schedule_transport_set(qmgr.schedule, slice_str(t->name), &limits);
+}
+
+struct transport *transport_get(struct slice name)
+{
+	struct transport *t;
+
+	name = slice_first(name, NAME_LIMIT);
+	TAILQ_FOREACH(t, &transports, link)
+	if (slice_eq_str(name, t->name))
+		return t;
+	t = mem_alloc(sizeof(*t));
+	t->name = slice_dup(name);
+	t->kind = slice_eq_str(name, "discard") ? TRANSPORT_DISCARD
+		  : slice_eq_str(name, "error") ? TRANSPORT_ERROR
+		  : slice_eq_str(name, "retry") ? TRANSPORT_RETRY
+						: TRANSPORT_WORKERS;
+	set(t);
+	TAILQ_INSERT_TAIL(&transports, t, link);
+	return t;
+}
+
+void transport_reload(void)
+{
+	struct transport *t;
+
+	TAILQ_FOREACH(t, &transports, link)
+	set(t);
+}
+
+static void capacity(struct transport *t)
+{
+	schedule_transport_capacity(
+		qmgr.schedule, t->scheduled, schedule_transport_busy(t->scheduled) + t->room);
+}
+
+void transport_room(struct transport *t, int n)
+{
+	t->room = (unsigned)((int)t->room + n);
+	capacity(t);
+	qmgr_work();
+}
+
+void transport_workers(struct transport *t, int n)
+{
+	t->workers = (unsigned)((int)t->workers + n);
+	if (n > 0) {
+		t->missing_since = 0;
+		/* Back at once, whatever was thought of it. */
+		schedule_transport_suspend(
+			qmgr.schedule, t->scheduled, qmgr_now(), qmgr_now(), SLICE_NONE);
+	} else if (t->workers == 0) {
+		transport_wanted(t);
+	}
+}
+
+void transport_wanted(struct transport *t)
+{
+	if (t->workers > 0 || t->missing_since != 0)
+		return;
+	t->missing_since = qmgr_now();
+	if (missing_timer.due == CLOCK_NEVER)
+		loop_timer_set(&missing_timer, loop_now() + MISSING);
+}
+
+static void check_missing(void *arg)
+{
+	int64_t now = qmgr_now();
+	bool again = false;
+	struct transport *t;
+
+	(void)arg;
+	TAILQ_FOREACH(t, &transports, link)
+	{
+		if (t->missing_since == 0 || t->workers > 0)
+			continue;
+		if (now - t->missing_since < MISSING) {
+			again = true;
+			continue;
+		}
+		t->missing_since = 0;
+		log_warning("no worker of transport %s: its mail is deferred", log_qs(t->name));
+		schedule_transport_suspend(qmgr.schedule, t->scheduled, now,
+			now + conf_time(P_transport_retry_time),
+			SLICE_LIT("mail transport unavailable"));
+	}
+	if (again)
+		loop_timer_set(&missing_timer, loop_now() + CLOCK_SEC);
+	qmgr_work();
+}
+
+size_t transport_flush(struct slice nexthop)
+{
+	struct transport *t;
+	size_t n = 0;
+
+	TAILQ_FOREACH(t, &transports, link)
+	n += schedule_flush_site(
+		qmgr.schedule, qmgr_now(), schedule_site(slice_str(t->name), nexthop));
+	return n;
+}
+
+void transport_init(void)
+{
+	loop_timer_init(&missing_timer, check_missing, NULL);
+}

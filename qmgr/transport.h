@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef QMGR_TRANSPORT_H
+#define QMGR_TRANSPORT_H
+
+#include "qmgr/schedule.h"
+#include "queue/envelope.h"
+
+/*
+ * Transports: services of master.cf that deliver, known here by name alone. discard, error and
+ * retry need no process: the answer is the transport's meaning, given with that program's log
+ * line. One that no worker serves for a while is suspended, and so is one in defer_transports.
+ */
+enum transport_kind {
+	TRANSPORT_WORKERS, /* delivery workers */
+	TRANSPORT_DISCARD, /* delivered */
+	TRANSPORT_ERROR,   /* failed; the next hop is "5.1.1 text" or a text */
+	TRANSPORT_RETRY,   /* deferred, likewise */
+};
+
+struct transport {
+	TAILQ_ENTRY(transport) link;
+	char *name;
+	enum transport_kind kind;
+	struct schedule_transport *scheduled;
+	bool is_off;           /* in defer_transports */
+	bool by_recipient;     /* recipient limit 1: each recipient is a destination */
+	unsigned workers;      /* connected */
+	unsigned room;         /* jobs that they would take */
+	int64_t missing_since; /* no worker, and mail waits; 0: no */
+};
+
+/* Made with its settings when it is new. name: at most 128 bytes, from an envelope or cleanup. */
+struct transport *transport_get(struct slice name);
+/* Settings were changed. */
+void transport_reload(void);
+/* Its workers have room for n more (or fewer) jobs. */
+void transport_room(struct transport *t, int n);
+void transport_workers(struct transport *t, int n);
+/* Mail was queued for it: without workers a watch begins. */
+void transport_wanted(struct transport *t);
+/* Makes deferred mail for that next hop due now, whatever its transport; how many messages. */
+size_t transport_flush(struct slice nexthop);
+void transport_init(void);
+
+#endif
