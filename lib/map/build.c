@@ -18,6 +18,8 @@ enum { BUILD_CACHE = 64 * 1024 * 1024, PAGE_HASH = 13, PAGE_HEAD = 26, PAGE_CHEC
 struct map_build {
 	DB *db;
 	char *path, *temporary; /* owned */
+	char *first_name; /* owned; what Berkeley DB calls a file till its first page is written */
+	bool nul;
 };
 
 bool map_build_has_type(const char *type)
@@ -29,6 +31,7 @@ static void build_free(struct map_build *b)
 {
 	mem_free(b->path);
 	mem_free(b->temporary);
+	mem_free(b->first_name);
 	mem_free(b);
 }
 
@@ -42,6 +45,7 @@ void map_build_discard(struct map_build **b)
 		old->db->close(old->db, DB_NOSYNC);
 	bdb_set_up(false);
 	unlink(old->temporary);
+	unlink(old->first_name);
 	build_free(old);
 }
 
@@ -50,6 +54,22 @@ static int db_failed(struct buf *why, const char *what, const char *path, int er
 	buf_add_fmt(why, "%s %s: %s", what, path, db_strerror(err));
 	errno = err > 0 ? err : EIO;
 	return ERR_SYS;
+}
+
+static void no_message(const DB_ENV *env, const char *prefix, const char *text)
+{
+	(void)env;
+	(void)prefix;
+	(void)text;
+}
+
+/* Without the library's own words on standard error: the result says enough. */
+static int create_handle(DB **db)
+{
+	int err = db_create(db, NULL, 0);
+	if (err == 0)
+		(*db)->set_errcall(*db, no_message);
+	return err;
 }
 
 int map_build_open(
@@ -61,12 +81,17 @@ int map_build_open(
 		return ERR_SYNTAX;
 	}
 	struct map_build *new = mem_alloc(sizeof(*new));
+	new->nul = true;
 	new->path = mem_str(path);
 	new->temporary = mem_fmt("%s.new.%ld", path, (long)getpid());
+	const char *base = strrchr(new->temporary, '/');
+	base = base != NULL ? base + 1 : new->temporary;
+	new->first_name =
+		mem_fmt("%.*s__db.%s", (int)(base - new->temporary), new->temporary, base);
 	unlink(new->temporary);
 	bdb_set_up(true);
 	bdb_set_strict(false);
-	int err = db_create(&new->db, NULL, 0);
+	int err = create_handle(&new->db);
 	if (err == 0)
 		err = new->db->set_cachesize(new->db, 0, BUILD_CACHE, 1);
 	if (err == 0)
@@ -84,26 +109,32 @@ int map_build_open(
 	return r;
 }
 
-/* A copy with the NUL that postmap stores too. */
-static int with_nul(struct slice s, size_t limit, DBT *out)
+void map_build_set_nul(struct map_build *b, bool nul)
+{
+	b->nul = nul;
+}
+
+/* A copy, with the NUL that postmap stores too. */
+static int make_datum(const struct map_build *b, struct slice s, size_t limit, DBT *out)
 {
 	*out = (DBT){0};
 	if (s.len > limit || slice_find(s, '\0') >= 0)
 		return ERR_LIMIT;
 	out->data = mem_dup(s.p, s.len);
-	out->size = (uint32_t)s.len + 1;
+	out->size = (uint32_t)s.len + b->nul;
 	return 0;
 }
 
 int map_build_put(struct map_build *b, struct slice key, struct slice value, enum map_dup dup)
 {
 	DBT k, v;
-	if (key.len == 0 || with_nul(key, MAP_KEY_LIMIT, &k) != 0)
+	if (key.len == 0 || make_datum(b, key, MAP_KEY_LIMIT, &k) != 0)
 		return ERR_LIMIT;
-	if (with_nul(value, MAP_VALUE_LIMIT, &v) != 0) {
+	if (make_datum(b, value, MAP_VALUE_LIMIT, &v) != 0) {
 		mem_free(k.data);
 		return ERR_LIMIT;
 	}
+	bdb_set_strict(false);
 	int err = b->db->put(b->db, NULL, &k, &v, dup == MAP_DUP_KEEP ? DB_NOOVERWRITE : 0);
 	mem_free(k.data);
 	mem_free(v.data);
@@ -116,8 +147,9 @@ int map_build_put(struct map_build *b, struct slice key, struct slice value, enu
 int map_build_remove(struct map_build *b, struct slice key)
 {
 	DBT k;
-	if (key.len == 0 || with_nul(key, MAP_KEY_LIMIT, &k) != 0)
+	if (key.len == 0 || make_datum(b, key, MAP_KEY_LIMIT, &k) != 0)
 		return ERR_NOT_FOUND;
+	bdb_set_strict(false);
 	int err = b->db->del(b->db, NULL, &k, 0);
 	mem_free(k.data);
 	if (err == DB_NOTFOUND)
@@ -179,7 +211,7 @@ static int verify(const char *path, struct buf *why)
 {
 	DB *db = NULL;
 	bdb_set_strict(true);
-	int err = db_create(&db, NULL, 0);
+	int err = create_handle(&db);
 	if (err == 0) /* closes the handle, whatever the result is */
 		err = db->verify(db, path, NULL, NULL, 0);
 	bdb_set_strict(false);
@@ -223,6 +255,7 @@ static int finish_file(struct map_build *b, struct buf *why)
 int map_build_commit(struct map_build **b, struct buf *why)
 {
 	struct map_build *old = *b;
+	bdb_set_strict(false);
 	int err = old->db->close(old->db, 0);
 	old->db = NULL;
 	int r = err != 0 ? db_failed(why, "cannot write", old->temporary, err)

@@ -20,6 +20,8 @@ enum map_dup { MAP_DUP_KEEP, MAP_DUP_REPLACE };
 /* type is "hash" or "btree"; path ends in ".db"; mode as for open(2). ERR_SYS, ERR_SYNTAX. */
 int map_build_open(
 	const char *type, const char *path, mode_t mode, struct buf *why, struct map_build **b);
+/* Whether a NUL is stored behind keys and values (yes). Before the first put. */
+void map_build_set_nul(struct map_build *b, bool nul);
 /* ERR_EXISTS: the key was there (MAP_DUP_KEEP); ERR_LIMIT: too long or empty; ERR_SYS. */
 int map_build_put(struct map_build *b, struct slice key, struct slice value, enum map_dup dup);
 /* ERR_NOT_FOUND, ERR_SYS. */

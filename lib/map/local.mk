@@ -12,6 +12,7 @@ lib_map_libmap_a_SOURCES = \
 	%D%/map.c %D%/map.h \
 	%D%/match.c %D%/match.h \
 	%D%/net.c %D%/net.h \
+	%D%/nss.c %D%/nss.h \
 	%D%/pcre.c \
 	%D%/rules.c %D%/rules.h \
 	%D%/spec.c %D%/spec.h \
@@ -26,3 +27,5 @@ t_map_match_test_SOURCES = t/map/match_test.c
 t_map_match_test_LDADD = $(GP_MAP_TEST_LIBS)
 t_map_table_file_test_SOURCES = t/map/table_file_test.c
 t_map_table_file_test_LDADD = $(GP_MAP_TEST_LIBS)
+check_SCRIPTS += t/map/gatemap.t
+dist_man5_MANS += man/gatepost-tables.5

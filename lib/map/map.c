@@ -23,6 +23,12 @@ struct map {
 
 static map_opener *opener;
 static struct dict *maps; /* by spec */
+static bool folding = true;
+
+void map_set_folding(bool fold)
+{
+	folding = fold;
+}
 
 void map_set_opener(map_opener *open)
 {
@@ -62,7 +68,7 @@ int map_fold_key(struct slice key, char out[MAP_KEY_LIMIT], struct slice *folded
 		return ERR_NOT_FOUND;
 	for (size_t i = 0; i < key.len; i++) {
 		char c = key.p[i];
-		out[i] = c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+		out[i] = folding && c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
 	}
 	*folded = slice_of(out, key.len);
 	return 0;

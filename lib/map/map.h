@@ -38,6 +38,9 @@ void map_set_opener(map_opener *open);
 typedef int map_asker(const char *spec, struct slice key, struct later *l, struct buf *value);
 void map_set_asker(map_asker *ask);
 
+/* Commands alone: whether keys are folded to lower case where the type wants it (yes). */
+void map_set_folding(bool fold);
+
 /* Indexed files are read ahead into the page cache up to this size when opened (64 MB). */
 void map_set_warm_limit(size_t bytes);
 

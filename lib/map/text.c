@@ -94,13 +94,17 @@ bool text_next(struct text *t, struct slice *logical, unsigned *line)
 
 void text_mistake(struct text *t, unsigned line, const char *fmt, ...)
 {
-	if (++t->mistakes > TEXT_MISTAKE_LIMIT)
+	if (++t->mistakes > TEXT_MISTAKE_LIMIT && t->report == NULL)
 		return;
 	char what[512];
 	va_list ap;
 	va_start(ap, fmt);
 	vsnprintf(what, sizeof(what), fmt, ap);
 	va_end(ap);
+	if (t->report != NULL) {
+		t->report(t, line, what);
+		return;
+	}
 	if (t->why->len > 0)
 		buf_add_char(t->why, '\n');
 	buf_add_fmt(t->why, "%s:%u: %s", t->file, line, what);
@@ -108,7 +112,7 @@ void text_mistake(struct text *t, unsigned line, const char *fmt, ...)
 
 int text_result(const struct text *t)
 {
-	if (t->mistakes > TEXT_MISTAKE_LIMIT)
+	if (t->mistakes > TEXT_MISTAKE_LIMIT && t->report == NULL)
 		buf_add_fmt(t->why, "\n%s: %u more mistakes", t->file,
 			t->mistakes - TEXT_MISTAKE_LIMIT);
 	return t->mistakes > 0 ? ERR_SYNTAX : 0;

@@ -20,6 +20,8 @@ struct text {
 	unsigned line; /* physical lines read so far */
 	unsigned mistakes;
 	struct buf *why; /* borrowed */
+	/* When set, mistakes go here and not to why. */
+	void (*report)(const struct text *t, unsigned line, const char *what);
 	struct buf logical;
 };
 

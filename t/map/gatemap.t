@@ -1,0 +1,195 @@
+#!/usr/bin/perl
+# SPDX-License-Identifier: ISC
+# gatemap, postmap and postalias on the command line: what they print, how they exit, what stays.
+use strict;
+use warnings;
+use File::Temp qw(tempdir);
+use Test::More;
+
+my $build = $ENV{GP_BUILD} // '.';
+my $dir   = tempdir(CLEANUP => 1);
+chmod 0755, $dir;
+symlink "$build/tools/gatemap", "$dir/$_" for qw(postmap postalias newaliases);
+symlink "$build/tools/gatemap", "$dir/gatemap";
+
+sub spew {
+    my ($name, $text, $mode) = @_;
+    open my $f, '>', "$dir/$name" or die "$name: $!";
+    print $f $text;
+    close $f;
+    chmod $mode, "$dir/$name" if defined $mode;
+    return "$dir/$name";
+}
+
+# Runs a command with standard input; (status, stdout, stderr).
+sub run {
+    my ($input, @command) = @_;
+    spew('in', $input);
+    my $program = shift @command;
+    my $pid     = fork // die;
+    if (!$pid) {
+        open STDIN,  '<', "$dir/in";
+        open STDOUT, '>', "$dir/out";
+        open STDERR, '>', "$dir/err";
+        exec "$dir/$program", @command;
+        exit 127;
+    }
+    waitpid $pid, 0;
+    my $status = $? >> 8;
+    local $/;
+    my @text = map { open my $f, '<', "$dir/$_" or die; <$f> // '' } qw(out err);
+    return ($status, map { s/\Q$dir\E/DIR/gr } @text);
+}
+
+sub is_run {
+    my ($name, $input, $command, $status, $out, $err) = @_;
+    my ($got, $stdout, $stderr) = run($input, @$command);
+    is($got,    $status, "$name: exit status");
+    is($stdout, $out,    "$name: output");
+    is($stderr, $err,    "$name: errors") if !ref $err;
+    like($stderr, $err, "$name: errors") if ref $err;
+}
+
+my $t = spew('t', <<'END');
+# a comment
+Alice	Alice@example.com
+bob@example.com  first,
+    second
+"a b"@example.com quoted
+END
+is_run('build',       '', ['postmap', "hash:$t"], 0, '', '');
+ok(-s "$t.db", 'the table is there');
+is_run('query',       '', ['postmap', '-q', 'ALICE', "hash:$t"], 0, "Alice\@example.com\n", '');
+is_run('continued',   '', ['postmap', '-q', 'bob@example.com', "hash:$t"], 0, "first,    second\n", '');
+is_run('quoted',      '', ['postmap', '-q', '"a b"@example.com', "hash:$t"], 0, "quoted\n", '');
+is_run('absent',      '', ['postmap', '-q', 'nobody', "hash:$t"], 1, '', '');
+is_run('many keys', "alice\nnobody\n\"a b\"\@example.com\n", ['postmap', '-q', '-', "hash:$t"], 0,
+    "alice\tAlice\@example.com\n\"a b\"\@example.com\tquoted\n", '');
+is_run('no key of many', "x\ny\n", ['postmap', '-q', '-', "hash:$t"], 1, '', '');
+is_run('two tables', '', ['postmap', '-q', 'k', "hash:$t", 'inline:{k=v}'], 0, "v\n", '');
+is_run('json', '', ['postmap', '-j', '-q', 'alice', "hash:$t"], 0,
+    "{\"alice\": \"Alice\@example.com\"}\n", '');
+my (undef, $list) = run('', 'postmap', '-s', "hash:$t");
+is(join("\n", sort split /\n/, $list), "\"a b\"\@example.com\tquoted\nalice\tAlice\@example.com\n"
+        . "bob\@example.com\tfirst,    second", 'list');
+
+is_run('add', "carol  c\nalice no\n", ['postmap', '-i', "hash:$t"], 0, '',
+    "postmap: warning: DIR/t.db: duplicate entry: \"alice\"\n");
+is_run('added',   '', ['postmap', '-q', 'carol', "hash:$t"], 0, "c\n", '');
+is_run('kept',    '', ['postmap', '-q', 'alice', "hash:$t"], 0, "Alice\@example.com\n", '');
+is_run('replace', "alice new\n", ['postmap', '-ir', "hash:$t"], 0, '', '');
+is_run('replaced', '', ['postmap', '-q', 'alice', "hash:$t"], 0, "new\n", '');
+is_run('delete',   '', ['postmap', '-d', 'Alice', "hash:$t"], 0, '', '');
+is_run('deleted',  '', ['postmap', '-q', 'alice', "hash:$t"], 1, '', '');
+is_run('delete what is not there', '', ['postmap', '-d', 'alice', "hash:$t"], 1, '', '');
+is_run('delete many', "carol\nx\n", ['postmap', '-d', '-', "hash:$t"], 0, '', '');
+is_run('they are gone', '', ['postmap', '-q', 'carol', "hash:$t"], 1, '', '');
+is_run('others stay', '', ['postmap', '-q', 'bob@example.com', "hash:$t"], 0, "first,    second\n", '');
+
+my $d = spew('d', "a 1\nA 2\n");
+is_run('duplicate', '', ['postmap', "btree:$d"], 0, '',
+    "postmap: warning: DIR/d.db: duplicate entry: \"a\"\n");
+is_run('the first is kept', '', ['postmap', '-q', 'a', "btree:$d"], 0, "1\n", '');
+is_run('no warning', '', ['postmap', '-w', "btree:$d"], 0, '', '');
+is_run('the last wins', '', ['postmap', '-r', "btree:$d"], 0, '', '');
+is_run('it did', '', ['postmap', '-q', 'a', "btree:$d"], 0, "2\n", '');
+is_run('not folded', '', ['postmap', '-f', "btree:$d"], 0, '', '');
+is_run('upper case', '', ['postmap', '-f', '-q', 'A', "btree:$d"], 0, "2\n", '');
+is_run('lower case', '', ['postmap', '-f', '-q', 'a', "btree:$d"], 0, "1\n", '');
+is_run('without NUL', '', ['postmap', '-nw', "btree:$d"], 0, '', '');
+is_run('is found', '', ['postmap', '-q', 'a', "btree:$d"], 0, "1\n", '');
+
+# Every class of mistake in a source: a warning with file and line, the rest is built.
+my $bad = spew('bad', "  blank first\nkey\nname: x\n" . ('k' x 3000) . " v\n\xff\xfe v\ngood v\nn\0ul v\n");
+is_run('mistakes', '', ['postmap', "hash:$bad"], 0, '', <<'END');
+postmap: warning: DIR/bad, line 1: line begins with a blank, but continues nothing; expected a key
+postmap: warning: DIR/bad, line 2: expected format: key whitespace value
+postmap: warning: DIR/bad, line 3: record is in "key: value" format; is this an alias file?
+postmap: warning: DIR/bad, line 4: key or value too long; at most 2048 and 65536 bytes
+postmap: warning: DIR/bad, line 5: non-UTF-8 input; this line is left out
+postmap: warning: DIR/bad, line 7: NUL byte; expected text
+END
+is_run('the good line', '', ['postmap', '-q', 'good', "hash:$bad"], 0, "v\n", '');
+
+my $aliases = spew('aliases', <<'END');
+postmaster: root
+Root:	alice, "bob smith"@example.com ,
+	carol
+"quoted, name": x
+prog: "|/bin/cmd a,b", :include:/list, /var/mail/x
+user@example.com: x
+no colon
+empty:
+END
+is_run('aliases', '', ['postalias', "hash:$aliases"], 0, '', <<'END');
+postalias: warning: DIR/aliases, line 6: name must be local
+postalias: warning: DIR/aliases, line 7: expected format: name: value, value, ...
+postalias: warning: DIR/aliases, line 8: no value for "empty"; expected format: name: value, value, ...
+END
+for ([root => 'alice, "bob smith"@example.com, carol'], ['quoted, name' => 'x'],
+    [prog => '"|/bin/cmd a,b", :include:/list, /var/mail/x']) {
+    is_run("alias $_->[0]", '', ['postalias', '-q', $_->[0], "hash:$aliases"], 0, "$_->[1]\n", '');
+}
+is_run('aliases by option', '', ['gatemap', '-A', "btree:$aliases"], 0, '', qr/line 6: name must/);
+
+spew('main.cf', "alias_database = hash:$aliases\ndefault_database_type = btree\n");
+is_run('newaliases', '', ['gatemap', '-c', $dir, '-q', 'root', $aliases], 0,
+    "alice, \"bob smith\"\@example.com, carol\n", '');
+unlink "$aliases.db";
+{
+    local $ENV{MAIL_CONFIG} = $dir;
+    is_run('newaliases', '', ['newaliases'], 0, '', qr/line 6: name must/);
+    ok(-s "$aliases.db", 'alias_database is built');
+}
+
+is_run('missing source', '', ['postmap', "hash:$dir/none"], 1, '',
+    "postmap: fatal: open DIR/none: No such file or directory\n");
+ok(!-e "$dir/none.db", 'makes no table');
+is_run('missing table', '', ['postmap', '-q', 'x', "hash:$dir/none"], 1, '',
+    qr/warning: open database DIR\/none\.db: No such file or directory\n.*fatal/s);
+is_run('unknown type', '', ['postmap', "lmdbx:$t"], 1, '', qr/fatal: type "lmdbx" cannot be built/);
+is_run('cidr cannot be built', '', ['postmap', "cidr:$t"], 1, '', qr/fatal: type "cidr" cannot/);
+is_run('mistake in a text table', '', ['postmap', '-q', '10.1.1.1', 'cidr:' . spew('c', "10.0.0.1/8 x\n")],
+    1, '', qr{fatal: DIR/c:1: non-null host address bits in "10\.0\.0\.1/8"; expected 10\.0\.0\.0/8});
+is_run('usage', '', ['postmap'], 1, '', qr/^usage: postmap /);
+is_run('two tasks', '', ['postmap', '-q', 'a', '-s', $t], 1, '', qr/specify only one/);
+is_run('user', '', ['postmap', '-q', 'root', 'unix:passwd.byname'], 0, "root:x:0:0:root:/root:/bin/bash\n",
+    '') if (getpwnam 'root')[8] eq '/bin/bash' && (getpwnam 'root')[6] eq 'root';
+is_run('no user', '', ['postmap', '-q', 'no-such-user', 'unix:passwd.byname'], 1, '', '');
+is_run('help', '', ['gatemap', '--help'], 0, ((run('', 'gatemap', '--help'))[1]), '');
+is_run('version', '', ['gatemap', '--version'], 0, ((run('', 'gatemap', '--version'))[1]), '');
+
+# A table in use is replaced whole: a failed build leaves the old one, and nothing else behind.
+is_run('old', '', ['postmap', "hash:$t"], 0, '', '');
+my @before = (stat "$t.db")[1, 7];
+spew('t', "a b\n");
+utime time + 10, time + 10, $t;
+is_run('older than its source', '', ['postmap', '-q', 'alice', "hash:$t"], 0, "Alice\@example.com\n",
+    "postmap: warning: database DIR/t.db is older than source file DIR/t\n");
+SKIP: {
+    skip 'not root', 8 if $>;
+    my $small = "$dir/small";
+    mkdir $small;
+    skip 'no tmpfs', 8 if system "mount -t tmpfs -o size=64k tmpfs $small 2>/dev/null";
+    spew('small/f', "a b\n");
+    is_run('fits', '', ['postmap', "hash:$small/f"], 0, '', '');
+    spew('small/g', join '', map { "key$_ value$_\n" } 1 .. 6000);
+    is_run('disk full', '', ['postmap', "hash:$small/g"], 1, '', qr/fatal: .*No space left/);
+    is(join(' ', map { s/.*\///r } glob "$small/*"), 'f f.db g', 'nothing half-written stays');
+    system "umount $small";
+
+    # Somebody's table is built as that user, with the rights of its source.
+    mkdir "$dir/user";
+    chown 65534, 65534, "$dir/user";
+    my $u = spew('user/u', "a b\n", 0640);
+    chown 65534, 65534, $u;
+    is_run('as owner', '', ['postmap', "hash:$u"], 0, '', '');
+    is((stat "$u.db")[4],        65534, 'the table is theirs');
+    is((stat "$u.db")[2] & 0777, 0640,  'and as private');
+    unlink "$u.db";
+    symlink '/etc/passwd', "$dir/user/u.db.new.1";
+    is_run('as root', '', ['postmap', '-o', '-p', "hash:$u"], 0, '', '');
+    is((stat "$u.db")[4],        0,    'asked for: root\'s');
+    is((stat "$u.db")[2] & 0777, 0644, 'and public');
+}
+done_testing;

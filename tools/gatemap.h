@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef TOOLS_GATEMAP_H
+#define TOOLS_GATEMAP_H
+
+#include "map/build.h"
+#include "map/map.h"
+
+/* gatemap, postmap, postalias, newaliases: one program by several names. */
+struct gatemap_options {
+	bool aliases;     /* alias syntax */
+	bool fold;        /* keys to lower case */
+	bool incremental; /* new entries from standard input to what there is */
+	bool replace, quiet_duplicates;
+	bool as_owner; /* root becomes the owner of the source */
+	bool source_mode;
+	bool nul;
+	bool json;
+};
+
+extern struct gatemap_options gatemap_options;
+
+/* "postmap: warning: …" and "postmap: fatal: …" (status 1) on standard error. */
+void gatemap_warning(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+_Noreturn void gatemap_fatal(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+/* type and path as in "hash:/etc/aliases". */
+void gatemap_build(const char *type, const char *path);
+/* Each key in the list, or from standard input for "-"; true when one was there. */
+bool gatemap_remove(const char *type, const char *path, const char *key);
+bool gatemap_query(const char *const *specs, size_t count, const char *key);
+void gatemap_list(const char *spec);
+
+/* Calls use for each line of standard input without its end. */
+void gatemap_each_line(void (*use)(struct slice line, void *arg), void *arg);
+
+/* tools/gatemap_source.c: one logical line of a source. False, with a warning, when it is none. */
+struct text;
+bool gatemap_entry(
+	struct text *t, struct slice logical, unsigned line, struct buf *key, struct buf *value);
+
+#endif

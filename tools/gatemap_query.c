@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: ISC */
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+#include "tools/gatemap.h"
+#include "util/err.h"
+#include "util/mem.h"
+
+struct query {
+	struct map **maps;
+	size_t count;
+	bool prints_key, found;
+};
+
+void gatemap_each_line(void (*use)(struct slice line, void *arg), void *arg)
+{
+	char *line = NULL;
+	size_t room = 0;
+	ssize_t n;
+	while ((n = getline(&line, &room, stdin)) >= 0) {
+		struct slice s = slice_of(line, (size_t)n);
+		while (s.len > 0 && (s.p[s.len - 1] == '\n' || s.p[s.len - 1] == '\r'))
+			s.len--;
+		if (s.len > 0)
+			use(s, arg);
+	}
+	if (ferror(stdin))
+		gatemap_fatal("cannot read standard input");
+	free(line); /* getline's */
+}
+
+static void print_json(struct slice s)
+{
+	putchar('"');
+	for (size_t i = 0; i < s.len; i++) {
+		unsigned char c = (unsigned char)s.p[i];
+		if (c == '"' || c == '\\')
+			printf("\\%c", c);
+		else if (c < 32)
+			printf("\\u%04x", c);
+		else
+			putchar(c);
+	}
+	putchar('"');
+}
+
+static void print_entry(struct slice key, struct slice value, bool with_key)
+{
+	if (gatemap_options.json) {
+		putchar('{');
+		print_json(key);
+		fputs(": ", stdout);
+		print_json(value);
+		puts("}");
+		return;
+	}
+	if (with_key) {
+		fwrite(key.p, 1, key.len, stdout);
+		putchar('\t');
+	}
+	fwrite(value.p, 1, value.len, stdout);
+	putchar('\n');
+}
+
+static void query_key(struct slice key, void *arg)
+{
+	struct query *q = arg;
+	struct buf value = BUF_INIT(MAP_VALUE_LIMIT);
+	int r = ERR_NOT_FOUND;
+	for (size_t i = 0; i < q->count && r == ERR_NOT_FOUND; i++) {
+		r = map_find(q->maps[i], key, NULL, &value);
+		if (r != 0 && r != ERR_NOT_FOUND)
+			gatemap_fatal("table %s: query error for \"%.*s\"", map_spec(q->maps[i]),
+				SLICE_FMT(key));
+	}
+	if (r == 0) {
+		q->found = true;
+		print_entry(key, buf_slice(&value), q->prints_key);
+	}
+	buf_clear(&value);
+}
+
+/* An indexed file older than its source: somebody forgot to build it. */
+static void warn_if_old(const char *spec)
+{
+	struct buf path = BUF_INIT(4096);
+	struct stat built, source;
+	if (map_spec_path(spec, &path) == 0 && slice_ends(buf_slice(&path), ".db")) {
+		char *file = mem_str(buf_str(&path));
+		buf_truncate(&path, path.len - 3);
+		if (stat(file, &built) == 0 && stat(buf_str(&path), &source) == 0 &&
+			(source.st_mtim.tv_sec > built.st_mtim.tv_sec))
+			gatemap_warning(
+				"database %s is older than source file %s", file, buf_str(&path));
+		mem_free(file);
+	}
+	buf_clear(&path);
+}
+
+static struct map *open_map(const char *spec)
+{
+	struct buf why = BUF_INIT(16384);
+	struct map *m;
+	warn_if_old(spec);
+	if (map_open(spec, &why, &m) != 0)
+		gatemap_fatal("%s", buf_str(&why));
+	buf_clear(&why);
+	if (map_is_failed(m))
+		gatemap_fatal("table %s cannot be used", spec);
+	return m;
+}
+
+bool gatemap_query(const char *const *specs, size_t count, const char *key)
+{
+	struct query q = {.maps = mem_array(count, sizeof(struct map *)), .count = count};
+	for (size_t i = 0; i < count; i++)
+		q.maps[i] = open_map(specs[i]);
+	q.prints_key = strcmp(key, "-") == 0;
+	if (q.prints_key)
+		gatemap_each_line(query_key, &q);
+	else
+		query_key(slice_str(key), &q);
+	for (size_t i = 0; i < count; i++)
+		map_close(&q.maps[i]);
+	mem_free(q.maps);
+	return q.found;
+}
+
+static bool list_entry(struct slice key, struct slice value, void *arg)
+{
+	(void)arg;
+	print_entry(key, value, true);
+	return true;
+}
+
+void gatemap_list(const char *spec)
+{
+	struct map *m = open_map(spec);
+	int r = map_walk(m, list_entry, NULL);
+	if (r == ERR_STATE)
+		gatemap_fatal("table %s has no entries to list", spec);
+	if (r != 0)
+		gatemap_fatal("table %s: cannot be read", spec);
+	map_close(&m);
+}
