@@ -4,8 +4,13 @@ lib_mail_libmail_a_SOURCES = \
 	%D%/address.c %D%/address.h \
 	%D%/attempt.c %D%/attempt.h \
 	%D%/complete.c \
+	%D%/header.c %D%/header.h %D%/header_address.c \
 	%D%/xtext.c
 
 check_PROGRAMS += t/mail/address_test
 t_mail_address_test_SOURCES = t/mail/address_test.c
 t_mail_address_test_LDADD = t/libtap.a lib/mail/libmail.a lib/util/libutil.a $(BSD_LIBS)
+
+check_PROGRAMS += t/mail/header_test
+t_mail_header_test_SOURCES = t/mail/header_test.c
+t_mail_header_test_LDADD = t/libtap.a lib/mail/libmail.a lib/util/libutil.a $(BSD_LIBS)
