@@ -200,7 +200,7 @@ const char *route_class_name(enum route_class c)
 
 /* Classes. */
 
-static bool is_own_address(const struct route *r, struct slice ip)
+bool route_is_own_address(const struct route *r, struct slice ip)
 {
 	for (size_t i = 0; i < r->own_n; i++)
 		if (slice_case_eq_str(ip, r->own[i]))
@@ -227,7 +227,7 @@ int route_classify(struct route *r, struct slice domain, struct later *l, enum r
 		return 0;
 	}
 	if (address_is_literal(domain, &ip)) {
-		if (is_own_address(r, ip))
+		if (route_is_own_address(r, ip))
 			*class = ROUTE_LOCAL;
 		return 0;
 	}

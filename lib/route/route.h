@@ -33,6 +33,9 @@ const char *route_class_name(enum route_class c); /* "local", "virtual-alias", â
 /* The class of a domain (internal form, any case; a literal with its brackets). */
 int route_classify(struct route *r, struct slice domain, struct later *l, enum route_class *class);
 
+/* Whether the address (text without brackets) is one of this machine's, by inet_interfaces. */
+bool route_is_own_address(const struct route *r, struct slice ip);
+
 /*
  * Whether the recipient exists, as far as the tables of its class know (ROUTE_FOR_RECIPIENTS): 0
  * yes, or the class keeps no list; ERR_NOT_FOUND certainly not. Looks in virtual_alias_maps first,

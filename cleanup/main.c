@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: ISC */
+#include "cleanup/author.h"
+#include "cleanup/cleanup.h"
+#include "cleanup/commit.h"
+#include "cleanup/content.h"
+#include "cleanup/link.h"
+#include "cleanup/resolve.h"
+#include "cleanup/space.h"
+#include "cleanup/trace.h"
+#include "conf/conf.h"
+#include "server/server.h"
+#include "util/err.h"
+#include "util/log.h"
+
+enum { IDLE_WAIT = 20 }; /* milliseconds between two looks while the program ends */
+
+struct cleanup cleanup;
+static struct loop_timer end_timer;
+
+static void init(void)
+{
+	struct buf why = BUF_INIT(1024);
+	const char *queue = conf_str(P_queue_directory);
+	int err = route_open(ROUTE_FOR_CLASS | ROUTE_FOR_ROUTES, &why, &cleanup.route);
+
+	if (err == 0)
+		trace_open(&why, &err);
+	if (err != 0)
+		log_fatal("%s", buf_str(&why));
+	buf_clear(&why);
+	/* Behind the change of root this is /. */
+	if (queue_root_open(queue, &cleanup.root) != 0)
+		log_fatal("queue_directory %s: %s", queue, err_str(ERR_SYS));
+	content_open();
+	cleanup.buffer_limit = (size_t)conf_int(P_cleanup_buffer_limit);
+	cleanup.journal_limit = (size_t)conf_int(P_queue_journal_message_limit);
+	cleanup.header_limit = (size_t)conf_int(P_header_size_limit);
+	cleanup.hop_limit = conf_int(P_hopcount_limit);
+	cleanup.long_ids = conf_bool(P_enable_long_queue_ids);
+	cleanup.keep_original = conf_bool(P_enable_original_recipient);
+}
+
+static void look_for_end(void *arg)
+{
+	(void)arg;
+	if (author_is_idle() && commit_is_idle())
+		server_done();
+	else
+		loop_timer_set(&end_timer, loop_now() + IDLE_WAIT * CLOCK_MSEC);
+}
+
+static void start(void)
+{
+	struct queue_journal_setup setup = {
+		.root = cleanup.root, .limit = (uint64_t)conf_int(P_queue_journal_limit)};
+	int err = queue_ids_open(&cleanup.root, clock_real(), &cleanup.ids);
+
+	if (err != 0)
+		log_fatal("queue ids: %s", err_str(err));
+	err = queue_journal_open(&setup, &cleanup.journal);
+	if (err != 0)
+		log_fatal("journal: %s", err_str(err));
+	loop_timer_init(&end_timer, look_for_end, NULL);
+	space_open();
+	commit_open();
+}
+
+static void peer_new(struct server_peer *peer)
+{
+	if (peer->role == ROLE_QMGR)
+		link_peer_new(peer);
+	else if (!peer->asks)
+		author_peer_new(peer);
+}
+
+static void peer_gone(struct server_peer *peer)
+{
+	if (peer->role == ROLE_QMGR)
+		link_peer_gone(peer);
+	else if (!peer->asks)
+		author_peer_gone(peer);
+}
+
+static void peer_msg(struct server_peer *peer, struct ipc_msg *msg)
+{
+	if (peer->role == ROLE_QMGR)
+		link_peer_msg(peer, msg);
+	else if (!peer->asks)
+		author_peer_msg(peer, msg);
+}
+
+/* Authors end first and let their messages go; what is committed is finished. */
+static void drain(bool now)
+{
+	(void)now;
+	loop_timer_set(&end_timer, loop_now());
+}
+
+static void stop(void)
+{
+	loop_timer_set(&end_timer, loop_now());
+}
+
+static const struct server_spec spec = {
+	.role = ROLE_CLEANUP,
+	.program = PROG_CLEANUP,
+	.init = init,
+	.start = start,
+	.peer_new = peer_new,
+	.peer_msg = peer_msg,
+	.peer_gone = peer_gone,
+	.drain = drain,
+	.stop = stop,
+};
+
+int main(int argc, char **argv)
+{
+	int status = server_main(argc, argv, &spec);
+
+	queue_journal_close(&cleanup.journal);
+	queue_ids_close(&cleanup.ids);
+	return status;
+}

@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: ISC */
+#include "cleanup/trace.h"
+
+#include <time.h>
+
+#include "cleanup/cleanup.h"
+#include "conf/conf.h"
+#include "mail/address.h"
+#include "map/match.h"
+#include "util/err.h"
+#include "util/log.h"
+#include "util/mem.h"
+
+/* An item of local_header_rewrite_clients. */
+enum client_kind { CLIENT_INTERFACES, CLIENT_NETWORKS, CLIENT_LOGIN, CLIENT_TABLE };
+struct client_item {
+	enum client_kind kind;
+	struct map *table; /* CLIENT_TABLE; owned */
+};
+
+enum { ITEMS = 32 };
+static struct client_item items[ITEMS];
+static size_t items_n;
+static struct match *networks;
+
+static int open_item(struct slice name, struct client_item *item, struct buf *why)
+{
+	char *spec = NULL;
+	int err = 0;
+
+	*item = (struct client_item){.kind = CLIENT_TABLE};
+	if (slice_eq_str(name, "permit_inet_interfaces"))
+		item->kind = CLIENT_INTERFACES;
+	else if (slice_eq_str(name, "permit_mynetworks"))
+		item->kind = CLIENT_NETWORKS;
+	else if (slice_eq_str(name, "permit_sasl_authenticated"))
+		item->kind = CLIENT_LOGIN;
+	else {
+		spec = slice_dup(name);
+		err = map_open(spec, why, &item->table);
+		mem_free(spec);
+	}
+	return err;
+}
+
+void trace_open(struct buf *why, int *err)
+{
+	struct slice rest = slice_str(conf_str(P_local_header_rewrite_clients)), name;
+
+	*err = match_open(conf_str(P_mynetworks), 0, why, &networks);
+	while (*err == 0 && items_n < ITEMS && slice_token(&rest, ", \t\r\n", &name)) {
+		/* The word before a table says only what a table says anyway. */
+		if (slice_eq_str(name, "check_address_map"))
+			continue;
+		*err = open_item(name, &items[items_n++], why);
+	}
+}
+
+static int find_address(struct map *table, struct slice address, struct later *l)
+{
+	struct buf value = BUF_INIT(MAP_VALUE_LIMIT);
+	int err = map_find(table, address, l, &value);
+
+	buf_clear(&value);
+	return err;
+}
+
+/* 0: the client's headers are completed; ERR_NOT_FOUND: they are not. */
+static int is_local_client(const struct message *m, struct later *l)
+{
+	const struct queue_envelope *env = &m->env;
+	int err = ERR_NOT_FOUND;
+
+	if (env->flags & (QUEUE_FLAG_LOCAL | QUEUE_FLAG_NOTICE))
+		return 0;
+	for (size_t i = 0; err == ERR_NOT_FOUND && i < items_n; i++)
+		switch (items[i].kind) {
+		case CLIENT_INTERFACES:
+			if (route_is_own_address(cleanup.route, env->client_addr))
+				err = 0;
+			break;
+		case CLIENT_NETWORKS:
+			err = match_host(networks, env->client_name, env->client_addr, l);
+			break;
+		case CLIENT_LOGIN:
+			if (env->login.len > 0)
+				err = 0;
+			break;
+		case CLIENT_TABLE: err = find_address(items[i].table, env->client_addr, l); break;
+		}
+	return err;
+}
+
+static void add_from(struct buf *out, const struct queue_envelope *env)
+{
+	struct slice ip;
+
+	if (env->flags & QUEUE_FLAG_LOCAL) {
+		buf_add_fmt(out, "Received: by %s (%s, from userid %u)\r\n\tid %.*s",
+			conf_str(P_myhostname), conf_str(P_mail_name), (unsigned)env->uid,
+			SLICE_FMT(env->id));
+		return;
+	}
+	ip = env->client_addr;
+	buf_add_fmt(out, "Received: from %.*s (%.*s [%s%.*s])\r\n\tby %s (%s) with %.*s id %.*s",
+		SLICE_FMT(env->helo.len > 0 ? env->helo : env->client_name),
+		SLICE_FMT(env->client_name), slice_find(ip, ':') >= 0 ? "IPv6:" : "", SLICE_FMT(ip),
+		conf_str(P_myhostname), conf_str(P_mail_name),
+		SLICE_FMT(env->protocol.len > 0 ? env->protocol : SLICE_LIT("SMTP")),
+		SLICE_FMT(env->id));
+}
+
+void trace_received(struct message *m)
+{
+	const struct queue_envelope *env = &m->env;
+	struct buf *out = &m->top;
+
+	if (!(env->flags & QUEUE_FLAG_NOTICE)) {
+		add_from(out, env);
+		if (!(env->flags & QUEUE_FLAG_LOCAL)) {
+			/* Only one: others must not learn who else got it. */
+			if (m->rcpt_n == 1) {
+				buf_add_str(out, "\r\n\tfor <");
+				address_add_external(out, m->rcpts[0]->address);
+				buf_add_str(out, ">; ");
+			} else
+				buf_add_str(out, ";\r\n\t");
+		} else
+			buf_add_str(out, "; ");
+		clock_add_rfc5322(out, env->arrival);
+		buf_add_str(out, "\r\n");
+	}
+	if (m->content.has_mailbox_line)
+		buf_add_str(out, "Mailbox-Line: ");
+}
+
+static void add_message_id(struct message *m, const char *resent)
+{
+	time_t arrival = (time_t)(m->env.arrival / CLOCK_SEC);
+	const char *host = conf_str(P_myhostname);
+	char stamp[32] = "";
+	struct tm tm;
+
+	if (!cleanup.long_ids && gmtime_r(&arrival, &tm) != NULL)
+		strftime(stamp, sizeof(stamp), "%Y%m%d%H%M%S.", &tm);
+	buf_add_fmt(&m->bottom, "%sMessage-Id: <%s%s@%s>\r\n", resent, stamp, m->id, host);
+	log_info("%s: %smessage-id=<%s%s@%s>", m->id, resent, stamp, m->id, host);
+}
+
+static void add_missing(struct message *m)
+{
+	const struct content *c = &m->content;
+	unsigned visible =
+		1u << HEADER_TO | 1u << HEADER_RESENT_TO | 1u << HEADER_CC | 1u << HEADER_RESENT_CC;
+	unsigned is_resent = 1u << HEADER_RESENT_FROM | 1u << HEADER_RESENT_SENDER |
+			     1u << HEADER_RESENT_DATE | 1u << HEADER_RESENT_MESSAGE_ID |
+			     1u << HEADER_RESENT_TO | 1u << HEADER_RESENT_CC |
+			     1u << HEADER_RESENT_BCC;
+	bool again = c->seen & is_resent;
+	const char *resent = again ? "Resent-" : "", *undisclosed;
+	struct slice sender = m->env.sender;
+
+	if (!content_has(c, again ? HEADER_RESENT_MESSAGE_ID : HEADER_MESSAGE_ID))
+		add_message_id(m, resent);
+	if (!content_has(c, again ? HEADER_RESENT_DATE : HEADER_DATE)) {
+		buf_add_fmt(&m->bottom, "%sDate: ", resent);
+		clock_add_rfc5322(&m->bottom, m->env.arrival);
+		buf_add_str(&m->bottom, "\r\n");
+	}
+	if (!content_has(c, again ? HEADER_RESENT_FROM : HEADER_FROM)) {
+		buf_add_fmt(&m->bottom, "%sFrom: ", resent);
+		address_add_external(
+			&m->bottom, sender.len > 0 ? sender : SLICE_LIT("MAILER-DAEMON"));
+		buf_add_str(&m->bottom, "\r\n");
+	}
+	undisclosed = conf_str(P_undisclosed_recipients_header);
+	if (!(c->seen & visible) && undisclosed[0] != '\0') {
+		if (header_name_len(slice_str(undisclosed)) == 0)
+			log_warning("bad undisclosed_recipients_header: \"%s\" is no header",
+				undisclosed);
+		else
+			buf_add_fmt(&m->bottom, "%s\r\n", undisclosed);
+	}
+}
+
+int trace_missing(struct message *m, struct later *l)
+{
+	int err = conf_bool(P_always_add_missing_headers) ? 0 : is_local_client(m, l);
+
+	if (err == 0)
+		add_missing(m);
+	else if (err != ERR_NOT_FOUND)
+		return err;
+	if (!content_has(&m->content, HEADER_MESSAGE_ID) && m->bottom.len == 0)
+		log_info("%s: message-id=<>", m->id);
+	return 0;
+}
