@@ -1,1 +1,20 @@
 # SPDX-License-Identifier: ISC
+pkglibexec_PROGRAMS += smtpd/smtpd
+smtpd_smtpd_SOURCES = \
+	%D%/author.c %D%/author.h \
+	%D%/command.c \
+	%D%/content.c %D%/content.h \
+	%D%/evaluation.c %D%/evaluation.h \
+	%D%/main.c \
+	%D%/peername.c %D%/peername.h \
+	%D%/report.c %D%/report.h \
+	%D%/session.c %D%/session.h \
+	%D%/settings.c %D%/settings.h \
+	%D%/transaction.c %D%/transaction.h
+smtpd_smtpd_LDADD = lib/policy/libpolicy.a lib/route/libroute.a lib/smtp/libsmtp.a lib/mail/libmail.a \
+	lib/dns/libdns.a $(SERVER_LIBS) $(LDNS_LIBS) $(IDN2_LIBS)
+
+# Tests run smtpd alone on a stage that plays master and cleanup.
+noinst_PROGRAMS += t/smtpd/stage
+t_smtpd_stage_SOURCES = t/smtpd/stage.c
+t_smtpd_stage_LDADD = $(SERVER_LIBS)

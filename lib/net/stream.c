@@ -33,7 +33,7 @@ struct stream {
 	const struct stream_filter *ops;
 	void *filter;
 	int read_wants, write_wants; /* what the filter waits for; else plain */
-	bool reading, blocked, ended, finishing;
+	bool reading, blocked, ended, eof, finishing;
 	bool *gone; /* set when the stream is freed inside a callback */
 };
 
@@ -41,7 +41,7 @@ static void update_watch(struct stream *s)
 {
 	int what = 0;
 
-	if (s->reading && !s->ended && s->in.len < s->in.limit)
+	if (s->reading && !s->ended && !s->eof && s->in.len < s->in.limit)
 		what |= s->read_wants;
 	if (s->blocked)
 		what |= s->write_wants;
@@ -50,7 +50,11 @@ static void update_watch(struct stream *s)
 
 static void end(struct stream *s, int err)
 {
-	if (err != ERR_TIMEOUT) {
+	if (err == ERR_CLOSED) {
+		/* The peer may have closed its half alone: what is written still goes out. */
+		s->eof = true;
+		update_watch(s);
+	} else if (err != ERR_TIMEOUT) {
 		s->ended = true;
 		s->blocked = false;
 		buf_clear(&s->out);
@@ -192,7 +196,7 @@ static void ready(int what, void *arg)
 			return;
 		s->gone = NULL;
 	}
-	if (s->reading && !s->ended && (what & s->read_wants))
+	if (s->reading && !s->ended && !s->eof && (what & s->read_wants))
 		read_some(s);
 }
 

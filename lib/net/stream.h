@@ -15,8 +15,9 @@
  * at the end of the loop's iteration, or stream_flush. on_drained tells that all of it is with the
  * kernel after it once was not. End: on_end is called once, with ERR_CLOSED (end of file), ERR_SYS
  * (errno), ERR_TIMEOUT (the deadline; the stream is still usable: say 421, set a new deadline) or
- * ERR_CORRUPT (filter). ERR_CLOSED comes behind the last input. The owner frees the stream, in a
- * callback too.
+ * ERR_CORRUPT (filter). ERR_CLOSED comes behind the last input; the stream can still be written
+ * to, for a peer that has closed its half alone, and ERR_SYS may follow. The owner frees the
+ * stream, in a callback too.
  */
 struct stream;
 

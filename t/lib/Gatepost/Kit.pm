@@ -199,7 +199,7 @@ sub need {
     for my $tool (@_) {
         my ($path) = grep { -x } map {"$_/$tool"} split(/:/, $ENV{PATH}), '/usr/sbin', '/sbin';
         next if $path;
-        die("$tool is missing; `./quickstart test` installs it\n");
+        Test::More::BAIL_OUT("$tool is missing; `./quickstart test` installs it");
     }
 }
 

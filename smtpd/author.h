@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef SMTPD_AUTHOR_H
+#define SMTPD_AUTHOR_H
+
+#include "server/server.h"
+
+/*
+ * Messages on their way to cleanup, the author of the queue. A message is opened at the cleanup
+ * worker with the fewest messages whose commit is not answered, over the connection that stays open
+ * for all of them. From then on exactly one of done, failed and doubt comes, from the event loop
+ * and never from inside a call, unless the owner lets the message go before.
+ *
+ * A cleanup that dies before the commit was sent has kept nothing: failed (451). One that dies
+ * after it may have made the message durable: others are asked for its id (Q6), for at most
+ * AUTHOR_DOUBT_MSEC; "durable" is done, silence is doubt: the client must be told neither yes nor
+ * no.
+ */
+enum { AUTHOR_DOUBT_MSEC = 5000 };
+
+struct message;
+
+struct message_events {
+	void (*opened)(void *arg); /* message_queue_id has it now */
+	void (*room)(void *arg);   /* message_room is more than 0 again */
+	void (*done)(void *arg);   /* durable */
+	void (*failed)(int code, const char *status, struct slice text, void *arg);
+	void (*doubt)(void *arg);
+};
+
+/* What MSG_OPEN says; all borrowed. */
+struct message_spec {
+	struct slice sender, client_name, client_addr, helo, protocol, login, envid;
+	uint64_t flags; /* QUEUE_FLAG_* */
+	uint64_t client_port, uid, ret, body, size;
+	bool is_local;
+};
+
+bool author_is_ready(void); /* a cleanup is connected */
+/* wake is called once when one has come; embedded, list of waiters. */
+struct author_waiter {
+	TAILQ_ENTRY(author_waiter) next;
+	void (*wake)(void *arg);
+	void *arg;
+	bool queued;
+};
+void author_wait(struct author_waiter *w);
+void author_wait_cancel(struct author_waiter *w);
+
+/* cleanup has said that there is no space: answer 452. free: bytes, UINT64_MAX when not known. */
+bool author_is_full(uint64_t *free_bytes);
+
+/* NULL: no cleanup is connected. Owned; ends by message_free. */
+struct message *message_open(
+	const struct message_spec *spec, const struct message_events *events, void *arg);
+/* "" while it is not known. */
+const char *message_queue_id(const struct message *m);
+void message_rcpt(struct message *m, struct slice recipient, struct slice orcpt, unsigned notify);
+/* Bytes that message_data takes now. */
+size_t message_room(const struct message *m);
+void message_data(struct message *m, struct slice bytes);
+/* End of content and commit, in one. flags: QUEUE_FLAG_* as observed. */
+void message_commit(struct message *m, uint64_t flags);
+/* Lets it go: discards it if it is not committed. No more events. */
+void message_free(struct message **m);
+
+/* For the program's server_spec. */
+void author_peer_new(struct server_peer *peer);
+void author_peer_gone(struct server_peer *peer);
+void author_peer_msg(struct server_peer *peer, struct ipc_msg *msg);
+void author_peer_room(struct server_peer *peer);
+
+#endif

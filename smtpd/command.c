@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: ISC */
+#include "smtpd/content.h"
+#include "smtpd/session.h"
+#include "util/log.h"
+#include "util/mem.h"
+
+static void done(struct session *s, enum smtp_verb verb, bool good, const char *reply)
+{
+	session_count(s, verb, good);
+	session_reply(s, "%s", reply);
+}
+
+/* Commands that cost us work and bring no mail: after so many each is an error. */
+static void count_junk(struct session *s, enum smtp_verb verb)
+{
+	switch (verb) {
+	case SMTP_HELO:
+	case SMTP_EHLO:
+	case SMTP_RSET:
+	case SMTP_NOOP:
+	case SMTP_VRFY:
+	case SMTP_HELP:
+	case SMTP_ETRN:
+		if (s->junk++ > settings.junk_limit)
+			s->errors++;
+		break;
+	default: break;
+	}
+}
+
+static void reset(struct session *s)
+{
+	transaction_free(&s->transaction);
+	s->bdat_failed = false;
+}
+
+static void helo(struct session *s, const struct smtp_command *c)
+{
+	struct buf name = BUF_INIT(256), reply = BUF_INIT(256);
+
+	if (smtp_helo_parse(c->verb, c->args, &name, &reply) != 0) {
+		done(s, c->verb, false, buf_str(&reply));
+	} else {
+		reset(s);
+		mem_free(s->helo);
+		s->helo = slice_dup(buf_slice(&name));
+		s->esmtp = c->verb == SMTP_EHLO;
+		session_count(s, c->verb, true);
+		if (!s->esmtp || *settings.ehlo == '\0')
+			session_reply(s, "250 %s", settings.hostname);
+		else
+			session_reply_lines(s, settings.ehlo, "250-%s", settings.hostname);
+	}
+	buf_clear(&name);
+	buf_clear(&reply);
+}
+
+static void mail(struct session *s, struct slice args)
+{
+	if (settings.helo_required && s->helo == NULL && !s->is_local)
+		done(s, SMTP_MAIL, false, "503 5.5.1 Error: send HELO/EHLO first");
+	else if (s->transaction != NULL)
+		done(s, SMTP_MAIL, false, "503 5.5.1 Error: nested MAIL command");
+	else
+		transaction_mail(s, args);
+}
+
+static void rset(struct session *s, struct slice args)
+{
+	if (args.len > 0) {
+		done(s, SMTP_RSET, false, "501 5.5.4 Syntax: RSET");
+		return;
+	}
+	if (settings.rset_limit > 0 && ++s->rsets > settings.rset_limit) {
+		session_count(s, SMTP_RSET, false);
+		session_end(s, "421 4.7.0 %s Error: too many RSET commands", settings.hostname);
+		return;
+	}
+	reset(s);
+	done(s, SMTP_RSET, true, "250 2.0.0 Ok");
+}
+
+static void quit(struct session *s)
+{
+	session_count(s, SMTP_QUIT, true);
+	session_end(s, "221 2.0.0 Bye");
+}
+
+/* "Subject: x" and its like: this is a message or a web request, not a client. */
+static bool is_header(struct slice word)
+{
+	ptrdiff_t colon = slice_find(word, ':');
+
+	return colon > 0 && slice_is_printable(slice_first(word, (size_t)colon));
+}
+
+static bool is_forbidden(const struct smtp_command *c)
+{
+	char first = c->word.p[0];
+	bool letter = (first >= 'a' && first <= 'z') || (first >= 'A' && first <= 'Z');
+
+	return is_header(c->word) || settings_has_word(settings.forbidden_words, c->word) ||
+	       (settings.forbid_odd_words && !letter);
+}
+
+static void unknown(struct session *s, struct slice line, const struct smtp_command *c)
+{
+	if (c->word.len == 0) {
+		done(s, SMTP_UNKNOWN, false, "500 5.5.2 Error: bad syntax");
+	} else if (settings_has_word(settings.noop_words, c->word)) {
+		done(s, SMTP_NOOP, true, "250 2.0.0 Ok");
+	} else if (is_forbidden(c)) {
+		log_warning("non-SMTP command from %s: %s", s->namaddr, log_q(line));
+		session_count(s, SMTP_UNKNOWN, false);
+		session_end(s, "221 2.7.0 Error: I can break rules, too. Goodbye.");
+	} else {
+		done(s, SMTP_UNKNOWN, false, "500 5.5.2 Error: command not recognized");
+	}
+}
+
+static void carry_out(struct session *s, struct slice line, const struct smtp_command *c)
+{
+	switch (c->verb) {
+	case SMTP_HELO:
+	case SMTP_EHLO: helo(s, c); break;
+	case SMTP_MAIL: mail(s, c->args); break;
+	case SMTP_RCPT: transaction_rcpt(s, c->args); break;
+	case SMTP_DATA: content_data(s, c->args); break;
+	case SMTP_BDAT: content_bdat(s, line, c->args); break;
+	case SMTP_RSET: rset(s, c->args); break;
+	case SMTP_NOOP: done(s, SMTP_NOOP, true, "250 2.0.0 Ok"); break;
+	case SMTP_VRFY: transaction_vrfy(s, c->args); break;
+	case SMTP_QUIT: quit(s); break;
+	case SMTP_HELP:
+		done(s, SMTP_HELP, true,
+			"214 2.0.0 Commands: BDAT DATA EHLO HELO HELP MAIL NOOP QUIT RCPT RSET "
+			"VRFY");
+		break;
+	case SMTP_AUTH:
+		done(s, SMTP_AUTH, false, "503 5.5.1 Error: authentication not enabled");
+		break;
+	case SMTP_XCLIENT:
+	case SMTP_XFORWARD:
+		done(s, c->verb, false, "550 5.7.0 Error: insufficient authorization");
+		break;
+	case SMTP_STARTTLS:
+	case SMTP_ETRN: done(s, c->verb, false, "502 5.5.1 Error: command not implemented"); break;
+	case SMTP_EXPN: done(s, SMTP_EXPN, false, "502 5.5.1 EXPN command is disabled"); break;
+	default: unknown(s, line, c); break;
+	}
+}
+
+void command_run(struct session *s, struct slice line, const struct smtp_command *c, bool bare)
+{
+	s->where = smtp_verb_name(c->verb);
+	count_junk(s, c->verb);
+	if (bare && content_refuses_bare_lf(s)) {
+		session_count(s, c->verb, false);
+		session_end(s, "%d 5.5.2 %s Error: bare <LF> received", settings.bare_lf_code,
+			settings.hostname);
+	} else if (settings.utf8 && !slice_is_utf8(line)) {
+		done(s, c->verb, false, "500 5.5.2 Error: bad UTF-8 syntax");
+	} else {
+		carry_out(s, line, c);
+	}
+}

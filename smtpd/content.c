@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: ISC */
+#include "smtpd/content.h"
+
+#include "queue/envelope.h"
+#include "util/log.h"
+#include "util/mem.h"
+
+/* Output of one pass: at worst twice the input, plus what was held back. */
+enum { PASS = 32768, GATHER = 2 * PASS + 64, ROOM_MIN = 2 * GATHER };
+
+static char gather[GATHER];
+
+static bool applies_bare_lf(struct session *s)
+{
+	return match_host(settings.bare_lf_exclusions, slice_str(s->name), slice_str(s->addr),
+		       NULL) != 0;
+}
+
+bool content_refuses_bare_lf(struct session *s)
+{
+	if (settings.bare_lf == BARE_LF_NOTE && applies_bare_lf(s))
+		s->noted_bare_lf = true;
+	return settings.bare_lf == BARE_LF_REJECT && !s->is_local && applies_bare_lf(s);
+}
+
+static void extend_deadline(struct session *s, uint64_t bytes)
+{
+	int64_t latest = loop_now() + settings.timeout;
+
+	s->content_deadline += (int64_t)bytes * CLOCK_SEC / settings.min_rate;
+	if (s->content_deadline > latest)
+		s->content_deadline = latest;
+}
+
+static void begin_content(struct session *s)
+{
+	struct transaction *t = s->transaction;
+	int flags = t->bdat ? 0 : CONTENT_SMTP_DATA;
+
+	if (!t->has_content)
+		content_init(&t->decoder, flags | (settings.keep_cr ? CONTENT_KEEP_CR : 0));
+	t->has_content = true;
+}
+
+static uint64_t observed(const struct transaction *t)
+{
+	uint64_t flags = 0;
+
+	if ((t->decoder.seen & CONTENT_DOT_LINE) != 0)
+		flags |= QUEUE_FLAG_DOT_LINE;
+	if ((t->decoder.seen & CONTENT_8BIT) != 0)
+		flags |= QUEUE_FLAG_8BIT;
+	return flags;
+}
+
+/* The content is complete. */
+static void end_content(struct session *s)
+{
+	struct transaction *t = s->transaction;
+
+	s->where = "END-OF-MESSAGE";
+	s->state = COMMAND;
+	if ((t->decoder.seen & CONTENT_BARE_LF) != 0 && content_refuses_bare_lf(s)) {
+		session_count(s, t->bdat ? SMTP_BDAT : SMTP_DATA, false);
+		session_end(s, "%d 5.5.2 %s Error: bare <LF> received", settings.bare_lf_code,
+			settings.hostname);
+	} else if (t->failure != NULL) {
+		char *reply = mem_str(t->failure);
+		transaction_fail(s, reply);
+		mem_free(reply);
+	} else {
+		s->state = WAITING;
+		message_commit(t->message, observed(t));
+	}
+}
+
+static void check_size(struct session *s)
+{
+	struct transaction *t = s->transaction;
+
+	if (settings.size_limit == 0 || t->decoder.size <= settings.size_limit ||
+		t->failure != NULL)
+		return;
+	log_warning("%s: queue file size limit exceeded", transaction_id(s));
+	t->failure = mem_str("552 5.3.4 Error: message file too big");
+}
+
+static void keep(struct session *s, struct slice bytes)
+{
+	struct transaction *t = s->transaction;
+
+	check_size(s);
+	if (t->failure == NULL)
+		message_data(t->message, bytes);
+}
+
+/*
+ * Decodes at most one pass of input. A pass of ordinary mail is one piece and is handed on where it
+ * lies; more pieces are gathered first, so that few frames leave.
+ */
+static enum content_event decode_pass(struct session *s, struct slice *in)
+{
+	struct transaction *t = s->transaction;
+	struct slice piece, only = SLICE_NONE;
+	size_t len = 0;
+	enum content_event event;
+
+	while ((event = content_decode(&t->decoder, in, &piece)) == CONTENT_PIECE) {
+		if (only.len == 0 && len == 0) {
+			only = piece;
+			continue;
+		}
+		if (len == 0) {
+			memcpy(gather, only.p, only.len);
+			len = only.len;
+		}
+		memcpy(gather + len, piece.p, piece.len);
+		len += piece.len;
+	}
+	keep(s, len > 0 ? slice_of(gather, len) : only);
+	return event;
+}
+
+/* False: cleanup has no room for more; the client's bytes stay with the kernel. */
+static bool has_room(struct session *s)
+{
+	struct transaction *t = s->transaction;
+
+	if (t->failure != NULL || t->message == NULL || message_room(t->message) > 0)
+		return true;
+	stream_read(s->stream, false);
+	/* The client is not to blame for this time. */
+	s->content_deadline = loop_now() + settings.timeout;
+	return false;
+}
+
+static bool run_data(struct session *s)
+{
+	struct slice all = slice_first(stream_input(s->stream), PASS), in = all;
+
+	if (all.len == 0 || !has_room(s))
+		return false;
+	enum content_event event = decode_pass(s, &in);
+	s->transaction->came += all.len - in.len;
+	extend_deadline(s, all.len - in.len);
+	stream_consume(s->stream, all.len - in.len);
+	if (event == CONTENT_END)
+		end_content(s);
+	return true;
+}
+
+/* BDAT. */
+
+static void end_chunk(struct session *s)
+{
+	struct transaction *t = s->transaction;
+
+	s->state = COMMAND;
+	if (s->chunk_reply != NULL) {
+		session_count(s, SMTP_BDAT, false);
+		session_reply(s, "%s", s->chunk_reply);
+		mem_free(s->chunk_reply);
+		s->chunk_reply = NULL;
+		if (s->chunk_last)
+			transaction_free(&s->transaction);
+		s->bdat_failed = !s->chunk_last;
+	} else if (s->chunk_last) {
+		struct slice rest = content_finish(&t->decoder);
+		keep(s, rest);
+		end_content(s);
+	} else {
+		session_count(s, SMTP_BDAT, true);
+		session_reply(s, "250 2.0.0 Ok: %llu bytes", (unsigned long long)s->chunk_size);
+	}
+}
+
+static bool run_chunk(struct session *s)
+{
+	uint64_t left = s->chunk_left < PASS ? s->chunk_left : PASS;
+	struct slice in = slice_first(stream_input(s->stream), (size_t)left);
+	size_t n = in.len;
+
+	if (s->chunk_left == 0) {
+		end_chunk(s);
+		return true;
+	}
+	if (n == 0 || (s->chunk_reply == NULL && !has_room(s)))
+		return false;
+	if (s->chunk_reply == NULL)
+		(void)decode_pass(s, &in);
+	extend_deadline(s, n);
+	stream_consume(s->stream, n);
+	s->chunk_left -= n;
+	return true;
+}
+
+bool content_run(struct session *s)
+{
+	return s->state == CONTENT ? run_data(s) : run_chunk(s);
+}
+
+/* Why the bytes of a chunk are not content; NULL: they are. */
+static const char *chunk_out_of_order(const struct session *s)
+{
+	const struct transaction *t = s->transaction;
+
+	if (t == NULL)
+		return "503 5.5.1 Error: need RCPT command";
+	if (t->recipients == 0)
+		return "554 5.5.1 Error: no valid recipients";
+	if (settings.size_limit > 0 && t->decoder.size + s->chunk_size > settings.size_limit)
+		return "552 5.3.4 Chunk exceeds message size limit";
+	return NULL;
+}
+
+void content_bdat(struct session *s, struct slice line, struct slice args)
+{
+	struct buf reply = BUF_INIT(256);
+	const char *why = NULL;
+
+	if (!settings.chunking) {
+		session_count(s, SMTP_BDAT, false);
+		session_end(s, "502 5.5.1 Error: command not implemented");
+	} else if (smtp_bdat_parse(args, &s->chunk_size, &s->chunk_last, &reply) != 0) {
+		/* Where the next command begins cannot be known any more. */
+		log_warning("%s: malformed BDAT command syntax from %s: %s", transaction_id(s),
+			s->namaddr, log_q(line));
+		session_count(s, SMTP_BDAT, false);
+		session_end(s, "%s", buf_str(&reply));
+	} else {
+		s->state = CHUNK;
+		s->chunk_left = s->chunk_size;
+		s->content_deadline = loop_now() + settings.timeout;
+		why = chunk_out_of_order(s);
+		if (s->bdat_failed)
+			s->chunk_reply =
+				mem_fmt("551 5.0.0 Discarded %llu bytes after earlier error",
+					(unsigned long long)s->chunk_size);
+		else if (why != NULL)
+			s->chunk_reply = mem_str(why);
+		if (s->transaction != NULL && s->transaction->recipients > 0) {
+			s->transaction->bdat = true;
+			begin_content(s);
+		}
+	}
+	buf_clear(&reply);
+}
+
+static const char *data_out_of_order(const struct session *s, struct slice args)
+{
+	const struct transaction *t = s->transaction;
+
+	if (t == NULL)
+		return "503 5.5.1 Error: need RCPT command";
+	if (t->bdat || s->bdat_failed)
+		return "503 5.5.1 Error: DATA after BDAT";
+	if (t->recipients == 0)
+		return "554 5.5.1 Error: no valid recipients";
+	if (args.len > 0)
+		return "501 5.5.4 Syntax: DATA";
+	return t->failure;
+}
+
+void content_data(struct session *s, struct slice args)
+{
+	const char *why = data_out_of_order(s, args);
+
+	if (why != NULL) {
+		session_count(s, SMTP_DATA, false);
+		session_reply(s, "%s", why);
+		return;
+	}
+	begin_content(s);
+	s->state = CONTENT;
+	s->content_deadline = loop_now() + settings.timeout;
+	session_reply(s, "354 End data with <CR><LF>.<CR><LF>");
+}

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: ISC */
+#include "smtpd/peername.h"
+
+#include <netinet/in.h>
+
+#include "dns/client.h"
+#include "util/log.h"
+#include "util/mem.h"
+
+struct peername {
+	struct dns_query *query;
+	struct net_addr peer;
+	char text[NET_ADDR_TEXT];
+	struct slice addr; /* of bytes */
+	unsigned char bytes[16];
+	char name[DNS_NAME_MAX + 1];
+	int64_t deadline;
+	void (*done)(const char *name, void *arg);
+	void *arg;
+};
+
+static void finish(struct peername *p, const char *name)
+{
+	void (*done)(const char *, void *) = p->done;
+	void *arg = p->arg;
+	char copy[DNS_NAME_MAX + 1] = "unknown";
+
+	if (name != NULL)
+		memcpy(copy, name, strlen(name) + 1);
+	mem_free(p);
+	done(copy, arg);
+}
+
+static void forward_done(void *arg, const struct dns_answer *answer)
+{
+	struct peername *p = arg;
+	struct dns_answer walk = *answer;
+	struct dns_record r;
+
+	p->query = NULL;
+	while (answer->status == DNS_OK && dns_answer_next(&walk, &r)) {
+		if (slice_eq(r.data, p->addr)) {
+			finish(p, p->name);
+			return;
+		}
+	}
+	if (answer->status == DNS_OK)
+		log_warning("hostname %s does not resolve to address %s", p->name, p->text);
+	else
+		log_warning("hostname %s does not resolve to address %s: %s", p->name, p->text,
+			dns_status_str(answer->status));
+	finish(p, NULL);
+}
+
+/* What goes into logs and headers must look like a host name, whatever the name server says. */
+static bool is_hostname(struct slice name)
+{
+	for (size_t i = 0; i < name.len; i++) {
+		char c = name.p[i];
+		if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+			    c == '-' || c == '.' || c == '_'))
+			return false;
+	}
+	return name.len > 0 && name.len <= DNS_NAME_MAX;
+}
+
+static void reverse_done(void *arg, const struct dns_answer *answer)
+{
+	struct peername *p = arg;
+	struct dns_answer walk = *answer;
+	struct dns_record r;
+
+	p->query = NULL;
+	if (answer->status != DNS_OK || !dns_answer_next(&walk, &r) || !is_hostname(r.data)) {
+		finish(p, NULL);
+		return;
+	}
+	memcpy(p->name, r.data.p, r.data.len);
+	p->query = dns_query(
+		p->addr.len == 4 ? DNS_A : DNS_AAAA, r.data, p->deadline, forward_done, p);
+}
+
+struct peername *peername_ask(
+	const struct net_addr *peer, void (*done)(const char *name, void *arg), void *arg)
+{
+	struct peername *p = mem_alloc(sizeof(*p));
+
+	p->peer = *peer;
+	p->done = done;
+	p->arg = arg;
+	p->deadline = loop_now() + PEERNAME_SEC * CLOCK_SEC;
+	net_addr_text(peer, p->text);
+	if (peer->ss.ss_family == AF_INET) {
+		const struct sockaddr_in *in = (const struct sockaddr_in *)&peer->ss;
+		memcpy(p->bytes, &in->sin_addr, 4);
+		p->addr = slice_of(p->bytes, 4);
+	} else {
+		const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&peer->ss;
+		bool mapped = net_addr_family(peer) == AF_INET;
+		memcpy(p->bytes, in6->sin6_addr.s6_addr + (mapped ? 12 : 0), mapped ? 4 : 16);
+		p->addr = slice_of(p->bytes, mapped ? 4 : 16);
+	}
+	p->query = dns_query_ptr(p->addr, p->deadline, reverse_done, p);
+	return p;
+}
+
+void peername_cancel(struct peername **pp)
+{
+	struct peername *p = *pp;
+
+	*pp = NULL;
+	if (p == NULL)
+		return;
+	dns_cancel(&p->query);
+	mem_free(p);
+}

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: ISC */
+#include "smtpd/report.h"
+
+#include "util/log.h"
+
+enum { LINE_LIMIT = 1024, EXCERPT = 100 };
+
+void report_connect(const struct session *s)
+{
+	if (!s->is_local)
+		log_info("connect from %s", s->namaddr);
+}
+
+static void add_count(struct buf *out, const char *name, uint32_t ok, uint32_t all)
+{
+	if (all == 0)
+		return;
+	(void)buf_add_fmt(out, " %s=%u", name, ok);
+	if (ok != all)
+		(void)buf_add_fmt(out, "/%u", all);
+}
+
+void report_disconnect(const struct session *s)
+{
+	struct buf line = BUF_INIT(LINE_LIMIT);
+	uint32_t ok = 0, all = 0;
+
+	/* Who has not been announced is not taken leave of. */
+	if (s->is_local || s->namaddr == NULL || !s->name_known || !s->counted)
+		return;
+	for (int verb = 0; verb < SMTP_VERBS; verb++) {
+		add_count(&line, smtp_verb_lower((enum smtp_verb)verb), s->count[verb].ok,
+			s->count[verb].all);
+		ok += s->count[verb].ok;
+		all += s->count[verb].all;
+	}
+	(void)buf_add_fmt(&line, " commands=%u", ok);
+	if (ok != all)
+		(void)buf_add_fmt(&line, "/%u", all);
+	if (s->noted_bare_lf)
+		(void)buf_add_str(&line, " notes=bare_lf");
+	log_info("disconnect from %s%s", s->namaddr, buf_str(&line));
+	buf_clear(&line);
+}
+
+void report_lost(const struct session *s, const char *what)
+{
+	if (s->is_local || s->namaddr == NULL)
+		return;
+	if (s->state == CONTENT && s->transaction != NULL)
+		log_info("%s after %s (%llu bytes) from %s", what, s->where,
+			(unsigned long long)s->transaction->came, s->namaddr);
+	else
+		log_info("%s after %s from %s", what, s->where, s->namaddr);
+}
+
+void report_pipelining(const struct session *s, enum smtp_verb verb, struct slice input)
+{
+	struct buf text = BUF_INIT(LINE_LIMIT);
+	struct slice show = slice_first(input, EXCERPT);
+
+	for (size_t i = 0; i < show.len; i++) {
+		if (show.p[i] == '\r')
+			(void)buf_add_str(&text, "\\r");
+		else if (show.p[i] == '\n')
+			(void)buf_add_str(&text, "\\n");
+		else
+			(void)buf_add_char(&text, show.p[i]);
+	}
+	log_info("improper command pipelining after %s from %s: %s", smtp_verb_name(verb),
+		s->namaddr, log_q(buf_slice(&text)));
+	buf_clear(&text);
+}
+
+void report_long_line(const struct session *s, struct slice line)
+{
+	if (!s->is_local)
+		log_warning("%s: request longer than %zu: %s...", s->namaddr, settings.line_limit,
+			log_q(line));
+}
+
+void report_too_many(const struct session *s)
+{
+	const char *service = server_service();
+
+	log_warning("Connection concurrency limit exceeded: %llu from %s for service %.*s",
+		(unsigned long long)s->connections, s->namaddr, (int)strcspn(service, "/"),
+		service);
+}

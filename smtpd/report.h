@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef SMTPD_REPORT_H
+#define SMTPD_REPORT_H
+
+#include "smtpd/session.h"
+
+/* A session's own log lines, as Postfix words them. Local submission has none of these. */
+void report_connect(const struct session *s);
+void report_disconnect(const struct session *s);
+/* "lost connection after CMD from …", "timeout after …", "too many errors after …" */
+void report_lost(const struct session *s, const char *what);
+void report_pipelining(const struct session *s, enum smtp_verb verb, struct slice input);
+void report_long_line(const struct session *s, struct slice line);
+void report_too_many(const struct session *s);
+
+#endif

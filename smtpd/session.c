@@ -1,0 +1,491 @@
+/* SPDX-License-Identifier: ISC */
+#include "smtpd/session.h"
+
+#include <stdio.h>
+#include <sys/socket.h>
+
+#include "server/counters.h"
+#include "smtpd/report.h"
+#include "util/err.h"
+#include "util/fd.h"
+#include "util/log.h"
+#include "util/mem.h"
+
+enum {
+	IN_LIMIT = 32768,
+	OUT_LIMIT = 131072,
+	OUT_HIGH = 32768, /* unread replies at which no more commands are carried out */
+	REPLY_LIMIT = 4096,
+	LINE_COPY = 65536
+};
+
+static TAILQ_HEAD(, session) sessions = TAILQ_HEAD_INITIALIZER(sessions);
+static size_t total;
+
+static void end_program(void *arg)
+{
+	(void)arg;
+	server_done();
+}
+
+static struct loop_task all_done = {.run = end_program};
+
+size_t session_total(void)
+{
+	return total;
+}
+
+/* The end of a session. */
+
+static void free_now(void *arg)
+{
+	struct session *s = arg;
+
+	loop_task_cancel(&s->run);
+	loop_timer_clear(&s->sleep);
+	buf_clear(&s->held);
+	mem_free(s->name);
+	mem_free(s->namaddr);
+	mem_free(s->helo);
+	mem_free(s->chunk_reply);
+	mem_free(s);
+}
+
+/* Whatever is gathered is still sent. The memory goes at the end of the iteration. */
+void session_drop(struct session *s)
+{
+	if (s->state == CLOSED)
+		return;
+	s->state = CLOSED;
+	evaluation_cancel(s);
+	transaction_free(&s->transaction);
+	peername_cancel(&s->peername);
+	tally_leave(&s->tally);
+	if (s->held.len > 0)
+		(void)stream_write_slice(s->stream, buf_slice(&s->held));
+	stream_finish(&s->stream);
+	report_disconnect(s);
+	TAILQ_REMOVE(&sessions, s, next);
+	total--;
+	counters_add(COUNTER_SESSIONS, -1);
+	loop_timer_clear(&s->sleep);
+	loop_soon(&s->free);
+	/* Behind the tasks that send the last replies. */
+	if (total == 0 && server_is_stopping())
+		loop_soon(&all_done);
+}
+
+static void lost(struct session *s)
+{
+	report_lost(s, "lost connection");
+	session_drop(s);
+}
+
+/* Replies. */
+
+static void reply_bytes(struct session *s, char *text, size_t len)
+{
+	if (s->state == CLOSED)
+		return;
+	if (settings.soft_bounce && text[0] == '5' && !s->is_local)
+		text[0] = '4';
+	if (!s->sleeping && s->errors >= settings.soft_errors && settings.error_sleep > 0) {
+		s->sleeping = true;
+		loop_timer_set(&s->sleep, loop_now() + settings.error_sleep);
+	}
+	/* A client that reads no replies is cut off when they come to the limit. */
+	int err = s->sleeping ? buf_add(&s->held, text, len) : stream_write(s->stream, text, len);
+	if (err != 0)
+		session_drop(s);
+}
+
+void session_reply_text(struct session *s, struct slice text)
+{
+	char line[REPLY_LIMIT];
+	size_t len = text.len < sizeof(line) - 2 ? text.len : sizeof(line) - 2;
+
+	memcpy(line, text.p, len);
+	for (size_t i = 0; i < len; i++)
+		if ((unsigned char)line[i] < 32 || line[i] == 127)
+			line[i] = '?';
+	memcpy(line + len, "\r\n", 2);
+	if (log_is_debug())
+		log_debug("> %s: %s", s->namaddr != NULL ? s->namaddr : "unknown",
+			log_q(slice_of(line, len)));
+	reply_bytes(s, line, len + 2);
+}
+
+static void reply_va(struct session *s, const char *fmt, va_list ap)
+{
+	char text[REPLY_LIMIT];
+	int n = vsnprintf(text, sizeof(text), fmt, ap);
+
+	if (n >= (int)sizeof(text))
+		n = (int)sizeof(text) - 1;
+	session_reply_text(s, slice_of(text, n > 0 ? (size_t)n : 0));
+}
+
+void session_reply(struct session *s, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	reply_va(s, fmt, ap);
+	va_end(ap);
+}
+
+void session_reply_lines(struct session *s, const char *lines, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	reply_va(s, fmt, ap);
+	va_end(ap);
+	char *copy = mem_str(lines);
+	reply_bytes(s, copy, strlen(copy));
+	mem_free(copy);
+}
+
+void session_end(struct session *s, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	reply_va(s, fmt, ap);
+	va_end(ap);
+	session_drop(s);
+}
+
+static void slept(void *arg)
+{
+	struct session *s = arg;
+
+	s->sleeping = false;
+	if (stream_write_slice(s->stream, buf_slice(&s->held)) != 0) {
+		session_drop(s);
+		return;
+	}
+	buf_clear(&s->held);
+	loop_soon(&s->run);
+}
+
+void session_count(struct session *s, enum smtp_verb verb, bool good)
+{
+	s->count[verb].all++;
+	if (good)
+		s->count[verb].ok++;
+	else
+		s->errors++;
+}
+
+/* Commands. */
+
+/* Commands behind which a client must wait for the reply (RFC 2920, 3.1). */
+static bool ends_group(enum smtp_verb verb)
+{
+	switch (verb) {
+	case SMTP_HELO:
+	case SMTP_EHLO:
+	case SMTP_STARTTLS:
+	case SMTP_AUTH:
+	case SMTP_DATA:
+	case SMTP_NOOP:
+	case SMTP_VRFY:
+	case SMTP_XCLIENT: return true;
+	default: return false;
+	}
+}
+
+/* A client that talks ahead where it must not may be a web page or an injected command. */
+static bool is_out_of_step(struct session *s, enum smtp_verb verb)
+{
+	struct slice more = stream_input(s->stream);
+
+	if (more.len == 0 || verb == SMTP_UNKNOWN || s->is_local || !settings.strict_pipelining)
+		return false;
+	if (s->esmtp && !ends_group(verb))
+		return false;
+	report_pipelining(s, verb, more);
+	s->count[verb].all++;
+	s->where = smtp_verb_name(verb);
+	session_end(s, "554 5.5.0 Error: SMTP protocol synchronization");
+	return true;
+}
+
+/* Takes one command. False: there is no whole line, or nothing more is to be done. */
+static bool next_command(struct session *s)
+{
+	struct slice line;
+	size_t used;
+	bool bare;
+
+	if (s->errors >= settings.hard_errors && !s->is_local) {
+		report_lost(s, "too many errors");
+		session_end(s, "421 4.7.0 %s Error: too many errors", settings.hostname);
+		return false;
+	}
+	if (s->end_soon && s->transaction == NULL) {
+		session_end(s, "421 4.3.2 %s Service is being restarted", settings.hostname);
+		return false;
+	}
+	int err = smtp_line_next(
+		&s->lines, stream_input(s->stream), settings.line_limit, &line, &bare, &used);
+	if (err == 0) {
+		static char copy[LINE_COPY]; /* the stream's bytes go when they are consumed */
+		struct smtp_command c;
+
+		line = slice_first(line, sizeof(copy));
+		memcpy(copy, line.p, line.len);
+		line.p = copy;
+		stream_consume(s->stream, used);
+		smtp_command_parse(line, &c);
+		if (log_is_debug())
+			log_debug("< %s: %s", s->namaddr, log_q(line));
+		if (is_out_of_step(s, c.verb))
+			return false;
+		command_run(s, line, &c, bare);
+		return true;
+	}
+	if (err == ERR_LIMIT || err == ERR_RANGE)
+		report_long_line(s, slice_first(stream_input(s->stream), 25));
+	stream_consume(s->stream, used);
+	if (err == ERR_RANGE)
+		session_end(s, "500 5.5.2 Error: line too long");
+	else if (err == ERR_LIMIT) {
+		session_count(s, SMTP_UNKNOWN, false);
+		session_reply(s, "500 5.5.2 Error: line too long");
+	}
+	return err == ERR_LIMIT;
+}
+
+static bool step(struct session *s)
+{
+	if (s->sleeping || s->state == CLOSED || stream_unsent(s->stream) > OUT_HIGH)
+		return false;
+	switch (s->state) {
+	case COMMAND: return next_command(s);
+	case CONTENT:
+	case CHUNK: return content_run(s);
+	default: return false;
+	}
+}
+
+static void run(struct session *s)
+{
+	bool moved = false;
+
+	while (step(s))
+		moved = true;
+	if (s->state == CLOSED)
+		return;
+	if (s->state == WAITING || s->sleeping)
+		stream_deadline(s->stream, CLOCK_NEVER);
+	else if (s->client_gone && s->state != GREETING)
+		lost(s);
+	else if (s->state == CONTENT || s->state == CHUNK)
+		stream_deadline(s->stream, s->content_deadline);
+	else if (s->state == COMMAND && moved)
+		stream_deadline(s->stream, loop_now() + settings.timeout);
+}
+
+static void run_task(void *arg)
+{
+	struct session *s = arg;
+
+	/* As if something had moved: the deadline of the next command begins now. */
+	if (s->state == COMMAND)
+		stream_deadline(s->stream, loop_now() + settings.timeout);
+	run(s);
+}
+
+void session_go_on(struct session *s)
+{
+	if (s->state == CLOSED)
+		return;
+	s->state = COMMAND;
+	loop_soon(&s->run);
+}
+
+static void on_input(struct stream *stream, void *arg)
+{
+	(void)stream;
+	run(arg);
+}
+
+static void on_drained(struct stream *stream, void *arg)
+{
+	struct session *s = arg;
+
+	(void)stream;
+	if (s->state == COMMAND)
+		loop_soon(&s->run);
+}
+
+static void on_end(struct stream *stream, int err, void *arg)
+{
+	struct session *s = arg;
+
+	(void)stream;
+	if (err == ERR_TIMEOUT) {
+		report_lost(s, "timeout");
+		session_end(s, "421 4.4.2 %s Error: timeout exceeded", settings.hostname);
+	} else if (err == ERR_CLOSED && (s->state == WAITING || s->sleeping)) {
+		/* A client may end its half of the connection and still read. */
+		s->client_gone = true;
+	} else {
+		lost(s);
+	}
+}
+
+static const struct stream_events events = {on_input, on_drained, on_end};
+
+/* The beginning. */
+
+static void greet(struct session *s)
+{
+	s->state = COMMAND;
+	session_reply(s, "220 %s", settings.banner);
+	if (s->state == CLOSED)
+		return;
+	stream_deadline(s->stream, loop_now() + settings.timeout);
+	stream_read(s->stream, true);
+}
+
+static struct policy_facts client_facts(const struct session *s)
+{
+	return (struct policy_facts){
+		.client_name = slice_str(s->name), .client_addr = slice_str(s->addr)};
+}
+
+/* Both answers are here, or not needed. */
+static void begin(struct session *s)
+{
+	struct policy_facts facts = client_facts(s);
+
+	if (!s->name_known || !s->counted || s->state != GREETING)
+		return;
+	s->trusted = policy_is_trusted(settings.policy, &facts);
+	report_connect(s);
+	if (settings.count_limit > 0 && s->connections > settings.count_limit) {
+		report_too_many(s);
+		session_end(s, "421 4.7.0 %s Error: too many connections from %s",
+			settings.hostname, s->addr);
+		return;
+	}
+	greet(s);
+}
+
+static void take_name(const char *name, void *arg)
+{
+	struct session *s = arg;
+
+	s->peername = NULL;
+	s->name = mem_str(name);
+	if (settings.log_port)
+		s->namaddr = mem_fmt("%s[%s]:%u", name, s->addr, s->port);
+	else
+		s->namaddr = mem_fmt("%s[%s]", name, s->addr);
+	s->name_known = true;
+	begin(s);
+}
+
+static void take_count(void *arg, uint64_t connections)
+{
+	struct session *s = arg;
+
+	s->connections = connections;
+	s->counted = true;
+	begin(s);
+}
+
+/* Counted are clients that a limit holds for. */
+static bool is_counted(struct session *s)
+{
+	struct policy_facts facts = {.client_addr = slice_str(s->addr)};
+
+	if (settings.count_limit == 0 || s->is_local || policy_is_safe(settings.policy, &facts))
+		return false;
+	return match_host(settings.count_exceptions, SLICE_NONE, slice_str(s->addr), NULL) != 0;
+}
+
+static void ask(struct session *s, const struct net_addr *peer)
+{
+	const char *service = server_service();
+
+	if (is_counted(s))
+		s->tally = tally_enter(slice_first(slice_str(service), strcspn(service, "/")),
+			slice_str(s->addr), take_count, s);
+	else
+		s->counted = true;
+	if (settings.name_lookup && !s->is_local)
+		s->peername = peername_ask(peer, take_name, s);
+	else
+		take_name("unknown", s);
+}
+
+void session_new(int fd, const struct net_addr *peer, bool is_local)
+{
+	struct session *s = mem_alloc(sizeof(*s));
+	struct ucred who;
+	socklen_t len = sizeof(who);
+
+	s->state = GREETING;
+	s->where = "CONNECT";
+	s->is_local = is_local;
+	s->uid = (uid_t)-1;
+	if (is_local) {
+		if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &len) == 0)
+			s->uid = who.uid;
+	} else {
+		net_addr_text(peer, s->addr);
+		s->port = net_addr_port(peer);
+	}
+	loop_task_init(&s->run, run_task, s);
+	loop_task_init(&s->free, free_now, s);
+	loop_timer_init(&s->sleep, slept, s);
+	buf_init(&s->held, OUT_LIMIT);
+	s->stream = stream_new(fd, &events, s, IN_LIMIT, OUT_LIMIT);
+	TAILQ_INSERT_TAIL(&sessions, s, next);
+	total++;
+	counters_add(COUNTER_SESSIONS, 1);
+	counters_add(COUNTER_ACCEPTED, 1);
+	ask(s, peer);
+}
+
+void session_refuse(int fd)
+{
+	char text[512];
+	int n = snprintf(text, sizeof(text), "421 4.3.2 %s All server ports are busy\r\n",
+		settings.hostname);
+
+	counters_add(COUNTER_REFUSED, 1);
+	if (n > 0 && n < (int)sizeof(text))
+		(void)!send(fd, text, (size_t)n, MSG_NOSIGNAL | MSG_DONTWAIT);
+	fd_close(&fd);
+}
+
+static bool is_idle(const struct session *s)
+{
+	return s->transaction == NULL && (s->state == COMMAND || s->state == GREETING);
+}
+
+void session_end_idle(const char *reason)
+{
+	struct session *s, *after;
+
+	TAILQ_FOREACH_SAFE(s, &sessions, next, after)
+	{
+		s->end_soon = true;
+		if (is_idle(s))
+			session_end(s, "421 4.3.2 %s %s", settings.hostname, reason);
+	}
+}
+
+void session_end_all(void)
+{
+	struct session *s, *after;
+
+	session_end_idle("Service is shutting down");
+	TAILQ_FOREACH_SAFE(s, &sessions, next, after)
+	session_drop(s);
+}

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef SMTPD_SESSION_H
+#define SMTPD_SESSION_H
+
+#include "net/addr.h"
+#include "net/stream.h"
+#include "policy/tally_client.h"
+#include "smtp/command.h"
+#include "smtpd/evaluation.h"
+#include "smtpd/peername.h"
+#include "smtpd/settings.h"
+#include "smtpd/transaction.h"
+
+/*
+ * One session: a client from its connection to its end. What belongs to one message is in its
+ * transaction (transaction.h), which is made at MAIL and freed whole.
+ *
+ *   GREETING  name and connection count are being asked; nothing is read
+ *   COMMAND   the next line is a command
+ *   CONTENT   behind DATA, up to CRLF.CRLF
+ *   CHUNK     chunk bytes of BDAT
+ *   WAITING   an answer from another process is awaited; input waits too
+ *   CLOSED    over; freed at the end of the loop's iteration
+ *
+ * Replies are gathered while commands are at hand and go out in one write. A session without a
+ * command under way holds no buffers.
+ */
+enum session_state { GREETING, COMMAND, CONTENT, CHUNK, WAITING, CLOSED };
+
+struct session {
+	TAILQ_ENTRY(session) next;
+	struct stream *stream; /* owned */
+	enum session_state state;
+	const char *where; /* for "lost connection after …" */
+	/* The client. */
+	char addr[NET_ADDR_TEXT];
+	uint16_t port;
+	char *name;    /* owned; "unknown"; NULL before it is known */
+	char *namaddr; /* owned; NAME[ADDR] or NAME[ADDR]:PORT, for the log */
+	char *helo;    /* owned; NULL before HELO */
+	bool esmtp, is_local, trusted;
+	uid_t uid;                   /* local submission */
+	struct peername *peername;   /* under way */
+	struct tally_session *tally; /* counted */
+	uint64_t connections;        /* tally's answer */
+	bool name_known, counted;
+	/* The dialogue. */
+	struct smtp_lines lines;
+	struct transaction *transaction; /* owned; NULL outside */
+	struct evaluation *evaluation;   /* owned; RCPT or VRFY that waits */
+	struct loop_task run, free;
+	struct loop_timer sleep; /* error delay; the reply waits in held */
+	struct buf held;
+	bool sleeping, client_gone, end_soon, noted_bare_lf;
+	int errors, junk, rsets;
+	int64_t content_deadline;
+	/* BDAT: bytes of the present chunk, and the reply when they are not for a transaction. */
+	uint64_t chunk_left, chunk_size;
+	bool chunk_last;
+	char *chunk_reply; /* owned; NULL: the bytes are content */
+	bool bdat_failed;  /* later chunks are dropped too */
+	struct {
+		uint32_t ok, all;
+	} count[SMTP_VERBS];
+};
+
+/* A client has connected; takes fd over. */
+void session_new(int fd, const struct net_addr *peer, bool is_local);
+/* The only thing said to a client when the port is full. */
+void session_refuse(int fd);
+
+/* One reply line, without its end. Counts nothing. */
+void session_reply(struct session *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void session_reply_text(struct session *s, struct slice text);
+/* A reply of more lines: the first one, then lines as they are, with their ends. */
+void session_reply_lines(struct session *s, const char *lines, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+/* A 421 or 5xx with which the session ends. */
+void session_end(struct session *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Ends it without a word. */
+void session_drop(struct session *s);
+
+/* The answer has come: counts the command, goes on with what the client has sent meanwhile. */
+void session_go_on(struct session *s);
+/* The command that was carried out last; for counters. */
+void session_count(struct session *s, enum smtp_verb verb, bool good);
+
+/* All sessions: those between transactions are told 421; the others at their next chance. */
+void session_end_idle(const char *reason);
+/* Ends every session: idle ones with 421, the others without a word. */
+void session_end_all(void);
+size_t session_total(void);
+
+/* smtpd/command.c: carries one command out. */
+void command_run(struct session *s, struct slice line, const struct smtp_command *c, bool bare);
+/* smtpd/content.c: what the client sends behind DATA or BDAT. False: no more of it for now. */
+bool content_run(struct session *s);
+
+#endif

@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: ISC */
+#include "smtpd/settings.h"
+
+#include "conf/conf.h"
+#include "smtp/command.h"
+#include "smtp/ehlo.h"
+#include "util/err.h"
+#include "util/log.h"
+
+struct settings settings;
+
+static const struct {
+	const char *name;
+	unsigned bit;
+} keywords[] = {
+	{"PIPELINING", EHLO_PIPELINING},
+	{"SIZE", EHLO_SIZE},
+	{"VRFY", EHLO_VRFY},
+	{"ENHANCEDSTATUSCODES", EHLO_ENHANCEDSTATUSCODES},
+	{"8BITMIME", EHLO_8BITMIME},
+	{"DSN", EHLO_DSN},
+	{"SMTPUTF8", EHLO_SMTPUTF8},
+	{"CHUNKING", EHLO_CHUNKING},
+};
+
+static unsigned offered(void)
+{
+	unsigned bits = 0;
+
+	for (size_t i = 0; i < sizeof(keywords) / sizeof(keywords[0]); i++)
+		bits |= keywords[i].bit;
+	if (!settings.vrfy)
+		bits &= ~(unsigned)EHLO_VRFY;
+	if (!settings.utf8)
+		bits &= ~(unsigned)EHLO_SMTPUTF8;
+	return bits & ~settings.discarded;
+}
+
+static void make_ehlo(unsigned bits)
+{
+	struct buf out = BUF_INIT(4096);
+	unsigned left = bits;
+
+	for (size_t i = 0; i < sizeof(keywords) / sizeof(keywords[0]); i++) {
+		if ((bits & keywords[i].bit) == 0)
+			continue;
+		left &= ~keywords[i].bit;
+		(void)buf_add_fmt(&out, "250%c%s", left != 0 ? '-' : ' ', keywords[i].name);
+		if (keywords[i].bit == EHLO_SIZE)
+			(void)buf_add_fmt(
+				&out, " %lld", (long long)conf_int(P_smtpd_advertised_size_limit));
+		(void)buf_add_str(&out, "\r\n");
+	}
+	settings.ehlo = slice_dup(buf_slice(&out));
+	buf_clear(&out);
+}
+
+static void make_options(unsigned bits)
+{
+	static const struct {
+		unsigned keyword, option;
+	} pairs[] = {
+		{EHLO_SIZE, SMTP_OPT_SIZE},
+		{EHLO_8BITMIME, SMTP_OPT_8BITMIME},
+		{EHLO_DSN, SMTP_OPT_DSN},
+		{EHLO_SMTPUTF8, SMTP_OPT_UTF8},
+	};
+
+	for (size_t i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++)
+		if ((bits & pairs[i].keyword) != 0)
+			settings.options |= pairs[i].option;
+	if (conf_bool(P_strict_rfc821_envelopes))
+		settings.options |= SMTP_OPT_STRICT;
+	if (conf_bool(P_strict_smtputf8))
+		settings.options |= SMTP_OPT_UTF8_STRICT;
+}
+
+static enum bare_lf bare_lf_policy(const char *text)
+{
+	if (strcmp(text, "reject") == 0)
+		return BARE_LF_REJECT;
+	if (strcmp(text, "note") == 0)
+		return BARE_LF_NOTE;
+	return strcmp(text, "no") == 0 ? BARE_LF_NO : BARE_LF_NORMALIZE;
+}
+
+static struct match *open_match(enum param p, int flags)
+{
+	struct buf why = BUF_INIT(1024);
+	struct match *m = NULL;
+
+	if (match_open(conf_str(p), flags, &why, &m) != 0)
+		log_fatal("%s: %s", conf_name(p), buf_str(&why));
+	buf_clear(&why);
+	return m;
+}
+
+static void open_policy(void)
+{
+	struct buf why = BUF_INIT(1024);
+
+	if (policy_open(&why, &settings.policy) != 0)
+		log_fatal("%s", buf_str(&why));
+	buf_clear(&why);
+}
+
+static void read_limits(void)
+{
+	settings.timeout = conf_time(P_smtpd_timeout);
+	settings.error_sleep = conf_time(P_smtpd_error_sleep_time);
+	settings.min_rate = conf_int(P_smtpd_min_data_rate);
+	settings.line_limit = (size_t)conf_int(P_line_length_limit);
+	settings.rcpt_limit = (int)conf_int(P_smtpd_recipient_limit);
+	settings.rcpt_overshoot = (int)conf_int(P_smtpd_recipient_overshoot_limit);
+	settings.soft_errors = (int)conf_int(P_smtpd_soft_error_limit);
+	settings.hard_errors = (int)conf_int(P_smtpd_hard_error_limit);
+	settings.junk_limit = (int)conf_int(P_smtpd_junk_command_limit);
+	settings.rset_limit = (int)conf_int(P_smtpd_rset_limit);
+	settings.count_limit = (uint64_t)conf_int(P_smtpd_client_connection_count_limit);
+	if (conf_bool(P_smtpd_enforce_size_limit))
+		settings.size_limit = (uint64_t)conf_int(P_message_size_limit);
+}
+
+void settings_open(void)
+{
+	settings.hostname = conf_str(P_myhostname);
+	settings.banner = conf_str(P_smtpd_banner);
+	settings.vrfy = !conf_bool(P_disable_vrfy_command);
+	settings.helo_required = conf_bool(P_smtpd_helo_required);
+	settings.log_port = conf_bool(P_smtpd_client_port_logging);
+	settings.name_lookup = conf_bool(P_smtpd_peername_lookup);
+	settings.strict_pipelining = conf_bool(P_smtpd_forbid_unauth_pipelining);
+	settings.utf8 = conf_bool(P_smtputf8_enable);
+	settings.soft_bounce = conf_bool(P_soft_bounce);
+	settings.keep_cr = !conf_bool(P_cleanup_replace_stray_cr_lf);
+	settings.bare_lf = bare_lf_policy(conf_str(P_smtpd_forbid_bare_newline));
+	settings.bare_lf_code = (int)conf_int(P_smtpd_forbid_bare_newline_reject_code);
+	settings.discarded = ehlo_keywords(slice_str(conf_str(P_smtpd_discard_ehlo_keywords)));
+	settings.noop_words = slice_str(conf_str(P_smtpd_noop_commands));
+	settings.forbidden_words = slice_str(conf_str(P_smtpd_forbidden_commands));
+	/* The default's regular expression, which is not worth an expression per command. */
+	settings.forbid_odd_words =
+		slice_find_str(settings.forbidden_words, "{{/^[^A-Z]/ Bogus}}") >= 0;
+	settings.bare_lf_exclusions =
+		open_match(P_smtpd_forbid_bare_newline_exclusions, MATCH_PARENT);
+	settings.count_exceptions = open_match(P_smtpd_client_event_limit_exceptions, MATCH_PARENT);
+	settings.submitters = open_match(P_authorized_submit_users, 0);
+	read_limits();
+	settings.chunking = (offered() & EHLO_CHUNKING) != 0;
+	make_ehlo(offered());
+	make_options(offered());
+	open_policy();
+}
+
+bool settings_has_word(struct slice list, struct slice word)
+{
+	struct slice item;
+
+	while (slice_token(&list, ", \t\r\n", &item))
+		if (slice_case_eq(item, word))
+			return true;
+	return false;
+}
+
+bool settings_may_submit(struct slice user)
+{
+	return match_domain(settings.submitters, user, NULL) == 0;
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef SMTPD_SETTINGS_H
+#define SMTPD_SETTINGS_H
+
+#include "map/match.h"
+#include "policy/policy.h"
+
+/*
+ * What this listener's sessions need of the settings, worked out once: a generation of workers
+ * never changes its settings.
+ */
+enum bare_lf { BARE_LF_NORMALIZE, BARE_LF_REJECT, BARE_LF_NOTE, BARE_LF_NO };
+
+struct settings {
+	const char *hostname; /* myhostname */
+	const char *banner;   /* smtpd_banner */
+	char *ehlo;           /* owned: the lines behind the first one, with CRLF; "" for none */
+	unsigned options;     /* SMTP_OPT_*: parameters of MAIL and RCPT */
+	unsigned discarded;   /* EHLO_*: smtpd_discard_ehlo_keywords */
+	bool chunking, vrfy, helo_required, log_port, name_lookup, strict_pipelining, utf8,
+		soft_bounce;
+	bool keep_cr; /* cleanup_replace_stray_cr_lf = no */
+	enum bare_lf bare_lf;
+	int bare_lf_code;
+	struct match *bare_lf_exclusions, *count_exceptions, *submitters;
+	uint64_t size_limit;          /* 0: none */
+	int64_t timeout, error_sleep; /* microseconds */
+	int64_t min_rate;             /* bytes a second */
+	size_t line_limit;
+	int rcpt_limit, rcpt_overshoot, soft_errors, hard_errors, junk_limit, rset_limit;
+	uint64_t count_limit; /* smtpd_client_connection_count_limit */
+	struct slice noop_words, forbidden_words;
+	bool forbid_odd_words; /* a command must begin with a letter */
+	struct policy *policy;
+};
+
+extern struct settings settings;
+
+/* From the settings in force; opens tables, so it runs before rights are dropped. May log_fatal. */
+void settings_open(void);
+
+/* Does word stand in a list of commands, in any case? */
+bool settings_has_word(struct slice list, struct slice word);
+
+/* authorized_submit_users: user is a uid as text ("anyone" in the list stands for everybody). */
+bool settings_may_submit(struct slice user);
+
+#endif

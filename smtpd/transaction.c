@@ -1,0 +1,358 @@
+/* SPDX-License-Identifier: ISC */
+#include "smtpd/transaction.h"
+
+#include <string.h>
+
+#include "queue/envelope.h"
+#include "server/counters.h"
+#include "smtpd/report.h"
+#include "smtpd/session.h"
+#include "util/err.h"
+#include "util/log.h"
+#include "util/mem.h"
+
+enum { LOG_LIMIT = 65536 };
+
+struct transaction *transaction_new(void)
+{
+	struct transaction *t = mem_alloc(sizeof(*t));
+
+	buf_init(&t->sender, ADDRESS_LIMIT);
+	buf_init(&t->log, LOG_LIMIT);
+	return t;
+}
+
+/* Lines that waited for the queue id. */
+static void flush_log(struct transaction *t, const char *id)
+{
+	struct slice rest = buf_slice(&t->log), line;
+
+	while (slice_token(&rest, "\n", &line))
+		log_info("%s: %.*s", id, SLICE_FMT(line));
+	buf_clear(&t->log);
+}
+
+void transaction_free(struct transaction **tp)
+{
+	struct transaction *t = *tp;
+
+	*tp = NULL;
+	if (t == NULL)
+		return;
+	flush_log(t, "NOQUEUE");
+	message_free(&t->message);
+	buf_clear(&t->sender);
+	mem_free(t->failure);
+	mem_free(t);
+}
+
+const char *transaction_id(const struct session *s)
+{
+	const struct transaction *t = s->transaction;
+	const char *id = t != NULL && t->message != NULL ? message_queue_id(t->message) : "";
+
+	return *id != '\0' ? id : "NOQUEUE";
+}
+
+/* Log lines. */
+
+static void add_address(struct buf *line, const char *what, struct slice address)
+{
+	struct buf external = BUF_INIT(4096);
+
+	address_add_external(&external, address);
+	(void)buf_add_fmt(line, " %s=<", what);
+	log_quote(line, buf_slice(&external), ADDRESS_LIMIT);
+	(void)buf_add_char(line, '>');
+	buf_clear(&external);
+}
+
+void transaction_log_reject(
+	struct session *s, const char *command, struct slice reply, struct slice recipient)
+{
+	struct transaction *t = s->transaction;
+	struct buf line = BUF_INIT(8192);
+
+	(void)buf_add_fmt(&line, "reject: %s from %s: ", command, s->namaddr);
+	log_quote(&line, reply, 2048);
+	(void)buf_add_char(&line, ';');
+	if (t != NULL)
+		add_address(&line, "from", buf_slice(&t->sender));
+	if (recipient.len > 0)
+		add_address(&line, "to", recipient);
+	(void)buf_add_fmt(&line, " proto=%s", s->esmtp ? "ESMTP" : "SMTP");
+	if (s->helo != NULL)
+		(void)buf_add_fmt(&line, " helo=<%s>", s->helo);
+	/* The id of a message that is being opened is on its way. */
+	if (t != NULL && t->message != NULL && *message_queue_id(t->message) == '\0') {
+		(void)buf_add_slice(&t->log, buf_slice(&line));
+		(void)buf_add_char(&t->log, '\n');
+	} else {
+		log_info("%s: %s", transaction_id(s), buf_str(&line));
+	}
+	buf_clear(&line);
+}
+
+static void warn_syntax(struct session *s, const char *command, struct slice shown)
+{
+	if (!s->is_local)
+		log_warning("Illegal address syntax from %s in %s command: %s", s->namaddr, command,
+			log_q(shown));
+}
+
+/* What cleanup says. */
+
+static void on_opened(void *arg)
+{
+	struct session *s = arg;
+	struct transaction *t = s->transaction;
+	const char *id = message_queue_id(t->message);
+	struct buf from = BUF_INIT(4096);
+
+	if (s->is_local) {
+		address_add_external(&from, buf_slice(&t->sender));
+		log_info_as("pickup", "%s: uid=%u from=<%s>", id, (unsigned)s->uid,
+			log_q(buf_slice(&from)));
+		buf_clear(&from);
+	} else {
+		log_info("%s: client=%s", id, s->namaddr);
+	}
+	flush_log(t, id);
+}
+
+static void on_room(void *arg)
+{
+	struct session *s = arg;
+
+	if (s->state != CONTENT && s->state != CHUNK)
+		return;
+	stream_read(s->stream, true);
+	loop_soon(&s->run);
+}
+
+static void on_done(void *arg)
+{
+	struct session *s = arg;
+	struct transaction *t = s->transaction;
+
+	counters_add(COUNTER_MESSAGES, 1);
+	s->errors = s->junk = 0;
+	session_count(s, t->bdat ? SMTP_BDAT : SMTP_DATA, true);
+	if (t->bdat)
+		session_reply(s, "250 2.0.0 Ok: %llu bytes queued as %s",
+			(unsigned long long)t->decoder.size, message_queue_id(t->message));
+	else
+		session_reply(s, "250 2.0.0 Ok: queued as %s", message_queue_id(t->message));
+	transaction_free(&s->transaction);
+	session_go_on(s);
+}
+
+static void on_failed(int code, const char *status, struct slice text, void *arg)
+{
+	struct session *s = arg;
+	struct transaction *t = s->transaction;
+	char *reply = mem_fmt("%d %s %.*s", code, status, SLICE_FMT(text));
+
+	if (s->state == WAITING && t->has_content && s->evaluation == NULL) {
+		transaction_fail(s, reply);
+		session_go_on(s);
+	} else if (t->failure == NULL) {
+		/* Said when the client has sent its content. */
+		t->failure = mem_str(reply);
+		on_room(s);
+	}
+	mem_free(reply);
+}
+
+static void on_doubt(void *arg)
+{
+	struct session *s = arg;
+
+	log_warning(
+		"%s: in doubt: cleanup was lost before it answered; closing without a reply to %s",
+		transaction_id(s), s->namaddr);
+	session_drop(s);
+}
+
+static const struct message_events events = {on_opened, on_room, on_done, on_failed, on_doubt};
+
+void transaction_fail(struct session *s, const char *reply)
+{
+	session_count(s, s->transaction->bdat ? SMTP_BDAT : SMTP_DATA, false);
+	session_reply_text(s, slice_str(reply));
+	transaction_free(&s->transaction);
+}
+
+/* MAIL. */
+
+static bool may_submit(struct session *s)
+{
+	char uid[32];
+	struct buf text = BUF_INIT(sizeof(uid));
+
+	(void)buf_add_fmt(&text, "%u", (unsigned)s->uid);
+	bool may = settings_may_submit(buf_slice(&text));
+	buf_clear(&text);
+	return may;
+}
+
+/* A MAIL that is refused before or after its arguments were read. */
+static bool refuse_mail(struct session *s, const struct smtp_mail *m)
+{
+	static const char *const too_large = "552 5.3.4 Message size exceeds fixed limit";
+	static const char *const no_space = "452 4.3.1 Insufficient system storage";
+	uint64_t free_bytes = 0;
+	const char *reply = NULL;
+
+	if (s->is_local && !may_submit(s))
+		reply = "550 5.7.1 Error: you are not authorized to submit mail";
+	else if (settings.size_limit > 0 && m->size > settings.size_limit)
+		reply = too_large;
+	else if (author_is_full(&free_bytes) || m->size > free_bytes)
+		reply = no_space;
+	if (reply == NULL)
+		return false;
+	transaction_log_reject(s, "MAIL", slice_str(reply), SLICE_NONE);
+	session_count(s, SMTP_MAIL, false);
+	session_reply(s, "%s", reply);
+	transaction_free(&s->transaction);
+	return true;
+}
+
+static void keep_mail(struct transaction *t, const struct smtp_mail *m)
+{
+	t->size = m->size;
+	t->utf8 = m->utf8;
+	t->body = m->body;
+	t->ret = m->ret;
+	memcpy(t->envid, m->envid.p != NULL ? m->envid.p : "", m->envid.len);
+	t->envid[m->envid.len] = '\0';
+}
+
+void transaction_mail(struct session *s, struct slice args)
+{
+	struct transaction *t = transaction_new();
+	struct buf reply = BUF_INIT(1024);
+	struct smtp_mail m = {.sender = &t->sender};
+	bool bad_address = false;
+	int err = smtp_mail_parse(args, settings.options, &m, &bad_address, &reply);
+
+	if (err != 0) {
+		if (bad_address)
+			warn_syntax(s, "MAIL", m.shown);
+		session_count(s, SMTP_MAIL, false);
+		session_reply_text(s, buf_slice(&reply));
+		transaction_free(&t);
+	} else {
+		keep_mail(t, &m);
+		s->transaction = t;
+		s->bdat_failed = false;
+		if (!refuse_mail(s, &m)) {
+			session_count(s, SMTP_MAIL, true);
+			session_reply(s, "250 2.1.0 Ok");
+		}
+	}
+	buf_clear(&reply);
+}
+
+/* The message is opened. False: there is no cleanup just now. */
+static bool open_message(struct session *s)
+{
+	struct transaction *t = s->transaction;
+	struct message_spec spec = {
+		.sender = buf_slice(&t->sender),
+		.client_name = s->is_local ? SLICE_NONE : slice_str(s->name),
+		.client_addr = slice_str(s->addr),
+		.helo = slice_str(s->helo),
+		.protocol = slice_str(s->esmtp ? "ESMTP" : "SMTP"),
+		.envid = slice_str(t->envid),
+		.flags = (t->utf8 ? QUEUE_FLAG_SMTPUTF8 : 0) | (s->is_local ? QUEUE_FLAG_LOCAL : 0),
+		.client_port = s->port,
+		.uid = s->uid,
+		.ret = t->ret,
+		.body = t->body,
+		.size = t->size,
+		.is_local = s->is_local,
+	};
+
+	if (t->message == NULL)
+		t->message = message_open(&spec, &events, s);
+	return t->message != NULL;
+}
+
+bool transaction_add(struct session *s, struct slice recipient, struct slice orcpt, unsigned notify)
+{
+	if (!open_message(s))
+		return false;
+	message_rcpt(s->transaction->message, recipient, orcpt, notify);
+	s->transaction->recipients++;
+	return true;
+}
+
+/* RCPT. */
+
+static const char *rcpt_out_of_order(const struct session *s)
+{
+	if (s->transaction == NULL)
+		return "503 5.5.1 Error: need MAIL command";
+	return s->transaction->bdat || s->bdat_failed ? "503 5.5.1 Error: RCPT after BDAT" : NULL;
+}
+
+/* Over the limit: not an error of the session before it is far over it. */
+static bool is_over_limit(struct session *s)
+{
+	struct transaction *t = s->transaction;
+	bool overshoot = t->over < settings.rcpt_overshoot;
+
+	if (t->recipients < settings.rcpt_limit || s->is_local)
+		return false;
+	t->over++;
+	s->count[SMTP_RCPT].all++;
+	if (!overshoot)
+		s->errors++;
+	session_reply(s, "452 4.5.3 Error: too many recipients");
+	return true;
+}
+
+void transaction_rcpt(struct session *s, struct slice args)
+{
+	struct buf recipient = BUF_INIT(ADDRESS_LIMIT), reply = BUF_INIT(1024);
+	struct smtp_rcpt r = {.recipient = &recipient};
+	const char *order = rcpt_out_of_order(s);
+	bool bad_address = false;
+
+	if (order != NULL) {
+		session_count(s, SMTP_RCPT, false);
+		session_reply(s, "%s", order);
+	} else if (smtp_rcpt_parse(args, settings.options, s->transaction->utf8, &r, &bad_address,
+			   &reply) != 0) {
+		if (bad_address)
+			warn_syntax(s, "RCPT", r.shown);
+		session_count(s, SMTP_RCPT, false);
+		session_reply_text(s, buf_slice(&reply));
+	} else if (!is_over_limit(s)) {
+		evaluation_begin(s, SMTP_RCPT, buf_slice(&recipient), r.orcpt, r.notify);
+	}
+	buf_clear(&recipient);
+	buf_clear(&reply);
+}
+
+void transaction_vrfy(struct session *s, struct slice args)
+{
+	struct buf address = BUF_INIT(ADDRESS_LIMIT), reply = BUF_INIT(1024);
+	bool bad_address = false;
+
+	if (!settings.vrfy) {
+		session_count(s, SMTP_VRFY, false);
+		session_reply(s, "502 5.5.1 VRFY command is disabled");
+	} else if (smtp_vrfy_parse(args, settings.options, &address, &bad_address, &reply) != 0) {
+		if (bad_address)
+			warn_syntax(s, "VRFY", args);
+		session_count(s, SMTP_VRFY, false);
+		session_reply_text(s, buf_slice(&reply));
+	} else {
+		evaluation_begin(s, SMTP_VRFY, buf_slice(&address), SLICE_NONE, 0);
+	}
+	buf_clear(&address);
+	buf_clear(&reply);
+}

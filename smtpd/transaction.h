@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef SMTPD_TRANSACTION_H
+#define SMTPD_TRANSACTION_H
+
+#include "policy/policy.h"
+#include "smtp/command.h"
+#include "smtp/content.h"
+#include "smtpd/author.h"
+
+/*
+ * One transaction: from MAIL to the reply to the final dot (or RSET, a new HELO, the end). It is
+ * freed whole; nothing of it outlives it. The message at cleanup is opened by the first recipient
+ * that is accepted.
+ */
+struct session;
+
+struct transaction {
+	struct buf sender; /* internal form */
+	uint64_t size;     /* SIZE= */
+	bool utf8;
+	enum smtp_body body;
+	enum smtp_ret ret;
+	char envid[SMTP_ENVID_LIMIT + 1];
+	int recipients, over; /* accepted; refused for smtpd_recipient_limit */
+	struct message *message;
+	struct buf log; /* lines that wait until the queue id is known */
+	char *failure;  /* owned: the reply that is due instead of 250; NULL while all is well */
+	/* Content. */
+	struct content_decoder decoder;
+	bool has_content, bdat;
+	uint64_t came; /* bytes from the client behind DATA */
+};
+
+struct transaction *transaction_new(void); /* owned */
+void transaction_free(struct transaction **t);
+
+/* Commands. Each replies, or leaves the session WAITING and replies later. */
+void transaction_mail(struct session *s, struct slice args);
+void transaction_rcpt(struct session *s, struct slice args);
+void transaction_vrfy(struct session *s, struct slice args);
+
+/* An accepted recipient. False: no cleanup is connected. */
+bool transaction_add(
+	struct session *s, struct slice recipient, struct slice orcpt, unsigned notify);
+
+/* "ID" or "NOQUEUE", for the log. */
+const char *transaction_id(const struct session *s);
+/* A refusal: "ID: reject: CMD from CLIENT: REPLY; from=<…> to=<…> proto=… helo=<…>". */
+void transaction_log_reject(
+	struct session *s, const char *command, struct slice reply, struct slice recipient);
+/* Content that is refused or failed: the reply that ends the transaction. */
+void transaction_fail(struct session *s, const char *reply);
+
+#endif
