@@ -11,6 +11,8 @@ smtpd_smtpd_SOURCES = \
 	%D%/session.c %D%/session.h \
 	%D%/settings.c %D%/settings.h \
 	%D%/transaction.c %D%/transaction.h
+dist_man8_MANS += man/smtpd.8
+
 smtpd_smtpd_LDADD = lib/policy/libpolicy.a lib/route/libroute.a lib/smtp/libsmtp.a lib/mail/libmail.a \
 	lib/dns/libdns.a $(SERVER_LIBS) $(LDNS_LIBS) $(IDN2_LIBS)
 

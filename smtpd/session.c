@@ -37,7 +37,7 @@ size_t session_total(void)
 
 /* The end of a session. */
 
-static void free_now(void *arg)
+static void reap(void *arg)
 {
 	struct session *s = arg;
 
@@ -69,7 +69,7 @@ void session_drop(struct session *s)
 	total--;
 	counters_add(COUNTER_SESSIONS, -1);
 	loop_timer_clear(&s->sleep);
-	loop_soon(&s->free);
+	loop_soon(&s->reap);
 	/* Behind the tasks that send the last replies. */
 	if (total == 0 && server_is_stopping())
 		loop_soon(&all_done);
@@ -441,7 +441,7 @@ void session_new(int fd, const struct net_addr *peer, bool is_local)
 		s->port = net_addr_port(peer);
 	}
 	loop_task_init(&s->run, run_task, s);
-	loop_task_init(&s->free, free_now, s);
+	loop_task_init(&s->reap, reap, s);
 	loop_timer_init(&s->sleep, slept, s);
 	buf_init(&s->held, OUT_LIMIT);
 	s->stream = stream_new(fd, &events, s, IN_LIMIT, OUT_LIMIT);

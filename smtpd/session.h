@@ -48,7 +48,7 @@ struct session {
 	struct smtp_lines lines;
 	struct transaction *transaction; /* owned; NULL outside */
 	struct evaluation *evaluation;   /* owned; RCPT or VRFY that waits */
-	struct loop_task run, free;
+	struct loop_task run, reap;
 	struct loop_timer sleep; /* error delay; the reply waits in held */
 	struct buf held;
 	bool sleeping, client_gone, end_soon, noted_bare_lf;
