@@ -13,7 +13,7 @@
  */
 #define QUEUE_EVENT_MAX 65000
 #define QUEUE_EVENT_TEXT_MAX 1000
-#define QUEUE_EVENT_RCPTS 8000 /* recipients of one event; more are more events */
+#define QUEUE_EVENT_RCPTS 10000 /* recipients of one event; more are more events */
 
 struct queue_event {
 	uint8_t type; /* enum queue_event_type */

@@ -297,6 +297,21 @@ static int write_again(
 	return err == ERR_NOT_FOUND ? 0 : err;
 }
 
+/* The highest offset that a record says was durable when it was written. */
+static int claimed(struct held *h, uint64_t cut, uint64_t *durable)
+{
+	uint64_t at = queue_segment_begin(&h->seg), gap;
+	struct queue_record rec;
+	int err;
+
+	*durable = at;
+	while ((err = queue_record_next(&h->seg, &at, cut, false, &rec, &gap)) == 0) {
+		if (rec.durable > *durable && rec.durable <= rec.ref.offset)
+			*durable = rec.durable;
+	}
+	return err == ERR_NOT_FOUND ? 0 : err;
+}
+
 static int do_takeover(struct queue_keeper *k, struct reader *r, struct buf *reply)
 {
 	uint32_t number = reader_u32(r);
@@ -312,12 +327,12 @@ static int do_takeover(struct queue_keeper *k, struct reader *r, struct buf *rep
 	/* Q8: not without its lock in hand. */
 	err = lock_segment(k, h);
 	if (err == 0 && h->seg.state == QUEUE_SEGMENT_USED) {
-		if (from < queue_segment_begin(&h->seg))
-			from = queue_segment_begin(&h->seg);
 		if (cut == 0 || cut > queue_segment_end(&h->seg))
 			cut = queue_segment_end(&h->seg);
 		/* The head too: "ended" is about to be said of its generation (Q15). */
 		err = queue_segment_write_head(&h->seg);
+		if (err == 0 && from < queue_segment_begin(&h->seg))
+			err = claimed(h, cut, &from);
 		if (err == 0)
 			err = write_again(k, h, from, cut, &end);
 		if (err == 0 && io_of(k)->fdatasync(io_of(k), h->seg.fd) == -1)
@@ -326,6 +341,7 @@ static int do_takeover(struct queue_keeper *k, struct reader *r, struct buf *rep
 		err = ERR_STATE; /* free */
 	}
 	wire_counted(reply, slice_of(h->seg.generation, QUEUE_GENERATION));
+	wire_u64(reply, from);
 	wire_u64(reply, end);
 	if (err == ERR_STATE || err == ERR_AGAIN)
 		drop_held(h);

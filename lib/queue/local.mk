@@ -14,4 +14,6 @@ lib_queue_libqueue_a_SOURCES = \
 	%D%/order.h \
 	%D%/segment.c %D%/segment.h \
 	%D%/state.c %D%/state.h \
-	%D%/store.h
+	%D%/store.c %D%/store.h %D%/store_private.h \
+	%D%/store_event.c %D%/store_journal.c %D%/store_message.c %D%/store_reply.c \
+	%D%/store_start.c

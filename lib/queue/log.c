@@ -31,7 +31,7 @@ void queue_log_init(struct queue_log *log, const struct queue_root *root, uint64
 	*log = (struct queue_log){.root = *root, .current = -1};
 	log->piece_size = piece_size == 0 ? QUEUE_PIECE_SIZE : piece_size;
 	buf_init(&log->pending, (size_t)log->piece_size + QUEUE_EVENT_MAX);
-	buf_init(&log->redo, (size_t)log->piece_size - 4 * QUEUE_BLOCK);
+	buf_init(&log->redo, (size_t)log->piece_size - 6 * QUEUE_BLOCK);
 	for (int i = 0; i < QUEUE_PIECE_SLOTS; i++)
 		log->slots[i].fd = -1;
 }
@@ -92,6 +92,12 @@ static int begin_piece(struct queue_log *log, const struct queue_log_place *afte
 	log->slots[slot].number = number;
 	log->slots[slot].state = QUEUE_SLOT_USED;
 	log->slots[slot].is_dirty = true;
+	log->slots[slot].end = UINT64_MAX;
+	for (int i = 0; i < QUEUE_PIECE_SLOTS; i++) {
+		if (log->slots[i].state == QUEUE_SLOT_USED && i != slot &&
+			log->slots[i].number == after->number)
+			log->slots[i].end = after->offset;
+	}
 	io_of(log)->random(io_of(log), &log->slots[slot].generation, sizeof(uint64_t));
 	log->current = slot;
 	log->pos = QUEUE_BLOCK;
@@ -652,10 +658,13 @@ int queue_log_continue(struct queue_log *log, const struct queue_log_image *imag
 		s->number = p->number;
 		s->generation = p->generation;
 		s->size = p->size;
+		s->end = p->end;
 		if (p->number >= number)
 			number = p->number + 1;
 	}
 	log->good = *after;
+	/* What is noted again may have filled it to its limit; the start wants room for more. */
+	log->redo.limit += QUEUE_BLOCK;
 	err = find_spares(log);
 	if (err == 0)
 		err = make_spares(log);

@@ -31,6 +31,7 @@ struct queue_slot {
 	int fd;        /* -1: not open */
 	uint32_t number;
 	uint64_t generation, size;
+	uint64_t end; /* where its successor cuts it; UINT64_MAX: none yet */
 };
 
 struct queue_log_place {

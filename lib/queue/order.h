@@ -20,7 +20,7 @@
  *   UNLINK    n × (id, body u8)                            → n × status
  *   APPEND    id, place u8, due u64, events                →
  *   READ      id, place u8, content u8                     → place u8, envelope, content, events
- *   TAKEOVER  segment u32, from u64, cut u64               → generation, end u64
+ *   TAKEOVER  segment u32, from u64, cut u64               → generation, durable u64, end u64
  *   FREE      segment u32, generation                      →
  *   WALK      place u8, directory                          → n × (name, mtime u64, is_dir u8)
  *   SCAN                                                   → n × segment u32

@@ -41,12 +41,13 @@ struct queue_keeper;
 struct queue_rstatus {
 	uint8_t state;     /* enum queue_rstate */
 	bool is_asked;     /* a notice or child is asked for: no job (Q14) */
-	bool is_unsent;    /* noted as handed out, not yet sent (Q17) */
 	bool is_told;      /* a delay notice was accepted */
+	bool is_out;       /* a job is out, also when it was deleted meanwhile */
+	bool is_unsent;    /* noted as handed out, not yet sent (Q17) */
+	bool is_waiting;   /* not to be sent before its note is durable (Q1, Q16) */
 	uint16_t attempts; /* hand-outs so far */
 	uint32_t where;    /* offset in the envelope, for queue_recipient_at */
 	int64_t due;       /* WAIT: next attempt (real µs); 0: never tried, now */
-	uint32_t last;     /* private */
 };
 
 /* A loaded message. Callers read it and own `user` alone. Freed after calls->ended or unload. */

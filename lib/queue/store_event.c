@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: ISC */
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "queue/store_private.h"
+#include "util/err.h"
+#include "util/mem.h"
+
+/* STATE data: message state u8, flags u8, then a recipient: state u8 (bit 7: told), attempts u16,
+ * due u64. The event's offset is the first recipient's index. */
+#define STATE_HEAD 2
+#define STATE_RCPT 11
+#define STATE_CHUNK 5000
+#define STATE_EXPIRE 1u
+#define STATE_CORRUPT 2u
+
+void store_problem(struct queue_store *s, bool is_error, const char *fmt, ...)
+{
+	char line[1024];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(line, sizeof(line), fmt, ap);
+	va_end(ap);
+	s->calls->problem(s->arg, is_error, line);
+}
+
+int store_note(struct queue_store *s, struct queue_event *ev, uint64_t *ticket)
+{
+	int err;
+
+	if (ev->time == 0)
+		ev->time = s->now;
+	err = queue_log_note(&s->log, ev, ticket);
+	if (err == ERR_FULL) {
+		s->is_full = true;
+		s->sync_wanted = true;
+		s->calls->order(s->arg);
+	}
+	return err;
+}
+
+static void set_last(struct queue_message *m, uint32_t i, const struct queue_event *ev)
+{
+	struct queue_event one = *ev;
+	struct buf b = BUF_INIT(QUEUE_EVENT_MAX);
+
+	if (m->p->last == NULL)
+		m->p->last = mem_array(m->env.recipients, sizeof(*m->p->last));
+	one.rcpts = SLICE_NONE;
+	queue_event_encode(&b, 0, &one);
+	mem_free(m->p->last[i]);
+	m->p->last[i] = mem_dup(buf_str(&b), b.len);
+	buf_clear(&b);
+}
+
+static void apply_one(struct queue_message *m, uint32_t i, const struct queue_event *ev)
+{
+	struct queue_rstatus *r = &m->r[i];
+	int next = queue_rstate_next(r->state, ev->type);
+
+	if (r->is_asked && (ev->type == QUEUE_EV_NOTIFIED || ev->type == QUEUE_EV_PASSED ||
+				   ev->type == QUEUE_EV_DELAY_TOLD)) {
+		r->is_asked = false;
+		m->p->asked--;
+	}
+	if (ev->type == QUEUE_EV_DELAY_TOLD)
+		r->is_told = true;
+	/* A result that survived without its hand-out counts all the same. */
+	if (next == -1)
+		return;
+	r->state = (uint8_t)next;
+	if (ev->type == QUEUE_EV_HANDOUT && r->attempts < UINT16_MAX)
+		r->attempts++;
+	if (ev->type == QUEUE_EV_DEFERRED)
+		r->due = ev->due;
+	if (ev->type == QUEUE_EV_DEFERRED || ev->type == QUEUE_EV_FAILED ||
+		ev->type == QUEUE_EV_EXPIRED || ev->type == QUEUE_EV_IN_DOUBT)
+		set_last(m, i, ev);
+}
+
+static void apply_state(struct queue_message *m, const struct queue_event *ev)
+{
+	struct reader r = reader_of(ev->data);
+	uint8_t state = reader_u8(&r), flags = reader_u8(&r);
+
+	if (r.err == 0 && state < QUEUE_M_STATES)
+		m->state = state;
+	m->expire_now = flags & STATE_EXPIRE;
+	m->p->is_corrupt = flags & STATE_CORRUPT;
+	for (uint64_t i = ev->offset; r.in.len >= STATE_RCPT && i < m->env.recipients; i++) {
+		uint8_t one = reader_u8(&r);
+
+		m->r[i].is_told = one & 0x80;
+		if ((one & 0x7f) < QUEUE_R_STATES)
+			m->r[i].state = one & 0x7f;
+		m->r[i].attempts = reader_u16(&r);
+		m->r[i].due = (int64_t)reader_u64(&r);
+	}
+}
+
+static void apply_all(struct queue_message *m, const struct queue_event *ev)
+{
+	for (uint32_t i = 0; i < m->env.recipients; i++)
+		apply_one(m, i, ev);
+}
+
+void store_apply(struct queue_message *m, const struct queue_event *ev)
+{
+	int next = queue_mstate_next(m->state, ev->type);
+
+	if (next != -1)
+		m->state = (uint8_t)next;
+	switch (ev->type) {
+	case QUEUE_EV_DROPPED: m->state = QUEUE_M_ENDED; break;
+	case QUEUE_EV_EXPIRE_NOW: m->expire_now = true; break;
+	case QUEUE_EV_STATE: apply_state(m, ev); break;
+	case QUEUE_EV_HELD: m->p->is_corrupt = ev->place == QUEUE_PLACE_CORRUPT; break;
+	case QUEUE_EV_RELEASED: m->p->is_corrupt = false; break;
+	case QUEUE_EV_DELETED: apply_all(m, ev); break;
+	default:
+		if (queue_event_rcpt_count(ev) == 0 && ev->type == QUEUE_EV_IN_DOUBT)
+			apply_all(m, ev);
+		for (uint32_t i = 0; i < queue_event_rcpt_count(ev); i++) {
+			if (queue_event_rcpt(ev, i) < m->env.recipients)
+				apply_one(m, queue_event_rcpt(ev, i), ev);
+		}
+	}
+}
+
+static int note_chunk(struct queue_message *m, struct queue_event *ev, uint64_t *ticket)
+{
+	struct queue_store *s = m->p->store;
+	int err;
+
+	ev->id = slice_str(m->id);
+	ev->no = m->p->no + 1;
+	err = store_note(s, ev, ticket);
+	if (err != 0)
+		return err;
+	m->p->no++;
+	if (m->p->first_piece == 0)
+		m->p->first_piece = s->log.slots[s->log.current].number;
+	queue_event_encode(&m->p->history, 0, ev);
+	store_apply(m, ev);
+	return 0;
+}
+
+int store_note_message(struct queue_message *m, struct queue_event *ev, const uint32_t *rcpts,
+	uint32_t n, uint64_t *ticket)
+{
+	char *list;
+	int err = 0;
+
+	*ticket = 0;
+	if (n == 0)
+		return note_chunk(m, ev, ticket);
+	list = mem_array(n, 4);
+	for (uint32_t i = 0; i < n; i++)
+		wire_put_u32(list + (size_t)i * 4, rcpts[i]);
+	for (uint32_t at = 0; at < n && err == 0; at += QUEUE_EVENT_RCPTS) {
+		uint32_t part = n - at < QUEUE_EVENT_RCPTS ? n - at : QUEUE_EVENT_RCPTS;
+
+		ev->rcpts = slice_of(list + (size_t)at * 4, (size_t)part * 4);
+		err = note_chunk(m, ev, ticket);
+	}
+	mem_free(list);
+	return err;
+}
+
+int store_note_state(struct queue_message *m)
+{
+	int err = 0;
+
+	m->p->first_piece = 0;
+	for (uint32_t at = 0; err == 0 && (at == 0 || at < m->env.recipients); at += STATE_CHUNK) {
+		struct buf data = BUF_INIT(QUEUE_EVENT_MAX);
+		struct queue_event ev = {.type = QUEUE_EV_STATE, .offset = at};
+		uint64_t ticket;
+
+		wire_u8(&data, m->state);
+		wire_u8(&data, (uint8_t)((m->expire_now ? STATE_EXPIRE : 0) |
+					 (m->p->is_corrupt ? STATE_CORRUPT : 0)));
+		for (uint32_t i = at; i < m->env.recipients && i < at + STATE_CHUNK; i++) {
+			wire_u8(&data, (uint8_t)(m->r[i].state | (m->r[i].is_told ? 0x80 : 0)));
+			wire_u16(&data, m->r[i].attempts);
+			wire_u64(&data, (uint64_t)m->r[i].due);
+		}
+		ev.data = buf_slice(&data);
+		err = note_chunk(m, &ev, &ticket);
+		buf_clear(&data);
+	}
+	return err;
+}
+
+static bool is_claimed(const struct queue_message *m, uint32_t i)
+{
+	char key[64];
+	int len = snprintf(key, sizeof(key), "%s %u", m->id, (unsigned)i);
+
+	return dict_get(m->p->store->claims, slice_of(key, (size_t)len)) != NULL;
+}
+
+int store_note_doubt(struct queue_message *m, bool above_floor)
+{
+	struct queue_event ev = {
+		.type = QUEUE_EV_IN_DOUBT, .text = SLICE_LIT("no result before the last stop")};
+	uint32_t *list, n = 0;
+	uint64_t ticket;
+	int err = 0;
+
+	if (m->state == QUEUE_M_ENDED)
+		return 0;
+	list = mem_array(m->env.recipients + 1, sizeof(*list));
+	for (uint32_t i = 0; i < m->env.recipients; i++) {
+		struct queue_rstatus *r = &m->r[i];
+		bool open = r->state == QUEUE_R_OUT || (above_floor && r->state == QUEUE_R_WAIT &&
+							       r->attempts == 0 && r->due == 0);
+
+		if (open && is_claimed(m, i)) {
+			/* The worker that has it will report (Q5). */
+			r->state = QUEUE_R_OUT;
+			r->is_out = true;
+			m->p->out++;
+		} else if (open) {
+			list[n++] = i;
+		}
+	}
+	if (n > 0)
+		err = store_note_message(m, &ev, list, n, &ticket);
+	mem_free(list);
+	return err;
+}

@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef QUEUE_STORE_PRIVATE_H
+#define QUEUE_STORE_PRIVATE_H
+
+#include <sys/queue.h>
+
+#include "queue/keeper.h"
+#include "queue/log.h"
+#include "queue/order.h"
+#include "queue/segment.h"
+#include "queue/store.h"
+#include "util/dict.h"
+
+/*
+ * Inside of the store (lib/queue only). store.c: life, time, orders under way; store_start.c: the
+ * log at start; store_journal.c: segments, records, children; store_message.c: what qmgr does
+ * to a message; store_event.c: notes and what they do to states; store_reply.c: the keeper's
+ * answers.
+ */
+#define QUEUE_SEGMENTS 1024
+#define QUEUE_SYNC_FAILURES 3
+#define QUEUE_PIECES_KEPT 4
+#define QUEUE_ORDERS_SENT 4
+#define QUEUE_RETRY (INT64_C(1000000)) /* µs until a busy or failed order is tried again */
+
+/* A record that was read: 16 bytes each, kept while its segment's generation is open. */
+struct srec {
+	uint64_t key; /* hash of the id */
+	uint32_t seq;
+	bool done;
+};
+
+enum sseg_state {
+	SEG_CLOSED, /* ended or never seen */
+	SEG_LIVING, /* a worker holds it; durable says how far to read */
+	SEG_LEFT,   /* its worker left it; durable is its end */
+	SEG_LOST,   /* to be taken over */
+	SEG_TAKEN,  /* taken over; durable is its end */
+};
+
+struct sseg {
+	struct queue_segment seg;
+	uint8_t state;  /* enum sseg_state */
+	bool is_silent; /* found locked at start; its worker has not spoken yet */
+	bool is_busy;   /* an order about it is under way */
+	bool is_ending; /* its end is noted */
+	uint64_t worker;
+	uint64_t durable;              /* to be read up to here */
+	uint64_t known;                /* bad bytes below this are damage */
+	uint64_t pos;                  /* read so far */
+	uint64_t pos_before;           /* pos at the sync before */
+	uint64_t floor;                /* the highest one ever noted (Q1) */
+	uint64_t doubt_from, doubt_to; /* records of before an unclean start without a result */
+	int64_t retry;                 /* real time of the next try */
+	struct srec *recs;             /* owned */
+	size_t n, cap, open;
+	bool has_ended, has_cut;
+	uint8_t ended[QUEUE_GENERATION]; /* the last one that has ended */
+	struct queue_cut cut;
+	struct dict *past_done; /* from the log at start: seq → itself; NULL: none */
+	uint8_t past_generation[QUEUE_GENERATION]; /* that past_done and the floor are of */
+	TAILQ_ENTRY(sseg) entry;
+};
+TAILQ_HEAD(sseg_list, sseg);
+
+struct queue_store_private {
+	struct queue_store *store;
+	struct queue_message *m;
+	struct buf envelope;  /* owned copy of the encoded bytes */
+	struct buf history;   /* plain events that its file does not have */
+	size_t history_sent;  /* bytes of it that an order under way carries */
+	char **last;          /* per recipient, encoded and owned; NULL: none at all */
+	uint32_t no;          /* of the last event */
+	uint32_t first_piece; /* of the log, that holds an event of it; 0: none */
+	struct sseg *seg;     /* its record, until that is done */
+	size_t rec;
+	struct queue_ref ref;
+	uint64_t offset; /* of its record; for floors */
+	uint64_t wait;   /* ticket that hand-outs wait for */
+	uint64_t end_ticket;
+	uint32_t out, asked; /* recipients */
+	uint32_t busy;       /* orders that name it */
+	int64_t file_at;     /* real time at which it is written to a file */
+	bool is_given;       /* calls->message was made */
+	bool is_backlog;     /* on store->backlog */
+	bool maybe_file;     /* an interrupted move may have left one */
+	bool is_moving, is_unloading, is_wanted, is_corrupt, is_removed, is_ended_durable;
+	bool was_touched; /* held, or recovered: never fresh again */
+	bool is_damaged;
+	uint8_t target;          /* of the move under way */
+	int64_t due;             /* for its mtime */
+	bool is_aged, is_orphan; /* on these lists */
+	TAILQ_ENTRY(queue_store_private) aged, backlog, orphan;
+};
+
+TAILQ_HEAD(splist, queue_store_private);
+
+struct sorder {
+	uint8_t type;
+	struct buf bytes;
+	struct queue_message *m[QUEUE_ORDER_ITEMS];
+	uint32_t n;
+	struct sseg *seg;
+	int slot;
+	char id[QUEUE_ID_MAX + 1];
+	uint8_t place;
+	char dir[3];
+	bool for_content;
+	TAILQ_ENTRY(sorder) entry;
+};
+TAILQ_HEAD(sorder_list, sorder);
+
+/* What is done when a ticket is durable, in order of tickets. */
+enum swaiter_kind { WAIT_END, WAIT_MOVED, WAIT_SEGMENT_END, WAIT_DROP, WAIT_DROPPED };
+struct swaiter {
+	uint64_t ticket;
+	uint8_t kind;
+	struct queue_message *m;
+	struct sseg *seg;
+	size_t rec;
+	int slot;
+	TAILQ_ENTRY(swaiter) entry;
+};
+TAILQ_HEAD(swaiter_list, swaiter);
+
+/* A worker that was lost, until all it had committed is read. */
+struct slost {
+	uint64_t worker;
+	bool is_scanned;
+	TAILQ_ENTRY(slost) entry;
+};
+TAILQ_HEAD(slost_list, slost);
+
+/* A directory to walk. */
+struct sdir {
+	uint8_t place;
+	char dir[3];
+	TAILQ_ENTRY(sdir) entry;
+};
+TAILQ_HEAD(sdir_list, sdir);
+
+struct queue_store {
+	struct queue_store_setup setup;
+	struct queue_root root;
+	const struct queue_store_calls *calls;
+	void *arg;
+	struct queue_log log;
+	struct dict *messages; /* id → struct queue_message, owned */
+	struct dict *past;     /* id → struct buf of plain events from the log at start, owned */
+	struct dict *claims;   /* "id index" → this */
+	struct sseg_list segs;
+	struct splist backlog; /* read, not yet given out */
+	struct splist aged;    /* in the journal, oldest first */
+	struct splist orphans; /* children whose parent is not known yet */
+	struct sorder_list ready, sent;
+	struct sorder_list held; /* loads, until the journal has been read */
+	int sent_n;
+	struct swaiter_list waiters;
+	struct slost_list lost;
+	struct sdir_list walk;
+	bool was_clean, is_claimed, is_ingested, is_walking, is_walked;
+	bool sync_wanted, sync_ordered, piece_ordered, drop_ordered, is_scanning, is_warming;
+	bool is_stopping, is_stopped, stop_noted, is_full;
+	int sync_failures;
+	int drop_slot; /* being carried; -1: none */
+	uint32_t drop_number;
+	uint64_t drop_end;
+	int64_t now, mono, last_sync, piece_retry, scan_retry;
+};
+
+/* store_event.c */
+int store_note(struct queue_store *s, struct queue_event *ev, uint64_t *ticket);
+/* Notes an event of m for n recipients (NULL, 0: the whole) and changes its states. */
+int store_note_message(struct queue_message *m, struct queue_event *ev, const uint32_t *rcpts,
+	uint32_t n, uint64_t *ticket);
+void store_apply(struct queue_message *m, const struct queue_event *ev);
+/* All states at once, for compaction. */
+int store_note_state(struct queue_message *m);
+void store_problem(struct queue_store *s, bool is_error, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+/* Recipients without a result that may have been sent: noted as in doubt. 0 or errors of notes. */
+int store_note_doubt(struct queue_message *m, bool above_floor);
+
+/* store_journal.c */
+struct sseg *store_segment(struct queue_store *s, uint32_t number); /* found or made */
+int store_open_segment(struct queue_store *s, struct sseg *seg);
+int store_ingest(struct queue_store *s, uint32_t max, uint32_t *n);
+void store_check_segment(struct queue_store *s, struct sseg *seg);
+void store_check_lost(struct queue_store *s);
+void store_check_orphans(struct queue_store *s);
+void store_record_done(struct queue_store *s, struct sseg *seg, size_t rec);
+void store_close_segment(struct sseg *seg);
+void store_give(struct queue_store *s, struct queue_message *m);
+bool store_has_pending_segments(const struct queue_store *s);
+
+/* store_message.c */
+struct queue_message *store_message_new(struct queue_store *s, struct slice id,
+	struct slice envelope, enum queue_place place, int *err);
+void store_message_free(struct queue_message *m);
+void store_use_past(struct queue_message *m, uint32_t last_no);
+void store_settle(struct queue_message *m); /* orders the move that its state wants */
+void store_try_remove(struct queue_message *m);
+/* Off the lists of the store. */
+void store_unlist(struct queue_message *m);
+
+/* store.c */
+struct sorder *store_order_new(struct queue_store *s, enum queue_order type); /* owned */
+void store_order_put(struct queue_store *s, struct sorder *o, bool is_urgent);
+void store_order_free(struct sorder *o);
+void store_wait(struct queue_store *s, uint64_t ticket, enum swaiter_kind kind,
+	struct queue_message *m, struct sseg *seg, size_t rec);
+void store_durable(struct queue_store *s);
+int store_order_sync(struct queue_store *s);
+void store_order_scan(struct queue_store *s);
+void store_walk_step(struct queue_store *s);
+
+/* store_reply.c: one that nobody has waits like any other file, to be loaded when there is room. */
+void store_unload_backlog(struct queue_store *s, struct queue_message *m);
+
+/* store_start.c */
+int store_read_log(struct queue_store *s);
+
+#endif
