@@ -13,6 +13,7 @@ use IO::Socket::INET;
 use Test::More;
 use Time::HiRes qw(time);
 
+raise_files();
 my $n = $ENV{GP_SLOW} // 2000;
 my $sink = Gatepost::Sink->new;
 my $port = free_port();
