@@ -15,6 +15,7 @@
 #include "qmgr/show.h"
 #include "qmgr/users.h"
 #include "qmgr/worker.h"
+#include "queue/show.h"
 #include "util/fd.h"
 #include "util/log.h"
 #include "util/mem.h"
@@ -253,7 +254,7 @@ static void see(struct op *op, struct queue_message *m)
 	int err;
 
 	if (op->kind == OP_SHOW) {
-		show_message(&out, m);
+		queue_show(&out, m, show_queue(m));
 		send_text(op, buf_slice(&out));
 		op_done(op, RESULT_OK, 1, NULL);
 	} else {

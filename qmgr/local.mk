@@ -7,8 +7,8 @@ qmgr_libschedule_a_SOURCES = \
 	%D%/schedule_index.c \
 	%D%/schedule_priv.h
 
-noinst_LIBRARIES += qmgr/libqmgr.a
-qmgr_libqmgr_a_SOURCES = \
+pkglibexec_PROGRAMS += qmgr/qmgr
+qmgr_qmgr_SOURCES = \
 	%D%/ack.c %D%/ack.h \
 	%D%/active.c %D%/active.h \
 	%D%/ask.c %D%/ask.h \
@@ -22,6 +22,9 @@ qmgr_libqmgr_a_SOURCES = \
 	%D%/transport.c %D%/transport.h \
 	%D%/users.c %D%/users.h \
 	%D%/worker.c %D%/worker.h
+qmgr_qmgr_LDADD = qmgr/libschedule.a lib/queue/libqueue.a lib/mail/libmail.a $(SERVER_LIBS) -lm
+
+dist_man8_MANS += man/qmgr.8
 
 check_PROGRAMS += t/qmgr/schedule_test t/qmgr/simulation_test
 t_qmgr_schedule_test_SOURCES = t/qmgr/schedule_test.c

@@ -9,8 +9,6 @@
 
 /* "active", "deferred", "hold" or "corrupt". */
 const char *show_queue(const struct queue_message *m);
-/* All that is known of it: "name: value" lines, then a block for each recipient. */
-void show_message(struct buf *out, const struct queue_message *m);
 /* A QUEUE_MESSAGE frame, and a QUEUE_RCPT for each recipient that is not done. */
 void show_list(struct ipc *c, uint64_t request, const struct queue_message *m, bool with_rcpts);
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: ISC
-pkglibexec_PROGRAMS += tally/tally
+EXTRA_PROGRAMS += tally/tally
 tally_tally_SOURCES = %D%/main.c %D%/count.c %D%/count.h
 tally_tally_LDADD = $(SERVER_LIBS)
 

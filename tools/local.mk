@@ -17,3 +17,21 @@ install-gatemap-links:
 	cd '$(DESTDIR)$(sbindir)' && for l in postmap postalias; do rm -f $$l && $(LN_S) gatemap $$l; done
 uninstall-gatemap-links:
 	-cd '$(DESTDIR)$(sbindir)' && rm -f postmap postalias
+
+# gateq: the queue
+dist_man1_MANS += man/gateq.1
+sbin_PROGRAMS += tools/gateq
+tools_gateq_SOURCES = %D%/gateq.c %D%/gateq.h %D%/gateq_ask.c %D%/gateq_direct.c %D%/gateq_postfix.c \
+	%D%/gateq_print.c
+tools_gateq_LDADD = lib/queue/libqueue.a lib/mail/libmail.a lib/conf/libconf.a lib/ipc/libipc.a \
+	lib/net/libnet.a lib/util/libutil.a $(BSD_LIBS) $(EVENT_LIBS)
+
+if POSTFIX_NAMES
+install-exec-hook: install-gateq-links
+uninstall-hook: uninstall-gateq-links
+endif
+.PHONY: install-gateq-links uninstall-gateq-links
+install-gateq-links:
+	cd '$(DESTDIR)$(sbindir)' && for l in postqueue postsuper postcat; do rm -f $$l && $(LN_S) gateq $$l; done
+uninstall-gateq-links:
+	-cd '$(DESTDIR)$(sbindir)' && rm -f postqueue postsuper postcat

@@ -13,6 +13,7 @@ lib_queue_libqueue_a_SOURCES = \
 	%D%/log.c %D%/log.h \
 	%D%/order.h \
 	%D%/segment.c %D%/segment.h \
+	%D%/show.c %D%/show.h \
 	%D%/state.c %D%/state.h \
 	%D%/store.c %D%/store.h %D%/store_private.h \
 	%D%/store_event.c %D%/store_journal.c %D%/store_message.c %D%/store_reply.c \

@@ -14,7 +14,7 @@ use Test::More ();
 use Time::HiRes qw(sleep time);
 
 our @EXPORT = qw(tempdir free_port wait_until slurp spew appended spawn stop_pid is_alive
-    run_ok run_out subreaper need keep_on_failure build src tail children_of);
+    run_ok run_out subreaper need build src tail children_of raise_files);
 
 my $owner = $$;
 my (@dirs, %children, @locks, @at_end);
@@ -102,6 +102,11 @@ sub subreaper {
     my %prctl = (x86_64 => 157, aarch64 => 167, riscv64 => 167, i686 => 172, armv7l => 172);
     my $nr = $prctl{(POSIX::uname())[4]} or return;
     return syscall($nr, 36, 1, 0, 0, 0) == 0;
+}
+
+# As many descriptors as the machine allows; children inherit it.
+sub raise_files {
+    system 'prlimit', '--pid', $$, '--nofile=20000:20000';
 }
 
 sub children_of {
@@ -199,7 +204,7 @@ sub need {
     for my $tool (@_) {
         my ($path) = grep { -x } map {"$_/$tool"} split(/:/, $ENV{PATH}), '/usr/sbin', '/sbin';
         next if $path;
-        die("$tool is missing; `./quickstart test` installs it\n");
+        Test::More::BAIL_OUT("$tool is missing; `./quickstart test` installs it");
     }
 }
 

@@ -1,0 +1,376 @@
+/* SPDX-License-Identifier: ISC */
+#include "tools/gateq.h"
+
+#include <fnmatch.h>
+#include <getopt.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "conf/conf.h"
+#include "config.h"
+#include "queue/id.h"
+#include "util/err.h"
+#include "util/log.h"
+#include "util/mem.h"
+
+const char *gateq_program = "gateq";
+
+static const char usage[] =
+	"usage: gateq [-c DIR] COMMAND [OPTION ...] [ID ... | ALL | -]\n"
+	"  list      what is in the queue (--json: one object a line)\n"
+	"  show ID   envelope, history and next attempt of a message\n"
+	"  cat ID    its content\n"
+	"  flush     try now: all, what --site names, or the given messages\n"
+	"  hold | release | requeue | delete | expire\n"
+	"filters: --sender PATTERN --recipient PATTERN --site NEXTHOP --reason TEXT\n"
+	"         --older TIME --queue NAME; --dry-run shows what would be done\n";
+
+static struct filter {
+	const char *sender, *recipient, *site, *reason, *queue;
+	int64_t older; /* arrived before this; 0: any */
+	bool is_set;
+} filter;
+
+static bool dry_run, json;
+
+/* ---- Words to people. ---- */
+
+static void say(const char *fmt, va_list ap)
+{
+	struct buf text = BUF_INIT(65536);
+	char line[4096];
+
+	vsnprintf(line, sizeof(line), fmt, ap);
+	log_quote(&text, slice_str(line), sizeof(line));
+	fflush(stdout);
+	fprintf(stderr, "%s: %s\n", gateq_program, buf_str(&text));
+	buf_clear(&text);
+}
+
+void gateq_error(const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	say(fmt, ap);
+	va_end(ap);
+}
+
+void gateq_fail(int status, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	say(fmt, ap);
+	va_end(ap);
+	gateq_direct_close();
+	exit(status);
+}
+
+/* ---- Ids. ---- */
+
+void gateq_add_id(char ***ids, size_t *n, const char *id)
+{
+	if ((*n & (*n - 1)) == 0)
+		*ids = mem_resize(*ids, *n == 0 ? 1 : *n * 2, sizeof(**ids));
+	(*ids)[(*n)++] = mem_str(id);
+}
+
+void gateq_read_ids(char ***ids, size_t *n)
+{
+	char line[256];
+
+	while (fgets(line, sizeof(line), stdin) != NULL) {
+		struct slice id = slice_trim(slice_str(line));
+
+		line[strcspn(line, " \t\r\n")] = '\0';
+		if (id.len == 0)
+			continue;
+		if (!queue_id_is_valid(slice_str(line)))
+			gateq_error("%s: not a queue id", line);
+		else
+			gateq_add_id(ids, n, line);
+	}
+}
+
+int gateq_open(const char *dir, const struct gateq_backend **backend)
+{
+	struct buf why = BUF_INIT(65536);
+	int err;
+
+	if (conf_load(dir, NULL, &why) != 0) {
+		fputs(buf_str(&why), stderr);
+		buf_clear(&why);
+		return ERR_SYNTAX;
+	}
+	buf_clear(&why);
+	err = gateq_ask_open(backend);
+	return err == ERR_CLOSED ? gateq_direct_open(backend) : err;
+}
+
+/* ---- Filters. ---- */
+
+static bool is_like(const char *pattern, const char *text)
+{
+	if (strcmp(pattern, "<>") == 0)
+		return text[0] == '\0';
+	return fnmatch(pattern, text, FNM_CASEFOLD) == 0;
+}
+
+static bool matches_rcpt(const struct gateq_rcpt *to)
+{
+	const char *at = strrchr(to->address, '@');
+
+	if (filter.recipient != NULL && !is_like(filter.recipient, to->address))
+		return false;
+	if (filter.site != NULL && strcasecmp(filter.site, to->nexthop) != 0 &&
+		(at == NULL || strcasecmp(filter.site, at + 1) != 0))
+		return false;
+	return filter.reason == NULL || strcasestr(to->reason, filter.reason) != NULL;
+}
+
+static bool matches(const struct gateq_message *m)
+{
+	if (filter.sender != NULL && !is_like(filter.sender, m->sender))
+		return false;
+	if (filter.queue != NULL && strcmp(filter.queue, m->queue) != 0)
+		return false;
+	if (filter.older != 0 && m->arrival >= filter.older)
+		return false;
+	if (filter.recipient == NULL && filter.site == NULL && filter.reason == NULL)
+		return true;
+	for (size_t i = 0; i < m->count; i++)
+		if (matches_rcpt(&m->rcpts[i]))
+			return true;
+	return false;
+}
+
+/* "90", "15m", "2h", "3d": before now. */
+static int64_t parse_older(const char *text)
+{
+	struct slice s = slice_str(text);
+	int64_t unit = CLOCK_SEC;
+	uint64_t n;
+
+	if (s.len > 0 && strchr("smhdw", s.p[s.len - 1]) != NULL) {
+		switch (s.p[s.len - 1]) {
+		case 'm': unit *= 60; break;
+		case 'h': unit *= 3600; break;
+		case 'd': unit *= 86400; break;
+		case 'w': unit *= 7 * 86400; break;
+		default: break;
+		}
+		s = slice_first(s, s.len - 1);
+	}
+	if (slice_u64(s, 0, 1000000000, &n) != 0)
+		gateq_fail(1, "--older %s: expected a time as 90s, 15m, 2h or 3d", text);
+	return clock_real() - (int64_t)n * unit;
+}
+
+/* ---- Commands. ---- */
+
+static struct gateq_report report;
+
+static void list_one(const struct gateq_message *m, void *arg)
+{
+	(void)arg;
+	if (!matches(m))
+		return;
+	if (json)
+		gateq_print_json(m);
+	else
+		gateq_print_mailq(&report, m);
+}
+
+static int list(const struct gateq_backend *b)
+{
+	int err = b->list(true, list_one, NULL);
+
+	if (err == 0 && !json)
+		gateq_print_mailq_end(&report);
+	return err == 0 ? 0 : 1;
+}
+
+struct ids {
+	char **list;
+	size_t count;
+};
+
+static void collect(const struct gateq_message *m, void *arg)
+{
+	struct ids *ids = arg;
+
+	if (matches(m))
+		gateq_add_id(&ids->list, &ids->count, m->id);
+}
+
+static void acted(const char *id, int result, const char *why, void *arg)
+{
+	size_t *failed = arg;
+
+	if (result == 0)
+		return;
+	gateq_error("%s: %s", id, why);
+	(*failed)++;
+}
+
+static int act(const struct gateq_backend *b, const char *what, struct ids *ids)
+{
+	size_t failed = 0;
+
+	if (dry_run) {
+		for (size_t i = 0; i < ids->count; i++)
+			printf("%s\n", ids->list[i]);
+		return 0;
+	}
+	if (b->act(what, ids->list, ids->count, acted, &failed) != 0) {
+		gateq_error("the queue manager has ended the connection");
+		return 1;
+	}
+	printf("%s: %zu message%s\n", what, ids->count - failed,
+		ids->count - failed == 1 ? "" : "s");
+	return failed > 0;
+}
+
+static void write_text(struct slice piece, void *arg)
+{
+	(void)arg;
+	fwrite(piece.p, 1, piece.len, stdout);
+}
+
+static int see(const struct gateq_backend *b, const char *what, const struct ids *ids)
+{
+	int status = 0;
+
+	for (size_t i = 0; i < ids->count; i++) {
+		int err = b->see(what, ids->list[i], write_text, NULL);
+
+		if (err == ERR_NOT_FOUND)
+			gateq_error("%s: no such message", ids->list[i]);
+		if (err != 0)
+			status = 1;
+	}
+	return status;
+}
+
+static int run(const struct gateq_backend *b, const char *command, struct ids *ids, bool all)
+{
+	static const char *const actions[] = {
+		"flush", "hold", "release", "requeue", "delete", "expire"};
+
+	if (strcmp(command, "list") == 0)
+		return list(b);
+	if (strcmp(command, "show") == 0 || strcmp(command, "cat") == 0)
+		return see(b, command, ids);
+	if (strcmp(command, "flush") == 0 && ids->count == 0 && !dry_run &&
+		(!filter.is_set || filter.site != NULL))
+		return b->flush(filter.site) == 0 ? 0 : 1;
+	for (size_t i = 0; i < sizeof(actions) / sizeof(actions[0]); i++) {
+		if (strcmp(command, actions[i]) != 0)
+			continue;
+		if (ids->count == 0 && (all || filter.is_set) && b->list(true, collect, ids) != 0)
+			return 1;
+		return act(b, command, ids);
+	}
+	gateq_fail(1, "%s: no such command", command);
+}
+
+static bool take_option(int c)
+{
+	filter.is_set = true;
+	switch (c) {
+	case 's': filter.sender = optarg; return true;
+	case 'r': filter.recipient = optarg; return true;
+	case 'S': filter.site = optarg; return true;
+	case 'R': filter.reason = optarg; return true;
+	case 'q': filter.queue = optarg; return true;
+	case 'o': filter.older = parse_older(optarg); return true;
+	default: return false;
+	}
+}
+
+static void take_ids(struct ids *ids, char **argv, bool *all)
+{
+	for (; *argv != NULL; argv++) {
+		if (strcmp(*argv, "ALL") == 0)
+			*all = true;
+		else if (strcmp(*argv, "-") == 0)
+			gateq_read_ids(&ids->list, &ids->count);
+		else if (!queue_id_is_valid(slice_str(*argv)))
+			gateq_fail(1, "%s: not a queue id", *argv);
+		else
+			gateq_add_id(&ids->list, &ids->count, *argv);
+	}
+}
+
+/* A command that destroys wants to be told what. */
+static void check_target(const char *command, const struct ids *ids, bool all, bool from_stdin)
+{
+	if (ids->count > 0 || all || filter.is_set || from_stdin)
+		return;
+	if (strcmp(command, "list") != 0 && strcmp(command, "flush") != 0)
+		gateq_fail(1, "%s: expected queue ids, ALL, - or a filter", command);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{"help", no_argument, NULL, 'h'},
+		{"version", no_argument, NULL, 'V'},
+		{"json", no_argument, NULL, 'j'},
+		{"dry-run", no_argument, NULL, 'n'},
+		{"sender", required_argument, NULL, 's'},
+		{"recipient", required_argument, NULL, 'r'},
+		{"site", required_argument, NULL, 'S'},
+		{"reason", required_argument, NULL, 'R'},
+		{"older", required_argument, NULL, 'o'},
+		{"queue", required_argument, NULL, 'q'},
+		{NULL, 0, NULL, 0},
+	};
+	const struct gateq_backend *backend;
+	const char *dir = GP_SYSCONFDIR, *name = strrchr(argv[0], '/'), *command;
+	struct ids ids = {0};
+	bool all = false, had_ids;
+	int c, status;
+
+	name = name != NULL ? name + 1 : argv[0];
+	status = gateq_postfix(name, argc, argv);
+	if (status >= 0)
+		return status;
+	while ((c = getopt_long(argc, argv, "c:jnh", options, NULL)) != -1) {
+		switch (c) {
+		case 'c': dir = optarg; break;
+		case 'j': json = true; break;
+		case 'n': dry_run = true; break;
+		case 'h': fputs(usage, stdout); return 0;
+		case 'V': printf("%s\n", PACKAGE_STRING); return 0;
+		default:
+			if (!take_option(c)) {
+				fputs(usage, stderr);
+				return 1;
+			}
+		}
+	}
+	if (optind == argc) {
+		fputs(usage, stderr);
+		return 1;
+	}
+	command = argv[optind++];
+	had_ids = optind < argc;
+	take_ids(&ids, argv + optind, &all);
+	check_target(command, &ids, all, had_ids);
+	c = gateq_open(dir, &backend);
+	if (c == ERR_CLOSED)
+		gateq_fail(1, "the mail system is down; only root can work on the queue itself");
+	if (c != 0)
+		gateq_fail(1, "the queue cannot be opened: %s", err_str(c));
+	if (had_ids && ids.count == 0 && !all && strcmp(command, "list") != 0)
+		status = 0;
+	else
+		status = run(backend, command, &ids, all);
+	gateq_direct_close();
+	return fflush(stdout) == 0 ? status : 1;
+}
