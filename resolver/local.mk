@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: ISC
-EXTRA_PROGRAMS += resolver/resolver
+pkglibexec_PROGRAMS += resolver/resolver
 resolver_resolver_SOURCES = %D%/main.c %D%/engine.c %D%/engine.h %D%/lookup.c %D%/lookup.h
 resolver_resolver_CPPFLAGS = $(AM_CPPFLAGS)
 resolver_resolver_LDADD = lib/dns/libdns.a $(SERVER_LIBS) \

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: ISC
-EXTRA_PROGRAMS += tally/tally
+pkglibexec_PROGRAMS += tally/tally
 tally_tally_SOURCES = %D%/main.c %D%/count.c %D%/count.h
 tally_tally_LDADD = $(SERVER_LIBS)
 

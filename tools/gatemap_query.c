@@ -27,7 +27,7 @@ void gatemap_each_line(void (*use)(struct slice line, void *arg), void *arg)
 	}
 	if (ferror(stdin))
 		gatemap_fatal("cannot read standard input");
-	free(line); /* getline's */
+	mem_free(line);
 }
 
 static void print_json(struct slice s)

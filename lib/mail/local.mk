@@ -2,6 +2,7 @@
 noinst_LIBRARIES += lib/mail/libmail.a
 lib_mail_libmail_a_SOURCES = \
 	%D%/address.c %D%/address.h \
+	%D%/attempt.c %D%/attempt.h \
 	%D%/complete.c \
 	%D%/header.c %D%/header.h %D%/header_address.c \
 	%D%/xtext.c

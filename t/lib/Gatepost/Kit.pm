@@ -204,7 +204,7 @@ sub need {
     for my $tool (@_) {
         my ($path) = grep { -x } map {"$_/$tool"} split(/:/, $ENV{PATH}), '/usr/sbin', '/sbin';
         next if $path;
-        Test::More::BAIL_OUT("$tool is missing; `./quickstart test` installs it");
+        die("$tool is missing; `./quickstart test` installs it\n");
     }
 }
 

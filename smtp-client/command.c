@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: ISC */
+#include "smtp-client/command.h"
+
+#include "conf/conf.h"
+#include "mail/address.h"
+
+static void add_path(struct buf *out, struct slice address)
+{
+	buf_add_char(out, '<');
+	if (conf_bool(P_smtp_quote_rfc821_envelope)) {
+		address_add_external(out, address);
+	} else {
+		buf_add_slice(out, address);
+	}
+	buf_add_char(out, '>');
+}
+
+bool command_needs_utf8(const struct session *s)
+{
+	const struct job *j = s->delivery->job;
+	if ((j->flags & QUEUE_FLAG_SMTPUTF8) && (j->flags & QUEUE_FLAG_8BIT_HEADER)) {
+		return true;
+	}
+	if (!slice_is_ascii(slice_str(j->sender))) {
+		return true;
+	}
+	for (size_t i = 0; i < j->n; i++) {
+		if (j->rcpts[i].state == RCPT_OPEN &&
+			!slice_is_ascii(slice_str(j->rcpts[i].address))) {
+			return true;
+		}
+	}
+	return false;
+}
+
+static struct slice sender_of(const struct session *s)
+{
+	struct slice sender = slice_str(s->delivery->job->sender);
+	struct slice other = slice_str(conf_str(P_relay_sender));
+	return sender.len > 0 && other.len > 0 && delivery_is_relay(s->delivery) ? other : sender;
+}
+
+void command_mail(struct buf *out, const struct session *s)
+{
+	const struct job *j = s->delivery->job;
+	unsigned f = s->ehlo.features;
+	bool is_8bit = j->body == QUEUE_BODY_8BITMIME ||
+		       (j->flags & (QUEUE_FLAG_8BIT | QUEUE_FLAG_8BIT_HEADER)) != 0;
+	buf_add_str(out, "MAIL FROM:");
+	add_path(out, sender_of(s));
+	if (f & EHLO_SIZE) {
+		buf_add_fmt(out, " SIZE=%llu", (unsigned long long)j->size);
+	}
+	if ((f & EHLO_8BITMIME) && is_8bit) {
+		buf_add_str(out, " BODY=8BITMIME");
+	}
+	if ((f & EHLO_SMTPUTF8) && command_needs_utf8(s)) {
+		buf_add_str(out, " SMTPUTF8");
+	}
+	if ((f & EHLO_DSN) && j->ret != QUEUE_RET_NONE) {
+		buf_add_str(out, j->ret == QUEUE_RET_FULL ? " RET=FULL" : " RET=HDRS");
+	}
+	if ((f & EHLO_DSN) && j->envid != NULL && j->envid[0] != '\0') {
+		buf_add_str(out, " ENVID=");
+		buf_add_str(out, j->envid);
+	}
+	buf_add_str(out, "\r\n");
+}
+
+static void add_notify(struct buf *out, unsigned notify)
+{
+	static const struct {
+		unsigned bit;
+		const char *word;
+	} words[] = {{QUEUE_NOTIFY_NEVER, "NEVER"}, {QUEUE_NOTIFY_SUCCESS, "SUCCESS"},
+		{QUEUE_NOTIFY_FAILURE, "FAILURE"}, {QUEUE_NOTIFY_DELAY, "DELAY"}};
+	const char *sep = " NOTIFY=";
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+		if (notify & words[i].bit) {
+			buf_add_str(out, sep);
+			buf_add_str(out, words[i].word);
+			sep = ",";
+		}
+	}
+}
+
+/* As the sender gave it, xtext already; else the recipient before it was rewritten here. */
+static void add_orcpt(struct buf *out, const struct session *s, const struct job_rcpt *r)
+{
+	struct slice orcpt = slice_str(r->orcpt), orig = slice_str(r->orig_to);
+	bool may_utf8 = (s->ehlo.features & EHLO_SMTPUTF8) != 0;
+	if (orcpt.len > 0 && (may_utf8 || slice_is_ascii(orcpt))) {
+		buf_add_str(out, " ORCPT=");
+		buf_add_slice(out, orcpt);
+	} else if (orcpt.len == 0 && orig.len > 0 && slice_is_ascii(orig)) {
+		struct buf external = BUF_INIT(ADDRESS_PATH_LIMIT);
+		address_add_external(&external, orig);
+		buf_add_str(out, " ORCPT=rfc822;");
+		address_xtext_encode(out, buf_slice(&external));
+		buf_clear(&external);
+	}
+}
+
+void command_rcpt(struct buf *out, const struct session *s, const struct job_rcpt *r)
+{
+	buf_add_str(out, "RCPT TO:");
+	add_path(out, slice_str(r->address));
+	if (s->ehlo.features & EHLO_DSN) {
+		add_notify(out, r->notify);
+		add_orcpt(out, s, r);
+	}
+	buf_add_str(out, "\r\n");
+}

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef CLIENT_CONTENT_H
+#define CLIENT_CONTENT_H
+
+#include "net/stream.h"
+#include "queue/file.h"
+#include "smtp-client/job.h"
+#include "smtp/dot.h"
+
+/*
+ * A job's content on its way to the server: what came in frames, then the body file, each of its
+ * 64 KB verified before a byte of it goes out. Lines are looked at only when that is needed: when
+ * one begins with a dot (the envelope says so) or may be over smtp_line_length_limit.
+ */
+struct content {
+	const struct job *job; /* borrowed */
+	bool encode, in_body, at_end;
+	struct dot_encoder encoder;
+	struct slice rest;
+	char last[2]; /* the last bytes, to know whether the content ends with a line end */
+	struct queue_body_reader body;
+};
+
+void content_init(struct content *c, const struct job *j);
+void content_clear(struct content *c);
+/*
+ * Writes until the stream holds about limit bytes. 0: more is left, call again when it is drained;
+ * ERR_CLOSED: all of it is written; anything else: the body is damaged or cannot be read, and the
+ * final dot must not be sent.
+ */
+int content_write(struct content *c, struct stream *s, size_t limit);
+/* The final dot, with a line end before it where the content lacks one. */
+struct slice content_end(const struct content *c);
+/* All of it is in memory and below limit: it can be written together with the final dot. */
+bool content_is_small(const struct content *c, size_t limit);
+
+#endif

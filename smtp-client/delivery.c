@@ -1,0 +1,493 @@
+/* SPDX-License-Identifier: ISC */
+#include "smtp-client/delivery.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "conf/conf.h"
+#include "net/addr.h"
+#include "mail/address.h"
+#include "queue/envelope.h"
+#include "server/server.h"
+#include "smtp-client/outcome.h"
+#include "smtp-client/self.h"
+#include "smtp-client/session.h"
+#include "util/err.h"
+#include "util/fd.h"
+#include "util/mem.h"
+
+enum { PROBLEM_TEXT_MAX = 4096, LOOKUP_TIME = 30, SMTP_PORT = 25 };
+
+static void next_site(struct delivery *d);
+static void next_address(struct delivery *d);
+
+/* ---- Problems. ---- */
+
+void problem_clear(struct problem *p)
+{
+	buf_clear(&p->text);
+	buf_clear(&p->diagnostic);
+	mem_free(p->remote);
+	p->remote = NULL;
+}
+
+void problem_set(struct problem *p, const char *status, const char *fmt, ...)
+{
+	/* What is over the limit is cut: a reason must never be missing as a whole. */
+	char text[PROBLEM_TEXT_MAX];
+	va_list ap;
+	va_start(ap, fmt);
+	(void)vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	problem_clear(p);
+	p->text.limit = p->diagnostic.limit = PROBLEM_TEXT_MAX;
+	strlcpy(p->status, status, sizeof(p->status));
+	buf_add_str(&p->text, text);
+}
+
+bool problem_is_soft(const struct problem *p)
+{
+	return p->status[0] != '5';
+}
+
+/* ---- Begin and end. ---- */
+
+static void forget_hosts(struct delivery *d)
+{
+	dns_cancel(&d->query);
+	if (d->connecting != 0) {
+		server_connect_cancel(d->connecting);
+		d->connecting = 0;
+	}
+	mem_free(d->hosts);
+	d->hosts = NULL;
+	buf_clear(&d->encoded);
+	d->at = 0;
+}
+
+static void delivery_free(struct delivery *d)
+{
+	forget_hosts(d);
+	session_drop(&d->session);
+	problem_clear(&d->why);
+	mem_free(d->site);
+	mem_free(d->tried);
+	d->job->delivery = NULL;
+	mem_free(d);
+}
+
+void delivery_abandon(struct delivery *d)
+{
+	delivery_free(d);
+}
+
+static void delivery_end(struct delivery *d)
+{
+	struct job *j = d->job;
+	unsigned flags = 0;
+	char *text = NULL;
+	if (d->parked) {
+		flags |= JOB_END_IDLE;
+	}
+	if (d->sessions == 0 && d->why.text.len > 0) {
+		flags |= JOB_END_UNREACHABLE;
+		text = mem_str(buf_str(&d->why.text));
+	}
+	if (d->unreadable) {
+		flags |= JOB_END_UNREADABLE;
+	}
+	delivery_free(d);
+	job_end(j, flags, text);
+	mem_free(text);
+}
+
+/* No server is left. */
+static void give_up(struct delivery *d)
+{
+	if (d->why.text.len == 0) {
+		problem_set(
+			&d->why, "4.4.1", "no server could be tried for \"%s\"", d->job->nexthop);
+	}
+	outcome_all_failed(d, true);
+	delivery_end(d);
+}
+
+/* Content must be what the envelope says: a part of a message is never delivered. */
+static bool is_whole(const struct job *j)
+{
+	uint64_t body = j->body_fd >= 0 ? j->body_size : 0;
+	bool wants_body = (j->flags & QUEUE_FLAG_BODY_FILE) != 0;
+	return !buf_failed(&j->content) && j->content.len + body == j->size &&
+	       wants_body == (j->body_fd >= 0);
+}
+
+void delivery_start(struct job *j)
+{
+	struct delivery *d = mem_alloc(sizeof(*d));
+	d->job = j;
+	j->delivery = d;
+	d->begun = clock_real();
+	d->encoded = BUF_INIT(DNS_ANSWER_MAX);
+	d->sites = slice_str(j->nexthop);
+	if (j->open == 0) {
+		delivery_end(d);
+		return;
+	}
+	if (!is_whole(j)) {
+		d->unreadable = true;
+		problem_set(&d->why, "4.3.0", "queue file is damaged");
+		give_up(d);
+		return;
+	}
+	if (slice_trim(d->sites).len == 0) {
+		struct slice local;
+		address_split(slice_str(j->rcpts[0].address), &local, &d->sites);
+	}
+	next_site(d);
+}
+
+/* ---- Sites. ---- */
+
+bool delivery_is_relay(const struct delivery *d)
+{
+	struct slice rest = slice_str(conf_str(P_relayhost)), word;
+	if (d->fallback) {
+		return true;
+	}
+	while (slice_token(&rest, ", \t", &word)) {
+		if (slice_case_eq_str(word, d->site)) {
+			return true;
+		}
+	}
+	return false;
+}
+
+static bool has_fallback(const struct delivery *d)
+{
+	return !d->fallback && !server_is_lmtp() &&
+	       slice_trim(slice_str(conf_str(P_smtp_fallback_relay))).len > 0;
+}
+
+static bool has_more_sites(const struct delivery *d)
+{
+	struct slice rest = d->sites, word;
+	return slice_token(&rest, ", \t\r\n", &word) || has_fallback(d);
+}
+
+static unsigned address_limit(void)
+{
+	return (unsigned)conf_int(P_smtp_mx_address_limit);
+}
+
+static bool has_more_addresses(const struct delivery *d)
+{
+	int64_t limit = conf_int(P_smtp_mx_session_limit);
+	if (limit > 0 && d->sessions >= (uint64_t)limit) {
+		return false;
+	}
+	if (d->hosts == NULL) {
+		/* A reused session: what else there is will be looked up. */
+		return !d->nexthop.literal && !d->nexthop.unix_path;
+	}
+	return d->at < d->hosts->n;
+}
+
+bool delivery_is_last(const struct delivery *d)
+{
+	return !has_more_addresses(d) && !has_more_sites(d);
+}
+
+static bool take_site(struct delivery *d, struct slice *word)
+{
+	if (slice_token(&d->sites, ", \t\r\n", word)) {
+		return true;
+	}
+	if (!has_fallback(d)) {
+		return false;
+	}
+	d->fallback = true;
+	d->sites = slice_str(conf_str(P_smtp_fallback_relay));
+	return slice_token(&d->sites, ", \t\r\n", word);
+}
+
+static void hosts_known(struct delivery *d);
+static void look_up(struct delivery *d, bool use_mx);
+
+static uint16_t port_of(const struct delivery *d)
+{
+	uint16_t port = d->nexthop.port;
+	if (port == 0) {
+		const char *name = conf_str(server_is_lmtp() ? P_lmtp_tcp_port : P_smtp_tcp_port);
+		(void)nexthop_port(slice_str(name), &port);
+	}
+	return port;
+}
+
+static void master_connected(int err, int fd, void *arg)
+{
+	struct delivery *d = arg;
+	const char *path = d->nexthop.host.p;
+	d->connecting = 0;
+	if (err != 0) {
+		session_cannot_connect(d, conf_str(P_myhostname), path, 0);
+		next_site(d);
+		return;
+	}
+	session_open(d, fd, conf_str(P_myhostname), path, 0);
+}
+
+static void literal_known(struct delivery *d)
+{
+	struct net_addr a;
+	struct hosts *h = mem_alloc(sizeof(*h));
+	d->hosts = h;
+	if (net_addr_parse(d->nexthop.host, 0, &a) == 0) {
+		bool v4 = net_addr_family(&a) == AF_INET;
+		const void *p = v4 ? (const void *)&((const struct sockaddr_in *)&a.ss)->sin_addr
+				   : (const void *)&((const struct sockaddr_in6 *)&a.ss)->sin6_addr;
+		h->n = 1;
+		h->addr[0].family = v4 ? AF_INET : AF_INET6;
+		h->addr[0].host = d->nexthop.host;
+		memcpy(h->addr[0].addr, p, v4 ? 4 : 16);
+	}
+	hosts_known(d);
+}
+
+/* By a new session, whatever is idle. */
+static void start_site(struct delivery *d)
+{
+	forget_hosts(d);
+	if (d->nexthop.unix_path) {
+		char *name = mem_fmt("unix:%.*s", SLICE_FMT(d->nexthop.host));
+		d->connecting = server_connect(name, master_connected, d);
+		mem_free(name);
+	} else if (d->nexthop.literal) {
+		literal_known(d);
+	} else {
+		look_up(d, d->nexthop.mx && !conf_bool(P_disable_dns_lookups));
+	}
+}
+
+static void next_site(struct delivery *d)
+{
+	struct slice word, rest;
+	forget_hosts(d);
+	if (!take_site(d, &word)) {
+		give_up(d);
+		return;
+	}
+	mem_free(d->site);
+	d->site = slice_dup(word);
+	rest = slice_str(d->site);
+	if (nexthop_next(&rest, server_is_lmtp(), &d->nexthop) != 0) {
+		problem_set(&d->why, "4.3.5", "bad next hop: \"%s\"", d->site);
+		next_site(d);
+		return;
+	}
+	if (session_reuse(d)) {
+		mem_free(d->tried);
+		d->tried = mem_str(d->session->relay);
+		d->connected = clock_real();
+		d->sessions++;
+		session_start(d->session);
+		return;
+	}
+	start_site(d);
+}
+
+void delivery_retry(struct delivery *d)
+{
+	mem_free(d->tried);
+	d->tried = NULL;
+	d->connected = 0;
+	d->sessions--;
+	start_site(d);
+}
+
+/* ---- Hosts. ---- */
+
+static void name_problem(struct delivery *d, const struct hosts *h)
+{
+	bool soft =
+		h->status == DNS_TEMP || (h->mx && conf_bool(P_smtp_defer_if_no_mx_address_found));
+	if (h->status == DNS_NULLMX) {
+		problem_set(&d->why, "5.1.0", "Domain %.*s does not accept mail (nullMX)",
+			SLICE_FMT(h->name));
+		return;
+	}
+	problem_set(&d->why,
+		h->status == DNS_TEMP ? "4.4.3"
+		: soft                ? "4.4.4"
+				      : "5.4.4",
+		"Host or domain name not found. Name service error for name=%.*s type=%s: %s",
+		SLICE_FMT(h->name), dns_type_str(h->type), dns_status_str(h->status));
+}
+
+static void hosts_found(void *arg, const struct hosts *h)
+{
+	struct delivery *d = arg;
+	d->query = NULL;
+	if (h->status != DNS_OK) {
+		bool by_mx = h->type == DNS_MX && h->status != DNS_NULLMX;
+		if (by_mx && conf_bool(P_ignore_mx_lookup_error)) {
+			look_up(d, false);
+			return;
+		}
+		name_problem(d, h);
+		next_site(d);
+		return;
+	}
+	d->hosts = mem_alloc(sizeof(*d->hosts));
+	hosts_encode(&d->encoded, h);
+	if (hosts_decode(buf_slice(&d->encoded), d->hosts) != 0) {
+		d->hosts->n = 0;
+	}
+	hosts_known(d);
+}
+
+static bool wants_protocol(const char *name)
+{
+	struct slice rest = slice_str(conf_str(P_inet_protocols)), word;
+	while (slice_token(&rest, ", \t", &word)) {
+		if (slice_case_eq_str(word, "all") || slice_case_eq_str(word, name)) {
+			return true;
+		}
+	}
+	return false;
+}
+
+static void look_up(struct delivery *d, bool use_mx)
+{
+	d->query = dns_query_hosts(d->nexthop.host, use_mx, wants_protocol("ipv4"),
+		wants_protocol("ipv6"), loop_now() + LOOKUP_TIME * CLOCK_SEC, hosts_found, d);
+}
+
+static bool cut_self(struct delivery *d)
+{
+	const char *host = d->site;
+	if (server_is_lmtp() || port_of(d) != SMTP_PORT) {
+		return true;
+	}
+	switch (hosts_cut_self(d->hosts, self_has, NULL)) {
+	case 0: return true;
+	case ERR_EXISTS:
+		problem_set(&d->why, "5.4.6", "mail for %s loops back to myself", host);
+		return false;
+	default:
+		problem_set(&d->why, "5.4.4", "unable to find primary relay for %s", host);
+		return false;
+	}
+}
+
+static void hosts_known(struct delivery *d)
+{
+	const char *prefer = conf_str(P_smtp_address_preference);
+	int family = strcmp(prefer, "ipv4") == 0   ? AF_INET
+		     : strcmp(prefer, "ipv6") == 0 ? AF_INET6
+						   : 0;
+	if (!cut_self(d)) {
+		next_site(d);
+		return;
+	}
+	hosts_order(d->hosts, conf_bool(P_smtp_randomize_addresses), family,
+		conf_bool(P_smtp_balance_inet_protocols), address_limit());
+	next_address(d);
+}
+
+/* ---- Addresses. ---- */
+
+static void make_addr(const struct host_addr *a, uint16_t port, struct net_addr *to)
+{
+	*to = (struct net_addr){0};
+	if (a->family == AF_INET) {
+		struct sockaddr_in *v4 = (struct sockaddr_in *)&to->ss;
+		v4->sin_family = AF_INET;
+		v4->sin_port = htons(port);
+		memcpy(&v4->sin_addr, a->addr, 4);
+		to->len = sizeof(*v4);
+	} else {
+		struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)&to->ss;
+		v6->sin6_family = AF_INET6;
+		v6->sin6_port = htons(port);
+		memcpy(&v6->sin6_addr, a->addr, 16);
+		to->len = sizeof(*v6);
+	}
+}
+
+static bool was_tried(
+	const struct delivery *d, const char *host, const char *address, uint16_t port)
+{
+	char *relay = mem_fmt("%s[%s]:%u", host, address, port);
+	bool same = d->tried != NULL && strcmp(relay, d->tried) == 0;
+	mem_free(relay);
+	return same;
+}
+
+static int open_socket(const struct net_addr *to, int *fd)
+{
+	struct net_addr from;
+	const char *bind = conf_str(
+		net_addr_family(to) == AF_INET ? P_smtp_bind_address : P_smtp_bind_address6);
+	bool bound = bind[0] != '\0' && net_addr_parse(slice_str(bind), 0, &from) == 0;
+	return net_connect(to, bound ? &from : NULL, fd);
+}
+
+/* One address; false: on to the next one. */
+static bool try_address(struct delivery *d, const struct host_addr *a)
+{
+	char text[NET_ADDR_TEXT], host[DNS_NAME_MAX + 1];
+	uint16_t port = port_of(d);
+	struct net_addr to;
+	int fd = -1;
+	make_addr(a, port, &to);
+	net_addr_text(&to, text);
+	memcpy(host, a->host.p, a->host.len);
+	host[a->host.len] = '\0';
+	if (was_tried(d, host, text, port)) {
+		return false;
+	}
+	if (open_socket(&to, &fd) != 0) {
+		session_cannot_connect(d, host, text, port);
+		return false;
+	}
+	session_open(d, fd, host, text, port);
+	return true;
+}
+
+static void next_address(struct delivery *d)
+{
+	while (has_more_addresses(d)) {
+		if (try_address(d, &d->hosts->addr[d->at++])) {
+			return;
+		}
+	}
+	next_site(d);
+}
+
+void delivery_handshake_done(struct delivery *d)
+{
+	d->connected = clock_real();
+	d->sessions++;
+}
+
+void delivery_next(struct delivery *d)
+{
+	struct job *j = d->job;
+	for (size_t i = 0; i < j->n; i++) {
+		if (j->rcpts[i].state == RCPT_KEEP) {
+			j->rcpts[i].state = RCPT_OPEN;
+		}
+	}
+	if (j->open == 0) {
+		delivery_end(d);
+	} else if (d->hosts != NULL) {
+		next_address(d);
+	} else if (has_more_addresses(d)) {
+		start_site(d);
+	} else {
+		next_site(d);
+	}
+}

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef CLIENT_DELIVERY_H
+#define CLIENT_DELIVERY_H
+
+#include "dns/client.h"
+#include "smtp-client/job.h"
+
+/*
+ * One attempt to deliver a job: the next hops one after the other (then smtp_fallback_relay), of
+ * each the hosts and addresses in order, to each a session. It ends when every recipient is
+ * reported.
+ *
+ *   start ──► idle session to this next hop? ──yes──► transaction
+ *     │no                                                 │
+ *     ▼                                                   ▼
+ *   hosts of the next hop (resolver) ──► connect ──► handshake ──► transaction ──► recipients left?
+ *     │ none        ▲ next one               │ failed          │ failed             │yes    │no
+ *     ▼             └────────────────────────┴─────────────────┴────────────────────┘       ▼
+ *   next next hop, or: what is left fails or is deferred with the last problem             end
+ */
+
+/* Why something failed: what goes into the log, to qmgr and into a DSN. */
+struct problem {
+	char status[16];       /* "4.4.1" */
+	struct buf text;       /* for the log and the notice */
+	struct buf diagnostic; /* the server's own words, or empty */
+	char *remote;          /* owned: "host[address]:port"; NULL: none was reached */
+};
+
+void problem_clear(struct problem *p);
+/* No server has said it. */
+void problem_set(struct problem *p, const char *status, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+bool problem_is_soft(const struct problem *p);
+
+struct session;
+
+struct delivery {
+	struct job *job;
+	struct session *session; /* NULL: none now */
+	struct slice sites; /* next hops that are left; of job->nexthop or smtp_fallback_relay */
+	bool fallback;      /* it is the latter */
+	char *site;         /* owned: the present one as it was written */
+	struct nexthop nexthop;  /* parsed; borrows from site */
+	struct dns_query *query; /* open question, or NULL */
+	uint64_t connecting;     /* handle of server_connect; 0: none */
+	struct buf encoded;      /* what hosts borrows from */
+	struct hosts *hosts;     /* owned; NULL: not known */
+	char *tried;        /* owned: relay of a reused session, not to be tried again; or NULL */
+	unsigned at;        /* index of the next address */
+	unsigned sessions;  /* that came through their handshake */
+	bool parked;        /* the last session stays open, idle */
+	bool unreadable;    /* the message itself cannot be read */
+	struct problem why; /* the last one */
+	int64_t begun, connected; /* real times; connected 0: not yet */
+};
+
+void delivery_start(struct job *j);
+/* Withdrawn: its session is closed, nothing is reported. Not after the dot. */
+void delivery_abandon(struct delivery *d);
+
+/* From the session: it has come through its handshake. */
+void delivery_handshake_done(struct delivery *d);
+/* A session that had been idle turned out to be dead: the same next hop by a new one. */
+void delivery_retry(struct delivery *d);
+/* The session is gone or parked; go on with what is left. */
+void delivery_next(struct delivery *d);
+/* No other server will be tried after this one. */
+bool delivery_is_last(const struct delivery *d);
+/* Towards a relay (relay_sender): relayhost or the fall-back. */
+bool delivery_is_relay(const struct delivery *d);
+
+#endif

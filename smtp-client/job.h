@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef CLIENT_JOB_H
+#define CLIENT_JOB_H
+
+#include <sys/queue.h>
+
+#include "ipc/ipc.h"
+
+/*
+ * A job: what qmgr has handed over, and what became of each of its recipients. It comes in frames
+ * (JOB, JOB_RCPT, JOB_DATA, JOB_BODY, JOB_GO), is worked on by a delivery, and is kept until qmgr
+ * says that its reports are noted. When qmgr dies the job goes on; a new one is told of all jobs
+ * that are at work or not yet noted (Q5), and only after the last frame of the old one was read.
+ *
+ *   COMING ──GO──► WORKING ──every recipient reported──► ENDED ──noted──► freed
+ *     └── connection lost: ENDED, all recipients untried
+ */
+enum job_state { JOB_COMING, JOB_WORKING, JOB_ENDED };
+
+enum rcpt_state {
+	RCPT_OPEN, /* to be delivered */
+	RCPT_KEEP, /* refused for now by this server, the next one may take it */
+	RCPT_DONE, /* reported */
+};
+
+/* What became of a recipient, as JOB_REPORT and HELD_REPORT say it. All owned, NULL: not said. */
+struct job_report {
+	enum proto_result result;
+	char status[16];
+	char *remote, *diagnostic, *text;
+};
+
+struct job_rcpt {
+	uint64_t index;
+	char *address, *orig_to, *orcpt; /* owned; the last two may be NULL */
+	unsigned notify;
+	enum rcpt_state state;
+	struct job_report report;
+};
+
+struct delivery;
+
+struct job {
+	TAILQ_ENTRY(job) link;
+	enum job_state state;
+	struct ipc *qmgr; /* NULL: it is gone, a new one is told by job number */
+	uint64_t request, number;
+	char *id, *sender, *transport, *nexthop, *envid;
+	int64_t arrival, active;
+	uint64_t size, header_len;
+	unsigned flags, ret, body;
+	struct job_rcpt *rcpts; /* owned */
+	size_t n, cap;
+	size_t open; /* recipients that are not DONE */
+	struct buf content;
+	uint64_t granted_at; /* bytes of content when credit was last given */
+	int body_fd;
+	uint64_t body_size;
+	bool dot; /* the next hop may have it */
+	struct delivery *delivery;
+};
+
+enum { JOB_RCPTS_MAX = 100000, JOB_CONTENT_MAX = 16 << 20 };
+
+TAILQ_HEAD(job_list, job);
+extern struct job_list jobs; /* all that are not freed */
+
+/* Flags of JOB_END. */
+enum { JOB_END_IDLE = 1, JOB_END_UNREACHABLE = 2, JOB_END_UNREADABLE = 4 };
+
+void job_init(unsigned limit);
+/* qmgr's frames, and its connection's begin and end. */
+void job_qmgr_new(struct ipc *c);
+void job_qmgr_msg(struct ipc *c, struct ipc_msg *msg);
+void job_qmgr_gone(struct ipc *c);
+
+/* The recipient is done: notes it, tells qmgr. Texts are copied and may be NULL. */
+void job_report(struct job *j, struct job_rcpt *r, enum proto_result result, const char *status,
+	const char *remote, const char *diagnostic, const char *text);
+/* Every recipient is reported and the delivery is gone. */
+void job_end(struct job *j, unsigned flags, const char *text);
+/*
+ * From now on the next hop may have it. Gathered: job_flush_dots puts all of them into the kernel,
+ * and is true when they are there, so that final dots may leave.
+ */
+void job_dot(struct job *j);
+bool job_flush_dots(void);
+/* Idle sessions to a next hop (their number has fallen by itself). */
+void job_say_idle(const char *nexthop, unsigned sessions);
+/* Jobs at work. */
+size_t job_working(void);
+/* No more jobs will be worked on: those without dot are reported as untried. */
+void job_withdraw_all(void);
+
+#endif

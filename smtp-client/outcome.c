@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: ISC */
+#include "smtp-client/outcome.h"
+
+#include "conf/conf.h"
+#include "mail/attempt.h"
+#include "smtp-client/session.h"
+#include "util/log.h"
+
+static void log_attempt(const struct delivery *d, const struct job_rcpt *r, const char *relay,
+	const char *dsn, const char *status, const char *text)
+{
+	const struct job *j = d->job;
+	int64_t now = clock_real();
+	int64_t connected = d->connected != 0 ? d->connected : now;
+	struct mail_attempt a = {
+		.id = slice_str(j->id),
+		.recipient = slice_str(r->address),
+		.orig_to = slice_str(r->orig_to),
+		.relay = relay != NULL ? relay : "none",
+		.conn_use = d->session != NULL ? d->session->uses : 0,
+		.arrival = j->arrival,
+		.active = j->active,
+		.begun = d->begun,
+		.connected = connected,
+		.ended = now,
+		.dsn = dsn,
+		.status = status,
+		.text = slice_str(text),
+		.digits = (unsigned)conf_int(P_delay_logging_resolution_limit),
+	};
+	mail_attempt_log(&a);
+}
+
+void outcome_sent(struct delivery *d, struct job_rcpt *r, const char *status, const char *text)
+{
+	const char *relay = d->session->relay;
+	log_attempt(d, r, relay, status, "sent", text);
+	job_report(d->job, r, RESULT_OK, status, relay, text, NULL);
+}
+
+/* The present relay, unless the problem came from an earlier server. */
+static const char *relay_of(const struct delivery *d)
+{
+	return d->session != NULL && session_is_up(d->session) ? d->session->relay : d->why.remote;
+}
+
+static void fail(struct delivery *d, struct job_rcpt *r)
+{
+	char status[sizeof(d->why.status)];
+	const char *diagnostic = d->why.diagnostic.len > 0 ? buf_str(&d->why.diagnostic) : NULL;
+	const char *text = buf_str(&d->why.text);
+	bool soft = problem_is_soft(&d->why), turned = !soft && conf_bool(P_soft_bounce);
+	memcpy(status, d->why.status, sizeof(status));
+	if (turned) {
+		status[0] = '4';
+	}
+	log_attempt(d, r, relay_of(d), status,
+		turned ? "SOFTBOUNCE"
+		: soft ? "deferred"
+		       : "bounced",
+		text);
+	job_report(d->job, r, soft || turned ? RESULT_DEFERRED : RESULT_FAILED, status,
+		d->why.remote, diagnostic, text);
+}
+
+static bool may_go_on(const struct delivery *d)
+{
+	return (problem_is_soft(&d->why) || conf_bool(P_soft_bounce)) && !delivery_is_last(d);
+}
+
+void outcome_rcpt_failed(struct delivery *d, struct job_rcpt *r)
+{
+	if (may_go_on(d)) {
+		log_info("%s: %s", d->job->id, log_q(buf_slice(&d->why.text)));
+		r->state = RCPT_KEEP;
+	} else {
+		fail(d, r);
+	}
+}
+
+void outcome_all_failed(struct delivery *d, bool final)
+{
+	struct job *j = d->job;
+	bool keep = !final && may_go_on(d);
+	if (keep) {
+		log_info("%s: %s", j->id, log_q(buf_slice(&d->why.text)));
+	}
+	for (size_t i = 0; i < j->n; i++) {
+		if (j->rcpts[i].state == RCPT_OPEN) {
+			if (keep) {
+				j->rcpts[i].state = RCPT_KEEP;
+			} else {
+				fail(d, &j->rcpts[i]);
+			}
+		}
+	}
+}

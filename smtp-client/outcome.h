@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef CLIENT_OUTCOME_H
+#define CLIENT_OUTCOME_H
+
+#include "smtp-client/delivery.h"
+
+/*
+ * The one place that decides what a problem means: try the next server, wait, or fail. It writes
+ * the recipient's log line and report. As in Postfix a temporary failure before the last server
+ * keeps the recipient for the next one; a permanent one counts at once.
+ */
+
+/* The server took the message for this recipient; text is its reply. */
+void outcome_sent(struct delivery *d, struct job_rcpt *r, const char *status, const char *text);
+/* d->why is about this recipient alone. */
+void outcome_rcpt_failed(struct delivery *d, struct job_rcpt *r);
+/*
+ * d->why is about every recipient that is OPEN. final: no other server may be tried, even when
+ * there is one (the message may have been taken).
+ */
+void outcome_all_failed(struct delivery *d, bool final);
+
+#endif

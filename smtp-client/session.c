@@ -1,0 +1,458 @@
+/* SPDX-License-Identifier: ISC */
+#include "smtp-client/session.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "conf/conf.h"
+#include "net/addr.h"
+#include "server/counters.h"
+#include "server/server.h"
+#include "smtp-client/xact.h"
+#include "util/err.h"
+#include "util/log.h"
+#include "util/mem.h"
+
+TAILQ_HEAD(session_list, session);
+static struct session_list idle = TAILQ_HEAD_INITIALIZER(idle);
+
+static void on_input(struct stream *stream, void *arg);
+static void on_drained(struct stream *stream, void *arg);
+static void on_end(struct stream *stream, int err, void *arg);
+
+static const struct stream_events events = {on_input, on_drained, on_end};
+
+int64_t session_deadline(const struct session *s, int smtp_param, int lmtp_param)
+{
+	return loop_now() + conf_time((enum param)(s->lmtp ? lmtp_param : smtp_param));
+}
+
+bool session_is_up(const struct session *s)
+{
+	return s->state >= SESSION_BUSY;
+}
+
+/* ---- The end. ---- */
+
+static void forget_idle(struct session *s)
+{
+	if (s->state == SESSION_IDLE) {
+		TAILQ_REMOVE(&idle, s, link);
+	}
+}
+
+static void session_free(struct session *s)
+{
+	forget_idle(s);
+	if (s->delivery != NULL) {
+		s->delivery->session = NULL;
+	}
+	if (s->gone != NULL) {
+		*s->gone = true;
+	}
+	counters_add(COUNTER_SESSIONS, -1);
+	xact_free(&s->xact);
+	reply_clear(&s->reply);
+	stream_free(&s->stream);
+	mem_free(s->site);
+	mem_free(s->nexthop);
+	mem_free(s->host);
+	mem_free(s->relay);
+	mem_free(s);
+}
+
+void session_drop(struct session **s)
+{
+	if (*s != NULL) {
+		session_free(*s);
+		*s = NULL;
+	}
+}
+
+void session_quit(struct session **sp)
+{
+	struct session *s = *sp;
+	*sp = NULL;
+	if (s != NULL) {
+		(void)stream_write(s->stream, "QUIT\r\n", 6);
+		stream_finish(&s->stream);
+		session_free(s);
+	}
+}
+
+/* ---- Texts. ---- */
+
+void session_said(struct session *s, const char *command)
+{
+	struct problem *p = &s->delivery->why;
+	struct buf text = BUF_INIT(4096);
+	reply_add_text(&text, &s->reply);
+	problem_set(p, reply_class(&s->reply) >= 4 ? s->reply.status : "4.5.0",
+		"host %s said: %s (in reply to %s)", s->host, buf_str(&text), command);
+	buf_add_slice(&p->diagnostic, buf_slice(&text));
+	p->remote = mem_str(s->relay);
+	buf_clear(&text);
+}
+
+void session_refused(struct session *s)
+{
+	struct problem *p = &s->delivery->why;
+	struct buf text = BUF_INIT(4096);
+	reply_add_text(&text, &s->reply);
+	problem_set(p, reply_class(&s->reply) >= 4 ? s->reply.status : "4.5.0",
+		"host %s refused to talk to me: %s", s->host, buf_str(&text));
+	buf_add_slice(&p->diagnostic, buf_slice(&text));
+	p->remote = mem_str(s->relay);
+	buf_clear(&text);
+}
+
+void session_lost(struct session *s, int err, const char *doing)
+{
+	struct problem *p = &s->delivery->why;
+	if (err == ERR_TIMEOUT) {
+		problem_set(p, "4.4.2", "conversation with %s timed out while %s", s->host, doing);
+	} else if (err == ERR_SYNTAX || err == ERR_LIMIT) {
+		problem_set(p, "4.5.0", "host %s sent something that is no reply while %s", s->host,
+			doing);
+	} else {
+		problem_set(p, "4.4.2", "lost connection with %s while %s", s->host, doing);
+	}
+	p->remote = mem_str(s->relay);
+}
+
+/* ---- Connecting and greeting. ---- */
+
+static char *relay_text(const char *host, const char *address, uint16_t port)
+{
+	return port > 0 ? mem_fmt("%s[%s]:%u", host, address, port)
+			: mem_fmt("%s[%s]", host, address);
+}
+
+static void cannot_connect(struct delivery *d, const char *relay, const char *reason)
+{
+	problem_set(&d->why, "4.4.1", "connect to %s: %s", relay, reason);
+	log_info("%s", log_q(buf_slice(&d->why.text)));
+}
+
+void session_cannot_connect(
+	struct delivery *d, const char *host, const char *address, uint16_t port)
+{
+	int saved = errno;
+	char *relay = relay_text(host, address, port);
+	cannot_connect(d, relay, strerror(saved));
+	mem_free(relay);
+}
+
+void session_open(struct delivery *d, int fd, const char *host, const char *address, uint16_t port)
+{
+	struct session *s = mem_alloc(sizeof(*s));
+	int64_t connect = 0;
+	s->lmtp = server_is_lmtp();
+	s->state = SESSION_CONNECTING;
+	s->delivery = d;
+	d->session = s;
+	s->opened = loop_now();
+	s->site = mem_str(d->site);
+	s->nexthop = mem_str(d->job->nexthop);
+	s->host = mem_fmt("%s[%s]", host, address);
+	s->relay = relay_text(host, address, port);
+	reply_init(&s->reply);
+	s->stream = stream_new(fd, &events, s, SESSION_IN_MAX, SESSION_OUT_MAX);
+	s->hello_until = session_deadline(s, P_smtp_helo_timeout, P_lmtp_lhlo_timeout);
+	connect = conf_time(s->lmtp ? P_lmtp_connect_timeout : P_smtp_connect_timeout);
+	s->connect_until = connect > 0 ? loop_now() + connect : s->hello_until;
+	stream_deadline(
+		s->stream, s->connect_until < s->hello_until ? s->connect_until : s->hello_until);
+	stream_read(s->stream, true);
+	counters_add(COUNTER_SESSIONS, 1);
+	counters_add(COUNTER_ACCEPTED, 1);
+}
+
+/* The handshake has failed; the reason is in the delivery. */
+static void handshake_failed(struct session *s, bool said)
+{
+	struct delivery *d = s->delivery;
+	if (said) {
+		session_quit(&s);
+	} else {
+		session_drop(&s);
+	}
+	delivery_next(d);
+}
+
+static const char *hello_command(const struct session *s)
+{
+	return s->lmtp ? "LHLO" : s->state == SESSION_HELO ? "HELO" : "EHLO";
+}
+
+static const char *hello_doing(const struct session *s)
+{
+	switch (s->state) {
+	case SESSION_CONNECTING: return "receiving the initial server greeting";
+	case SESSION_HELO: return "performing the HELO handshake";
+	default: return s->lmtp ? "performing the LHLO handshake" : "performing the EHLO handshake";
+	}
+}
+
+static void say_hello(struct session *s, enum session_state state)
+{
+	const char *name = conf_str(s->lmtp ? P_lmtp_lhlo_name : P_smtp_helo_name);
+	s->state = state;
+	(void)stream_printf(s->stream, "%s %s\r\n", hello_command(s), name);
+	stream_deadline(s->stream, s->hello_until);
+}
+
+static void handshake_done(struct session *s)
+{
+	struct delivery *d = s->delivery;
+	s->state = SESSION_BUSY;
+	s->uses = 1;
+	delivery_handshake_done(d);
+	xact_start(s);
+}
+
+/* smtp_skip_5xx_greeting: a refusal at the door says nothing about other hosts. */
+static void soften(struct session *s)
+{
+	if (conf_bool(P_smtp_skip_5xx_greeting) && s->delivery->why.status[0] == '5') {
+		s->delivery->why.status[0] = '4';
+	}
+}
+
+static void greeting(struct session *s)
+{
+	if (s->reply.code != 220) {
+		session_refused(s);
+		soften(s);
+		handshake_failed(s, true);
+		return;
+	}
+	bool helo = conf_bool(P_smtp_never_send_ehlo) && !s->lmtp;
+	say_hello(s, helo ? SESSION_HELO : SESSION_EHLO);
+}
+
+static void hello_reply(struct session *s)
+{
+	int class = reply_class(&s->reply);
+	if (class == 2) {
+		if (s->state == SESSION_EHLO) {
+			unsigned discard =
+				ehlo_keywords(slice_str(conf_str(P_smtp_discard_ehlo_keywords)));
+			ehlo_parse(&s->reply, discard, &s->ehlo);
+		}
+		handshake_done(s);
+	} else if (class == 5 && s->state == SESSION_EHLO && !s->lmtp) {
+		say_hello(s, SESSION_HELO);
+	} else {
+		session_refused(s);
+		soften(s);
+		handshake_failed(s, true);
+	}
+}
+
+/* ---- Input. ---- */
+
+/* qmgr hands jobs to the worker that has a session for them. */
+static void say_idle(const char *nexthop)
+{
+	const struct session *s;
+	unsigned n = 0;
+	TAILQ_FOREACH(s, &idle, link)
+	{
+		n += strcmp(s->nexthop, nexthop) == 0;
+	}
+	job_say_idle(nexthop, n);
+}
+
+/* Idle: the time is over, or the server ends the session (421), or talks out of turn. */
+static void idle_ended(struct session *s, bool quit)
+{
+	char *nexthop = mem_str(s->nexthop);
+	if (quit) {
+		session_quit(&s);
+	} else {
+		session_drop(&s);
+	}
+	say_idle(nexthop);
+	mem_free(nexthop);
+}
+
+static void take_reply(struct session *s)
+{
+	switch (s->state) {
+	case SESSION_CONNECTING: greeting(s); break;
+	case SESSION_EHLO:
+	case SESSION_HELO: hello_reply(s); break;
+	case SESSION_BUSY: xact_reply(s); break;
+	case SESSION_IDLE: idle_ended(s, true); break;
+	}
+}
+
+static void broken(struct session *s, int err)
+{
+	if (s->state == SESSION_BUSY) {
+		xact_lost(s, err);
+	} else if (s->state == SESSION_IDLE) {
+		idle_ended(s, false);
+	} else {
+		session_lost(s, err, hello_doing(s));
+		handshake_failed(s, false);
+	}
+}
+
+/* One reply; the session may be gone behind it. False: nothing whole is left to read. */
+static bool next_reply(struct session *s)
+{
+	size_t used = 0;
+	struct slice in = stream_input(s->stream);
+	if (in.len == 0) {
+		return false;
+	}
+	int r = reply_feed(&s->reply, in, &used);
+	stream_consume(s->stream, used);
+	if (r == ERR_AGAIN) {
+		return false;
+	}
+	s->connected = true;
+	if (log_is_debug()) {
+		struct buf text = BUF_INIT(REPLY_TEXT_LIMIT * 2);
+		reply_add_text(&text, &s->reply);
+		log_debug("< %s: %s", s->relay, log_q(buf_slice(&text)));
+		buf_clear(&text);
+	}
+	if (r != 0) {
+		broken(s, r);
+		return false;
+	}
+	if (s->reply.code == 421 || s->reply.code == 521) {
+		s->closing = true;
+	}
+	take_reply(s);
+	return true;
+}
+
+static void on_input(struct stream *stream, void *arg)
+{
+	struct session *s = arg;
+	bool gone = false;
+	s->gone = &gone;
+	while (next_reply(s)) {
+		if (gone) {
+			return;
+		}
+		reply_reset(&s->reply);
+	}
+	if (gone) {
+		return;
+	}
+	s->gone = NULL;
+}
+
+static void on_drained(struct stream *stream, void *arg)
+{
+	struct session *s = arg;
+	if (s->state == SESSION_BUSY) {
+		xact_drained(s);
+	}
+}
+
+static bool is_connected(const struct session *s)
+{
+	struct net_addr peer;
+	return net_peer(stream_fd(s->stream), &peer) == 0;
+}
+
+/*
+ * The end before the first reply. Nobody has said so far whether the connection is there: that
+ * would be a system call for each.
+ */
+static void end_of_connecting(struct session *s, int err, int saved)
+{
+	struct delivery *d = s->delivery;
+	bool up = err != ERR_SYS && is_connected(s);
+	int64_t until = up ? s->hello_until : s->connect_until;
+	if (err == ERR_TIMEOUT && loop_now() < until) {
+		stream_deadline(s->stream, until);
+		return;
+	}
+	if (up) {
+		broken(s, err);
+		return;
+	}
+	cannot_connect(d, s->relay, err == ERR_TIMEOUT ? "Connection timed out" : strerror(saved));
+	handshake_failed(s, false);
+}
+
+static void on_end(struct stream *stream, int err, void *arg)
+{
+	struct session *s = arg;
+	int saved = errno;
+	if (s->state == SESSION_IDLE) {
+		idle_ended(s, err == ERR_TIMEOUT);
+	} else if (s->state == SESSION_CONNECTING && !s->connected) {
+		end_of_connecting(s, err, saved);
+	} else {
+		broken(s, err);
+	}
+}
+
+/* ---- Idle sessions. ---- */
+
+static bool may_be_kept(const struct session *s)
+{
+	int64_t count = conf_int(P_smtp_connection_reuse_count_limit);
+	return !s->closing && !server_is_stopping() &&
+	       conf_bool(P_smtp_connection_cache_on_demand) &&
+	       loop_now() - s->opened < conf_time(P_smtp_connection_reuse_time_limit) &&
+	       (count == 0 || s->uses < count);
+}
+
+bool session_park(struct session *s)
+{
+	s->delivery->session = NULL;
+	s->delivery = NULL;
+	xact_free(&s->xact);
+	if (!may_be_kept(s)) {
+		session_quit(&s);
+		return false;
+	}
+	reply_release(&s->reply);
+	s->state = SESSION_IDLE;
+	TAILQ_INSERT_TAIL(&idle, s, link);
+	stream_deadline(s->stream, loop_now() + conf_time(P_smtp_connection_cache_time_limit));
+	say_idle(s->nexthop);
+	return true;
+}
+
+bool session_reuse(struct delivery *d)
+{
+	struct session *s;
+	TAILQ_FOREACH_REVERSE(s, &idle, session_list, link)
+	{
+		if (strcmp(s->site, d->site) == 0) {
+			break;
+		}
+	}
+	if (s == NULL) {
+		return false;
+	}
+	forget_idle(s);
+	s->state = SESSION_BUSY;
+	s->uses++;
+	s->delivery = d;
+	d->session = s;
+	return true;
+}
+
+void session_start(struct session *s)
+{
+	xact_start(s);
+}
+
+void session_quit_idle(void)
+{
+	struct session *s;
+	while ((s = TAILQ_FIRST(&idle)) != NULL) {
+		session_quit(&s);
+	}
+}

@@ -1,0 +1,478 @@
+/* SPDX-License-Identifier: ISC */
+#include "t/tap.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "queue/envelope.h"
+#include "queue/file.h"
+#include "t/client/peer.h"
+#include "t/client/worker.h"
+#include "util/err.h"
+#include "util/log.h"
+#include "util/mem.h"
+
+static struct peer a, b;
+static struct worker w;
+static uint16_t port;
+
+static const char settings[] =
+	"myhostname=client.test; inet_interfaces=192.0.2.99; smtp_randomize_addresses=no;"
+	"smtp_connection_cache_time_limit=1s; smtp_helo_timeout=2s; smtp_mail_timeout=2s";
+
+static const char content[] = "Subject: x\r\n\r\nbody\r\n";
+
+/* A next hop at the peers' port. */
+static char *hop(const char *name)
+{
+	return mem_fmt("%s:%u", name, port);
+}
+
+/* One job; what qmgr was told, without the word of idle sessions. */
+static const char *deliver(struct job_spec spec, const char *name)
+{
+	static struct buf out = BUF_INIT(65536);
+	char *nexthop = hop(name);
+	spec.nexthop = nexthop;
+	spec.content = spec.content != NULL ? spec.content : content;
+	buf_reset(&w.events);
+	worker_job(&w, &spec);
+	worker_wait(&w.ended, w.ended + 1);
+	mem_free(nexthop);
+	struct slice rest = buf_slice(&w.events), word;
+	buf_reset(&out);
+	while (slice_token(&rest, " ", &word)) {
+		if (!slice_starts(word, "IDLE")) {
+			buf_add_fmt(&out, "%s%.*s", out.len > 0 ? " " : "", SLICE_FMT(word));
+		}
+	}
+	return buf_str(&out);
+}
+
+/* The next delivery opens a session of its own. */
+static void fresh(void)
+{
+	peer_cut(&a);
+	peer_cut(&b);
+	for (int i = 0; i < 5; i++) {
+		loop_once(clock_mono() + 10 * CLOCK_MSEC);
+	}
+	peer_reset(&a);
+	peer_reset(&b);
+}
+
+static bool logged(const char *text)
+{
+	for (int i = 0; i < 100; i++) {
+		if (strstr(worker_read_log(&w), text) != NULL) {
+			return true;
+		}
+		loop_once(clock_mono() + 10 * CLOCK_MSEC);
+	}
+	diag("no \"%s\" in:\n%s", text, buf_str(&w.log));
+	return false;
+}
+
+#define PIPE "PIPELINING,SIZE 100000,8BITMIME,SMTPUTF8,DSN"
+#define PLAIN "SIZE 100000,8BITMIME,SMTPUTF8,DSN"
+
+/* What a single server does at each step, with and without pipelining. */
+static const struct {
+	const char *what, *keywords, *rcpts;
+	const char *greeting, *ehlo, *mail, *rcpt, *data, *dot;
+	const char *events, *commands;
+} cases[] = {
+	{"all is well", PIPE, "u", .events = "DOT R0=O2.0.0 END1",
+		.commands = "EHLO MAIL +RCPT +DATA"},
+	{"the same step by step", PLAIN, "u", .events = "DOT R0=O2.0.0 END1",
+		.commands = "EHLO MAIL RCPT DATA"},
+	{"three recipients", PIPE, "u v x", .events = "DOT R0=O2.0.0 R1=O2.0.0 R2=O2.0.0 END1",
+		.commands = "EHLO MAIL +RCPT +RCPT +RCPT +DATA"},
+	{"one of three unknown", PIPE, "u r5 x", .events = "R1=F5.1.1 DOT R0=O2.0.0 R2=O2.0.0 END1",
+		.commands = "EHLO MAIL +RCPT +RCPT +RCPT +DATA"},
+	{"one of three later", PLAIN, "u r4 x", .events = "R1=D4.2.1 DOT R0=O2.0.0 R2=O2.0.0 END1",
+		.commands = "EHLO MAIL RCPT RCPT RCPT DATA"},
+	{"nobody accepted", PIPE, "r5 r4", .events = "R0=F5.1.1 R1=D4.2.1 END1",
+		.commands = "EHLO MAIL +RCPT +RCPT +DATA"},
+	{"nobody accepted, step by step", PLAIN, "r5 r4", .events = "R0=F5.1.1 R1=D4.2.1 END1",
+		.commands = "EHLO MAIL RCPT RCPT"},
+	{"nobody accepted, yet 354", PIPE, "r5", .data = "354 go on", .events = "R0=F5.1.1 END1",
+		.commands = "EHLO MAIL +RCPT +DATA"},
+	{"MAIL refused", PIPE, "u v", .mail = "550 5.7.1 not you",
+		.events = "R0=F5.7.1 R1=F5.7.1 END1", .commands = "EHLO MAIL +RCPT +RCPT +DATA"},
+	{"MAIL refused, step by step", PLAIN, "u", .mail = "451 4.7.1 not now",
+		.events = "R0=D4.7.1 END1", .commands = "EHLO MAIL"},
+	{"MAIL refused, RCPT and DATA taken", PIPE, "u", .mail = "550 5.7.1 not you",
+		.rcpt = "250 ok", .data = "354 go", .events = "R0=F5.7.1 END0",
+		.commands = "EHLO MAIL +RCPT +DATA"},
+	{"DATA refused", PIPE, "u r5", .data = "554 5.7.1 no data",
+		.events = "R1=F5.1.1 R0=F5.7.1 END1", .commands = "EHLO MAIL +RCPT +RCPT +DATA"},
+	{"DATA answered with 250", PLAIN, "u", .data = "250 ok", .events = "R0=D4.5.0 END1",
+		.commands = "EHLO MAIL RCPT DATA"},
+	{"content refused", PIPE, "u v", .dot = "554 5.6.0 spam",
+		.events = "DOT R0=F5.6.0 R1=F5.6.0 END1", .commands = "EHLO MAIL +RCPT +DATA"},
+	{"content deferred", PIPE, "u", .dot = "451 4.3.0 later", .events = "DOT R0=D4.3.0 END1",
+		.commands = "EHLO MAIL +RCPT +DATA"},
+	{"lost after the dot", PIPE, "u v", .dot = "drop", .events = "DOT R0=D4.4.2 R1=D4.4.2 END0",
+		.commands = "EHLO MAIL +RCPT +RCPT +DATA"},
+	{"lost at RCPT", PIPE, "u", .rcpt = "drop", .events = "R0=D4.4.2 END0",
+		.commands = "EHLO MAIL +RCPT"},
+	{"lost at MAIL", PLAIN, "u", .mail = "drop", .events = "R0=D4.4.2 END0",
+		.commands = "EHLO MAIL"},
+	{"lost at DATA", PLAIN, "u", .data = "drop", .events = "R0=D4.4.2 END0",
+		.commands = "EHLO MAIL RCPT DATA"},
+	{"lost at EHLO", PIPE, "u", .ehlo = "drop", .events = "R0=D4.4.2 END2", .commands = "EHLO"},
+	{"lost at connect", PIPE, "u", .greeting = "drop", .events = "R0=D4.4.2 END2",
+		.commands = ""},
+	{"5xx at the door", PIPE, "u", .greeting = "554 5.7.1 go away", .events = "R0=D4.7.1 END2",
+		.commands = "QUIT"},
+	{"421 at the door", PIPE, "u", .greeting = "421 4.3.2 busy", .events = "R0=D4.3.2 END2",
+		.commands = "QUIT"},
+	{"no EHLO: HELO", PIPE, "u", .ehlo = "502 5.5.1 what?", .events = "DOT R0=O2.0.0 END1",
+		.commands = "EHLO HELO MAIL RCPT DATA"},
+	{"421 to EHLO", PIPE, "u", .ehlo = "421 4.3.2 busy", .events = "R0=D4.3.2 END2",
+		.commands = "EHLO QUIT"},
+	{"421 to MAIL", PLAIN, "u", .mail = "421 4.3.2 busy", .events = "R0=D4.3.2 END0",
+		.commands = "EHLO MAIL QUIT"},
+	{"552 at RCPT means 452", PLAIN, "u", .rcpt = "552 5.5.3 too many",
+		.events = "R0=D4.5.3 END1", .commands = "EHLO MAIL RCPT"},
+	{"not SMTP at all", PIPE, "u", .greeting = "HTTP/1.1 400 Bad Request",
+		.events = "R0=D4.5.0 END2", .commands = ""},
+	{"silence at the door", PIPE, "u", .greeting = "hold", .events = "R0=D4.4.2 END2",
+		.commands = ""},
+	{"silence at MAIL", PLAIN, "u", .mail = "hold", .events = "R0=D4.4.2 END0",
+		.commands = "EHLO MAIL"},
+	{"8-bit text, no 8BITMIME needed", "PIPELINING", "u", .events = "DOT R0=O2.0.0 END1",
+		.commands = "EHLO MAIL +RCPT +DATA"},
+};
+
+static void test_cases(void)
+{
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		fresh();
+		a.keywords = cases[i].keywords;
+		a.greeting = cases[i].greeting;
+		a.ehlo = cases[i].ehlo;
+		a.mail = cases[i].mail;
+		a.rcpt = cases[i].rcpt;
+		a.data = cases[i].data;
+		a.dot = cases[i].dot;
+		is_str(deliver((struct job_spec){.rcpts = cases[i].rcpts}, "[127.0.0.1]"),
+			cases[i].events, "%s", cases[i].what);
+		for (int turn = 0; turn < 3; turn++) {
+			loop_once(clock_mono() + 5 * CLOCK_MSEC);
+		}
+		/* Recipients of a step are in one packet or not, as the kernel likes. */
+		ok(strncmp(buf_str(&a.commands), cases[i].commands, strlen(cases[i].commands)) ==
+					0 ||
+				strstr(cases[i].commands, "+") != NULL,
+			"commands: %s", buf_str(&a.commands));
+	}
+}
+
+static void test_reuse(void)
+{
+	fresh();
+	is_str(deliver((struct job_spec){.rcpts = "u"}, "one.test"), "DOT R0=O2.0.0 END1", "first");
+	unsigned asked = w.asked;
+	is_str(deliver((struct job_spec){.rcpts = "v"}, "one.test"), "DOT R0=O2.0.0 END1",
+		"second");
+	is_int(a.connections, 1, "by the same session");
+	is_int(w.asked, asked, "without asking the resolver");
+	ok(logged("conn_use=2, "), "as the log says");
+	is_str(deliver((struct job_spec){.rcpts = "r5"}, "one.test"), "R0=F5.1.1 END1",
+		"one is refused");
+	is_str(deliver((struct job_spec){.rcpts = "x"}, "one.test"), "DOT R0=O2.0.0 END1", "then");
+	ok(strstr(buf_str(&a.commands), "RSET +MAIL") != NULL, "RSET goes before MAIL");
+	buf_reset(&w.events);
+	worker_wait_event(&w, "IDLE0");
+	ok(strstr(buf_str(&w.events), "IDLE0") != NULL, "an idle session ends, qmgr is told");
+	ok(strstr(buf_str(&a.commands), "QUIT") != NULL, "with QUIT");
+
+	is_str(deliver((struct job_spec){.rcpts = "u"}, "one.test"), "DOT R0=O2.0.0 END1", "again");
+	a.mail = "drop";
+	worker_wait_event(&w, "IDLE1");
+	peer_cut(&a);
+	a.mail = NULL;
+	is_str(deliver((struct job_spec){.rcpts = "v"}, "one.test"), "DOT R0=O2.0.0 END1",
+		"the server closed an idle session: a new one");
+	a.mail = "drop";
+	is_str(deliver((struct job_spec){.rcpts = "v"}, "one.test"), "R0=D4.4.2 END0",
+		"closed at MAIL: once more, then deferred");
+}
+
+static void test_servers(void)
+{
+	fresh();
+	is_str(deliver((struct job_spec){.rcpts = "u"}, "two.test"), "DOT R0=O2.0.0 END1",
+		"the first of two");
+	ok(a.messages == 1 && b.connections == 0, "gets it");
+	fresh();
+	a.greeting = "554 5.7.1 go away";
+	is_str(deliver((struct job_spec){.rcpts = "u"}, "two.test"), "DOT R0=O2.0.0 END1",
+		"the first refuses all: the second");
+	is_int(b.messages, 1, "gets it");
+	fresh();
+	is_str(deliver((struct job_spec){.rcpts = "u r4 r5"}, "two.test"),
+		"R2=F5.1.1 DOT R0=O2.0.0 R1=D4.2.1 END1", "a temporary refusal is tried at both");
+	ok(a.connections == 1 && b.connections == 1, "once each");
+	fresh();
+	a.mail = "451 4.3.0 no";
+	is_str(deliver((struct job_spec){.rcpts = "u v"}, "two.test"),
+		"DOT R0=O2.0.0 R1=O2.0.0 END1", "MAIL refused for now: the second");
+	fresh();
+	a.mail = "550 5.3.0 no";
+	is_str(deliver((struct job_spec){.rcpts = "u"}, "two.test"), "R0=F5.3.0 END1",
+		"for ever: returned");
+	is_int(b.connections, 0, "the second is not asked");
+	fresh();
+	a.dot = "drop";
+	is_str(deliver((struct job_spec){.rcpts = "u"}, "two.test"), "DOT R0=D4.4.2 END0",
+		"lost after the dot: it waits");
+	is_int(b.connections, 0, "the second gets no copy");
+	ok(logged("sending end of data -- message may be sent more than once"),
+		"and the log says why");
+	fresh();
+	is_str(deliver((struct job_spec){.rcpts = "u"}, "down.test"), "DOT R0=O2.0.0 END1",
+		"the first is down: the second");
+	char *text = mem_fmt("connect to a.down.test[127.0.0.3]:%u: Connection refused", port);
+	ok(logged(text), "the log says so");
+	mem_free(text);
+}
+
+static void test_names(void)
+{
+	is_str(deliver((struct job_spec){.rcpts = "u"}, "nx.test"), "R0=F5.4.4 END2",
+		"no such domain");
+	ok(logged("relay=none, "), "without a relay");
+	ok(logged("dsn=5.4.4, status=bounced (Host or domain name not found. Name service error "
+		  "for "
+		  "name=nx.test type=A: Host not found)"),
+		"in Postfix's words");
+	is_str(deliver((struct job_spec){.rcpts = "u"}, "null.test"), "R0=F5.1.0 END2", "null MX");
+	ok(logged("(Domain null.test does not accept mail (nullMX))"), "in words");
+	is_str(deliver((struct job_spec){.rcpts = "u"}, "fail.test"), "R0=D4.4.3 END2",
+		"name servers fail");
+	is_str(deliver((struct job_spec){.rcpts = "u"}, "[127.0.0.3]"), "R0=D4.4.1 END2",
+		"refused");
+	is_str(deliver((struct job_spec){.rcpts = "u"}, "[a]b"), "R0=D4.3.5 END2",
+		"no next hop at all");
+	fresh();
+	is_str(deliver((struct job_spec){.rcpts = "u"}, "[127.0.0.3]:1, nx.test, [127.0.0.1]"),
+		"DOT R0=O2.0.0 END1", "several next hops in order");
+}
+
+static void test_parameters(void)
+{
+	static const unsigned bit8 = QUEUE_FLAG_8BIT;
+	fresh();
+	is_str(deliver((struct job_spec){.rcpts = "u",
+			       .flags = bit8,
+			       .envid = "ab+2Bc",
+			       .ret = 2,
+			       .notify = 6,
+			       .orcpt = "rfc822;u+2Bx@example.test"},
+		       "[127.0.0.1]"),
+		"DOT R0=O2.0.0 END1", "with everything");
+	is_str(buf_str(&a.mail_line),
+		"MAIL FROM:<from@example.test> SIZE=20 BODY=8BITMIME RET=HDRS ENVID=ab+2Bc",
+		"MAIL");
+	is_str(buf_str(&a.rcpt_line),
+		"RCPT TO:<u@example.test> NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;u+2Bx@example.test",
+		"RCPT");
+	fresh();
+	a.keywords = "PIPELINING,SIZE 10";
+	is_str(deliver((struct job_spec){.rcpts = "u"}, "[127.0.0.1]"), "R0=F5.3.4 END1",
+		"too large");
+	ok(logged("message size 20 exceeds size limit 10 of server 127.0.0.1[127.0.0.1]"),
+		"in words");
+	fresh();
+	a.keywords = "SIZE";
+	is_str(deliver((struct job_spec){.rcpts = "u", .flags = bit8}, "[127.0.0.1]"),
+		"R0=F5.6.3 END1", "8-bit content, no 8BITMIME");
+	is_str(deliver((struct job_spec){.rcpts = "\xc3\xbc"}, "[127.0.0.1]"), "R0=F5.6.7 END1",
+		"a UTF-8 address, no SMTPUTF8");
+	is_str(buf_str(&a.commands), "EHLO", "nothing was tried");
+	is_str(deliver((struct job_spec){.rcpts = "u", .flags = QUEUE_FLAG_SMTPUTF8},
+		       "[127.0.0.1]"),
+		"DOT R0=O2.0.0 END1", "asked for, but not needed");
+	fresh();
+	is_str(deliver((struct job_spec){.rcpts = "\xc3\xbc", .sender = "a b@example.test"},
+		       "[127.0.0.1]"),
+		"DOT R0=O2.0.0 END1", "SMTPUTF8 is there");
+	is_str(buf_str(&a.mail_line), "MAIL FROM:<\"a b\"@example.test> SIZE=20 SMTPUTF8",
+		"and used");
+	is_str(deliver((struct job_spec){.rcpts = "u", .sender = ""}, "[127.0.0.1]"),
+		"DOT R0=O2.0.0 END1", "the null sender");
+	is_str(buf_str(&a.mail_line), "MAIL FROM:<> SIZE=20", "is <>");
+}
+
+static void test_content(void)
+{
+	static char large[200000], lines[3000];
+	fresh();
+	is_str(deliver((struct job_spec){.rcpts = "u",
+			       .content = "a\r\n.b\r\n..\r\nc",
+			       .flags = QUEUE_FLAG_DOT_LINE},
+		       "[127.0.0.1]"),
+		"DOT R0=O2.0.0 END1", "dots");
+	is_str(buf_str(&a.content), "a\r\n..b\r\n...\r\nc\r\n.\r\n",
+		"are stuffed, the end is a line's");
+	memset(lines, 'x', sizeof(lines));
+	memcpy(lines + 2998, "\r\n", 2);
+	is_str(deliver((struct job_spec){.rcpts = "u", .content = lines, .content_len = 3000},
+		       "[127.0.0.1]"),
+		"DOT R0=O2.0.0 END1", "a long line");
+	ok(strstr(buf_str(&a.content), "x\r\n x") != NULL && a.content.len == 3000 + 3 * 3 + 3,
+		"is folded");
+	for (size_t i = 0; i < sizeof(large); i += 100) {
+		memset(large + i, 'a' + (int)(i / 100 % 26), 98);
+		memcpy(large + i + 98, "\r\n", 2);
+	}
+	is_str(deliver(
+		       (struct job_spec){
+			       .rcpts = "u", .content = large, .content_len = sizeof(large)},
+		       "[127.0.0.1]"),
+		"DOT R0=O2.0.0 END1", "200 KB");
+	ok(a.content.len == sizeof(large) + 3 &&
+			memcmp(buf_str(&a.content), large, sizeof(large)) == 0,
+		"arrive as they are");
+	is_str(deliver((struct job_spec){.rcpts = "u", .content = "", .content_len = 0},
+		       "[127.0.0.1]"),
+		"DOT R0=O2.0.0 END1", "nothing at all");
+	is_str(buf_str(&a.content), ".\r\n", "is a lone dot");
+	is_str(deliver(
+		       (struct job_spec){
+			       .rcpts = "u", .content = "abc", .flags = QUEUE_FLAG_BODY_FILE},
+		       "[127.0.0.1]"),
+		"R0=D4.3.0 END6", "a body that did not come: not delivered");
+}
+
+/* Q5: jobs outlive qmgr, and a new one is told of them. */
+static void test_qmgr_dies(void)
+{
+	fresh();
+	char *nexthop = hop("[127.0.0.1]");
+	struct job_spec spec = {.nexthop = nexthop, .rcpts = "u r5", .content = content};
+	a.dot = "hold";
+	buf_reset(&w.events);
+	worker_job(&w, &spec);
+	worker_wait_event(&w, "DOT");
+	w.room = 0;
+	buf_reset(&w.events);
+	worker_new_qmgr(&w);
+	worker_wait_event(&w, "HALL");
+	struct slice events = buf_slice(&w.events);
+	ok(slice_starts(events, "HELD") && slice_find_str(events, "/2 HR1=F5.1.1 HALL ") > 0,
+		"the new one is told: %s", buf_str(&w.events));
+	worker_wait(&w.room, 49);
+	is_int(w.room, 49, "one place is taken");
+	peer_release(&a, "250 2.0.0 Ok: at last");
+	worker_wait_event(&w, "HEND");
+	ok(slice_find_str(buf_slice(&w.events), "HR0=O2.0.0 IDLE1 HEND") > 0, "and of its end");
+	worker_wait(&w.room, 50);
+	is_int(w.room, 50, "which makes room");
+	a.dot = NULL;
+	is_str(deliver((struct job_spec){.rcpts = "u"}, "[127.0.0.1]"), "DOT R0=O2.0.0 END1",
+		"it works on for the new one");
+	mem_free(nexthop);
+}
+
+static void test_cancel(void)
+{
+	fresh();
+	char *nexthop = hop("[127.0.0.1]");
+	struct job_spec spec = {.nexthop = nexthop, .rcpts = "u", .content = content};
+	a.keywords = PLAIN;
+	a.mail = "hold";
+	buf_reset(&w.events);
+	worker_job(&w, &spec);
+	while (a.commands.len < 9) {
+		loop_once(clock_mono() + 10 * CLOCK_MSEC);
+	}
+	(void)ipc_send(w.qmgr, PROTO_JOB_CANCEL, w.last_id);
+	worker_wait_event(&w, "END");
+	is_str(buf_str(&w.events), "R0=U4.3.2 END0 ", "withdrawn before the dot");
+	fresh();
+	a.dot = "hold";
+	buf_reset(&w.events);
+	worker_job(&w, &spec);
+	worker_wait_event(&w, "DOT");
+	(void)ipc_send(w.qmgr, PROTO_JOB_CANCEL, w.last_id);
+	(void)ipc_flush(w.qmgr);
+	loop_once(clock_mono() + 50 * CLOCK_MSEC);
+	peer_release(&a, "250 2.0.0 Ok");
+	worker_wait_event(&w, "END");
+	ok(slice_starts(buf_slice(&w.events), "DOT R0=O2.0.0 "), "not behind it: %s",
+		buf_str(&w.events));
+	mem_free(nexthop);
+}
+
+/* Master ends: what has no dot is given back, the rest has its second. */
+static void test_stop(void)
+{
+	fresh();
+	char *nexthop = hop("[127.0.0.1]");
+	struct job_spec spec = {.nexthop = nexthop, .rcpts = "u", .content = content};
+	a.dot = "hold";
+	buf_reset(&w.events);
+	worker_job(&w, &spec);
+	worker_wait_event(&w, "DOT");
+	b.greeting = "hold";
+	char *other = hop("[127.0.0.2]");
+	spec.nexthop = other;
+	worker_job(&w, &spec);
+	worker_wait(&b.connections, 1);
+	ipc_free(&w.master);
+	worker_wait_event(&w, "END0");
+	is_str(buf_str(&w.events), "DOT R0=U4.3.2 END0 ", "what has no dot is given back");
+	peer_release(&a, "250 2.0.0 Ok");
+	worker_wait_event(&w, "R0=O2.0.0");
+	ok(strstr(buf_str(&w.events), "R0=O2.0.0 END0") != NULL, "the other is waited for");
+	mem_free(nexthop);
+	mem_free(other);
+	worker_stop(&w);
+}
+
+static void test_lmtp(void)
+{
+	fresh();
+	worker_start(&w, true, settings);
+	a.lmtp = true;
+	is_str(deliver((struct job_spec){.rcpts = "u d4 r5 d5"}, "inet:127.0.0.1"),
+		"R2=F5.1.1 DOT R0=O2.1.5 R1=D4.2.2 R3=F5.2.2 END1", "LMTP: a reply for each");
+	ok(slice_starts(buf_slice(&a.commands), "LHLO MAIL"), "after LHLO");
+	ok(logged("lmtp["), "under its own name");
+	is_str(deliver((struct job_spec){.rcpts = "d4 d5"}, "inet:127.0.0.1"),
+		"DOT R0=D4.2.2 R1=F5.2.2 END1", "both refused");
+	buf_reset(&w.events);
+	struct job_spec spec = {.nexthop = "unix:/nowhere", .rcpts = "u", .content = content};
+	worker_job(&w, &spec);
+	worker_wait_event(&w, "END");
+	is_str(buf_str(&w.events), "R0=D4.4.1 END2 ", "a socket that is not there");
+	ok(logged("connect to client.test[/nowhere]: No such file or directory"), "in words");
+	worker_stop(&w);
+}
+
+int main(void)
+{
+	log_set_level(LOG_LEVEL_NONE);
+	loop_init();
+	peer_start(&a, "127.0.0.1", &port);
+	peer_start(&b, "127.0.0.2", &port);
+	worker_start(&w, false, settings);
+	test_cases();
+	test_reuse();
+	test_servers();
+	test_names();
+	test_parameters();
+	test_content();
+	test_qmgr_dies();
+	test_cancel();
+	test_stop();
+	test_lmtp();
+	peer_stop(&a);
+	peer_stop(&b);
+	return done_testing();
+}
