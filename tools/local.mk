@@ -35,3 +35,8 @@ install-gateq-links:
 	cd '$(DESTDIR)$(sbindir)' && for l in postqueue postsuper postcat; do rm -f $$l && $(LN_S) gateq $$l; done
 uninstall-gateq-links:
 	-cd '$(DESTDIR)$(sbindir)' && rm -f postqueue postsuper postcat
+# gatepost: the instance
+sbin_PROGRAMS += tools/gatepost
+tools_gatepost_SOURCES = %D%/gatepost.c %D%/holder.c %D%/holder.h
+tools_gatepost_LDADD = lib/conf/libconf.a lib/ipc/libipc.a lib/net/libnet.a lib/util/libutil.a \
+	$(BSD_LIBS) $(EVENT_LIBS)

@@ -9,7 +9,12 @@
 #include "conf/line.h"
 #include "conf/machine.h"
 
-enum { SESSIONS_LEAST = 100, SESSIONS_MOST = 20000, SESSION_MEMORY = 256 << 10 };
+enum {
+	SESSIONS_LEAST = 100,
+	SESSIONS_MOST = 20000,
+	SESSIONS_A_CORE = 1000,
+	SESSION_MEMORY = 256 << 10
+};
 
 void machine_hostname(struct buf *out)
 {
@@ -25,9 +30,9 @@ void machine_hostname(struct buf *out)
 void machine_process_limit(struct buf *out)
 {
 	long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
-	long long sessions = SESSIONS_LEAST;
+	long long cores = sysconf(_SC_NPROCESSORS_ONLN), sessions = SESSIONS_A_CORE * cores;
 
-	if (pages > 0 && size > 0)
+	if (pages > 0 && size > 0 && (long long)pages * size / SESSION_MEMORY < sessions)
 		sessions = (long long)pages * size / SESSION_MEMORY;
 	if (sessions < SESSIONS_LEAST)
 		sessions = SESSIONS_LEAST;

@@ -263,6 +263,7 @@ static void set_up(const struct server_spec *spec)
 		TAILQ_INIT(&server_self.peers[i]);
 	TAILQ_INIT(&server_self.early);
 	fd_set_cloexec(SERVER_CONTROL_FD, true);
+	fd_set_cloexec(SERVER_ALIVE_FD, true);
 	loop_init();
 	loop_timer_init(&server_self.last_moment, last_moment, NULL);
 	log_on_failure(log_lost);

@@ -18,7 +18,11 @@
  * before and after READY. When master's connection ends, stop is called, the program has a second
  * and then ends.
  */
-enum { SERVER_CONTROL_FD = 3, SERVER_STOP_MSEC = 1000 };
+enum {
+	SERVER_CONTROL_FD = 3,
+	SERVER_ALIVE_FD = 4, /* holds the lock by which the next master knows that all are gone */
+	SERVER_STOP_MSEC = 1000
+};
 
 struct server_peer {
 	TAILQ_ENTRY(server_peer) next; /* in server_peers(role) */

@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: ISC */
+#include <errno.h>
+#include <unistd.h>
+
+#include "config.h"
+
+#include "master/master.h"
+#include "server/counters.h"
+#include "util/err.h"
+#include "util/fd.h"
+#include "util/log.h"
+#include "util/mem.h"
+
+enum { NO_LIMIT = 100000, DELIVERIES_A_CORE = 25, WORKERS_MOST = 100 };
+
+struct unit *unit_find(struct slice name)
+{
+	struct unit *u = NULL, *found = NULL;
+
+	TAILQ_FOREACH(u, &master.units, next)
+	{
+		if (slice_eq_str(name, u->key))
+			return u;
+		if (slice_eq_str(name, u->name) && (found == NULL || u->type == SERVICE_INET))
+			found = u;
+	}
+	return found;
+}
+
+static struct unit *unit_of(const struct service *v)
+{
+	char *key = mem_fmt("%s/%s", v->name, service_type_name(v->type));
+	struct unit *u = unit_find(slice_str(key));
+
+	mem_free(key);
+	return u;
+}
+
+static struct unit *unit_new(const struct service *v)
+{
+	struct unit *u = mem_alloc(sizeof(*u));
+
+	u->name = mem_str(v->name);
+	u->key = mem_fmt("%s/%s", v->name, service_type_name(v->type));
+	u->type = v->type;
+	TAILQ_INIT(&u->workers);
+	u->page_fd = -1;
+	if (fd_memory(u->key, &u->page_fd) != 0 || ftruncate(u->page_fd, COUNTERS_SIZE) != 0)
+		log_fatal("shared page of %s: %s", u->key, err_str(ERR_SYS));
+	u->page = counters_open(u->page_fd);
+	if (u->page == NULL)
+		log_fatal("shared page of %s: %s", u->key, err_str(ERR_SYS));
+	TAILQ_INSERT_TAIL(&master.units, u, next);
+	return u;
+}
+
+void plan_drop(struct plan **pp)
+{
+	struct plan *p = *pp;
+
+	*pp = NULL;
+	if (p == NULL || --p->users > 0)
+		return;
+	listen_release(p);
+	conf_free(&p->settings);
+	mem_free(p->listener);
+	mem_free(p);
+}
+
+static unsigned cores(void)
+{
+	long n = sysconf(_SC_NPROCESSORS_ONLN);
+
+	return n < 1 ? 1 : n > WORKERS_MOST ? WORKERS_MOST : (unsigned)n;
+}
+
+/* Sessions of the service, workers that carry them, sessions of one worker (DESIGN 2). */
+static void plan_numbers(struct plan *p, const struct service *v)
+{
+	uint64_t each = (uint64_t)set_int(p->settings, P_session_limit);
+	bool many = p->role == ROLE_SMTPD || p->role == ROLE_CLIENT;
+
+	if (v->maxproc > 0)
+		p->sessions = (uint64_t)v->maxproc;
+	else if (v->maxproc == 0)
+		p->sessions = NO_LIMIT;
+	else if (p->role == ROLE_LOCAL && !set_is_set(p->settings, P_default_process_limit))
+		p->sessions = DELIVERIES_A_CORE * cores();
+	else
+		p->sessions = (uint64_t)set_int(p->settings, P_default_process_limit);
+	/* One worker is enough for sendmail's listener. */
+	if (p->role == ROLE_SMTPD && v->type != SERVICE_INET) {
+		many = false;
+		if (p->sessions > each)
+			p->sessions = each;
+	}
+	p->workers = many || p->role == ROLE_CLEANUP ? cores() : 1;
+	if (many && v->maxproc != 0 && p->sessions > each * p->workers)
+		p->workers = (unsigned)((p->sessions + each - 1) / each);
+	if (p->workers > p->sessions)
+		p->workers = (unsigned)p->sessions;
+	if (p->workers > WORKERS_MOST)
+		p->workers = WORKERS_MOST;
+	p->limit = each < p->sessions ? each : p->sessions;
+}
+
+/* The plan of one service of an instance that was read; NULL: not to be started. */
+static int plan_make(struct instance *in, size_t i, int64_t wait, struct buf *why, struct plan **pp)
+{
+	const struct service *v = &in->services.service[i];
+	char *path = mem_fmt("%s/%s", set_str(in->main, P_daemon_directory), v->program);
+	char number[24];
+	struct buf sessions = BUF_INIT(sizeof(number));
+	struct mistakes m;
+	struct plan *p = NULL;
+	const struct unit *u = NULL;
+	int r = 0;
+
+	*pp = NULL;
+	if (v->kind == COMMAND_WORKER && !v->is_disabled && access(path, X_OK) != 0) {
+		buf_add_fmt(why, "%s: %s\n", path, err_str(ERR_SYS));
+		/* A port or the queue without its program is no instance; a transport's mail waits.
+		 */
+		r = v->is_implied || check_program(v->program) == PROG_LOCAL ? 0 : ERR_SYS;
+	} else if (v->kind == COMMAND_WORKER && !v->is_disabled) {
+		p = mem_alloc(sizeof(*p));
+		*p = (struct plan){.users = 1,
+			.generation = master.generation + 1,
+			.settings = in->settings[i],
+			.program = v->program,
+			.is_lmtp = v->is_lmtp,
+			.programs = check_program(v->program)};
+		in->settings[i] = NULL;
+		p->role = strcmp(v->program, "nss") == 0 ? ROLE_NSS
+							 : (enum role)role_of_program(v->program);
+		plan_numbers(p, v);
+		/* smtpd compares the port's sessions with it. */
+		buf_add_fmt(&sessions, "%llu", (unsigned long long)p->sessions);
+		set_override(p->settings, SLICE_LIT("default_process_limit"), buf_slice(&sessions),
+			NULL, NULL);
+		mistakes_init(&m);
+		set_build(p->settings, &m);
+		mistakes_clear(&m);
+		u = unit_of(v);
+		if (u == NULL || !u->is_stopped)
+			r = listen_for(v, p->settings, wait, p, why);
+		if (r != 0)
+			plan_drop(&p);
+	}
+	buf_clear(&sessions);
+	mem_free(path);
+	*pp = p;
+	return r;
+}
+
+static void adopt(struct unit *u, struct plan *p)
+{
+	struct plan *before = u->plan;
+
+	u->plan = p;
+	u->pause = 0;
+	if (p == NULL)
+		worker_stop_unit(u, false);
+	else if (before != NULL && worker_is_kept(p->role))
+		worker_settings(u);
+	else if (!u->is_stopped)
+		worker_replace(u);
+	plan_drop(&before);
+}
+
+/* Parameters that stay as they were at the start. */
+static int check_fixed(const struct instance *in, struct buf *why)
+{
+	static const enum param fixed[] = {P_queue_directory, P_data_directory, P_daemon_directory};
+
+	for (size_t i = 0; master.in.main != NULL && i < sizeof(fixed) / sizeof(*fixed); i++) {
+		if (strcmp(set_str(in->main, fixed[i]), master_str(fixed[i])) != 0) {
+			buf_add_fmt(why,
+				"error: %s has changed; expected a restart, not a reload\n",
+				conf_name(fixed[i]));
+			return ERR_STATE;
+		}
+	}
+	return 0;
+}
+
+static int read_instance(struct instance *in, struct buf *why)
+{
+	struct mistakes m;
+	int r = 0;
+
+	mistakes_init(&m);
+	instance_read(in, master.dir,
+		master.is_development ? CHECK_TABLES : CHECK_OWNERS | CHECK_TABLES, &m);
+	if (m.errors != 0) {
+		buf_add_slice(why, buf_slice(&m.text));
+		r = ERR_SYNTAX;
+	} else {
+		r = check_fixed(in, why);
+	}
+	mistakes_clear(&m);
+	return r;
+}
+
+static bool is_listed(const struct instance *in, const struct unit *u)
+{
+	for (size_t i = 0; i < in->services.count; i++) {
+		if (strcmp(in->services.service[i].name, u->name) == 0 &&
+			in->services.service[i].type == u->type)
+			return true;
+	}
+	return false;
+}
+
+/* Ports come last: they wait for what is behind them. */
+static void adopt_all(struct instance *in, struct plan **plans)
+{
+	struct unit *u = NULL;
+
+	TAILQ_FOREACH(u, &master.units, next)
+	{
+		if (!is_listed(in, u))
+			adopt(u, NULL);
+	}
+	for (int is_port = 0; is_port < 2; is_port++) {
+		for (size_t i = 0; i < in->services.count; i++) {
+			bool serves = plans[i] != NULL && plans[i]->role == ROLE_SMTPD;
+
+			if (serves != is_port)
+				continue;
+			u = unit_of(&in->services.service[i]);
+			if (u == NULL && plans[i] != NULL)
+				u = unit_new(&in->services.service[i]);
+			if (u != NULL)
+				adopt(u, plans[i]);
+		}
+	}
+}
+
+/* Which program answers which transport, for qmgr. */
+static void add_programs(struct instance *in)
+{
+	struct buf text = BUF_INIT(MASTER_TEXT_LIMIT);
+
+	for (size_t i = 0; i < in->services.count; i++) {
+		const struct service *v = &in->services.service[i];
+
+		if (v->type != SERVICE_INET && !v->is_disabled)
+			buf_add_fmt(&text, "%s%s=%s", text.len != 0 ? " " : "", v->name,
+				v->kind == COMMAND_MISSING ? "missing" : v->program);
+	}
+	for (size_t i = 0; i < in->services.count; i++)
+		set_override(in->settings[i], SLICE_LIT("transport_programs"), buf_slice(&text),
+			NULL, NULL);
+	buf_clear(&text);
+}
+
+int plan_load(struct buf *why)
+{
+	bool is_first = master.generation == 0;
+	int64_t wait = is_first ? clock_mono() + MASTER_BIND_WAIT_MSEC * CLOCK_MSEC : 0;
+	struct instance in;
+	struct plan **plans = NULL;
+	struct buf missing = BUF_INIT(MASTER_TEXT_LIMIT);
+	int r = read_instance(&in, why);
+
+	if (r == 0)
+		add_programs(&in);
+	plans = mem_array(in.services.count + 1, sizeof(*plans));
+	for (size_t i = 0; r == 0 && i < in.services.count; i++)
+		r = plan_make(&in, i, wait, &missing, &plans[i]);
+	if (r != 0) {
+		buf_add_slice(why, buf_slice(&missing));
+		for (size_t i = 0; i < in.services.count; i++)
+			plan_drop(&plans[i]);
+		instance_clear(&in);
+	} else {
+		if (missing.len != 0)
+			log_warning("not started: %s", log_q(slice_trim(buf_slice(&missing))));
+		master.generation++;
+		if (!is_first)
+			log_info("reload -- version %s, configuration %s", PACKAGE_VERSION,
+				master.dir);
+		instance_clear(&master.in);
+		master.in = in;
+		adopt_all(&master.in, plans);
+	}
+	mem_free(plans);
+	buf_clear(&missing);
+	return r;
+}
+
+int plan_load_unit(struct unit *u, struct buf *why)
+{
+	struct instance in;
+	struct plan *p = NULL;
+	int r = read_instance(&in, why);
+	bool found = false;
+
+	if (r == 0)
+		add_programs(&in);
+	for (size_t i = 0; r == 0 && i < in.services.count; i++) {
+		if (strcmp(in.services.service[i].name, u->name) != 0 ||
+			in.services.service[i].type != u->type)
+			continue;
+		found = true;
+		r = plan_make(&in, i, 0, why, &p);
+	}
+	if (r == 0 && !found) {
+		buf_add_fmt(
+			why, "error: %s is not in master.cf any more; expected a reload\n", u->key);
+		r = ERR_NOT_FOUND;
+	}
+	if (r == 0) {
+		master.generation++;
+		adopt(u, p);
+	}
+	instance_clear(&in);
+	return r;
+}
