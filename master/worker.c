@@ -57,6 +57,7 @@ _Noreturn static void become(const char *path, const char *program, int control)
 	control = fcntl(control, F_DUPFD, 20);
 	alive = fcntl(alive, F_DUPFD, 20);
 	if (null < 0 || control < 0 || alive < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0 ||
+		(!master.is_foreground && dup2(null, 2) < 0) ||
 		dup2(control, SERVER_CONTROL_FD) < 0 || dup2(alive, SERVER_ALIVE_FD) < 0)
 		_exit(127);
 	close_range(SERVER_ALIVE_FD + 1, ~0U, 0);
