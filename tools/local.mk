@@ -35,6 +35,7 @@ install-gateq-links:
 	cd '$(DESTDIR)$(sbindir)' && for l in postqueue postsuper postcat; do rm -f $$l && $(LN_S) gateq $$l; done
 uninstall-gateq-links:
 	-cd '$(DESTDIR)$(sbindir)' && rm -f postqueue postsuper postcat
+
 # gatepost: the instance
 sbin_PROGRAMS += tools/gatepost
 tools_gatepost_SOURCES = %D%/gatepost.c %D%/holder.c %D%/holder.h

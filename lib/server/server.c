@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "map/map.h"
@@ -279,6 +280,8 @@ static void drop_rights(void)
 	server_self.priv.development = server_self.flags & FLAG_DEVELOPMENT;
 	server_self.priv.keep_root = server_self.spec->keep_root;
 	clock_load_zone();
+	/* Queue files belong to cleanup and qmgr alike, by their group. */
+	umask(0007);
 	priv_drop(&server_self.priv);
 }
 
