@@ -209,6 +209,15 @@ static int reject_code(enum route_class class)
 	}
 }
 
+/* Mail to the postmaster must be taken (RFC 5321, 4.5.1), whatever the tables know. */
+static bool is_postmaster(const struct policy_eval *e)
+{
+	struct slice local, domain;
+
+	address_split(buf_slice(&e->recipient), &local, &domain);
+	return slice_case_eq_str(local, "postmaster");
+}
+
 /* Unknown recipients of our own classes (smtpd_reject_unlisted_recipient). */
 static int check_listed(struct policy_eval *e)
 {
@@ -220,7 +229,7 @@ static int check_listed(struct policy_eval *e)
 		p->route, buf_slice(&e->recipient), e->later, &class, &table);
 
 	e->verdict->own = class != ROUTE_DEFAULT;
-	if (err == 0)
+	if (err == 0 || (err == ERR_NOT_FOUND && class == ROUTE_LOCAL && is_postmaster(e)))
 		return 0;
 	e->verdict->parameter = "smtpd_reject_unlisted_recipient";
 	e->verdict->restriction = "reject_unlisted_recipient";
@@ -259,8 +268,13 @@ int policy_check(struct policy *p, enum policy_stage stage, const struct policy_
 
 	verdict_reset(v);
 	buf_init(&e.recipient, ADDRESS_LIMIT + 256);
+	/* Without a domain it is ours, and no list may stand before it. */
+	bool always = slice_case_eq_str(f->recipient, "postmaster");
 	int err = address_complete(f->recipient, &p->rules, &e.recipient);
-	if (err != 0) {
+	if (always) {
+		v->own = true;
+		err = 0;
+	} else if (err != 0) {
 		policy_refuse(&e, 501, "5.1.3", "Recipient address rejected: bad address syntax");
 		err = 0;
 	} else {
