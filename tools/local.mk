@@ -41,3 +41,20 @@ sbin_PROGRAMS += tools/gatepost
 tools_gatepost_SOURCES = %D%/gatepost.c %D%/holder.c %D%/holder.h
 tools_gatepost_LDADD = lib/conf/libconf.a lib/ipc/libipc.a lib/net/libnet.a lib/util/libutil.a \
 	$(BSD_LIBS) $(EVENT_LIBS)
+
+# sendmail: mail from local programs; mailq and newaliases by name
+dist_man1_MANS += man/sendmail.1
+sbin_PROGRAMS += tools/sendmail
+tools_sendmail_SOURCES = %D%/sendmail.c %D%/sendmail.h %D%/sendmail_message.c %D%/sendmail_submit.c
+tools_sendmail_LDADD = lib/smtp/libsmtp.a lib/mail/libmail.a lib/conf/libconf.a lib/net/libnet.a \
+	lib/util/libutil.a $(BSD_LIBS) $(EVENT_LIBS)
+
+if POSTFIX_NAMES
+install-exec-hook: install-sendmail-links
+uninstall-hook: uninstall-sendmail-links
+endif
+.PHONY: install-sendmail-links uninstall-sendmail-links
+install-sendmail-links:
+	cd '$(DESTDIR)$(sbindir)' && for l in mailq newaliases; do rm -f $$l && $(LN_S) sendmail $$l; done
+uninstall-sendmail-links:
+	-cd '$(DESTDIR)$(sbindir)' && rm -f mailq newaliases

@@ -252,6 +252,8 @@ static void cleanup_msg(struct ipc *c, struct ipc_msg *msg, void *arg)
 
 	(void)c;
 	(void)arg;
+	if (l == NULL && msg->type != PROTO_MSG_OPEN && msg->type != PROTO_ID_QUERY)
+		return;
 	switch (msg->type) {
 	case PROTO_MSG_OPEN: open_letter(msg); break;
 	case PROTO_MSG_RCPT:

@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: ISC */
+#include "config.h"
+
+#include "tools/sendmail.h"
+
+#include <getopt.h>
+#include <libgen.h>
+#include <limits.h>
+#include <pwd.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "conf/conf.h"
+#include "mail/address.h"
+#include "util/log.h"
+#include "util/mem.h"
+
+struct sendmail sendmail;
+static const char *program = "sendmail";
+
+static void say(const char *grade, const char *fmt, va_list ap)
+{
+	struct buf text = BUF_INIT(8192);
+	char line[4096];
+
+	(void)vsnprintf(line, sizeof(line), fmt, ap);
+	log_quote(&text, slice_str(line), sizeof(line));
+	(void)fprintf(stderr, "%s: %s: %s\n", program, grade, buf_str(&text));
+	buf_clear(&text);
+}
+
+void sendmail_fatal(int code, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	say("fatal", fmt, ap);
+	va_end(ap);
+	exit(code);
+}
+
+void sendmail_warning(const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	say("warning", fmt, ap);
+	va_end(ap);
+}
+
+static const char help_text[] =
+	"usage: %s [-bim[s]] [-C config_dir] [-F full_name] [-f sender] [-it] [-N dsn] [-R ret]\n"
+	"                [-V envid] [recipient ...]\n"
+	"  (no option)      read a message from standard input and send it to the recipients\n"
+	"  -bs              speak SMTP on standard input and output\n"
+	"  -bp              list the queue (mailq)\n"
+	"  -bi, -I          build the alias tables (newaliases)\n"
+	"  -q, -qRsite      try to deliver what waits\n"
+	"  -C DIR           the instance whose main.cf is in DIR\n"
+	"  -F NAME          full name for a From: header, where there is none\n"
+	"  -f, -r SENDER    envelope sender\n"
+	"  -i, -oi          a line with one dot does not end the message\n"
+	"  -N never | success,failure,delay  when the sender wants a notice\n"
+	"  -R full | hdrs   how much of the message a notice returns\n"
+	"  -t               take recipients from the message's To:, Cc: and Bcc:\n"
+	"  -V ENVID         envelope id for notices\n"
+	"  -v               accepted, as are -A -B -e -G -h -L -m -n -O -o -p -U -X\n"
+	"  --help, --version\n";
+
+void sendmail_add_recipient(const char *text)
+{
+	struct buf internal = BUF_INIT(ADDRESS_LIMIT), out = BUF_INIT(4096);
+
+	if (sendmail.recipients_n == SENDMAIL_RECIPIENTS)
+		sendmail_fatal(EX_USAGE, "more than %d recipients", SENDMAIL_RECIPIENTS);
+	if (address_parse(slice_str(text), 0, &internal) != 0)
+		sendmail_fatal(EX_DATAERR, "bad recipient address: %s", text);
+	address_add_external(&out, buf_slice(&internal));
+	sendmail.recipients = mem_resize(
+		sendmail.recipients, sendmail.recipients_n + 1, sizeof(*sendmail.recipients));
+	sendmail.recipients[sendmail.recipients_n++] = slice_dup(buf_slice(&out));
+	buf_clear(&internal);
+	buf_clear(&out);
+}
+
+/* -b as in sendmail: what the rest of the command line means. */
+static void set_mode(const char *arg)
+{
+	switch (*arg) {
+	case 'm':
+	case 'a': sendmail.mode = SENDMAIL_MAIL; break;
+	case 's': sendmail.mode = SENDMAIL_SMTP; break;
+	case 'p': sendmail.mode = SENDMAIL_LIST; break;
+	case 'i': sendmail.mode = SENDMAIL_ALIASES; break;
+	default: sendmail_fatal(EX_USAGE, "unsupported: -b%s", arg);
+	}
+}
+
+static void set_flush(const char *arg)
+{
+	/* -q30m asks for a daemon, which master is. */
+	if (arg != NULL && *arg >= '0' && *arg <= '9')
+		sendmail_fatal(EX_USAGE, "-q%s is not supported; master runs the queue", arg);
+	sendmail.mode = SENDMAIL_FLUSH;
+	if (arg != NULL && *arg == 'R')
+		sendmail.flush_site = arg + 1;
+	else if (arg != NULL && *arg == 'I')
+		sendmail.flush_id = arg + 1;
+}
+
+static void version(void)
+{
+	(void)printf("%s\n", PACKAGE_STRING);
+	exit(0);
+}
+
+static void help(void)
+{
+	(void)printf(help_text, program);
+	exit(0);
+}
+
+static bool one_of(const char *text, const char *const *words)
+{
+	for (; *words != NULL; words++)
+		if (slice_case_eq_str(slice_str(text), *words))
+			return true;
+	return false;
+}
+
+static void set_notify(const char *arg)
+{
+	static const char *const words[] = {"never", "success", "failure", "delay", NULL};
+	struct slice rest = slice_str(arg), word;
+
+	while (slice_part(&rest, ',', &word)) {
+		char text[16] = "";
+		if (word.len < sizeof(text))
+			memcpy(text, word.p, word.len);
+		if (!one_of(text, words))
+			sendmail_fatal(EX_USAGE, "bad -N option value: %s", arg);
+	}
+	sendmail.notify = arg;
+}
+
+static void set_option(int c)
+{
+	static const char *const rets[] = {"full", "hdrs", NULL};
+
+	switch (c) {
+	case 'b': set_mode(optarg); break;
+	case 'C': sendmail.config_dir = optarg; break;
+	case 'F': sendmail.full_name = optarg; break;
+	case 'f':
+	case 'r': sendmail.sender = optarg; break;
+	case 'I': sendmail.mode = SENDMAIL_ALIASES; break;
+	case 'i': sendmail.ignore_dots = true; break;
+	case 'N': set_notify(optarg); break;
+	case 'o':
+		if (strcmp(optarg, "i") == 0)
+			sendmail.ignore_dots = true;
+		break;
+	case 'q': set_flush(optarg); break;
+	case 'R':
+		if (!one_of(optarg, rets))
+			sendmail_fatal(EX_USAGE, "bad -R option value: %s", optarg);
+		sendmail.ret = optarg;
+		break;
+	case 't': sendmail.from_header = true; break;
+	case 'V': sendmail.envid = optarg; break;
+	case 'v': sendmail.verbose = true; break;
+	case 1000: help(); break;
+	case 1001: version(); break;
+	case '?': sendmail_fatal(EX_USAGE, "unknown option; see %s --help", program);
+	default: break; /* of sendmail, and without a meaning here */
+	}
+}
+
+static void read_options(int argc, char **argv)
+{
+	static const struct option longs[] = {
+		{"help", no_argument, NULL, 1000}, {"version", no_argument, NULL, 1001}, {0}};
+	int c;
+
+	/* As sendmail's own: options end at the first recipient. */
+	while ((c = getopt_long(argc, argv, "+A:B:C:F:GIL:N:O:R:UV:X:b:ce:f:h:imno:p:r:q::tvx",
+			longs, NULL)) != -1)
+		set_option(c);
+	for (int i = optind; i < argc; i++)
+		if (sendmail.mode == SENDMAIL_MAIL)
+			sendmail_add_recipient(argv[i]);
+}
+
+/* A directory, or a file in it as sendmail's -C has it. */
+static void read_settings(void)
+{
+	struct buf why = BUF_INIT(65536);
+	struct stat st;
+	char path[PATH_MAX] = GP_SYSCONFDIR;
+
+	if (sendmail.config_dir != NULL && *sendmail.config_dir != '\0') {
+		(void)snprintf(path, sizeof(path), "%s", sendmail.config_dir);
+		if (stat(path, &st) == 0 && S_ISREG(st.st_mode))
+			sendmail.config_dir = mem_str(dirname(path));
+	} else {
+		sendmail.config_dir = GP_SYSCONFDIR;
+	}
+	if (conf_load(sendmail.config_dir, NULL, &why) != 0) {
+		(void)fputs(buf_str(&why), stderr);
+		sendmail_fatal(
+			EX_TEMPFAIL, "the configuration in %s has mistakes", sendmail.config_dir);
+	}
+	buf_clear(&why);
+}
+
+/* Another of our commands does it. */
+_Noreturn static void become(const char *command, char **argv)
+{
+	char path[PATH_MAX];
+
+	(void)snprintf(path, sizeof(path), "%s/%s", conf_str(P_command_directory), command);
+	argv[0] = path;
+	(void)execv(path, argv);
+	sendmail_fatal(EX_OSERR, "cannot run %s", path);
+}
+
+static char *arg(const char *text)
+{
+	return mem_str(text);
+}
+
+_Noreturn static void list_queue(void)
+{
+	char *argv[] = {NULL, arg("-c"), arg(sendmail.config_dir), arg("list"), NULL};
+
+	become("gateq", argv);
+}
+
+_Noreturn static void flush_queue(void)
+{
+	char *argv[] = {
+		NULL, arg("-c"), arg(sendmail.config_dir), arg("flush"), arg("ALL"), NULL, NULL};
+
+	if (sendmail.flush_id != NULL)
+		argv[4] = arg(sendmail.flush_id);
+	if (sendmail.flush_site != NULL) {
+		argv[4] = arg("--site");
+		argv[5] = arg(sendmail.flush_site);
+	}
+	become("gateq", argv);
+}
+
+_Noreturn static void build_aliases(void)
+{
+	enum { TABLES = 100 };
+	char *argv[TABLES + 5] = {NULL, arg("-A"), arg("-c"), arg(sendmail.config_dir)};
+	struct slice rest = slice_str(conf_str(P_alias_database)), word;
+	int n = 4;
+
+	while (n < TABLES + 4 && slice_token(&rest, ", \t\r\n", &word))
+		argv[n++] = slice_dup(word);
+	if (n == 4)
+		exit(0);
+	become("gatemap", argv);
+}
+
+/* Who calls: the envelope sender, and the name for a From: header. */
+static void identify_caller(void)
+{
+	struct passwd *pw = getpwuid(getuid());
+
+	if (sendmail.sender == NULL)
+		sendmail.sender = mem_str(pw != NULL ? pw->pw_name : "nobody");
+	if (sendmail.full_name == NULL)
+		sendmail.full_name = getenv("NAME");
+	if (sendmail.full_name == NULL && pw != NULL) {
+		char *name = mem_str(pw->pw_gecos != NULL ? pw->pw_gecos : "");
+		name[strcspn(name, ",")] = '\0';
+		sendmail.full_name = name;
+	}
+}
+
+static int send_message(void)
+{
+	if (sendmail.recipients_n == 0 && !sendmail.from_header)
+		sendmail_fatal(EX_USAGE, "Recipient addresses must be specified on the command "
+					 "line or via the -t option");
+	identify_caller();
+	sendmail_read_message();
+	if (sendmail.recipients_n == 0)
+		sendmail_fatal(EX_USAGE, "No recipient addresses found in message header");
+	return sendmail_submit();
+}
+
+int main(int argc, char **argv)
+{
+	const char *slash = strrchr(argv[0], '/');
+
+	program = slash != NULL ? slash + 1 : argv[0];
+	(void)signal(SIGPIPE, SIG_IGN);
+	if (strcmp(program, "mailq") == 0)
+		sendmail.mode = SENDMAIL_LIST;
+	else if (strcmp(program, "newaliases") == 0)
+		sendmail.mode = SENDMAIL_ALIASES;
+	buf_init(&sendmail.content, (size_t)1 << 32);
+	read_options(argc, argv);
+	read_settings();
+	switch (sendmail.mode) {
+	case SENDMAIL_LIST: list_queue();
+	case SENDMAIL_ALIASES: build_aliases();
+	case SENDMAIL_FLUSH: flush_queue();
+	case SENDMAIL_SMTP: return sendmail_speak();
+	default: return send_message();
+	}
+}

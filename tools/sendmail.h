@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef TOOLS_SENDMAIL_H
+#define TOOLS_SENDMAIL_H
+
+#include "smtp/reply.h"
+#include "util/buf.h"
+
+/* sendmail(1): options, the message read from standard input, its way to smtpd. */
+enum sendmail_mode {
+	SENDMAIL_MAIL,
+	SENDMAIL_SMTP,
+	SENDMAIL_LIST,
+	SENDMAIL_ALIASES,
+	SENDMAIL_FLUSH
+};
+
+enum { SENDMAIL_RECIPIENTS = 100000 };
+
+struct sendmail {
+	enum sendmail_mode mode;
+	const char *config_dir, *sender, *full_name, *envid, *notify, *ret;
+	bool from_header, ignore_dots, verbose;
+	const char *flush_site, *flush_id;
+	char **recipients; /* external form; owned */
+	size_t recipients_n;
+	struct buf content; /* with CRLF line ends */
+	bool has_from;      /* content has a From: header */
+};
+
+extern struct sendmail sendmail;
+
+/* "sendmail: fatal: text" on standard error; ends with a code of sysexits. */
+_Noreturn void sendmail_fatal(int code, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void sendmail_warning(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+/* Text of an address, as on the command line. A malformed one is fatal (EX_DATAERR). */
+void sendmail_add_recipient(const char *text);
+/* Reads the message from standard input into sendmail.content; with -t its recipients too. */
+void sendmail_read_message(void);
+/* Hands it to smtpd; the exit status. */
+int sendmail_submit(void);
+/* -bs: smtpd on standard input and output; the exit status. */
+int sendmail_speak(void);
+
+#endif
