@@ -8,3 +8,4 @@ master_master_LDADD = lib/server/libserver.a lib/conf/libconf.a lib/ipc/libipc.a
 noinst_PROGRAMS += t/master/fakeworker
 t_master_fakeworker_SOURCES = t/master/fakeworker.c
 t_master_fakeworker_LDADD = $(SERVER_LIBS)
+check_SCRIPTS += t/master/life.t

@@ -142,7 +142,7 @@ static void stop_stage(void)
 				if (stage_of(w->plan->role) != stage)
 					continue;
 				if (w->state == WORKER_STARTING || w->control == NULL)
-					kill(w->pid, SIGKILL);
+					worker_kill(w);
 				else
 					ipc_send(w->control, PROTO_STOP, 0);
 			}
@@ -169,7 +169,7 @@ static void stage_too_long(void *arg)
 				continue;
 			log_warning("process %s pid %d does not end; killed", w->plan->program,
 				(int)w->pid);
-			kill(w->pid, SIGKILL);
+			worker_kill(w);
 		}
 	}
 }

@@ -55,7 +55,7 @@ struct worker {
 	uint64_t number;
 	unsigned slot;
 	enum worker_state state;
-	int64_t since;
+	bool is_killed;      /* by master: no news */
 	struct dict *tables; /* specs it has opened */
 };
 TAILQ_HEAD(worker_list, worker);
@@ -116,6 +116,7 @@ void worker_reap(void);
 void worker_settings(struct unit *u); /* new settings for qmgr and tally */
 bool worker_is_kept(enum role role);  /* never replaced */
 unsigned worker_count(const struct unit *u, bool ready_only);
+void worker_kill(struct worker *w);
 void worker_kill_all(void);
 
 /* handover.c: what a worker is given at its start, and what it asks for. */

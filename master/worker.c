@@ -33,6 +33,12 @@ unsigned worker_count(const struct unit *u, bool ready_only)
 	return n;
 }
 
+void worker_kill(struct worker *w)
+{
+	w->is_killed = true;
+	kill(w->pid, SIGKILL);
+}
+
 static void control_end(struct ipc *c, int err, void *arg)
 {
 	struct worker *w = arg;
@@ -116,8 +122,7 @@ static void worker_start(struct unit *u)
 			.plan = u->plan,
 			.pid = pid,
 			.slot = slot,
-			.number = ++master.workers,
-			.since = loop_now()};
+			.number = ++master.workers};
 		w->plan->users++;
 		w->control = ipc_new(ends[0], ROLE_MASTER, u->plan->role, &events, w, 0);
 		TAILQ_INSERT_TAIL(&u->workers, w, next);
@@ -172,7 +177,7 @@ void worker_stop_unit(struct unit *u, bool now)
 	TAILQ_FOREACH(w, &u->workers, next)
 	{
 		if (w->state == WORKER_STARTING)
-			kill(w->pid, SIGKILL);
+			worker_kill(w);
 		else
 			drain(w, now);
 	}
@@ -188,7 +193,7 @@ void worker_replace(struct unit *u)
 	TAILQ_FOREACH(w, &u->workers, next)
 	{
 		if (w->plan != u->plan && w->state == WORKER_STARTING)
-			kill(w->pid, SIGKILL);
+			worker_kill(w);
 	}
 	if (u->again.fire != NULL)
 		loop_timer_set(&u->again, CLOCK_NEVER);
@@ -234,7 +239,6 @@ void worker_ready(struct worker *w)
 	if (w->state != WORKER_STARTING)
 		return;
 	w->state = WORKER_READY;
-	w->since = loop_now();
 	w->unit->pause = 0;
 	handover_peers(w);
 	if (w->plan == w->unit->plan)
@@ -271,7 +275,7 @@ static bool drop_generation(struct unit *u)
 	TAILQ_FOREACH(w, &u->workers, next)
 	{
 		if (w->plan == bad)
-			kill(w->pid, SIGKILL);
+			worker_kill(w);
 	}
 	plan_drop(&bad);
 	return true;
@@ -325,7 +329,7 @@ static void worker_gone(struct worker *w, int status)
 	ipc_free(&w->control);
 	counters_clear(u->page, w->slot);
 	u->slot_used[w->slot] = false;
-	if (!expected || (status != 0 && !WIFSIGNALED(status)))
+	if (!w->is_killed && (!expected || status != 0))
 		log_death(w, status);
 	if (!expected && current) {
 		if (u->again.fire == NULL)

@@ -1,0 +1,206 @@
+#!/usr/bin/perl
+# SPDX-License-Identifier: ISC
+# master and gatepost with workers that only greet: start, stop, reload, services, deaths (rows A1 to
+# A6, A8, L1, L4).
+use strict;
+use warnings;
+use File::Copy 'copy';
+use Gatepost::Instance;
+use Gatepost::Kit;
+use IO::Socket::INET;
+use IO::Socket::IP;
+use Test::More;
+
+my $build = build();
+my $libexec = tempdir('libexec');
+# Copies, since a process is known by the name of its file.
+for my $program (qw(smtpd cleanup qmgr smtp-client local virtual resolver tally nss)) {
+    copy("$build/t/master/fakeworker", "$libexec/$program") or die "copy: $!";
+    chmod 0755, "$libexec/$program";
+}
+symlink "$build/master/master", "$libexec/master";
+
+sub instance {
+    my (%arg) = @_;
+    return Gatepost::Instance->new(
+        %arg, main => { daemon_directory => $libexec, smtpd_banner => 'one', %{ $arg{main} // {} } });
+}
+
+# The greeting at a port, or nothing where it is refused.
+sub greeting {
+    my ($port, $addr) = @_;
+    my $s = IO::Socket::IP->new(PeerHost => $addr // '127.0.0.1', PeerPort => $port, Timeout => 5)
+        or return;
+    local $SIG{ALRM} = sub { die "no greeting within 5 s\n" };
+    alarm 5;
+    my $line = <$s>;
+    alarm 0;
+    return wantarray ? ($line, $s) : $line;
+}
+
+sub ask {
+    my ($s, $text) = @_;
+    print $s "$text\n";
+    my $line = <$s> // '';
+    return $line =~ s/\r?\n//r;
+}
+
+sub pids { map { @$_ } values %{ $_[0]->roles } }
+
+# ---- start, status, stop ----
+my $gp = instance();
+my ($status, $out) = $gp->tool('gatepost', 'status');
+is($status, 3, 'status of a stopped one');
+like($out, qr/^gatepost: stopped$/m, 'which says so');
+is(($gp->tool('gatepost', 'stop'))[0], 0, 'stop of a stopped one succeeds');
+$gp->start;
+like(greeting($gp->port), qr/^220 one pid \d+ uid (\d+)/, 'A1: it greets as soon as start is done');
+is(($gp->try_start)[0], 1, 'start of a running one fails');
+($status, $out) = $gp->tool('gatepost', 'status');
+is($status, 0, 'L4: status of a running one');
+like($out, qr/\Agatepost: running, pid \d+, since [^,]+, generation 1$/m, 'first line');
+like($out, qr/^$gp->{port} +inet +running +\d+ +\d+ +127\.0\.0\.1:$gp->{port}$/m, 'row of a service');
+my ($workers) = $out =~ /^$gp->{port} +inet +running +(\d+)/m;
+my $cores = () = (slurp('/proc/cpuinfo') // '') =~ /^processor/mg;
+is($workers, $cores, 'A8: as many workers as cores');
+my %user = map { my ($role) = $_; my @p = @{ $gp->roles->{$role} // [] };
+    $role => @p ? (stat "/proc/$p[0]")[4] : undef } qw(smtpd qmgr tally);
+SKIP: {
+    skip 'needs root', 2 if $>;
+    is($user{smtpd}, scalar getpwnam('gp-smtpd'), 'smtpd has its own user');
+    my @p = @{ $gp->roles->{smtpd} };
+    like(slurp("/proc/$p[0]/status"), qr/^NoNewPrivs:\t1$/m, 'and no new privileges');
+}
+my @before = pids($gp);
+$gp->stop;
+ok(!(grep { is_alive($_) } @before), 'A6: after stop no process is left');
+ok(!greeting($gp->port), 'and the port refuses');
+
+# ---- several ports, -o, addresses, names, protocols ----
+my ($p2, $p3, $p4) = map { free_port() } 1 .. 3;
+$gp = instance(
+    main => { inet_interfaces => '127.0.0.2' },
+    master => [
+        "127.0.0.1:$p2 inet n - n - - smtpd -o smtpd_banner=two",
+        "localhost:$p3 inet n - n - - smtpd\n  -o { smtpd_banner = three four }",
+        "$p4 inet n - n - - smtpd",
+    ]);
+$gp->set(master_service_disable => "$p4/inet");
+$gp->start;
+ok(!greeting($gp->port), 'A4: an address that is not listed refuses');
+like(greeting($gp->port, '127.0.0.2'), qr/^220 one /, 'the one that is listed answers');
+like(greeting($p2), qr/^220 two /, 'A3: a port with a setting of its own');
+like(greeting($p3), qr/^220 three four /, 'A4: a port at a name');
+ok(!greeting($p4, '127.0.0.2'), 'A2: a disabled port refuses');
+ok(!greeting($p3, '::1'), 'A5: inet_protocols = ipv4 leaves ::1 out');
+SKIP: {
+    skip 'no IPv6 here', 1 if !IO::Socket::IP->new(LocalHost => '::1', LocalPort => 0, Listen => 1);
+    $gp->set(inet_protocols => 'all', inet_interfaces => '127.0.0.2, [::1]');
+    $gp->reload;
+    like(greeting($gp->port, '::1'), qr/^220 one /, 'A5: inet_protocols = all takes it in');
+}
+
+# ---- reload ----
+my ($line, $old) = greeting($p2);
+$gp->set(smtpd_banner => 'new');
+$gp->mark;
+$gp->reload;
+like(greeting($gp->port, '127.0.0.2'), qr/^220 new /, 'L1: a reload brings the new value');
+is(ask($old, 'x'), 'none', 'and a session from before goes on');
+is(ask($old, 'y'), 'none', 'to its own end');
+my ($generation) = ($gp->tool('gatepost', 'status'))[1] =~ /generation (\d+)/;
+$gp->set(smtpd_timeout => 'soon', smtpd_banner => 'bad');
+($status, $out) = $gp->tool('gatepost', 'reload');
+is($status, 1, 'a reload with a mistake is refused');
+like($out, qr{main\.cf:\d+:\d+: error: smtpd_timeout: "soon" is no time; expected }, 'with its line');
+kill 'HUP', $gp->master_pid;
+$gp->wait_log(qr/error: reload: nothing is changed/, 'by signal too');
+like(greeting($gp->port, '127.0.0.2'), qr/^220 new /, 'nothing has changed');
+is((($gp->tool('gatepost', 'status'))[1] =~ /generation (\d+)/)[0], $generation, 'nor the generation');
+$gp->set(smtpd_timeout => undef, smtpd_banner => 'worse');
+$gp->mark;
+spew($gp->queue . '/fake.conf', "smtpd die\n");
+($status, $out) = $gp->tool('gatepost', 'reload');
+is($status, 1, 'a generation that does not start fails the reload');
+$gp->wait_log(qr/generation \d+ does not start and is dropped; generation \d+ goes on/, 'log says it');
+like(greeting($gp->port, '127.0.0.2'), qr/^220 new /, 'the old generation serves');
+unlink $gp->queue . '/fake.conf';
+$gp->reload;
+like(greeting($gp->port, '127.0.0.2'), qr/^220 worse /, 'until one does start');
+
+# ---- a service by itself ----
+my $name = $gp->port;
+is(($gp->tool('gatepost', 'service', $name, 'stop'))[0], 0, 'A6: service stop');
+ok(!greeting($gp->port, '127.0.0.2'), 'its port refuses');
+is(($gp->tool('gatepost', 'service', $name, 'status'))[0], 3, 'its status says stopped');
+is(($gp->tool('gatepost', 'status'))[0], 1, 'the status of the whole too');
+like(greeting($p2), qr/^220 two /, 'others go on');
+$gp->reload;
+ok(!greeting($gp->port, '127.0.0.2'), 'a reload does not start it');
+is(($gp->tool('gatepost', 'service', "$name/inet", 'start'))[0], 0, 'service start');
+like(greeting($gp->port, '127.0.0.2'), qr/^220 worse /, 'and it serves');
+is(($gp->tool('gatepost', 'service', $name, 'status'))[0], 0, 'its status says running');
+my ($qmgr) = @{ $gp->roles->{qmgr} };
+is(($gp->tool('gatepost', 'service', 'qmgr', 'restart'))[0], 0, 'service restart of qmgr');
+isnt($gp->roles->{qmgr}[0], $qmgr, 'makes another process');
+$gp->set(smtpd_banner => 'fresh');
+is(($gp->tool('gatepost', 'service', $name, 'restart'))[0], 0, 'service restart');
+like(greeting($gp->port, '127.0.0.2'), qr/^220 fresh /, 'takes its settings afresh');
+like(greeting($p3), qr/^220 three four /, 'no others');
+is(($gp->tool('gatepost', 'service', 'nothing', 'status'))[0], 1, 'no such service');
+
+# ---- deaths ----
+$gp->mark;
+my $dead = $gp->kill_role('smtpd');
+$gp->wait_log(qr/warning: process \S+smtpd pid $dead killed by signal 9/, 'a death is logged');
+ok(wait_until(2, sub { scalar @{ $gp->roles->{smtpd} // [] } }), 'and made good');
+like(greeting($gp->port, '127.0.0.2'), qr/^220 fresh /, 'at once');
+$gp->mark;
+spew($gp->queue . '/fake.conf', "resolver die\n");
+$gp->kill_role('resolver');
+$gp->wait_log(qr/service resolver\/unix: does not become ready -- started again in 1 s/, 'back-off: 1 s');
+$gp->wait_log(qr/service resolver\/unix: does not become ready -- started again in 2 s/, 'back-off: 2 s');
+unlink $gp->queue . '/fake.conf';
+ok(wait_until(8, sub { @{ $gp->roles->{resolver} // [] } == 1 }), 'until it becomes ready');
+
+# ---- a dead master ----
+@before = grep { $_ != $gp->{master} } pids($gp);
+$gp->kill_role('master');
+$gp->start;
+ok(!(grep { is_alive($_) } @before), 'a start after its death waits for the old processes');
+like(greeting($p2), qr/^220 two /, 'and serves');
+$gp->restart;
+like(greeting($p2), qr/^220 two /, 'restart');
+
+# ---- the log ----
+$gp->mark;
+rename $gp->{log}, "$gp->{log}.1";
+is(($gp->tool('gatepost', 'reload'))[0], 0, 'reload without a log file');
+$gp->set(maillog_file_compressor => '/bin/true');
+spew($gp->{log}, '');
+is(($gp->tool('gatepost', 'logrotate'))[0], 0, 'logrotate');
+greeting($p2);
+$gp->mark;
+$gp->reload;
+$gp->wait_log(qr/reload -- version/, 'goes on in a new file');
+
+# ---- a taken port ----
+$gp->stop;
+my $holder = IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => $p2, Listen => 1, ReuseAddr => 1);
+ok($holder, 'somebody takes the port');
+($status, $out) = $gp->try_start;
+is($status, 1, 'start fails');
+like($out, qr/cannot listen on 127\.0\.0\.1:$p2: Address already in use/, 'naming the port');
+like($out, qr/port $p2 is held by pid $$ /, 'and the holder');
+is(($gp->tool('gatepost', 'status'))[0], 3, 'nothing is left running');
+close $holder;
+$gp->start;
+$gp->stop;
+
+# ---- a worker that cannot start ----
+spew($gp->queue . '/fake.conf', "cleanup die\n");
+($status, $out) = $gp->try_start;
+is($status, 1, 'start fails without cleanup');
+like($out, qr{cleanup/unix does not start}, 'and names it');
+is(($gp->tool('gatepost', 'status'))[0], 3, 'nothing is left running');
+done_testing;
