@@ -1,1 +1,19 @@
 # SPDX-License-Identifier: ISC
+pkglibexec_PROGRAMS += local/local local/virtual local/nss
+LOCAL_SOURCES = local/main.c \
+	local/become.c local/become.h \
+	local/child.c local/child.h \
+	local/content.c local/content.h \
+	local/delivery.h \
+	local/forward.c local/forward.h \
+	local/mailbox.h local/maildir.c local/mbox.c \
+	local/plan.c \
+	local/work.c local/work.h
+LOCAL_LIBS = lib/queue/libqueue.a lib/mail/libmail.a $(SERVER_LIBS)
+local_local_SOURCES = $(LOCAL_SOURCES) local/alias.c local/alias.h local/plan_local.c
+local_local_LDADD = $(LOCAL_LIBS)
+local_virtual_SOURCES = $(LOCAL_SOURCES) local/plan_virtual.c
+local_virtual_LDADD = $(LOCAL_LIBS)
+local_nss_SOURCES = local/nss.c
+local_nss_LDADD = $(SERVER_LIBS)
+dist_man8_MANS += man/local.8 man/virtual.8 man/nss.8

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef LOCAL_BECOME_H
+#define LOCAL_BECOME_H
+
+#include "local/delivery.h"
+
+/* From root to a user, in a child and for good. */
+struct identity {
+	char name[64]; /* empty: none, the group alone */
+	char home[1024];
+	uid_t uid;
+	gid_t gid;
+};
+
+/* The user by NSS; ERR_NOT_FOUND, ERR_TEMP. */
+int become_find(const char *user, struct identity *id);
+/*
+ * The group with which the user may write to the spool: the spool's where that may write and not
+ * all may, else the user's.
+ */
+gid_t become_spool_group(const char *spool, const struct identity *id);
+/*
+ * User, group and supplementary groups, checked, without a way back; the child dies with its
+ * parent. ERR_DENIED: it would be root, or (without root) somebody else.
+ */
+int become(const struct identity *id, gid_t gid);
+
+#endif

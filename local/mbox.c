@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: ISC */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "conf/conf.h"
+#include "local/content.h"
+#include "local/mailbox.h"
+#include "util/clock.h"
+#include "util/err.h"
+#include "util/fd.h"
+#include "util/mem.h"
+
+void mailbox_failed(struct outcome *o, const char *fmt, ...)
+{
+	int saved = errno;
+	char what[300];
+	va_list ap;
+	va_start(ap, fmt);
+	vsnprintf(what, sizeof(what), fmt, ap);
+	va_end(ap);
+	if (saved == EDQUOT || saved == EFBIG)
+		outcome_set(o, RESULT_FAILED, "5.2.2", "%s: %s", what, strerror(saved));
+	else if (saved == ENOSPC)
+		outcome_set(o, RESULT_DEFERRED, "4.3.1", "%s: %s", what, strerror(saved));
+	else
+		outcome_set(o, RESULT_DEFERRED, "4.2.0", "%s: %s", what, strerror(saved));
+}
+
+static bool has_lock(const struct mailbox *m, const char *name)
+{
+	struct slice rest = slice_str(m->locks), token;
+	while (slice_token(&rest, ", \t", &token))
+		if (slice_eq_str(token, name))
+			return true;
+	return false;
+}
+
+/* Between two tries; a child has nothing else to do. */
+static void wait_a_while(void)
+{
+	int64_t delay = conf_time(P_deliver_lock_delay);
+	struct timespec t = {delay / CLOCK_SEC, delay % CLOCK_SEC * 1000};
+	nanosleep(&t, NULL);
+}
+
+/* A lock file whose maker is long gone is taken away. */
+static void remove_stale(const char *path)
+{
+	struct stat st;
+	if (lstat(path, &st) != 0)
+		return;
+	int64_t age = clock_real() - (int64_t)st.st_mtim.tv_sec * CLOCK_SEC;
+	if (age > conf_time(P_stale_lock_time))
+		unlink(path);
+}
+
+static int make_dotlock(const char *path)
+{
+	for (int64_t n = conf_int(P_deliver_lock_attempts); n > 0; n--) {
+		int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+		if (fd >= 0) {
+			fd_close(&fd);
+			return 0;
+		}
+		if (errno != EEXIST)
+			return ERR_SYS;
+		remove_stale(path);
+		if (n > 1)
+			wait_a_while();
+	}
+	errno = EAGAIN;
+	return ERR_SYS;
+}
+
+static int lock_file(const struct mailbox *m, int fd)
+{
+	struct flock l = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	for (int64_t n = conf_int(P_deliver_lock_attempts); n > 0; n--) {
+		if ((!has_lock(m, "fcntl") || fcntl(fd, F_SETLK, &l) == 0) &&
+			(!has_lock(m, "flock") || flock(fd, LOCK_EX | LOCK_NB) == 0))
+			return 0;
+		if (errno != EAGAIN && errno != EACCES)
+			return ERR_SYS;
+		if (n > 1)
+			wait_a_while();
+	}
+	errno = EAGAIN;
+	return ERR_SYS;
+}
+
+/* A file that somebody else prepared is not written to. */
+static bool is_acceptable(const struct mailbox *m, const struct stat *st, struct outcome *o)
+{
+	const char *what = NULL;
+	if (!S_ISREG(st->st_mode))
+		what = "is not a regular file";
+	else if (st->st_nlink != 1)
+		what = "has more than one link";
+	else if (m->must_own && st->st_uid != geteuid())
+		what = "is not owned by recipient";
+	if (what != NULL)
+		outcome_set(o, RESULT_DEFERRED, "4.2.0", "destination %s %s", m->path, what);
+	return what == NULL;
+}
+
+static int sync_parent(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	char *directory = slice_dup(slice_of(path, slash == path ? 1 : (size_t)(slash - path)));
+	int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	/* A spool that may be written but not read cannot be opened; its name is not ours to sync.
+	 */
+	int r = fd < 0 ? (errno == EACCES ? 0 : ERR_SYS) : fsync(fd) != 0 ? ERR_SYS : 0;
+	mem_free(directory);
+	fd_close(&fd);
+	return r;
+}
+
+static void append(const struct job *j, const struct job_rcpt *r, const struct mailbox *m, int fd,
+	struct outcome *o)
+{
+	struct content_style style = {.is_mbox = true, .has_delivered_to = m->has_delivered_to};
+	struct stat st;
+	uint64_t size;
+	if (fstat(fd, &st) != 0 || lseek(fd, 0, SEEK_END) < 0) {
+		mailbox_failed(o, "cannot update mailbox %s for user %s", m->path, m->user);
+		return;
+	}
+	if (!is_acceptable(m, &st, o))
+		return;
+	if (m->limit > 0 && (uint64_t)st.st_size + j->size > m->limit) {
+		errno = EFBIG;
+		mailbox_failed(o, "cannot update mailbox %s for user %s. error writing message",
+			m->path, m->user);
+		return;
+	}
+	int err = content_write(j, r, &style, fd, &size);
+	if (err == 0 && fsync(fd) != 0)
+		err = ERR_SYS;
+	if (err == 0 && st.st_size == 0)
+		err = sync_parent(m->path);
+	if (err == 0) {
+		outcome_set(o, RESULT_OK, "2.0.0", "delivered to mailbox");
+		return;
+	}
+	int saved = errno;
+	bool is_back = ftruncate(fd, st.st_size) == 0 && fsync(fd) == 0;
+	errno = saved;
+	if (err == ERR_CORRUPT)
+		outcome_set(o, RESULT_UNTRIED, "4.3.0", "queue file damaged");
+	else
+		mailbox_failed(o, "cannot update mailbox %s for user %s. %s", m->path, m->user,
+			is_back ? "error writing message"
+				: "error writing message, part of it stays");
+}
+
+void mailbox_deliver_mbox(
+	const struct job *j, const struct job_rcpt *r, const struct mailbox *m, struct outcome *o)
+{
+	char *lock = mem_fmt("%s.lock", m->path);
+	bool is_locked = false;
+	int fd = -1;
+	if (has_lock(m, "dotlock") && make_dotlock(lock) != 0) {
+		mailbox_failed(o,
+			"cannot update mailbox %s for user %s. unable to create lock file %s",
+			m->path, m->user, lock);
+		goto out;
+	}
+	is_locked = has_lock(m, "dotlock");
+	/* O_NONBLOCK: a pipe or a device in this place holds nobody up. */
+	fd = open(m->path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
+	if (fd < 0)
+		mailbox_failed(o, "cannot update mailbox %s for user %s. cannot open file", m->path,
+			m->user);
+	else if (lock_file(m, fd) != 0)
+		mailbox_failed(o,
+			"cannot update mailbox %s for user %s. unable to lock for exclusive access",
+			m->path, m->user);
+	else
+		append(j, r, m, fd, o);
+out:
+	fd_close(&fd);
+	if (is_locked)
+		unlink(lock);
+	mem_free(lock);
+}
