@@ -22,7 +22,9 @@ enum { FLAG_HOLD = 1, GRANT = IPC_CREDIT / 2 };
 
 /* One request. */
 struct request {
-	TAILQ_ENTRY(request) next; /* of its author */
+	TAILQ_ENTRY(request) next;  /* of its author */
+	TAILQ_ENTRY(request) ended; /* with is_ended */
+	bool is_ended;              /* its facts are due */
 	struct server_peer *peer;
 	uint64_t id;
 	struct message *message;
@@ -30,16 +32,27 @@ struct request {
 TAILQ_HEAD(requests, request);
 
 static size_t open_n;
+/* Content has ended and nobody has said whether to commit: told at the end of the iteration. */
+static struct requests ended = TAILQ_HEAD_INITIALIZER(ended);
+static struct loop_task ended_task;
 
 bool author_is_idle(void)
 {
 	return open_n == 0;
 }
 
+static void forget_facts(struct request *r)
+{
+	if (r->is_ended)
+		TAILQ_REMOVE(&ended, r, ended);
+	r->is_ended = false;
+}
+
 static void request_free(struct request *r)
 {
 	struct requests *all = r->peer->arg;
 
+	forget_facts(r);
 	TAILQ_REMOVE(all, r, next);
 	open_n--;
 	mem_free(r);
@@ -217,6 +230,21 @@ static void put_from(struct slice address, void *arg)
 	ipc_put_text(r->peer->ipc, FIELD_FROM_ADDRESS, address);
 }
 
+static void tell_facts(void *arg)
+{
+	struct request *r = NULL;
+
+	(void)arg;
+	while ((r = TAILQ_FIRST(&ended)) != NULL) {
+		forget_facts(r);
+		ipc_begin(r->peer->ipc, PROTO_MSG_FACTS, r->id);
+		ipc_put_u64(r->peer->ipc, FIELD_SIZE, r->message->content.size);
+		ipc_put_u64(r->peer->ipc, FIELD_HOPS, r->message->content.received);
+		content_walk_from(r->message, put_from, r);
+		(void)ipc_end(r->peer->ipc);
+	}
+}
+
 static void end_content(struct request *r, const struct ipc_msg *msg)
 {
 	struct message *m = r->message;
@@ -229,20 +257,22 @@ static void end_content(struct request *r, const struct ipc_msg *msg)
 	m->phase = MESSAGE_ENDED;
 	m->env.flags |= (uint32_t)ipc_u64(msg, FIELD_FLAGS) & END_FLAGS;
 	m->env.hops = m->content.received;
-	ipc_begin(r->peer->ipc, PROTO_MSG_FACTS, r->id);
-	ipc_put_u64(r->peer->ipc, FIELD_SIZE, m->content.size);
-	ipc_put_u64(r->peer->ipc, FIELD_HOPS, m->content.received);
-	content_walk_from(m, put_from, r);
-	(void)ipc_end(r->peer->ipc);
+	/* With the commit right behind it nobody wants the facts. */
+	TAILQ_INSERT_TAIL(&ended, r, ended);
+	r->is_ended = true;
+	ended_task.run = tell_facts;
+	loop_soon(&ended_task);
 }
 
-static void commit(struct message *m, const struct ipc_msg *msg)
+static void commit(struct request *r, const struct ipc_msg *msg)
 {
+	struct message *m = r->message;
 	static const struct message_failure nobody = {554, "5.5.1", "Error: no valid recipients"};
 	size_t at = 0, left = m->rcpt_n;
 	struct slice header;
 	uint64_t index;
 
+	forget_facts(r);
 	while (ipc_next_u64(msg, FIELD_INDEX, &at, &index)) {
 		if (index >= m->rcpt_n || m->rcpts[index]->is_dropped)
 			continue;
@@ -299,7 +329,7 @@ void author_peer_msg(struct server_peer *peer, struct ipc_msg *msg)
 	case PROTO_MSG_RCPT: add_rcpt(r->message, msg); break;
 	case PROTO_MSG_DATA: add_data(r, msg); break;
 	case PROTO_MSG_END: end_content(r, msg); break;
-	case PROTO_MSG_COMMIT: commit(r->message, msg); break;
+	case PROTO_MSG_COMMIT: commit(r, msg); break;
 	case PROTO_MSG_DISCARD: discard(r); break;
 	default: break;
 	}

@@ -20,6 +20,7 @@
  *   link.c        qmgr: what is durable, failed segments, ids
  *   space.c       whether there is room for more
  *   resolve.c     routes for qmgr
+ *   notice.c      bounces and their like, for qmgr too
  */
 struct cleanup {
 	struct queue_root root;

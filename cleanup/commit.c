@@ -60,6 +60,9 @@ static void plan_prepare(void)
 static void prepare(void *arg)
 {
 	(void)arg;
+	/* Meanwhile a message in a hurry may have made it. */
+	if (!queue_journal_wants_prepare(cleanup.journal))
+		return;
 	if (queue_journal_prepare(cleanup.journal) == 0)
 		plan_prepare();
 	else

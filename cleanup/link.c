@@ -3,6 +3,7 @@
 
 #include "cleanup/cleanup.h"
 #include "cleanup/commit.h"
+#include "cleanup/notice.h"
 #include "cleanup/resolve.h"
 #include "cleanup/space.h"
 #include "queue/id.h"
@@ -151,6 +152,7 @@ void link_peer_new(struct server_peer *peer)
 
 void link_peer_gone(struct server_peer *peer)
 {
+	notice_peer_gone(peer);
 	resolve_peer_gone(peer);
 	if (qmgr == peer)
 		qmgr = NULL;
@@ -166,6 +168,6 @@ void link_peer_msg(struct server_peer *peer, struct ipc_msg *msg)
 	case PROTO_ID_DURABLE: pass_on(ipc_bytes(msg, FIELD_QUEUE_ID)); break;
 	case PROTO_QUEUE_STATE: space_qmgr(ipc_u64(msg, FIELD_FLAGS) & 1); break;
 	case PROTO_RESOLVE: resolve_msg(peer, msg); break;
-	default: break;
+	default: notice_msg(peer, msg); break;
 	}
 }

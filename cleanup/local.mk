@@ -8,12 +8,22 @@ cleanup_cleanup_SOURCES = \
 	%D%/link.c %D%/link.h \
 	%D%/main.c \
 	%D%/message.c %D%/message.h \
+	%D%/notice.c %D%/notice.h \
 	%D%/recipients.c %D%/recipients.h \
 	%D%/resolve.c %D%/resolve.h \
 	%D%/space.c %D%/space.h \
 	%D%/trace.c %D%/trace.h
 cleanup_cleanup_LDADD = lib/route/libroute.a lib/queue/libqueue.a lib/mail/libmail.a $(SERVER_LIBS)
+dist_man8_MANS += man/cleanup.8
 
-check_PROGRAMS += t/cleanup/cleanup_test
-t_cleanup_cleanup_test_SOURCES = t/cleanup/cleanup_test.c t/cleanup/harness.c t/cleanup/harness.h
-t_cleanup_cleanup_test_LDADD = t/libtap.a lib/queue/libqueue.a $(SERVER_LIBS)
+# This process plays master, authors and qmgr.
+noinst_LIBRARIES += t/cleanup/libharness.a
+t_cleanup_libharness_a_SOURCES = t/cleanup/author.c t/cleanup/author.h t/cleanup/harness.c t/cleanup/harness.h
+GP_CLEANUP_TEST_LIBS = t/cleanup/libharness.a t/libtap.a lib/queue/libqueue.a $(SERVER_LIBS)
+check_PROGRAMS += t/cleanup/cleanup_test t/cleanup/link_test t/cleanup/notice_test
+t_cleanup_cleanup_test_SOURCES = t/cleanup/cleanup_test.c
+t_cleanup_cleanup_test_LDADD = $(GP_CLEANUP_TEST_LIBS)
+t_cleanup_link_test_SOURCES = t/cleanup/link_test.c
+t_cleanup_link_test_LDADD = $(GP_CLEANUP_TEST_LIBS)
+t_cleanup_notice_test_SOURCES = t/cleanup/notice_test.c
+t_cleanup_notice_test_LDADD = $(GP_CLEANUP_TEST_LIBS)

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: ISC */
+#include <sys/stat.h>
+
 #include "cleanup/author.h"
 #include "cleanup/cleanup.h"
 #include "cleanup/commit.h"
 #include "cleanup/content.h"
 #include "cleanup/link.h"
+#include "cleanup/notice.h"
 #include "cleanup/resolve.h"
 #include "cleanup/space.h"
 #include "cleanup/trace.h"
@@ -32,6 +35,7 @@ static void init(void)
 	if (queue_root_open(queue, &cleanup.root) != 0)
 		log_fatal("queue_directory %s: %s", queue, err_str(ERR_SYS));
 	content_open();
+	notice_open();
 	cleanup.buffer_limit = (size_t)conf_int(P_cleanup_buffer_limit);
 	cleanup.journal_limit = (size_t)conf_int(P_queue_journal_message_limit);
 	cleanup.header_limit = (size_t)conf_int(P_header_size_limit);
@@ -43,7 +47,7 @@ static void init(void)
 static void look_for_end(void *arg)
 {
 	(void)arg;
-	if (author_is_idle() && commit_is_idle())
+	if (author_is_idle() && notice_is_idle() && commit_is_idle())
 		server_done();
 	else
 		loop_timer_set(&end_timer, loop_now() + IDLE_WAIT * CLOCK_MSEC);
@@ -53,7 +57,11 @@ static void start(void)
 {
 	struct queue_journal_setup setup = {
 		.root = cleanup.root, .limit = (uint64_t)conf_int(P_queue_journal_limit)};
-	int err = queue_ids_open(&cleanup.root, clock_real(), &cleanup.ids);
+	int err;
+
+	/* qmgr, another user of the same group, writes to segments too. */
+	umask(S_IRWXO);
+	err = queue_ids_open(&cleanup.root, clock_real(), &cleanup.ids);
 
 	if (err != 0)
 		log_fatal("queue ids: %s", err_str(err));

@@ -95,6 +95,11 @@ static void add_from(struct buf *out, const struct queue_envelope *env)
 {
 	struct slice ip;
 
+	if (env->flags & QUEUE_FLAG_NOTICE) {
+		buf_add_fmt(out, "Received: by %s (%s)\r\n\tid %.*s", conf_str(P_myhostname),
+			conf_str(P_mail_name), SLICE_FMT(env->id));
+		return;
+	}
 	if (env->flags & QUEUE_FLAG_LOCAL) {
 		buf_add_fmt(out, "Received: by %s (%s, from userid %u)\r\n\tid %.*s",
 			conf_str(P_myhostname), conf_str(P_mail_name), (unsigned)env->uid,
@@ -110,26 +115,28 @@ static void add_from(struct buf *out, const struct queue_envelope *env)
 		SLICE_FMT(env->id));
 }
 
+/* The envelope's one recipient, or none: others must not learn who else got it. */
+static void add_for(struct buf *out, const struct message *m)
+{
+	if (m->env.flags & (QUEUE_FLAG_LOCAL | QUEUE_FLAG_NOTICE)) {
+		buf_add_str(out, "; ");
+	} else if (m->rcpt_n == 1) {
+		buf_add_str(out, "\r\n\tfor <");
+		address_add_external(out, m->rcpts[0]->address);
+		buf_add_str(out, ">; ");
+	} else {
+		buf_add_str(out, ";\r\n\t");
+	}
+}
+
 void trace_received(struct message *m)
 {
-	const struct queue_envelope *env = &m->env;
 	struct buf *out = &m->top;
 
-	if (!(env->flags & QUEUE_FLAG_NOTICE)) {
-		add_from(out, env);
-		if (!(env->flags & QUEUE_FLAG_LOCAL)) {
-			/* Only one: others must not learn who else got it. */
-			if (m->rcpt_n == 1) {
-				buf_add_str(out, "\r\n\tfor <");
-				address_add_external(out, m->rcpts[0]->address);
-				buf_add_str(out, ">; ");
-			} else
-				buf_add_str(out, ";\r\n\t");
-		} else
-			buf_add_str(out, "; ");
-		clock_add_rfc5322(out, env->arrival);
-		buf_add_str(out, "\r\n");
-	}
+	add_from(out, &m->env);
+	add_for(out, m);
+	clock_add_rfc5322(out, m->env.arrival);
+	buf_add_str(out, "\r\n");
 	if (m->content.has_mailbox_line)
 		buf_add_str(out, "Mailbox-Line: ");
 }

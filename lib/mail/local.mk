@@ -4,6 +4,7 @@ lib_mail_libmail_a_SOURCES = \
 	%D%/address.c %D%/address.h \
 	%D%/attempt.c %D%/attempt.h \
 	%D%/complete.c \
+	%D%/dsn.c %D%/dsn.h \
 	%D%/header.c %D%/header.h %D%/header_address.c \
 	%D%/xtext.c
 

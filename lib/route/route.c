@@ -198,6 +198,11 @@ const char *route_class_name(enum route_class c)
 	return (unsigned)c < sizeof(names) / sizeof(names[0]) ? names[c] : "none";
 }
 
+int route_complete(const struct route *r, struct slice address, struct buf *out)
+{
+	return address_complete(address, &r->rules, out);
+}
+
 /* Classes. */
 
 bool route_is_own_address(const struct route *r, struct slice ip)

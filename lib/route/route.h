@@ -36,6 +36,9 @@ int route_classify(struct route *r, struct slice domain, struct later *l, enum r
 /* Whether the address (text without brackets) is one of this machine's, by inet_interfaces. */
 bool route_is_own_address(const struct route *r, struct slice ip);
 
+/* Completes a configured address by myorigin and its kin. ERR_LIMIT. */
+int route_complete(const struct route *r, struct slice address, struct buf *out);
+
 /*
  * Whether the recipient exists, as far as the tables of its class know (ROUTE_FOR_RECIPIENTS): 0
  * yes, or the class keeps no list; ERR_NOT_FOUND certainly not. Looks in virtual_alias_maps first,

@@ -151,6 +151,9 @@ static void run(struct harness *h, const char *program, enum role role)
 
 		dup2(fd, SERVER_CONTROL_FD);
 		close(fd);
+		if (h->inject != NULL)
+			execlp("strace", "strace", "-f", "-qq", "-o", "/dev/null", "-e", h->inject,
+				path, (char *)NULL);
 		execl(path, path, (char *)NULL);
 		_exit(127);
 	}
@@ -172,7 +175,7 @@ void harness_start(struct harness *h, const char *program, enum role role, const
 	const char *tmp = getenv("TMPDIR");
 	char queue[256];
 
-	*h = (struct harness){.pid = -1};
+	*h = (struct harness){.pid = -1, .inject = h->inject};
 	signal(SIGPIPE, SIG_IGN);
 	snprintf(h->dir, sizeof(h->dir), "%s/gp-XXXXXX", tmp != NULL ? tmp : "/tmp");
 	if (mkdtemp(h->dir) == NULL)
@@ -231,8 +234,7 @@ int harness_stop(struct harness *h)
 	return status;
 }
 
-struct ipc *harness_peer(
-	struct harness *h, enum role role, bool asks, const struct ipc_events *events, void *arg)
+int harness_peer_fd(struct harness *h, enum role role, bool asks)
 {
 	int pair[2];
 
@@ -244,7 +246,14 @@ struct ipc *harness_peer(
 	ipc_put_str(h->master, FIELD_SERVICE, "peer/unix");
 	ipc_put_u64(h->master, FIELD_FLAGS, asks ? 1 : 0);
 	ipc_end_fd(h->master, &pair[1]);
-	return ipc_new(pair[0], role, ROLE_CLEANUP, events, arg, 0);
+	ipc_flush(h->master);
+	return pair[0];
+}
+
+struct ipc *harness_peer(
+	struct harness *h, enum role role, bool asks, const struct ipc_events *events, void *arg)
+{
+	return ipc_new(harness_peer_fd(h, role, asks), role, ROLE_CLEANUP, events, arg, 0);
 }
 
 void harness_wait(const bool *condition)
@@ -278,6 +287,16 @@ const char *harness_log(struct harness *h)
 	h->log = slice_dup(buf_slice(&text));
 	buf_clear(&text);
 	return h->log;
+}
+
+const char *harness_wait_log(struct harness *h, const char *text)
+{
+	int64_t until = clock_mono() + PATIENCE * CLOCK_SEC;
+	const char *at = NULL;
+
+	while ((at = strstr(harness_log(h), text)) == NULL && clock_mono() < until)
+		loop_once(loop_now() + CLOCK_MSEC);
+	return at;
 }
 
 /* Records. */

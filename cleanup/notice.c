@@ -1,0 +1,460 @@
+/* SPDX-License-Identifier: ISC */
+#include "cleanup/notice.h"
+
+#include <stdlib.h>
+
+#include "cleanup/cleanup.h"
+#include "cleanup/message.h"
+#include "cleanup/trace.h"
+#include "conf/conf.h"
+#include "mail/address.h"
+#include "mail/dsn.h"
+#include "util/err.h"
+#include "util/log.h"
+#include "util/mem.h"
+#include "util/wire.h"
+
+enum {
+	PARTS_LIMIT = 16 << 20, /* of the texts about all recipients */
+	CONTENT_LIMIT = 16 << 20,
+	GRANT = IPC_CREDIT / 2,
+	FLAG_COMPLETE = 1
+};
+
+/* One request. */
+struct notice {
+	TAILQ_ENTRY(notice) next;
+	struct server_peer *peer;
+	uint64_t id;
+	struct message *message; /* NULL: not made yet */
+	enum dsn_kind kind;
+	struct queue_envelope parent; /* borrowed from strings */
+	char *strings;                /* owned */
+	char parent_id[QUEUE_ID_MAX + 1];
+	uint64_t reason;
+	int64_t deadline;
+	struct buf text, status, content; /* the parts of the report */
+	struct buf told;                  /* indices of all that was asked for */
+	struct buf to, sender;            /* of the notice */
+	uint32_t told_n, told_about;      /* of these, in the report */
+	uint64_t ungranted;
+	bool is_8bit;
+};
+
+static TAILQ_HEAD(, notice) all = TAILQ_HEAD_INITIALIZER(all);
+static bool tells_bounce, tells_2bounce, tells_delay;
+
+void notice_open(void)
+{
+	struct slice rest = slice_str(conf_str(P_notify_classes)), word;
+
+	while (slice_token(&rest, ", \t\r\n", &word)) {
+		tells_bounce |= slice_case_eq_str(word, "bounce");
+		tells_2bounce |= slice_case_eq_str(word, "2bounce");
+		tells_delay |= slice_case_eq_str(word, "delay");
+	}
+}
+
+bool notice_is_idle(void)
+{
+	return TAILQ_EMPTY(&all);
+}
+
+static void notice_free(struct notice *n)
+{
+	TAILQ_REMOVE(&all, n, next);
+	buf_clear(&n->text);
+	buf_clear(&n->status);
+	buf_clear(&n->content);
+	buf_clear(&n->told);
+	buf_clear(&n->to);
+	buf_clear(&n->sender);
+	mem_free(n->strings);
+	mem_free(n);
+}
+
+/* Answers. */
+
+static void answer_failed(struct notice *n, const char *text)
+{
+	ipc_begin(n->peer->ipc, PROTO_NOTICE_FAILED, n->id);
+	ipc_put_str(n->peer->ipc, FIELD_TEXT, text);
+	(void)ipc_end(n->peer->ipc);
+	ipc_set_arg(n->peer->ipc, n->id, false, NULL);
+	notice_free(n);
+}
+
+/* id NULL: nobody is to be told. */
+static void answer_done(struct notice *n, const char *id)
+{
+	ipc_begin(n->peer->ipc, PROTO_NOTICE_DONE, n->id);
+	if (id != NULL)
+		ipc_put_str(n->peer->ipc, FIELD_QUEUE_ID, id);
+	(void)ipc_end(n->peer->ipc);
+	notice_free(n);
+}
+
+static const char *word(enum dsn_kind kind)
+{
+	return kind == DSN_FAILED    ? "non-delivery"
+	       : kind == DSN_DELAYED ? "delay"
+				     : "delivery status";
+}
+
+static void log_notice(const struct notice *n, const struct message *m, bool to_postmaster)
+{
+	log_info_as("bounce", "%s: %s %s notification: %s", n->parent_id,
+		to_postmaster ? "postmaster" : "sender", word(n->kind), m->id);
+}
+
+static bool is_to_postmaster(const struct notice *n)
+{
+	return n->parent.sender.len == 0;
+}
+
+static void done(struct message *m)
+{
+	struct notice *n = m->owner;
+
+	log_notice(n, m, is_to_postmaster(n));
+	answer_done(n, m->id);
+}
+
+static void failed(struct message *m, const struct message_failure *why)
+{
+	answer_failed(m->owner, why->text);
+}
+
+static const struct message_calls calls = {done, failed};
+
+/* A copy for the postmaster: nobody waits for it, and it has no parent. */
+static void copy_done(struct message *m)
+{
+	(void)m;
+}
+
+static void copy_failed(struct message *m, const struct message_failure *why)
+{
+	log_warning("%s: postmaster notice failed: %s", m->id, why->text);
+}
+
+static const struct message_calls copy_calls = {copy_done, copy_failed};
+static char copy_owner;
+
+/* Making the message. */
+
+static void fill_report(const struct notice *n, const struct message *m, struct dsn_report *r)
+{
+	*r = (struct dsn_report){.kind = n->kind,
+		.is_utf8 = n->parent.flags & QUEUE_FLAG_SMTPUTF8,
+		.is_8bit = n->is_8bit,
+		.to = m->rcpts[0]->address,
+		.host = slice_str(conf_str(P_myhostname)),
+		.mail_name = slice_str(conf_str(P_mail_name)),
+		.origin = slice_str(conf_str(P_myorigin)),
+		.id = slice_str(n->parent_id),
+		.sender = n->parent.sender,
+		.envid = n->parent.envid,
+		.new_id = m->env.id,
+		.arrival = n->parent.arrival,
+		.now = m->env.arrival,
+		.deadline = n->deadline};
+}
+
+static const struct message_failure *add_content(
+	struct message *m, const struct notice *n, const struct dsn_report *r, struct slice content)
+{
+	struct buf part = BUF_INIT(2 * PARTS_LIMIT + 65536);
+	const struct message_failure *why = NULL;
+
+	if (dsn_begin(&part, r, buf_slice(&n->text), buf_slice(&n->status)) != 0)
+		why = &message_no_resources;
+	if (!slice_is_ascii(buf_slice(&part)))
+		m->env.flags |= QUEUE_FLAG_8BIT;
+	if (why == NULL)
+		why = content_add(m, buf_slice(&part));
+	if (why == NULL)
+		why = content_add(m, content);
+	buf_reset(&part);
+	(void)dsn_end(&part, r);
+	if (why == NULL)
+		why = content_add(m, buf_slice(&part));
+	if (why == NULL)
+		why = content_end(m);
+	buf_clear(&part);
+	return why;
+}
+
+/* A new message from the sender to one recipient, with the report as its content. */
+static const struct message_failure *make(
+	struct notice *n, struct message *m, bool is_copy, bool is_complete, struct slice to)
+{
+	struct dsn_report r;
+	struct slice content = buf_slice(&n->content);
+
+	m->env.arrival = clock_real();
+	m->env.flags =
+		QUEUE_FLAG_NOTICE | (n->parent.flags & (QUEUE_FLAG_SMTPUTF8 | QUEUE_FLAG_DOT_LINE));
+	m->env.service = SLICE_LIT("bounce");
+	m->env.sender = buf_slice(&n->sender);
+	(void)message_add_rcpt(m, to, SLICE_NONE, SLICE_NONE, 0);
+	fill_report(n, m, &r);
+	r.is_copy = is_copy;
+	r.is_complete = is_complete;
+	if (n->is_8bit) {
+		m->env.flags |= QUEUE_FLAG_8BIT;
+		m->env.body = QUEUE_BODY_8BITMIME;
+	}
+	return add_content(m, n, &r, content);
+}
+
+/* The header section of the parent, for what goes to the postmaster beside the sender's report. */
+static void cut_to_headers(struct notice *n)
+{
+	struct header_scan s;
+	struct header_field f;
+
+	header_scan_init(&s);
+	while (header_next(&s, buf_slice(&n->content), true, &f) == HEADER_FIELD)
+		;
+	buf_truncate(&n->content, s.end);
+}
+
+static void send_copy(struct notice *n, const char *recipient)
+{
+	struct buf to = BUF_INIT(ADDRESS_LIMIT);
+	const struct message_failure *why = NULL;
+	struct message *m = NULL;
+
+	buf_reset(&n->sender);
+	route_complete(cleanup.route, slice_str(conf_str(P_double_bounce_sender)), &n->sender);
+	route_complete(cleanup.route, slice_str(recipient), &to);
+	if (message_new(&copy_calls, &copy_owner, &m) != 0) {
+		log_warning("%s: postmaster notice failed: no queue id", n->parent_id);
+		goto out;
+	}
+	cut_to_headers(n);
+	why = make(n, m, true, false, buf_slice(&to));
+	if (why != NULL) {
+		message_discard(&m);
+		goto out;
+	}
+	/* The envelope's strings must outlive this request. */
+	m->strings = slice_dup(buf_slice(&n->sender));
+	m->env.sender = slice_str(m->strings);
+	log_notice(n, m, true);
+	trace_received(m);
+	message_commit(m);
+out:
+	buf_clear(&to);
+}
+
+static bool wants_copy(const struct notice *n)
+{
+	if (n->parent.sender.len == 0)
+		return false;
+	return (n->kind == DSN_FAILED && tells_bounce) || (n->kind == DSN_DELAYED && tells_delay);
+}
+
+static int compare_u32(const void *a, const void *b)
+{
+	uint32_t x = wire_get_u32(a), y = wire_get_u32(b);
+
+	return x < y ? -1 : x > y;
+}
+
+static void name_parent(struct notice *n, struct message *m)
+{
+	struct slice told = buf_slice(&n->told);
+
+	buf_add_slice(&m->parents, told);
+	if (m->parents.len > 0)
+		qsort((char *)(uintptr_t)buf_str(&m->parents), n->told_n, 4, compare_u32);
+	m->env.parent = slice_str(n->parent_id);
+	m->env.parent_rcpts = buf_slice(&m->parents);
+	m->env.reason = (uint8_t)n->reason;
+}
+
+static void send(struct notice *n, bool is_complete)
+{
+	const struct message_failure *why = NULL;
+	struct message *m = NULL;
+
+	if (message_new(&calls, n, &m) != 0) {
+		answer_failed(n, "no queue id");
+		return;
+	}
+	n->message = m;
+	name_parent(n, m);
+	why = make(n, m, is_to_postmaster(n), is_complete, buf_slice(&n->to));
+	if (why != NULL) {
+		message_fail(m, why);
+		return;
+	}
+	trace_received(m);
+	/* First, since the commit may end the request. */
+	if (wants_copy(n)) {
+		/* The report stands in m already; only its sender is still shared. */
+		m->strings = slice_dup(buf_slice(&n->sender));
+		m->env.sender = slice_str(m->strings);
+		send_copy(n, conf_str(n->kind == DSN_FAILED ? P_bounce_notice_recipient
+							    : P_delay_notice_recipient));
+	}
+	message_commit(m);
+}
+
+/* Whom to tell. False: nobody. */
+static bool address(struct notice *n)
+{
+	struct buf double_bounce = BUF_INIT(ADDRESS_LIMIT);
+	struct slice sender = n->parent.sender;
+	bool is_double;
+
+	route_complete(cleanup.route, slice_str(conf_str(P_double_bounce_sender)), &double_bounce);
+	is_double = slice_case_eq(sender, buf_slice(&double_bounce));
+	if (is_double)
+		log_warning("%s: undeliverable postmaster notification discarded", n->parent_id);
+	else if (sender.len > 0)
+		buf_add_slice(&n->to, sender);
+	else if (n->kind == DSN_FAILED && (tells_2bounce || tells_bounce)) {
+		route_complete(
+			cleanup.route, slice_str(conf_str(P_2bounce_notice_recipient)), &n->to);
+		buf_add_slice(&n->sender, buf_slice(&double_bounce));
+	}
+	buf_clear(&double_bounce);
+	return n->to.len > 0 && n->told_about > 0;
+}
+
+/* The request's frames. */
+
+static int take_envelope(struct notice *n, struct slice encoded)
+{
+	n->strings = mem_dup(encoded.p, encoded.len);
+	return queue_envelope_decode(slice_of(n->strings, encoded.len), &n->parent);
+}
+
+static void open_notice(struct server_peer *peer, struct ipc_msg *msg)
+{
+	struct notice *n = mem_alloc(sizeof(*n));
+	struct slice id = ipc_bytes(msg, FIELD_QUEUE_ID);
+
+	n->peer = peer;
+	n->id = msg->id;
+	n->reason = ipc_u64(msg, FIELD_REASON);
+	n->kind = n->reason == QUEUE_REASON_DELAY     ? DSN_DELAYED
+		  : n->reason == QUEUE_REASON_SUCCESS ? DSN_DELIVERED
+						      : DSN_FAILED;
+	n->deadline = (int64_t)ipc_u64(msg, FIELD_DEADLINE);
+	buf_init(&n->text, PARTS_LIMIT);
+	buf_init(&n->status, PARTS_LIMIT);
+	buf_init(&n->content, CONTENT_LIMIT);
+	buf_init(&n->told, QUEUE_PARENTS_MAX * 4);
+	buf_init(&n->to, ADDRESS_LIMIT);
+	buf_init(&n->sender, ADDRESS_LIMIT);
+	TAILQ_INSERT_TAIL(&all, n, next);
+	ipc_set_arg(peer->ipc, msg->id, false, n);
+	if (!queue_id_is_valid(id) || take_envelope(n, ipc_bytes(msg, FIELD_ENVELOPE)) != 0) {
+		answer_failed(n, "the envelope of the message is damaged");
+		return;
+	}
+	memcpy(n->parent_id, id.p, id.len);
+}
+
+/* Whether the sender wants to hear of this recipient (RFC 3461, 4.1). */
+static bool is_wanted(const struct notice *n, unsigned notify)
+{
+	unsigned wanted = n->kind == DSN_FAILED    ? QUEUE_NOTIFY_FAILURE
+			  : n->kind == DSN_DELAYED ? QUEUE_NOTIFY_DELAY
+						   : QUEUE_NOTIFY_SUCCESS;
+
+	return notify == 0 ? n->kind != DSN_DELIVERED : notify & wanted;
+}
+
+static void take_recipient(struct notice *n, const struct ipc_msg *msg)
+{
+	struct buf orcpt = BUF_INIT(QUEUE_STRING_MAX), plain = BUF_INIT(QUEUE_STRING_MAX);
+	struct dsn_report r = {.kind = n->kind, .is_utf8 = n->parent.flags & QUEUE_FLAG_SMTPUTF8};
+	struct dsn_recipient rcpt = {.address = ipc_bytes(msg, FIELD_RECIPIENT),
+		.orig_to = ipc_bytes(msg, FIELD_ORIG_TO),
+		.status = ipc_bytes(msg, FIELD_STATUS),
+		.remote = ipc_bytes(msg, FIELD_REMOTE),
+		.diagnostic = ipc_bytes(msg, FIELD_DIAGNOSTIC),
+		.text = ipc_bytes(msg, FIELD_TEXT),
+		.last_attempt = (int64_t)ipc_u64(msg, FIELD_TIME)};
+	struct slice type;
+
+	r.deadline = n->deadline;
+	if (n->told_n == QUEUE_PARENTS_MAX)
+		return;
+	wire_u32(&n->told, (uint32_t)ipc_u64(msg, FIELD_INDEX));
+	n->told_n++;
+	if (!is_wanted(n, (unsigned)ipc_u64(msg, FIELD_NOTIFY)))
+		return;
+	if (ipc_has(msg, FIELD_ORCPT) && address_orcpt_decode(ipc_bytes(msg, FIELD_ORCPT),
+						 ADDRESS_UTF8, &type, &plain) == 0) {
+		buf_add_fmt(&orcpt, "%.*s;%s", SLICE_FMT(type), buf_str(&plain));
+		rcpt.orcpt = buf_slice(&orcpt);
+	}
+	n->told_about++;
+	dsn_add_text(&n->text, &r, &rcpt);
+	dsn_add_status(&n->status, &r, &rcpt);
+	buf_clear(&plain);
+	buf_clear(&orcpt);
+}
+
+/* What is over the limit is left out: a report need not hold all of the message. */
+static void take_content(struct notice *n, struct slice bytes)
+{
+	n->ungranted += bytes.len;
+	(void)buf_add_slice(&n->content, bytes);
+	if (n->ungranted < GRANT)
+		return;
+	ipc_begin(n->peer->ipc, PROTO_NOTICE_GRANT, n->id);
+	ipc_put_u64(n->peer->ipc, FIELD_SIZE, n->ungranted);
+	(void)ipc_end(n->peer->ipc);
+	n->ungranted = 0;
+}
+
+static void go(struct notice *n, uint64_t flags)
+{
+	if (!address(n)) {
+		answer_done(n, NULL);
+		return;
+	}
+	n->is_8bit = !slice_is_ascii(buf_slice(&n->content));
+	send(n, (flags & FLAG_COMPLETE) && !buf_failed(&n->content));
+}
+
+void notice_msg(struct server_peer *peer, struct ipc_msg *msg)
+{
+	struct notice *n = msg->arg;
+
+	if (msg->type == PROTO_NOTICE) {
+		open_notice(peer, msg);
+		return;
+	}
+	/* It has failed already, and qmgr has not heard yet. */
+	if (n == NULL)
+		return;
+	switch (msg->type) {
+	case PROTO_NOTICE_RCPT: take_recipient(n, msg); break;
+	case PROTO_NOTICE_DATA: take_content(n, ipc_bytes(msg, FIELD_BYTES)); break;
+	case PROTO_NOTICE_GO: go(n, ipc_u64(msg, FIELD_FLAGS)); break;
+	case PROTO_NOTICE_DISCARD: notice_free(n); break;
+	default: break;
+	}
+}
+
+void notice_peer_gone(struct server_peer *qmgr)
+{
+	struct notice *next = NULL;
+
+	for (struct notice *n = TAILQ_FIRST(&all); n != NULL; n = next) {
+		next = TAILQ_NEXT(n, next);
+		if (n->peer != qmgr)
+			continue;
+		/* What is in the journal already stays: the next qmgr finds it there (Q14). */
+		message_discard(&n->message);
+		notice_free(n);
+	}
+}

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef CLEANUP_NOTICE_H
+#define CLEANUP_NOTICE_H
+
+#include "server/server.h"
+
+/*
+ * Notices for qmgr (NOTICE_…): a report about recipients of a message, made as a new message whose
+ * envelope names its parent. Who is told, as in Postfix:
+ *
+ *   sender                      the sender, of recipients whose NOTIFY allows it (RFC 3461, 4.1);
+ *                               and the postmaster, when notify_classes has "bounce" or "delay"
+ *   null sender                 nobody; 2bounce_notice_recipient, from double_bounce_sender, when
+ *                               notify_classes has "2bounce" or "bounce"
+ *   double_bounce_sender        nobody: a report about such a report is dropped
+ */
+void notice_open(void);
+void notice_msg(struct server_peer *qmgr, struct ipc_msg *msg);
+void notice_peer_gone(struct server_peer *qmgr);
+bool notice_is_idle(void);
+
+#endif
