@@ -308,6 +308,8 @@ static int start(struct queue_store *s)
 		err = store_order_sync(s); /* Q11: the start is durable before anything is sent */
 	if (err == 0)
 		err = queue_store_run(s, k, s->now);
+	if (err == 0 && s->log.durable < s->log.noted)
+		err = ERR_SYS;
 	if (err == 0 && !s->was_clean)
 		err = sync_directories(s);
 	found->s = s;
@@ -334,8 +336,6 @@ int queue_store_start(const struct queue_store_setup *setup, int64_t now, struct
 		return err;
 	s = store_new(setup, now);
 	err = start(s);
-	if (err == 0 && s->log.durable < s->log.noted)
-		err = ERR_SYS;
 	if (err != 0) {
 		queue_store_free(&s);
 		return err;

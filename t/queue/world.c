@@ -1,0 +1,1344 @@
+/* SPDX-License-Identifier: ISC */
+#include "t/queue/world.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "queue/keeper.h"
+#include "queue/log.h"
+#include "util/clock.h"
+#include "util/err.h"
+#include "util/log.h"
+#include "util/mem.h"
+
+#define SEGMENT (16u * QUEUE_BLOCK)
+#define LIMIT (8u * SEGMENT)
+#define PIECE (16u * QUEUE_BLOCK)
+#define START INT64_C(1800000000000000)
+#define JOBS 64
+
+/* What the world knows of a message, whatever the queue believes. */
+struct fact {
+	char id[QUEUE_ID_MAX + 1];
+	char spec[WORLD_RCPTS + 1];
+	int n;
+	size_t size, body;
+	bool pending, acked, refused, known; /* known: it may be delivered */
+	bool deleting, deleted, holding, held;
+	int parent; /* -1: none */
+	uint8_t reason;
+	uint32_t parent_rcpts[WORLD_RCPTS];
+	int parent_n;
+	int tries[WORLD_RCPTS]; /* that the next hop saw */
+	int taken[WORLD_RCPTS]; /* that the next hop accepted */
+	bool notice_sent[WORLD_RCPTS];
+	bool hold_flag;
+};
+
+struct cleanup {
+	const struct queue_io *io;
+	struct queue_journal *journal;
+	struct queue_ids *ids;
+	uint64_t worker; /* 0: not known to qmgr */
+	int pending[16], pending_n;
+	bool is_up;
+};
+
+/* A message in qmgr's hands. */
+struct sched {
+	struct queue_message *m;
+	uint32_t rcpts[WORLD_RCPTS];
+	uint32_t n; /* handed out, to be sent */
+	uint64_t wait;
+	bool has_content, asked_content, ending;
+};
+
+struct index {
+	char id[QUEUE_ID_MAX + 1];
+	int64_t due;
+	uint8_t place;
+	bool loading;
+};
+
+struct report {
+	int msg;
+	uint32_t rcpt;
+	char id[QUEUE_ID_MAX + 1];
+	enum queue_event_type type;
+};
+
+struct ask {
+	char id[QUEUE_ID_MAX + 1];
+	uint32_t rcpts[WORLD_RCPTS];
+	uint32_t n;
+	enum queue_reason reason;
+	uint64_t worker; /* that took it */
+};
+
+struct command {
+	int msg;
+	uint64_t ticket;
+	char what; /* 'h', 'd' */
+};
+
+struct world {
+	struct disk *disk;
+	enum world_stop stop;
+	enum disk_choice choice;
+	uint64_t seed, again;
+	bool is_off, slow_worker, queue_up, slow_keeper, expect_full;
+	int64_t now;
+	struct fact facts[WORLD_MESSAGES];
+	int facts_n;
+	struct cleanup cleanups[2];
+	uint64_t workers;
+	/* qmgr and keeper */
+	const struct queue_io *q_io, *k_io;
+	struct queue_store *store;
+	struct queue_keeper *keeper;
+	int lock_fd;
+	struct sched sched[WORLD_MESSAGES];
+	int sched_n;
+	struct index index[WORLD_MESSAGES];
+	int index_n;
+	struct ask asks[WORLD_MESSAGES];
+	int asks_n;
+	struct command commands[WORLD_MESSAGES];
+	int commands_n;
+	int wanted[WORLD_MESSAGES]; /* messages loaded for a command */
+	/* the worker */
+	struct report reports[JOBS];
+	int reports_n;
+	uint32_t doubts;
+	bool moved;
+	char wrong[256];
+};
+
+static void wrong(struct world *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+static void wrong(struct world *w, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (w->wrong[0] != '\0')
+		return;
+	va_start(ap, fmt);
+	vsnprintf(w->wrong, sizeof(w->wrong), fmt, ap);
+	va_end(ap);
+}
+
+const char *world_wrong(const struct world *w)
+{
+	return w->wrong[0] != '\0' ? w->wrong : NULL;
+}
+
+struct disk *world_disk(struct world *w)
+{
+	return w->disk;
+}
+
+uint64_t world_calls(const struct world *w)
+{
+	return disk_calls(w->disk);
+}
+
+bool world_is_off(const struct world *w)
+{
+	return w->is_off;
+}
+
+const char *world_id(const struct world *w, int msg)
+{
+	return w->facts[msg].id;
+}
+
+int world_sent(const struct world *w, int msg, int rcpt)
+{
+	return w->facts[msg].tries[rcpt];
+}
+
+bool world_is_refused(const struct world *w, int msg)
+{
+	return w->facts[msg].refused;
+}
+
+uint32_t world_doubts(const struct world *w)
+{
+	return w->doubts;
+}
+
+void world_set_slow_worker(struct world *w, bool slow)
+{
+	w->slow_worker = slow;
+}
+
+void world_set_slow_keeper(struct world *w, bool slow)
+{
+	w->slow_keeper = slow;
+}
+
+void world_set_queue_up(struct world *w, bool queue_up)
+{
+	w->queue_up = queue_up;
+}
+
+static struct fact *find_fact(struct world *w, const char *id)
+{
+	for (int i = 0; i < w->facts_n; i++) {
+		if (strcmp(w->facts[i].id, id) == 0)
+			return &w->facts[i];
+	}
+	return NULL;
+}
+
+/* ---- Deaths ---- */
+
+static void drop_cleanup(struct world *w, struct cleanup *c)
+{
+	if (!c->is_up)
+		return;
+	disk_kill(w->disk, c->io);
+	queue_journal_close(&c->journal);
+	queue_ids_close(&c->ids);
+	c->pending_n = 0;
+	c->is_up = false;
+	if (w->store != NULL && c->worker != 0 && !disk_is_dead(w->q_io))
+		queue_store_worker_lost(w->store, c->worker);
+	c->worker = 0;
+}
+
+static void drop_qmgr(struct world *w)
+{
+	if (w->store == NULL)
+		return;
+	disk_kill(w->disk, w->q_io);
+	disk_kill(w->disk, w->k_io);
+	queue_store_free(&w->store);
+	queue_keeper_free(&w->keeper);
+	w->sched_n = w->index_n = w->asks_n = w->commands_n = 0;
+	memset(w->wanted, 0, sizeof(w->wanted));
+	for (int i = 0; i < 2; i++)
+		w->cleanups[i].worker = 0;
+}
+
+/* What no process of the dead system remembers. */
+static void forget(struct world *w)
+{
+	for (int i = 0; i < w->facts_n; i++) {
+		struct fact *f = &w->facts[i];
+
+		f->pending = false;
+		if (!f->deleted)
+			f->deleting = f->deleting;
+		if (!f->held)
+			f->holding = false;
+	}
+}
+
+static void on_stop(void *arg)
+{
+	struct world *w = arg;
+
+	if (w->stop == STOP_POWER) {
+		w->is_off = true;
+		disk_power_cut(w->disk, w->choice, w->seed);
+	} else if (w->stop == STOP_ALL) {
+		w->is_off = true;
+		for (int i = 0; i < 2; i++) {
+			if (w->cleanups[i].is_up)
+				disk_kill(w->disk, w->cleanups[i].io);
+		}
+		if (w->q_io != NULL) {
+			disk_kill(w->disk, w->q_io);
+			disk_kill(w->disk, w->k_io);
+		}
+	}
+}
+
+void world_stop_in(struct world *w, uint64_t call, bool in_middle)
+{
+	disk_stop_at(w->disk, disk_calls(w->disk) + call, in_middle, on_stop, w);
+}
+
+void world_stop_again(struct world *w, uint64_t call)
+{
+	w->again = call;
+}
+
+void world_cut_power(struct world *w, enum disk_choice choice)
+{
+	if (w->is_off)
+		return;
+	w->is_off = true;
+	disk_power_cut(w->disk, choice, w->seed);
+}
+
+void world_kill_cleanup(struct world *w, int c)
+{
+	if (!w->is_off)
+		drop_cleanup(w, &w->cleanups[c]);
+}
+
+void world_kill_qmgr(struct world *w)
+{
+	if (!w->is_off)
+		drop_qmgr(w);
+}
+
+void world_kill_worker(struct world *w)
+{
+	/* Jobs without a report: the message is told to be in doubt. */
+	for (int i = 0; i < w->reports_n && w->store != NULL && !w->is_off; i++) {
+		struct queue_message *m = queue_store_get(w->store, slice_str(w->reports[i].id));
+		uint64_t ticket;
+
+		if (m != NULL)
+			queue_store_in_doubt(
+				m, &w->reports[i].rcpt, 1, "worker died", w->now, &ticket);
+	}
+	w->reports_n = 0;
+}
+
+/* ---- qmgr ---- */
+
+static struct sched *find_sched(struct world *w, const struct queue_message *m)
+{
+	for (int i = 0; i < w->sched_n; i++) {
+		if (w->sched[i].m == m)
+			return &w->sched[i];
+	}
+	return NULL;
+}
+
+static void drop_sched(struct world *w, const struct queue_message *m)
+{
+	struct sched *s = find_sched(w, m);
+
+	if (s != NULL)
+		*s = w->sched[--w->sched_n];
+}
+
+static void add_sched(struct world *w, struct queue_message *m)
+{
+	struct fact *f = find_fact(w, m->id);
+
+	if (f == NULL)
+		wrong(w, "invented: message %s", m->id);
+	else if (m->env.recipients != (uint32_t)f->n)
+		wrong(w, "invented: recipients of %s", m->id);
+	if (find_sched(w, m) == NULL)
+		w->sched[w->sched_n++] = (struct sched){.m = m};
+	for (uint32_t i = 0; m->is_recovered && i < m->env.recipients; i++)
+		w->doubts += m->r[i].state == QUEUE_R_DOUBT;
+	for (int i = 0; i < w->index_n; i++) {
+		if (strcmp(w->index[i].id, m->id) == 0)
+			w->index[i--] = w->index[--w->index_n];
+	}
+	w->moved = true;
+}
+
+static void on_message(void *arg, struct queue_message *m)
+{
+	add_sched(arg, m);
+}
+
+static void on_loaded(void *arg, const char *id, int result, struct queue_message *m)
+{
+	struct world *w = arg;
+
+	if (m != NULL) {
+		add_sched(w, m);
+		return;
+	}
+	if (result == ERR_CORRUPT)
+		wrong(w, "corrupt: %s", id);
+	for (int i = 0; i < w->index_n; i++) {
+		if (strcmp(w->index[i].id, id) != 0)
+			continue;
+		if (result == ERR_NOT_FOUND)
+			w->index[i] = w->index[--w->index_n];
+		else
+			w->index[i].loading = false;
+		break;
+	}
+	w->moved = true;
+}
+
+static void on_waiting(void *arg, const char *id, enum queue_place place, int64_t due)
+{
+	struct world *w = arg;
+
+	for (int i = 0; i < w->index_n; i++) {
+		if (strcmp(w->index[i].id, id) == 0)
+			return;
+	}
+	w->index[w->index_n] = (struct index){.due = due, .place = (uint8_t)place};
+	strlcpy(w->index[w->index_n++].id, id, QUEUE_ID_MAX + 1);
+	w->moved = true;
+}
+
+static void on_walk_done(void *arg)
+{
+}
+
+static void check_content(struct world *w, const char *id, struct slice content)
+{
+	const struct fact *f = find_fact(w, id);
+	size_t i = 0;
+
+	if (f == NULL)
+		return;
+	while (i < content.len && content.p[i] == (char)('a' + (f - w->facts) % 26))
+		i++;
+	if (content.len != f->size || i != content.len)
+		wrong(w, "content of %s is not what was committed", id);
+}
+
+static void on_content(void *arg, struct queue_message *m, int result, struct slice content)
+{
+	struct world *w = arg;
+	struct sched *s = find_sched(w, m);
+
+	if (s == NULL)
+		return;
+	s->asked_content = false;
+	if (result == 0) {
+		check_content(w, m->id, content);
+		s->has_content = true;
+	} else if (!w->is_off && !disk_is_dead(w->q_io) && !disk_is_dead(w->k_io)) {
+		wrong(w, "content of %s: %s", m->id, err_str(result));
+	}
+	w->moved = true;
+}
+
+static void drop_ask(struct world *w, const char *id, enum queue_reason reason)
+{
+	for (int i = 0; i < w->asks_n; i++) {
+		if (strcmp(w->asks[i].id, id) == 0 && w->asks[i].reason == reason)
+			w->asks[i--] = w->asks[--w->asks_n];
+	}
+}
+
+static void on_child(
+	void *arg, struct queue_message *m, const char *child, enum queue_reason reason, int result)
+{
+	struct world *w = arg;
+
+	drop_ask(w, m->id, reason);
+	w->moved = true;
+}
+
+static void on_moved(void *arg, struct queue_message *m)
+{
+	((struct world *)arg)->moved = true;
+}
+
+static void on_ended(void *arg, struct queue_message *m)
+{
+	struct world *w = arg;
+
+	drop_sched(w, m);
+	w->moved = true;
+}
+
+static void on_durable(void *arg, uint64_t ticket)
+{
+	struct world *w = arg;
+
+	if (w->is_off || disk_is_dead(w->q_io))
+		return;
+	for (int i = 0; i < w->commands_n; i++) {
+		struct fact *f = &w->facts[w->commands[i].msg];
+
+		if (w->commands[i].ticket > ticket)
+			continue;
+		if (w->commands[i].what == 'd')
+			f->deleted = true;
+		if (w->commands[i].what == 'h')
+			f->held = f->holding;
+		w->commands[i--] = w->commands[--w->commands_n];
+	}
+	w->moved = true;
+}
+
+static void on_worker_done(void *arg, uint64_t worker)
+{
+	struct world *w = arg;
+
+	/* What that worker was asked for and did not write can be asked for again. */
+	for (int i = 0; i < w->asks_n; i++) {
+		struct queue_message *m = queue_store_get(w->store, slice_str(w->asks[i].id));
+
+		if (w->asks[i].worker != worker)
+			continue;
+		if (m != NULL)
+			queue_store_ask_failed(m, w->asks[i].rcpts, w->asks[i].n);
+		w->asks[i--] = w->asks[--w->asks_n];
+	}
+	w->moved = true;
+}
+
+static void on_problem(void *arg, bool is_error, const char *line)
+{
+	if (getenv("MODEL_VERBOSE") != NULL)
+		fprintf(stderr, "# problem: %s\n", line);
+}
+
+static void on_order(void *arg)
+{
+	((struct world *)arg)->moved = true;
+}
+
+static const struct queue_store_calls calls = {on_message, on_loaded, on_waiting, on_walk_done,
+	on_content, on_child, on_moved, on_ended, on_durable, on_worker_done, on_problem, on_order};
+
+static void start_qmgr(struct world *w)
+{
+	struct queue_store_setup setup = {.segment_size = SEGMENT,
+		.journal_limit = LIMIT,
+		.piece_size = PIECE,
+		.calls = &calls,
+		.arg = w};
+	int err;
+
+	w->q_io = disk_process(w->disk);
+	w->k_io = disk_process(w->disk);
+	setup.root = disk_root(w->q_io);
+	if (queue_root_make(&setup.root) != 0)
+		return;
+	if (queue_store_lock(&setup.root, &w->lock_fd) != 0) {
+		if (!disk_is_dead(w->q_io))
+			wrong(w, "the old keeper's lock is still held");
+		return;
+	}
+	disk_keep_open(w->q_io, w->lock_fd, w->k_io);
+	err = queue_store_start(&setup, w->now, &w->store);
+	if (err != 0) {
+		if (!w->is_off && !disk_is_dead(w->q_io) && !disk_has_failed(w->disk))
+			wrong(w, "start: %s", err_str(err));
+		disk_kill(w->disk, w->q_io);
+		disk_kill(w->disk, w->k_io);
+		return;
+	}
+	{
+		struct queue_root root = disk_root(w->k_io);
+
+		w->keeper = queue_keeper_new(&root);
+	}
+	for (int i = 0; i < w->reports_n; i++)
+		queue_store_claim(w->store, slice_str(w->reports[i].id), w->reports[i].rcpt);
+	queue_store_claims_done(w->store, w->now);
+}
+
+/* ---- cleanup ---- */
+
+static void start_cleanup(struct world *w, struct cleanup *c)
+{
+	struct queue_journal_setup setup = {.segment_size = SEGMENT, .limit = LIMIT};
+
+	*c = (struct cleanup){.io = disk_process(w->disk)};
+	setup.root = disk_root(c->io);
+	if (queue_root_make(&setup.root) != 0 || queue_ids_open(&setup.root, w->now, &c->ids) != 0)
+		return;
+	if (queue_journal_open(&setup, &c->journal) != 0) {
+		queue_ids_close(&c->ids);
+		return;
+	}
+	c->is_up = true;
+	queue_journal_take(c->journal);
+}
+
+static void tell_position(struct world *w, struct cleanup *c)
+{
+	uint32_t segment;
+	uint64_t durable;
+
+	if (w->store == NULL || !c->is_up ||
+		!queue_journal_position(c->journal, &segment, &durable))
+		return;
+	if (c->worker == 0)
+		c->worker = ++w->workers;
+	queue_store_worker_position(w->store, c->worker, segment, durable);
+}
+
+void world_start(struct world *w)
+{
+	if (w->is_off) {
+		for (int i = 0; i < 2; i++)
+			drop_cleanup(w, &w->cleanups[i]);
+		drop_qmgr(w);
+		w->reports_n = 0;
+		w->is_off = false;
+		forget(w);
+		disk_stop_at(w->disk, 0, false, NULL, NULL);
+		if (w->again > 0) {
+			world_stop_in(w, w->again, false);
+			w->again = 0;
+		}
+	}
+	for (int i = 0; i < 2 && !w->is_off; i++) {
+		if (w->cleanups[i].is_up && disk_is_dead(w->cleanups[i].io))
+			drop_cleanup(w, &w->cleanups[i]);
+	}
+	if (w->store != NULL && (disk_is_dead(w->q_io) || disk_is_dead(w->k_io)))
+		drop_qmgr(w);
+	for (int i = 0; i < 2 && !w->is_off; i++) {
+		if (!w->cleanups[i].is_up)
+			start_cleanup(w, &w->cleanups[i]);
+	}
+	if (w->store == NULL && !w->is_off)
+		start_qmgr(w);
+	for (int i = 0; i < 2 && !w->is_off; i++)
+		tell_position(w, &w->cleanups[i]);
+}
+
+static struct fact *new_fact(struct world *w, struct cleanup *c, const char *rcpts, size_t size)
+{
+	struct fact *f = &w->facts[w->facts_n];
+	char id[QUEUE_ID_MAX + 1];
+
+	if (queue_ids_next(c->ids, false, w->now, id) != 0)
+		return NULL;
+	if (find_fact(w, id) != NULL)
+		wrong(w, "id %s given twice", id);
+	if (w->facts_n == WORLD_MESSAGES)
+		log_panic("too many messages");
+	*f = (struct fact){.n = (int)strlen(rcpts), .size = size, .parent = -1};
+	strlcpy(f->id, id, sizeof(f->id));
+	strlcpy(f->spec, rcpts, sizeof(f->spec));
+	w->facts_n++;
+	return f;
+}
+
+static int encode(const struct fact *f, const char *parent, struct buf *out)
+{
+	struct buf rcpts = BUF_INIT(65536);
+	struct queue_envelope env = {.id = slice_str(f->id),
+		.arrival = START,
+		.sender = f->parent == -1 || f->reason >= QUEUE_REASON_REQUEUE
+				  ? SLICE_LIT("sender@example.org")
+				  : SLICE_NONE,
+		.size = f->size + f->body,
+		.header_len = (uint32_t)f->size,
+		.body_len = f->body,
+		.flags = (f->body > 0 ? QUEUE_FLAG_BODY_FILE : 0) |
+			 (f->hold_flag ? QUEUE_FLAG_HOLD : 0),
+		.parent = slice_str(parent),
+		.reason = f->reason};
+	char list[WORLD_RCPTS * 4];
+	int err = 0;
+
+	for (int i = 0; i < f->n && err == 0; i++) {
+		char address[32];
+		struct queue_recipient r = {0};
+
+		snprintf(address, sizeof(address), "%c%d@example.net", f->spec[i], i);
+		r.address = slice_str(address);
+		r.nexthop = SLICE_LIT("example.net");
+		err = queue_recipient_encode(&rcpts, &r);
+	}
+	for (int i = 0; i < f->parent_n; i++) {
+		for (int b = 0; b < 4; b++)
+			list[i * 4 + b] = (char)(f->parent_rcpts[i] >> (8 * b));
+	}
+	env.parent_rcpts = slice_of(list, (size_t)f->parent_n * 4);
+	if (err == 0)
+		err = queue_envelope_encode(out, &env, buf_slice(&rcpts));
+	buf_clear(&rcpts);
+	return err;
+}
+
+/* Commits what is pending, so that another segment can be taken. */
+static int append(struct world *w, struct cleanup *c, struct fact *f, const char *parent)
+{
+	struct buf env = BUF_INIT(65536);
+	char *content = mem_alloc(f->size);
+	struct iovec envelope, body = {content, f->size};
+	struct queue_append a = {.id = slice_str(f->id), .is_notice = parent != NULL};
+	struct queue_ref ref;
+	int err = encode(f, parent, &env);
+
+	memset(content, 'a' + (int)((f - w->facts) % 26), f->size);
+	envelope = (struct iovec){(void *)(uintptr_t)buf_str(&env), env.len};
+	a.envelope = &envelope;
+	a.envelope_n = 1;
+	a.content = &body;
+	a.content_n = 1;
+	if (err == 0 && !queue_journal_has_segment(c->journal))
+		err = queue_journal_take(c->journal);
+	if (err == 0)
+		err = queue_journal_append(c->journal, &a, &ref);
+	if (err == ERR_LIMIT) {
+		world_commit(w, (int)(c - w->cleanups));
+		err = w->is_off || !c->is_up ? ERR_SYS : queue_journal_take(c->journal);
+		if (err == 0)
+			err = queue_journal_append(c->journal, &a, &ref);
+	}
+	buf_clear(&env);
+	mem_free(content);
+	return err;
+}
+
+static void answer_failed(struct world *w, struct cleanup *c)
+{
+	struct queue_cut cut;
+	uint64_t ticket;
+	bool noted = false;
+
+	while (!w->is_off && c->is_up && !disk_is_dead(c->io) &&
+		queue_journal_cut(c->journal, &cut)) {
+		if (w->store != NULL && c->worker == 0)
+			c->worker = ++w->workers;
+		noted = w->store != NULL &&
+			queue_store_worker_cut(w->store, c->worker, &cut, &ticket) == 0;
+		if (noted)
+			world_pump(w);
+		noted = noted && !w->is_off && w->store != NULL && !disk_is_dead(w->q_io) &&
+			queue_store_durable(w->store) >= ticket;
+		for (int i = 0; i < c->pending_n && noted; i++) {
+			w->facts[c->pending[i]].refused = true;
+			w->facts[c->pending[i]].known = false;
+		}
+		if (!c->is_up)
+			return;
+		if (noted)
+			queue_journal_cut_done(c->journal, cut.segment);
+		else
+			queue_journal_cut_abandon(c->journal, cut.segment);
+	}
+	c->pending_n = 0;
+}
+
+static int submit(struct world *w, int ci, const char *rcpts, size_t size, size_t body, bool hold)
+{
+	struct cleanup *c = &w->cleanups[ci];
+	struct queue_body *b = NULL;
+	struct fact *f;
+	int err = 0;
+
+	if (w->is_off || !c->is_up)
+		return 0;
+	f = new_fact(w, c, rcpts, size > 0 ? size : 40);
+	if (f == NULL)
+		return 0;
+	f->body = body;
+	f->hold_flag = hold;
+	f->known = true;
+	if (body > 0) {
+		char *bytes = mem_alloc(body);
+		struct iovec iov = {bytes, body};
+		struct queue_root root = disk_root(c->io);
+
+		memset(bytes, 'B', body);
+		err = queue_body_create(&root, slice_str(f->id), &b);
+		if (err == 0)
+			err = queue_body_append(b, &iov, 1);
+		if (err == 0)
+			err = queue_body_sync(b);
+		mem_free(bytes);
+	}
+	if (err == 0)
+		err = append(w, c, f, NULL);
+	queue_body_close(&b);
+	if (err == 0) {
+		f->pending = true;
+		c->pending[c->pending_n++] = (int)(f - w->facts);
+	} else if (err == ERR_FULL) {
+		f->refused = true;
+		f->known = false;
+	} else if (!w->is_off) {
+		/* In no commit: a failed append. What was pending goes with it. */
+		c->pending[c->pending_n++] = (int)(f - w->facts);
+		answer_failed(w, c);
+	}
+	return (int)(f - w->facts);
+}
+
+int world_submit(struct world *w, int c, const char *rcpts, size_t size)
+{
+	return submit(w, c, rcpts, size, 0, false);
+}
+
+int world_submit_held(struct world *w, int c, const char *rcpts)
+{
+	return submit(w, c, rcpts, 0, 0, true);
+}
+
+int world_submit_large(struct world *w, int c, const char *rcpts, size_t body)
+{
+	return submit(w, c, rcpts, 0, body, false);
+}
+
+void world_commit_quiet(struct world *w, int ci)
+{
+	struct cleanup *c = &w->cleanups[ci];
+
+	if (w->is_off || !c->is_up)
+		return;
+	if (queue_journal_sync(c->journal) != 0 || w->is_off || disk_is_dead(c->io)) {
+		answer_failed(w, c);
+		return;
+	}
+	for (int i = 0; i < c->pending_n; i++) {
+		w->facts[c->pending[i]].acked = true;
+		w->facts[c->pending[i]].pending = false;
+	}
+	c->pending_n = 0;
+}
+
+void world_commit(struct world *w, int ci)
+{
+	world_commit_quiet(w, ci);
+	if (!w->is_off && w->store != NULL && !disk_is_dead(w->q_io))
+		tell_position(w, &w->cleanups[ci]);
+}
+
+/* A child, as qmgr asks for it. */
+static void write_child(struct world *w, struct queue_message *m, struct ask *ask)
+{
+	struct cleanup *c = &w->cleanups[0];
+	struct fact *f, *parent = find_fact(w, m->id);
+	char spec[WORLD_RCPTS + 1] = "o";
+
+	if (!c->is_up || disk_is_dead(c->io))
+		return;
+	for (uint32_t i = 0; ask->reason >= QUEUE_REASON_REQUEUE && i < ask->n; i++) {
+		spec[i] = parent->spec[ask->rcpts[i]];
+		spec[i + 1] = '\0';
+	}
+	f = new_fact(w, c, spec, 40);
+	if (f == NULL)
+		return;
+	f->parent = (int)(parent - w->facts);
+	f->reason = (uint8_t)ask->reason;
+	f->parent_n = (int)ask->n;
+	f->known = true;
+	memcpy(f->parent_rcpts, ask->rcpts, ask->n * sizeof(uint32_t));
+	if (append(w, c, f, m->id) == 0)
+		world_commit(w, 0);
+	else if (!w->is_off)
+		answer_failed(w, c);
+}
+
+/* ---- The next hop ---- */
+
+/* In-doubt events of a recipient that would survive a power cut now. */
+static int count_doubts(struct slice plain_id, uint32_t rcpt, struct queue_event *ev)
+{
+	if (ev->type == QUEUE_EV_STATE && slice_eq(ev->id, plain_id))
+		return 1;
+	if (ev->type != QUEUE_EV_IN_DOUBT || !slice_eq(ev->id, plain_id))
+		return 0;
+	for (uint32_t i = 0; i < queue_event_rcpt_count(ev); i++) {
+		if (queue_event_rcpt(ev, i) == rcpt)
+			return 1;
+	}
+	return 0;
+}
+
+static int durable_doubts(struct world *w, const char *id, uint32_t rcpt)
+{
+	struct disk *copy = disk_durable_copy(w->disk);
+	struct queue_root root = disk_root(disk_process(copy));
+	struct queue_log_image image;
+	struct queue_event ev;
+	struct queue_file f;
+	enum queue_place place;
+	uint32_t last = 0, highest = 0;
+	int n = 0;
+
+	if (queue_file_find(&root, slice_str(id), &place) == 0 &&
+		queue_file_read(&root, place, slice_str(id), false, &f) == 0) {
+		while (queue_file_event_next(&f, &last, &ev)) {
+			n += count_doubts(slice_str(id), rcpt, &ev);
+			highest = ev.no;
+		}
+		queue_file_clear(&f);
+	}
+	if (queue_log_read(&root, &image) == 0) {
+		while (queue_log_next(&image, &ev)) {
+			if (ev.no > highest)
+				n += count_doubts(slice_str(id), rcpt, &ev);
+		}
+		queue_log_image_clear(&image);
+	}
+	disk_free(&copy);
+	return n;
+}
+
+/* The message and recipient that this one is in the end: requeued mail is the same mail. */
+static struct fact *root_of(struct world *w, struct fact *f, uint32_t *rcpt)
+{
+	while (f->parent != -1 && f->reason >= QUEUE_REASON_REQUEUE) {
+		*rcpt = f->parent_rcpts[*rcpt];
+		f = &w->facts[f->parent];
+	}
+	return f;
+}
+
+static void check_notice(struct world *w, struct fact *f)
+{
+	struct fact *p = &w->facts[f->parent];
+
+	for (int i = 0; i < f->parent_n; i++) {
+		if (p->notice_sent[f->parent_rcpts[i]])
+			wrong(w, "two notices for %s %u", p->id, (unsigned)f->parent_rcpts[i]);
+		p->notice_sent[f->parent_rcpts[i]] = true;
+	}
+}
+
+/* The job has left: what the next hop makes of it is a fact from now on. */
+static void arrive(struct world *w, const char *id, uint32_t rcpt)
+{
+	struct fact *f = find_fact(w, id), *root;
+	struct report *r = &w->reports[w->reports_n];
+	uint32_t root_rcpt = rcpt;
+	char spec;
+
+	if (f == NULL)
+		return;
+	spec = f->spec[rcpt];
+	root = root_of(w, f, &root_rcpt);
+	if (f->refused || !f->known)
+		wrong(w, "refused mail was sent: %s", id);
+	if (f->deleted || root->deleted)
+		wrong(w, "deleted mail was sent: %s", id);
+	if (f->held)
+		wrong(w, "held mail was sent: %s", id);
+	if (root->taken[root_rcpt] > 0) {
+		int doubts = durable_doubts(w, id, rcpt);
+
+		if (root != f)
+			doubts += durable_doubts(w, root->id, root_rcpt);
+		if (doubts == 0)
+			wrong(w, "sent twice without a durable in-doubt: %s %u", id,
+				(unsigned)rcpt);
+	}
+	if (f->parent != -1 && f->reason < QUEUE_REASON_REQUEUE && f->tries[rcpt] == 0)
+		check_notice(w, f);
+	f->tries[rcpt]++;
+	*r = (struct report){.rcpt = rcpt, .type = QUEUE_EV_DELIVERED};
+	strlcpy(r->id, id, sizeof(r->id));
+	if (spec == 'f')
+		r->type = QUEUE_EV_FAILED;
+	else if ((spec == 'd' && f->tries[rcpt] == 1) || (spec == 'q' && w->queue_up))
+		r->type = QUEUE_EV_DEFERRED;
+	else
+		root->taken[root_rcpt]++;
+	w->reports_n++;
+}
+
+static void take_reports(struct world *w)
+{
+	for (int i = 0; i < w->reports_n && !w->is_off; i++) {
+		struct report r = w->reports[i];
+		struct queue_message *m = queue_store_get(w->store, slice_str(r.id));
+		struct queue_result result = {.type = r.type,
+			.dsn = r.type == QUEUE_EV_DELIVERED ? SLICE_LIT("2.0.0")
+							    : SLICE_LIT("4.0.0"),
+			.host = SLICE_LIT("mx.example.net[192.0.2.1]:25"),
+			.text = SLICE_LIT("as the script says"),
+			.due = w->now + 100 * CLOCK_SEC};
+		uint64_t ticket;
+
+		if (m == NULL) {
+			queue_store_load(w->store, slice_str(r.id), QUEUE_PLACE_DEFERRED);
+			if (find_fact(w, r.id)->deleting)
+				w->reports[i--] = w->reports[--w->reports_n];
+			continue;
+		}
+		if (queue_store_result(m, r.rcpt, &result, w->now, &ticket) != 0)
+			continue;
+		w->moved = true;
+		w->reports[i--] = w->reports[--w->reports_n];
+	}
+}
+
+/* ---- qmgr's decisions ---- */
+
+static void ask_for(struct world *w, struct queue_message *m, const uint32_t *rcpts, uint32_t n,
+	enum queue_reason reason)
+{
+	struct ask *a = &w->asks[w->asks_n];
+
+	if (queue_store_ask(m, rcpts, n, reason) != 0)
+		return;
+	*a = (struct ask){.n = n, .reason = reason, .worker = w->cleanups[0].worker};
+	strlcpy(a->id, m->id, sizeof(a->id));
+	memcpy(a->rcpts, rcpts, n * sizeof(uint32_t));
+	w->asks_n++;
+	w->moved = true;
+	{
+		struct ask copy = *a;
+
+		write_child(w, m, &copy);
+	}
+}
+
+static bool want_notice(const struct queue_message *m)
+{
+	return m->env.sender.len > 0;
+}
+
+static void hand_out(struct world *w, struct sched *s)
+{
+	struct queue_message *m = s->m;
+
+	s->n = 0;
+	for (uint32_t i = 0; i < m->env.recipients; i++) {
+		const struct queue_rstatus *r = &m->r[i];
+
+		if ((r->state == QUEUE_R_WAIT || r->state == QUEUE_R_DOUBT) && !r->is_asked &&
+			!r->is_out && r->due <= w->now)
+			s->rcpts[s->n++] = i;
+	}
+	if (s->n > 0 && queue_store_handout(m, s->rcpts, s->n, w->now, &s->wait) != 0)
+		s->n = 0;
+	s->has_content = false;
+	w->moved = w->moved || s->n > 0;
+}
+
+static void send_job(struct world *w, struct sched *s)
+{
+	struct queue_message *m = s->m;
+	struct buf content = BUF_INIT(1u << 20);
+	uint32_t rcpts[WORLD_RCPTS], n = s->n;
+	char id[QUEUE_ID_MAX + 1];
+	int err;
+
+	if (!s->has_content && !s->asked_content) {
+		err = queue_store_content(m, &content);
+		if (err == ERR_LATER)
+			s->asked_content = true;
+		else
+			on_content(w, m, err, buf_slice(&content));
+		buf_clear(&content);
+	}
+	if (!s->has_content || w->is_off)
+		return;
+	err = queue_store_send(m, s->rcpts, s->n);
+	if (err == ERR_AGAIN || w->is_off || disk_is_dead(w->q_io))
+		return;
+	s->n = 0;
+	w->moved = true;
+	if (err != 0)
+		return;
+	memcpy(rcpts, s->rcpts, sizeof(rcpts));
+	strlcpy(id, m->id, sizeof(id));
+	for (uint32_t i = 0; i < n; i++)
+		arrive(w, id, rcpts[i]);
+}
+
+static void finish_message(struct world *w, struct sched *s)
+{
+	struct queue_message *m = s->m;
+	uint32_t failed[WORLD_RCPTS], n = 0;
+	int64_t due = INT64_MAX;
+	bool open = false;
+	uint64_t ticket;
+
+	for (uint32_t i = 0; i < m->env.recipients; i++) {
+		const struct queue_rstatus *r = &m->r[i];
+
+		if (r->state == QUEUE_R_FAILED && want_notice(m)) {
+			open = true;
+			if (!r->is_asked)
+				failed[n++] = i;
+		} else if (!queue_rstate_is_final(r->state) && r->state != QUEUE_R_FAILED) {
+			open = true;
+			due = r->due < due ? r->due : due;
+		}
+		open = open || r->is_out || r->is_asked;
+	}
+	if (!open) {
+		if (queue_store_end(m, w->now, &ticket) == 0)
+			w->moved = true;
+		return;
+	}
+	if (n > 0) {
+		ask_for(w, m, failed, n, QUEUE_REASON_BOUNCE);
+		return;
+	}
+	if (due > w->now && !w->wanted[find_fact(w, m->id) - w->facts] &&
+		queue_store_unload(m, due) == 0) {
+		char id[QUEUE_ID_MAX + 1];
+
+		strlcpy(id, m->id, sizeof(id));
+		drop_sched(w, m);
+		on_waiting(w, id, QUEUE_PLACE_DEFERRED, due);
+	}
+}
+
+static void run_messages(struct world *w)
+{
+	for (int i = 0; i < w->sched_n && !w->is_off; i++) {
+		struct queue_message *m = w->sched[i].m;
+
+		if (m->state == QUEUE_M_ENDED)
+			continue;
+		if (m->state == QUEUE_M_HELD) {
+			w->sched[i].n = 0;
+			if (!w->wanted[find_fact(w, m->id) - w->facts] &&
+				queue_store_unload(m, w->now) == 0) {
+				drop_sched(w, m);
+				i--;
+			}
+			continue;
+		}
+		if (w->sched[i].n == 0)
+			hand_out(w, &w->sched[i]);
+		if (w->sched[i].n > 0)
+			send_job(w, &w->sched[i]);
+		else
+			finish_message(w, &w->sched[i]);
+	}
+	for (int i = 0; i < w->index_n; i++) {
+		if (w->index[i].due <= w->now && w->index[i].place == QUEUE_PLACE_DEFERRED &&
+			!w->index[i].loading) {
+			w->index[i].loading = true;
+			w->moved = true;
+			queue_store_load(w->store, slice_str(w->index[i].id), QUEUE_PLACE_DEFERRED);
+		}
+	}
+}
+
+/* One order, in the keeper's process. False: none. */
+static bool keep(struct world *w)
+{
+	struct buf order = BUF_INIT(QUEUE_REPLY_MAX), reply = BUF_INIT(QUEUE_REPLY_MAX);
+	bool got = queue_store_order(w->store, &order);
+	int err;
+
+	if (got && !disk_is_dead(w->q_io)) {
+		err = queue_keeper_run(w->keeper, buf_slice(&order), &reply);
+		if (!w->is_off && !disk_is_dead(w->k_io) && !disk_is_dead(w->q_io)) {
+			if (err != 0)
+				wrong(w, "keeper: %s", err_str(err));
+			err = queue_store_reply(w->store, buf_slice(&reply), w->now);
+			if (err == ERR_CORRUPT)
+				wrong(w, "reply: %s", err_str(err));
+		}
+	}
+	buf_clear(&order);
+	buf_clear(&reply);
+	return got;
+}
+
+static void step(struct world *w)
+{
+	int64_t next;
+
+	if (w->store == NULL || disk_is_dead(w->q_io) || disk_is_dead(w->k_io)) {
+		if (w->stop == STOP_PROCESS || w->stop == STOP_NEVER)
+			world_start(w);
+		if (w->store == NULL)
+			return;
+	}
+	for (int i = 0; i < 2; i++) {
+		if (w->cleanups[i].is_up && disk_is_dead(w->cleanups[i].io)) {
+			drop_cleanup(w, &w->cleanups[i]);
+			world_start(w);
+			w->moved = true;
+		}
+		if (w->is_off || w->store == NULL)
+			return;
+	}
+	queue_store_read(w->store, 100, w->now);
+	if (!w->slow_worker)
+		take_reports(w);
+	run_messages(w);
+	if (w->is_off || w->store == NULL || disk_is_dead(w->q_io))
+		return;
+	queue_store_tick(w->store, w->now, w->now - START, &next);
+	for (int i = 0; i < 16 && !w->is_off && !w->slow_keeper && !disk_is_dead(w->q_io) &&
+			!disk_is_dead(w->k_io) && keep(w);
+		i++)
+		w->moved = true;
+}
+
+void world_pump(struct world *w)
+{
+	for (int i = 0; i < 400 && !w->is_off; i++) {
+		w->moved = false;
+		step(w);
+		if (!w->moved)
+			return;
+	}
+	if (!w->is_off)
+		wrong(w, "does not come to rest");
+}
+
+void world_wait(struct world *w, int64_t us)
+{
+	w->now += us;
+	world_pump(w);
+}
+
+/* ---- Commands ---- */
+
+static struct queue_message *need(struct world *w, int msg)
+{
+	struct queue_message *m;
+
+	if (w->is_off || w->store == NULL || msg >= w->facts_n)
+		return NULL;
+	w->wanted[msg] = 1;
+	m = queue_store_get(w->store, slice_str(w->facts[msg].id));
+	if (m == NULL || find_sched(w, m) == NULL) {
+		queue_store_load(w->store, slice_str(w->facts[msg].id), QUEUE_PLACE_DEFERRED);
+		world_pump(w);
+		m = w->is_off || w->store == NULL
+			    ? NULL
+			    : queue_store_get(w->store, slice_str(w->facts[msg].id));
+	}
+	return m;
+}
+
+static void add_command(struct world *w, int msg, char what, uint64_t ticket)
+{
+	w->commands[w->commands_n++] = (struct command){.msg = msg, .ticket = ticket, .what = what};
+}
+
+void world_hold(struct world *w, int msg)
+{
+	struct queue_message *m = need(w, msg);
+	uint64_t ticket;
+
+	if (m != NULL && queue_store_hold(m, w->now, &ticket) == 0) {
+		w->facts[msg].holding = true;
+		add_command(w, msg, 'h', ticket);
+	}
+	w->wanted[msg] = 0;
+}
+
+void world_release(struct world *w, int msg)
+{
+	struct queue_message *m = need(w, msg);
+	uint64_t ticket;
+
+	w->facts[msg].holding = w->facts[msg].held = false;
+	if (m != NULL)
+		queue_store_release(m, w->now, &ticket);
+	w->wanted[msg] = 0;
+}
+
+void world_delete(struct world *w, int msg)
+{
+	struct queue_message *m = need(w, msg);
+	uint64_t ticket;
+
+	if (m != NULL && queue_store_delete(m, w->now, &ticket) == 0) {
+		w->facts[msg].deleting = true;
+		add_command(w, msg, 'd', ticket);
+	}
+	w->wanted[msg] = 0;
+}
+
+void world_requeue(struct world *w, int msg)
+{
+	struct queue_message *m = need(w, msg);
+	uint32_t rcpts[WORLD_RCPTS], n = 0;
+
+	for (uint32_t i = 0; m != NULL && i < m->env.recipients; i++) {
+		if ((m->r[i].state == QUEUE_R_WAIT || m->r[i].state == QUEUE_R_DOUBT) &&
+			!m->r[i].is_asked && !m->r[i].is_out)
+			rcpts[n++] = i;
+	}
+	if (n > 0)
+		ask_for(w, m, rcpts, n, QUEUE_REASON_REQUEUE);
+	w->wanted[msg] = 0;
+}
+
+void world_stop_qmgr(struct world *w)
+{
+	if (w->is_off || w->store == NULL)
+		return;
+	queue_store_stop(w->store, w->now);
+	for (int i = 0; i < 50 && !w->is_off && !queue_store_is_stopped(w->store); i++) {
+		if (!keep(w))
+			break;
+	}
+	if (!w->is_off && !disk_is_dead(w->q_io) && !disk_is_dead(w->k_io) &&
+		!queue_store_is_stopped(w->store))
+		wrong(w, "does not stop");
+	drop_qmgr(w);
+}
+
+/* ---- The end ---- */
+
+static bool is_satisfied(struct world *w, struct fact *f, uint32_t rcpt)
+{
+	uint32_t root_rcpt = rcpt;
+	struct fact *root = root_of(w, f, &root_rcpt);
+
+	return root->taken[root_rcpt] > 0 || f->deleting || root->deleting || f->held ||
+	       f->hold_flag ||
+	       (f->spec[rcpt] == 'f' &&
+		       (root->notice_sent[root_rcpt] || f->parent != -1 || f->notice_sent[rcpt]));
+}
+
+/* A requeued one that fails is told of by the child's notice. */
+static bool child_told(struct world *w, int msg, uint32_t rcpt)
+{
+	for (int i = 0; i < w->facts_n; i++) {
+		const struct fact *c = &w->facts[i];
+
+		for (int k = 0; c->parent == msg && k < c->parent_n; k++) {
+			if (c->parent_rcpts[k] == rcpt && c->notice_sent[k])
+				return true;
+		}
+	}
+	return false;
+}
+
+const char *world_finish(struct world *w)
+{
+	for (int round = 0; round < 3; round++) {
+		world_start(w);
+		w->slow_worker = w->queue_up = w->slow_keeper = false;
+		for (int i = 0; i < 6 && w->wrong[0] == '\0' && !w->is_off; i++)
+			world_wait(w, 60 * CLOCK_SEC);
+		if (!w->is_off)
+			break;
+	}
+	for (int i = 0; i < w->facts_n; i++) {
+		struct fact *f = &w->facts[i];
+
+		for (int r = 0; r < f->n && f->acked; r++) {
+			if (!is_satisfied(w, f, (uint32_t)r) && !child_told(w, i, (uint32_t)r))
+				wrong(w, "lost: message %d (%s) recipient %d", i, f->id, r);
+		}
+	}
+	return world_wrong(w);
+}
+
+struct world *world_new(enum world_stop stop, enum disk_choice choice, uint64_t seed)
+{
+	struct world *w = mem_alloc(sizeof(*w));
+
+	w->disk = disk_new();
+	w->stop = stop;
+	w->choice = choice;
+	w->seed = seed;
+	w->now = START;
+	return w;
+}
+
+void world_free(struct world **wp)
+{
+	struct world *w = *wp;
+
+	if (w == NULL)
+		return;
+	w->is_off = true;
+	for (int i = 0; i < 2; i++) {
+		w->cleanups[i].worker = 0;
+		drop_cleanup(w, &w->cleanups[i]);
+	}
+	drop_qmgr(w);
+	disk_free(&w->disk);
+	mem_free(w);
+	*wp = NULL;
+}
