@@ -58,3 +58,18 @@ install-sendmail-links:
 	cd '$(DESTDIR)$(sbindir)' && for l in mailq newaliases; do rm -f $$l && $(LN_S) sendmail $$l; done
 uninstall-sendmail-links:
 	-cd '$(DESTDIR)$(sbindir)' && rm -f mailq newaliases
+
+# gateconf: parameters
+sbin_PROGRAMS += tools/gateconf
+tools_gateconf_SOURCES = %D%/gateconf.c %D%/gateconf.h %D%/gateconf_edit.c %D%/gateconf_master.c
+tools_gateconf_LDADD = lib/conf/libconf.a lib/util/libutil.a $(BSD_LIBS)
+
+if POSTFIX_NAMES
+install-exec-hook: install-gateconf-links
+uninstall-hook: uninstall-gateconf-links
+endif
+.PHONY: install-gateconf-links uninstall-gateconf-links
+install-gateconf-links:
+	cd '$(DESTDIR)$(sbindir)' && rm -f postconf && $(LN_S) gateconf postconf
+uninstall-gateconf-links:
+	-cd '$(DESTDIR)$(sbindir)' && rm -f postconf

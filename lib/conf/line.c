@@ -143,6 +143,28 @@ bool line_item(struct slice *rest, struct slice *item)
 	return item->len != 0;
 }
 
+bool line_word(struct slice *rest, struct slice *word)
+{
+	size_t end = 0;
+	int depth = 0;
+
+	while (rest->len != 0 && is_blank(rest->p[0]))
+		*rest = slice_from(*rest, 1);
+	for (; end < rest->len; end++) {
+		char c = rest->p[end];
+
+		if (c == '{' && (end == 0 || depth > 0))
+			depth++;
+		else if (c == '}' && depth > 0)
+			depth--;
+		else if (depth == 0 && is_blank(c))
+			break;
+	}
+	*word = slice_first(*rest, end);
+	*rest = slice_from(*rest, end);
+	return word->len != 0;
+}
+
 bool line_is_balanced(struct slice s)
 {
 	int depth = 0;

@@ -48,6 +48,8 @@ void line_pieces_clear(struct line_pieces *p);
  * however deep. False at the end; an unclosed brace makes the rest one item.
  */
 bool line_item(struct slice *rest, struct slice *item);
+/* The next word, parted by white space alone; "{ … }" is one. False at the end. */
+bool line_word(struct slice *rest, struct slice *word);
 /* Whether each { has its }. */
 bool line_is_balanced(struct slice s);
 

@@ -18,3 +18,4 @@ check_PROGRAMS += t/conf/conf_test
 t_conf_conf_test_LDADD = $(conf_test_libs)
 check_PROGRAMS += t/conf/master_cf_test
 t_conf_master_cf_test_LDADD = $(conf_test_libs)
+check_SCRIPTS += t/conf/gateconf.t t/conf/check.t

@@ -79,29 +79,6 @@ static bool is_blank(char c)
 	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
 }
 
-/* The next word; "{ … }" is one. */
-static bool next_word(struct slice *rest, struct slice *word)
-{
-	size_t end = 0;
-	int depth = 0;
-
-	while (rest->len != 0 && is_blank(rest->p[0]))
-		*rest = slice_from(*rest, 1);
-	for (; end < rest->len; end++) {
-		char c = rest->p[end];
-
-		if (c == '{' && (end == 0 || depth > 0))
-			depth++;
-		else if (c == '}' && depth > 0)
-			depth--;
-		else if (depth == 0 && is_blank(c))
-			break;
-	}
-	*word = slice_first(*rest, end);
-	*rest = slice_from(*rest, end);
-	return word->len != 0;
-}
-
 static void service_clear(struct service *v)
 {
 	mem_free(v->name);
@@ -169,7 +146,7 @@ static void parse_type(struct parse *p)
 	struct slice word = SLICE_NONE;
 	size_t i = 0;
 
-	next_word(&p->rest, &word);
+	line_word(&p->rest, &word);
 	while (i < COUNT(type_names) && !slice_eq_str(word, type_names[i]))
 		i++;
 	if (i == COUNT(type_names))
@@ -184,7 +161,7 @@ static bool parse_choice(struct parse *p, const char *column, bool fallback)
 {
 	struct slice word = SLICE_NONE;
 
-	next_word(&p->rest, &word);
+	line_word(&p->rest, &word);
 	if (slice_eq_str(word, "-"))
 		return fallback;
 	if (!slice_eq_str(word, "y") && !slice_eq_str(word, "n"))
@@ -197,7 +174,7 @@ static void parse_wakeup(struct parse *p)
 	struct slice word = SLICE_NONE, number;
 	uint64_t seconds = 0;
 
-	next_word(&p->rest, &word);
+	line_word(&p->rest, &word);
 	number = slice_ends(word, "?") ? slice_first(word, word.len - 1) : word;
 	if (!slice_eq_str(word, "-") && slice_u64(number, 0, INT_MAX, &seconds) != 0)
 		MISTAKE(p, word, "wakeup time is \"%.*s\"; expected seconds or -", SLICE_FMT(word));
@@ -208,7 +185,7 @@ static void parse_maxproc(struct parse *p)
 	struct slice word = SLICE_NONE;
 	uint64_t number = 0;
 
-	next_word(&p->rest, &word);
+	line_word(&p->rest, &word);
 	p->v.maxproc = -1;
 	if (slice_eq_str(word, "-"))
 		return;
@@ -244,7 +221,7 @@ static void parse_command(struct parse *p)
 	struct slice word = SLICE_NONE;
 	size_t i = 0;
 
-	if (!next_word(&p->rest, &word)) {
+	if (!line_word(&p->rest, &word)) {
 		MISTAKE(p, SLICE_NONE,
 			"too few columns; expected name, type, private, unprivileged, "
 			"chroot, wakeup, maxproc and command");
@@ -304,10 +281,10 @@ static void parse_arguments(struct parse *p)
 {
 	struct slice word, value;
 
-	while (next_word(&p->rest, &word)) {
+	while (line_word(&p->rest, &word)) {
 		if (word.p[0] == '{' && word.p[word.len - 1] != '}')
 			MISTAKE(p, word, "a \"{\" without its \"}\"; expected { … }");
-		else if (slice_eq_str(word, "-o") && next_word(&p->rest, &value))
+		else if (slice_eq_str(word, "-o") && line_word(&p->rest, &value))
 			add_option(p, value);
 		else if (slice_eq_str(word, "-o"))
 			MISTAKE(p, word, "-o at the end; expected name=value behind it");
@@ -373,7 +350,7 @@ static void read_line(struct services *s, const struct line_reader *line, struct
 			"the first line begins with a blank; expected a service's name");
 		return;
 	}
-	next_word(&p.rest, &name);
+	line_word(&p.rest, &name);
 	p.v.name = slice_dup(name);
 	line_place(&line->pieces, 0, &p.v.line, &p.v.column);
 	parse_type(&p);

@@ -1,0 +1,67 @@
+#!/usr/bin/perl
+# SPDX-License-Identifier: ISC
+# gatepost check: every mistake in both files, once, with its place; what the file system lacks.
+use strict;
+use warnings;
+use Gatepost::Kit;
+use Test::More;
+
+my $dir = tempdir('check');
+
+sub check {
+    my ($main, $master) = @_;
+    spew("$dir/main.cf", "alias_maps =\n$main");
+    spew("$dir/master.cf", $master // "2525 inet n - n - - smtpd\n");
+    return run_out(build() . '/sbin/gatepost', '-c', $dir, 'check');
+}
+
+my ($status, $out);
+run_out(src() . '/t/lib/make-users') if $> == 0;
+($status, $out) = check('');
+is($status, 0, 'nothing is wrong') or diag $out;
+is($out, '', 'nothing is said');
+
+($status, $out) = check(<<"END", <<"END2");
+smtpd_timeot = 5
+smtpd_banner =
+    \$myhostnam ESMTP
+transport_maps = hash:$dir/missing, cidr:$dir/gone
+mynetworks = 127.0.0.0/8
+soft_bounce = perhaps
+END
+2525 inet n - n - - smtpd -o soft_bounce=maybe
+2526 inet n - n - - smtpd -o soft_bounce=no
+2527 inet n - n - - smpt
+END2
+is($status, 1, 'mistakes: status 1');
+is($out, <<"END", 'each once, with place and nearest name') or diag $out;
+$dir/main.cf:7:15: error: soft_bounce: "perhaps" is neither; expected yes or no
+$dir/main.cf:4:5: error: smtpd_banner: "\$myhostnam" is not defined; expected "\$myhostname"
+$dir/master.cf:3:21: error: unknown command "smpt"; expected "smtp"
+$dir/master.cf:1:42: error: soft_bounce: "maybe" is neither; expected yes or no
+$dir/main.cf:2:1: error: unknown parameter "smtpd_timeot"; expected "smtpd_timeout"
+$dir/main.cf:5:18: error: transport_maps: $dir/missing.db: No such file or directory; expected the file that "gatemap hash:$dir/missing" makes
+$dir/main.cf:5:@{[ 18 + length("hash:$dir/missing, ") ]}: error: transport_maps: $dir/gone: No such file or directory; expected a readable file
+END
+
+($status, $out) = check("smtp_tls_security_level = may\n");
+is($status, 0, 'a parameter of Postfix that is not supported is no error');
+like($out, qr/main\.cf:2:1: warning: smtp_tls_security_level is not supported/, 'but a warning');
+
+SKIP: {
+    skip 'owners are looked at by root alone', 3 if $>;
+    ($status, $out) = check("smtpd_owner = gp-nobody-here\nqueue_group = gp-none\ntally_owner = root\n");
+    is($status, 1, 'users that do not exist');
+    like($out, qr/main\.cf:2:15: error: smtpd_owner: no user "gp-nobody-here"; expected .*useradd /,
+        'with the command that makes one');
+    like($out, qr/main\.cf:4:15: error: tally_owner: "root" is root;/, 'root is no owner');
+}
+
+unlink "$dir/master.cf";
+($status, $out) = run_out(build() . '/sbin/gatepost', '-c', $dir, 'check');
+is($status, 1, 'no master.cf');
+like($out, qr/master\.cf: error: No such file or directory; expected a readable file/, 'is named');
+spew("$dir/master.cf", "x\0y");
+($status, $out) = run_out(build() . '/sbin/gatepost', '-c', $dir, 'check');
+like($out, qr/master\.cf: error: a NUL character; expected a text file/, 'not a text file');
+done_testing;

@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: ISC */
+#include "config.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "tools/gateconf.h"
+#include "util/err.h"
+#include "util/mem.h"
+
+enum { NAMES_LIMIT = 20000, VALUE_LIMIT = 1 << 20, FOLD_COLUMN = 80 };
+
+const char *gateconf_name = "gateconf";
+
+static const char usage[] = "usage: gateconf [-c DIR] [-dfhHnx] [-o name=value] [name ...]\n"
+			    "       gateconf [-c DIR] -e name=value ...\n"
+			    "       gateconf [-c DIR] -X | -# name ...\n"
+			    "       gateconf [-c DIR] -M [-f] [name[/type] ...]\n"
+			    "       gateconf [-c DIR] -P [name[/type[/parameter]] ...]\n"
+			    "       gateconf -m\n";
+
+static void warn(const char *fmt, const char *a, const char *b, const char *c)
+{
+	fprintf(stderr, "%s: warning: ", gateconf_name);
+	fputs(a, stderr);
+	fputs(fmt, stderr);
+	fputs(b, stderr);
+	fputs(c, stderr);
+	fputc('\n', stderr);
+}
+
+void gateconf_print(const struct gateconf *g, const char *name, struct slice value)
+{
+	struct buf line = BUF_INIT(VALUE_LIMIT + 1000);
+	struct slice word;
+	size_t column = 0;
+
+	if (!g->no_name)
+		buf_add_str(&line, name);
+	if (!g->no_name && !g->no_value)
+		buf_add_str(&line, " =");
+	column = line.len;
+	while (!g->no_value && slice_token(&value, " \t\r\n", &word)) {
+		bool folds = g->fold && column > 0 && column + 1 + word.len > FOLD_COLUMN;
+
+		if (line.len != 0)
+			buf_add_str(&line, folds ? "\n    " : " ");
+		buf_add_slice(&line, word);
+		column = folds ? 4 + word.len : column + 1 + word.len;
+	}
+	puts(buf_str(&line));
+	buf_clear(&line);
+}
+
+static void print_row(const struct gateconf *g, const struct conf *c, enum param p)
+{
+	const char *text = g->expand ? set_str(c, p) : set_raw(c, p);
+
+	gateconf_print(g, conf_name(p), slice_str(text));
+}
+
+static void print_setting(
+	const struct gateconf *g, const struct conf *c, struct slice name, const struct setting *s)
+{
+	struct buf text = BUF_INIT(VALUE_LIMIT), why = BUF_INIT(VALUE_LIMIT);
+	char *copy = slice_dup(name);
+
+	if (g->expand)
+		set_expand(c, slice_str(s->value), &why, &text);
+	gateconf_print(g, copy, g->expand ? buf_slice(&text) : slice_str(s->value));
+	mem_free(copy);
+	buf_clear(&text);
+	buf_clear(&why);
+}
+
+/* A row, or a name that a file sets and something uses. */
+struct listing {
+	const struct gateconf *g;
+	const struct conf *c;
+	struct dict *used;
+	struct slice *name; /* owned array */
+	size_t count;
+};
+
+static bool is_used(const struct listing *l, struct slice name)
+{
+	size_t prefix = 0;
+
+	return param_find(name) != P_COUNT || param_is_unsupported(name) ||
+	       param_find_transport(name, &prefix) != P_COUNT || dict_get(l->used, name) != NULL;
+}
+
+static bool add_setting(struct slice name, const struct setting *s, void *arg)
+{
+	struct listing *l = arg;
+	char *copy = slice_dup(name);
+
+	if (!is_used(l, name) && s->path != NULL) {
+		fprintf(stderr, "%s: warning: %s: unused parameter: %s=%s\n", gateconf_name,
+			s->path, copy, s->value);
+	} else if (!l->g->defaults && (l->g->only_set || param_find(name) == P_COUNT)) {
+		l->name = mem_resize(l->name, l->count + 1, sizeof(*l->name));
+		l->name[l->count++] = name;
+	}
+	mem_free(copy);
+	return true;
+}
+
+static int compare(const void *a, const void *b)
+{
+	return slice_cmp(*(const struct slice *)a, *(const struct slice *)b);
+}
+
+static void print_all(const struct gateconf *g, const struct conf *c)
+{
+	struct listing l = {.g = g, .c = c, .used = dict_new(NAMES_LIMIT, NULL)};
+
+	set_add_references(c, l.used);
+	for (int i = 0; i < P_COUNT && !g->only_set; i++) {
+		if (param_is_transport((enum param)i))
+			continue;
+		l.name = mem_resize(l.name, l.count + 1, sizeof(*l.name));
+		l.name[l.count++] = slice_str(conf_name((enum param)i));
+	}
+	set_walk(c, add_setting, &l);
+	qsort(l.name, l.count, sizeof(*l.name), compare);
+	for (size_t i = 0; i < l.count; i++) {
+		enum param p = param_find(l.name[i]);
+
+		if (p != P_COUNT)
+			print_row(g, c, p);
+		else
+			print_setting(g, c, l.name[i], set_find(c, l.name[i]));
+	}
+	mem_free(l.name);
+	dict_free(&l.used);
+}
+
+static void print_named(const struct gateconf *g, const struct conf *c, const char *name)
+{
+	enum param p = param_find(slice_str(name));
+	const struct setting *s = set_find(c, slice_str(name));
+	struct dict *used = dict_new(NAMES_LIMIT, NULL);
+	struct listing l = {.g = g, .c = c, .used = used};
+	const char *nearest = NULL;
+
+	set_add_references(c, used);
+	if (p != P_COUNT && (!g->only_set || s != NULL)) {
+		print_row(g, c, p);
+	} else if (p == P_COUNT && s != NULL && !g->defaults && is_used(&l, slice_str(name))) {
+		print_setting(g, c, slice_str(name), s);
+	} else if (p == P_COUNT && param_is_unsupported(slice_str(name))) {
+		warn(": not supported", name, "", "");
+	} else if (p == P_COUNT) {
+		nearest = param_nearest(slice_str(name));
+		warn(": unknown parameter", name, nearest != NULL ? "; perhaps " : "",
+			nearest != NULL ? nearest : "");
+	}
+	dict_free(&used);
+}
+
+static void print_types(void)
+{
+	static const char *const types[] = {
+#define M(type, is_supported) is_supported ? #type : NULL,
+#include "conf/table_types.def"
+#undef M
+	};
+
+	for (size_t i = 0; i < sizeof(types) / sizeof(*types); i++) {
+		if (types[i] != NULL)
+			puts(types[i]);
+	}
+}
+
+static int show(struct gateconf *g, const char *const *overrides, char **names)
+{
+	struct conf *c = conf_new(g->defaults ? GP_SYSCONFDIR : g->dir);
+	struct slice name, value;
+
+	if (!g->defaults)
+		set_read_main(c, &g->mistakes);
+	/* A directory that was named is a setting, as in Postfix. */
+	if (!g->defaults && strcmp(g->dir, GP_SYSCONFDIR) != 0)
+		set_override(c, SLICE_LIT("config_directory"), slice_str(g->dir), NULL, NULL);
+	for (; *overrides != NULL; overrides++) {
+		if (set_split(slice_str(*overrides), &name, &value) == 0)
+			set_override(c, name, value, NULL, NULL);
+	}
+	set_build(c, &g->mistakes);
+	if (*names == NULL)
+		print_all(g, c);
+	for (; *names != NULL; names++)
+		print_named(g, c, *names);
+	conf_free(&c);
+	return 0;
+}
+
+static bool wants_edit(const struct gateconf *g, char **names)
+{
+	return g->edit || g->remove || g->comment ||
+	       (*names != NULL && strchr(*names, '=') != NULL && !g->defaults && !g->only_set);
+}
+
+static int run(struct gateconf *g, const char *const *overrides, char **names)
+{
+	int r = 0;
+
+	if (g->master || g->master_params) {
+		r = gateconf_master(g, names);
+	} else if (wants_edit(g, names)) {
+		r = gateconf_edit(g, names);
+	} else {
+		mistakes_init(&g->mistakes);
+		r = show(g, overrides, names);
+		if (g->mistakes.errors != 0 || g->mistakes.warnings != 0)
+			fwrite(buf_str(&g->mistakes.text), 1, g->mistakes.text.len, stderr);
+		mistakes_clear(&g->mistakes);
+	}
+	return r;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option options[] = {{"help", no_argument, NULL, 1},
+		{"version", no_argument, NULL, 2}, {"config", required_argument, NULL, 'c'},
+		{"defaults", no_argument, NULL, 'd'}, {"edit", no_argument, NULL, 'e'}, {0}};
+	struct gateconf g = {.dir = GP_SYSCONFDIR};
+	const char **overrides = mem_array((size_t)argc + 1, sizeof(*overrides));
+	size_t count = 0;
+	int c = 0, r = 0;
+
+	gateconf_name = strrchr(argv[0], '/') != NULL ? strrchr(argv[0], '/') + 1 : argv[0];
+	while ((c = getopt_long(argc, argv, "#c:defhHmMno:pPvxX", options, NULL)) != -1) {
+		switch (c) {
+		case 1: fputs(usage, stdout); return 0;
+		case 2: puts(PACKAGE_STRING); return 0;
+		case '#': g.comment = true; break;
+		case 'c': g.dir = optarg; break;
+		case 'd': g.defaults = true; break;
+		case 'e': g.edit = true; break;
+		case 'f': g.fold = true; break;
+		case 'h': g.no_name = true; break;
+		case 'H': g.no_value = true; break;
+		case 'm': print_types(); return 0;
+		case 'M': g.master = true; break;
+		case 'n': g.only_set = true; break;
+		case 'o': overrides[count++] = optarg; break;
+		case 'P': g.master_params = true; break;
+		case 'p':
+		case 'v': break;
+		case 'x': g.expand = true; break;
+		case 'X': g.remove = true; break;
+		default: fputs(usage, stderr); return 1;
+		}
+	}
+	r = run(&g, overrides, argv + optind);
+	mem_free(overrides);
+	return r;
+}
