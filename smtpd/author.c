@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "util/err.h"
 #include "util/log.h"
 #include "util/mem.h"
 
@@ -177,8 +178,8 @@ size_t message_room(const struct message *m)
 		return SIZE_MAX;
 	struct ipc *c = m->author->peer->ipc;
 	size_t credit = ipc_room(c) > IPC_FRAME_LIMIT ? ipc_credit(c, m->id) : 0;
-	mine->starved = credit == 0;
-	return credit;
+	mine->starved = credit < MESSAGE_PIECE;
+	return mine->starved ? 0 : credit;
 }
 
 void message_data(struct message *m, struct slice bytes)
@@ -189,7 +190,8 @@ void message_data(struct message *m, struct slice bytes)
 
 		ipc_begin(c, PROTO_MSG_DATA, m->id);
 		ipc_put_bytes(c, FIELD_BYTES, part);
-		(void)ipc_end(c);
+		if (ipc_end(c) == ERR_LIMIT)
+			log_panic("content without credit");
 		bytes = slice_from(bytes, part.len);
 	}
 }

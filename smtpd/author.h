@@ -17,6 +17,9 @@
  */
 enum { AUTHOR_DOUBT_MSEC = 5000 };
 
+/* Most that one call of message_data may bring; message_room says 0 below it. */
+enum { MESSAGE_PIECE = 66 * 1024 };
+
 struct message;
 
 struct message_events {
@@ -55,7 +58,7 @@ struct message *message_open(
 /* "" while it is not known. */
 const char *message_queue_id(const struct message *m);
 void message_rcpt(struct message *m, struct slice recipient, struct slice orcpt, unsigned notify);
-/* Bytes that message_data takes now. */
+/* Bytes that message_data takes now: 0, or at least MESSAGE_PIECE. What is over it is lost. */
 size_t message_room(const struct message *m);
 void message_data(struct message *m, struct slice bytes);
 /* End of content and commit, in one. flags: QUEUE_FLAG_* as observed. */

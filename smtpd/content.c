@@ -6,7 +6,10 @@
 #include "util/mem.h"
 
 /* Output of one pass: at worst twice the input, plus what was held back. */
-enum { PASS = 32768, GATHER = 2 * PASS + 64, ROOM_MIN = 2 * GATHER };
+enum { PASS = 32768, GATHER = 2 * PASS + 64 };
+
+/* A pass, and what content_finish still has behind the last one. */
+_Static_assert(GATHER + 64 <= MESSAGE_PIECE, "a pass fits what message_room promises");
 
 static char gather[GATHER];
 
