@@ -57,6 +57,7 @@ static void send_hello(struct worker *w)
 	ipc_put_str(w->control, FIELD_PATH, master.is_development ? "" : dirs_root(p->role));
 	ipc_put_u64(w->control, FIELD_SLOT, w->slot);
 	ipc_put_u64(w->control, FIELD_LIMIT, p->limit);
+	ipc_put_u64(w->control, FIELD_COUNT, p->sessions);
 	ipc_end(w->control);
 }
 

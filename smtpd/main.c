@@ -3,6 +3,7 @@
 
 #include "dns/client.h"
 #include "map/nss_client.h"
+#include "server/counters.h"
 #include "smtpd/session.h"
 #include "util/err.h"
 #include "util/fd.h"
@@ -16,7 +17,7 @@
 enum {
 	LISTENERS_MAX = 64,
 	SESSIONS_DEFAULT = 1000,
-	FULL_MSEC = 100, /* how long a full worker leaves clients to the others of its port */
+	FULL_MSEC = 20, /* how often a full worker looks whether it has room again */
 	QUESTIONS = 20000
 };
 
@@ -29,7 +30,7 @@ struct listener {
 static struct listener listeners[LISTENERS_MAX];
 static unsigned listeners_n;
 static struct loop_timer full_timer;
-static bool full, started;
+static bool started;
 
 static size_t session_limit(void)
 {
@@ -43,21 +44,23 @@ static void watch_all(bool on)
 			loop_watch_set(listeners[i].watch, on ? LOOP_READ : 0);
 }
 
-/*
- * The port's other workers have had their chance: who is still waiting now is told that it is full.
- */
-static void refuse_waiting(void *arg)
+/* One more client than the port has room for is taken, to be told so. */
+static void refuse_one(struct listener *l)
+{
+	struct net_addr peer;
+	int fd = -1;
+
+	if (net_accept(l->fd, &fd, &peer) == 0)
+		session_refuse(fd);
+}
+
+/* This worker is full, the port is not: the others have had their chance. */
+static void look_again(void *arg)
 {
 	(void)arg;
-	full = false;
-	for (unsigned i = 0; i < listeners_n && session_total() >= session_limit(); i++) {
-		struct net_addr peer;
-		int fd = -1;
-
-		if (net_accept(listeners[i].fd, &fd, &peer) == 0)
-			session_refuse(fd);
-	}
-	if (!server_is_stopping())
+	if (session_total() >= session_limit())
+		loop_timer_set(&full_timer, loop_now() + FULL_MSEC * CLOCK_MSEC);
+	else
 		watch_all(true);
 }
 
@@ -69,8 +72,11 @@ static void ready(int what, void *arg)
 	int fd = -1;
 
 	(void)what;
+	if (server_sessions() > 0 && counters_sum(COUNTER_SESSIONS) >= server_sessions()) {
+		refuse_one(l);
+		return;
+	}
 	if (session_total() >= session_limit()) {
-		full = true;
 		watch_all(false);
 		loop_timer_set(&full_timer, loop_now() + FULL_MSEC * CLOCK_MSEC);
 		return;
@@ -78,8 +84,11 @@ static void ready(int what, void *arg)
 	int err = net_accept(l->fd, &fd, &peer);
 	if (err == 0)
 		session_new(fd, &peer, l->is_unix);
-	else if (err == ERR_SYS && (errno == EMFILE || errno == ENFILE))
+	else if (err == ERR_SYS && (errno == EMFILE || errno == ENFILE)) {
 		log_warning("accept: %s", err_str(err));
+		watch_all(false);
+		loop_timer_set(&full_timer, loop_now() + CLOCK_SEC);
+	}
 }
 
 static void watch_listener(struct listener *l)
@@ -105,7 +114,7 @@ static void listener(int fd, const char *address, bool is_unix)
 
 static void start(void)
 {
-	loop_timer_init(&full_timer, refuse_waiting, NULL);
+	loop_timer_init(&full_timer, look_again, NULL);
 	dns_client_init(QUESTIONS);
 	nss_client_init();
 	started = true;

@@ -124,6 +124,7 @@ static void take_hello(struct ipc_msg *m)
 	server_self.flags = (unsigned)ipc_u64(m, FIELD_FLAGS);
 	server_self.slot = (unsigned)ipc_u64(m, FIELD_SLOT);
 	server_self.limit = ipc_u64(m, FIELD_LIMIT);
+	server_self.sessions = ipc_u64(m, FIELD_COUNT);
 	server_self.priv.uid = (uid_t)ipc_u64(m, FIELD_USER);
 	for (size_t i = 0; ipc_next_u64(m, FIELD_GROUP, &at, &gid); i++) {
 		if (i == 0)
@@ -327,6 +328,11 @@ uint64_t server_worker(void)
 const char *server_program(void)
 {
 	return server_self.program;
+}
+
+uint64_t server_sessions(void)
+{
+	return server_self.sessions;
 }
 
 uint64_t server_limit(void)

@@ -76,6 +76,7 @@ const char *server_service(void); /* "smtp/inet": name/type as in master.cf */
 uint64_t server_worker(void);
 const char *server_program(void); /* name for the log: "smtpd" */
 uint64_t server_limit(void);      /* sessions of this worker */
+uint64_t server_sessions(void);   /* of the service, over all its workers; 0: not said */
 bool server_is_lmtp(void);
 bool server_is_development(void);
 

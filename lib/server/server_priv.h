@@ -14,7 +14,7 @@ struct server_self {
 	struct priv priv;
 	struct loop_timer last_moment;
 	char *service, *program, *root;
-	uint64_t worker, limit;
+	uint64_t worker, limit, sessions;
 	unsigned slot, flags;
 	bool hello, configured, started, ready, stopping;
 	int status;

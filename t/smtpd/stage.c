@@ -321,6 +321,7 @@ static void send_hello(const char *limit)
 	ipc_put_u64(control, FIELD_SLOT, 0);
 	if (limit != NULL && slice_u64(slice_str(limit), 1, 100000, &n) == 0)
 		ipc_put_u64(control, FIELD_LIMIT, n);
+	ipc_put_u64(control, FIELD_COUNT, n > 0 ? n : 100000);
 	ipc_end(control);
 }
 
