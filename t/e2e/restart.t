@@ -53,14 +53,18 @@ $gp->stop;
 
 # syslog: a daemon that comes late, goes and comes back. /dev is our own here.
 my $dir = tempdir('dev');
-mkdir "$dir/old";
-system('mount', '--bind', '/dev', "$dir/old") == 0 or die 'mount';
-system('mount', '-t', 'tmpfs', 'dev', '/dev') == 0 or die 'mount';
-for my $node (qw(null zero full random urandom tty)) {
-    open my $fh, '>', "/dev/$node";
+# Single nodes, never the directory: nothing here may reach the machine's own /dev.
+my @nodes = qw(null zero full random urandom tty);
+sub bind_node {
+    my ($from, $to) = @_;
+    open my $fh, '>', $to or die "$to: $!";
     close $fh;
-    system('mount', '--bind', "$dir/old/$node", "/dev/$node") == 0 or die "mount $node";
+    system('mount', '--bind', $from, $to) == 0 or die "mount $to";
 }
+mkdir "$dir/old";
+bind_node("/dev/$_", "$dir/old/$_") for @nodes;
+system('mount', '-t', 'tmpfs', 'dev', '/dev') == 0 or die 'mount';
+bind_node("$dir/old/$_", "/dev/$_") for @nodes;
 sub log_daemon {
     unlink '/dev/log';
     my $sock = IO::Socket::UNIX->new(Type => SOCK_DGRAM, Local => '/dev/log') or die "/dev/log: $!";

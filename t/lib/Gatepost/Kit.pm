@@ -6,7 +6,7 @@ use strict;
 use warnings;
 use Exporter 'import';
 use Fcntl qw(:flock);
-use File::Path qw(make_path remove_tree);
+use File::Path qw(make_path);
 use File::Temp ();
 use IO::Socket::INET;
 use POSIX ();
@@ -208,6 +208,20 @@ sub need {
     }
 }
 
+# Removes a directory, never anything that is mounted in it: what cannot be unmounted stays.
+sub remove_dir {
+    my ($dir, %opt) = @_;
+    for my $pass (1 .. 3) {
+        my @mounts = grep {m{^\Q$dir\E/}} map { (split / /)[1] } split /\n/, slurp('/proc/self/mounts');
+        if (!@mounts) {
+            system 'find', $dir, '-xdev', ($opt{keep_root} ? ('-mindepth', 1) : ()), '-delete';
+            return;
+        }
+        system 'umount', '-l', $_ for reverse @mounts;
+    }
+    print STDERR "# not removed, since something is mounted there: $dir\n";
+}
+
 sub failed { !Test::More->builder->is_passing }
 
 END {
@@ -222,7 +236,7 @@ END {
         1 while waitpid(-1, 0) > 0;
         for my $dir (@dirs) {
             if ($ENV{GP_KEEP}) { print STDERR "# kept: $dir\n" }
-            else               { remove_tree($dir, { error => \my $errors }) }
+            else               { remove_dir($dir) }
         }
         $? = $status;
     }
