@@ -129,6 +129,28 @@ static bool next_value(struct slice *rest, struct slice *text)
 	return true;
 }
 
+/*
+ * Whether an alias names itself: 0 or ERR_NOT_FOUND. Inside another alias such a name is final: its
+ * own turn comes when the new message comes to it.
+ */
+static int find_itself(struct expansion *x, struct slice name, struct slice value)
+{
+	struct slice rest = value, text, local, domain;
+	int r = ERR_NOT_FOUND;
+	while (r == ERR_NOT_FOUND && next_value(&rest, &text)) {
+		struct buf internal = BUF_INIT(ADDRESS_LIMIT);
+		text = slice_from(text, slice_starts(text, "\\"));
+		if (address_parse(text, ADDRESS_UTF8, &internal) == 0) {
+			address_split(buf_slice(&internal), &local, &domain);
+			if (slice_case_eq(local, name))
+				r = domain.len == 0 ? 0
+						    : match_domain(destinations, domain, x->later);
+		}
+		buf_clear(&internal);
+	}
+	return r;
+}
+
 /* 0: an alias, all of it is in the plan; ERR_NOT_FOUND: none, or one that is being expanded. */
 static int expand(struct expansion *x, struct slice name, int depth)
 {
@@ -142,6 +164,10 @@ static int expand(struct expansion *x, struct slice name, int depth)
 		plan_answer(x->plan, RESULT_FAILED, "5.4.6", "alias \"%.*s\": nested too deep",
 			SLICE_FMT(x->begin));
 		r = ERR_LIMIT;
+	}
+	if (r == 0 && depth > 0) {
+		r = find_itself(x, name, buf_slice(&value));
+		r = r == 0 ? ERR_NOT_FOUND : r == ERR_NOT_FOUND ? 0 : r;
 	}
 	if (r == 0)
 		(void)dict_set(x->seen, name, &at_work);

@@ -17,3 +17,10 @@ local_virtual_LDADD = $(LOCAL_LIBS)
 local_nss_SOURCES = local/nss.c
 local_nss_LDADD = $(SERVER_LIBS)
 dist_man8_MANS += man/local.8 man/virtual.8 man/nss.8
+
+LOCAL_STAGE = t/local/stage.c t/local/stage.h t/local/world.c t/local/world.h
+check_PROGRAMS += t/local/local_test t/local/maildir_test
+t_local_local_test_SOURCES = t/local/local_test.c $(LOCAL_STAGE)
+t_local_local_test_LDADD = t/libtap.a $(SERVER_LIBS)
+t_local_maildir_test_SOURCES = t/local/maildir_test.c $(LOCAL_STAGE)
+t_local_maildir_test_LDADD = t/libtap.a $(SERVER_LIBS)

@@ -20,13 +20,24 @@ struct maildir {
 	char *name;         /* owned */
 };
 
+/* at may be a descriptor that stands for a place alone, and a place that may not be read. */
+static int sync_names(int at)
+{
+	int fd = openat(at, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return errno == EACCES ? 0 : -1;
+	int r = fsync(fd);
+	fd_close(&fd);
+	return r;
+}
+
 /* A directory below at; made when missing, with the name synced. */
 static int open_dir(int at, const char *name)
 {
 	int fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd >= 0 || errno != ENOENT)
 		return fd;
-	if ((mkdirat(at, name, 0700) != 0 && errno != EEXIST) || fsync(at) != 0)
+	if ((mkdirat(at, name, 0700) != 0 && errno != EEXIST) || sync_names(at) != 0)
 		return -1;
 	return openat(at, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 }
@@ -50,6 +61,8 @@ static int open_path(const char *path)
 		errno = saved;
 		fd = next;
 	}
+	if (fd < 0)
+		return -1;
 	fd_close(&fd);
 	return open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 }

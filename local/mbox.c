@@ -128,12 +128,12 @@ static void append(const struct job *j, const struct job_rcpt *r, const struct m
 	struct content_style style = {.is_mbox = true, .has_delivered_to = m->has_delivered_to};
 	struct stat st;
 	uint64_t size;
+	if (fstat(fd, &st) == 0 && !is_acceptable(m, &st, o))
+		return;
 	if (fstat(fd, &st) != 0 || lseek(fd, 0, SEEK_END) < 0) {
 		mailbox_failed(o, "cannot update mailbox %s for user %s", m->path, m->user);
 		return;
 	}
-	if (!is_acceptable(m, &st, o))
-		return;
 	if (m->limit > 0 && (uint64_t)st.st_size + j->size > m->limit) {
 		errno = EFBIG;
 		mailbox_failed(o, "cannot update mailbox %s for user %s. error writing message",
