@@ -52,19 +52,14 @@ $gp->wait_log(qr/smtp\[\d+\]: .* status=sent/, 'the new log file is used');
 $gp->stop;
 
 # syslog: a daemon that comes late, goes and comes back. /dev is our own here.
-my $dir = tempdir('dev');
-# Single nodes, never the directory: nothing here may reach the machine's own /dev.
-my @nodes = qw(null zero full random urandom tty);
-sub bind_node {
-    my ($from, $to) = @_;
-    open my $fh, '>', $to or die "$to: $!";
-    close $fh;
-    system('mount', '--bind', $from, $to) == 0 or die "mount $to";
-}
-mkdir "$dir/old";
-bind_node("/dev/$_", "$dir/old/$_") for @nodes;
+# Its nodes are made afresh: a bind of the real one would be emptied when the test is cleaned up.
 system('mount', '-t', 'tmpfs', 'dev', '/dev') == 0 or die 'mount';
-bind_node("$dir/old/$_", "/dev/$_") for @nodes;
+my %node = (null => [1, 3], zero => [1, 5], full => [1, 7], random => [1, 8], urandom => [1, 9],
+    tty => [5, 0]);
+for my $name (sort keys %node) {
+    system('mknod', '-m', '666', "/dev/$name", 'c', @{ $node{$name} }) == 0 or die "mknod $name";
+}
+symlink '/proc/self/fd', '/dev/fd';
 sub log_daemon {
     unlink '/dev/log';
     my $sock = IO::Socket::UNIX->new(Type => SOCK_DGRAM, Local => '/dev/log') or die "/dev/log: $!";
