@@ -15,3 +15,6 @@ t_mail_address_test_LDADD = t/libtap.a lib/mail/libmail.a lib/util/libutil.a $(B
 check_PROGRAMS += t/mail/header_test
 t_mail_header_test_SOURCES = t/mail/header_test.c
 t_mail_header_test_LDADD = t/libtap.a lib/mail/libmail.a lib/util/libutil.a $(BSD_LIBS)
+
+FUZZ_TARGETS += t/fuzz/header_fuzz
+t_fuzz_header_fuzz_LDADD = $(FUZZ_MAIN) lib/mail/libmail.a lib/util/libutil.a $(BSD_LIBS)

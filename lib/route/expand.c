@@ -13,8 +13,35 @@
 struct expansion {
 	char **addresses;
 	size_t n, cap, limit;
-	struct dict *seen; /* final addresses, folded */
+	struct dict *seen;    /* final addresses, folded */
+	struct dict *settled; /* those that stand for themselves among others, folded */
 };
+
+static char there; /* a value for both */
+
+static bool dict_has(struct dict *d, struct slice address)
+{
+	struct buf key = BUF_INIT(ADDRESS_LIMIT);
+	bool found;
+
+	if (d == NULL)
+		return false;
+	buf_add_lower(&key, address);
+	found = dict_get(d, buf_slice(&key)) != NULL;
+	buf_clear(&key);
+	return found;
+}
+
+static void dict_add(struct expansion *e, struct dict **d, struct slice address)
+{
+	struct buf key = BUF_INIT(ADDRESS_LIMIT);
+
+	if (*d == NULL)
+		*d = dict_new(e->limit, NULL);
+	buf_add_lower(&key, address);
+	(void)dict_set(*d, buf_slice(&key), &there);
+	buf_clear(&key);
+}
 
 static int add_address(struct expansion *e, struct slice address)
 {
@@ -88,9 +115,9 @@ static bool next_item(struct slice *rest, struct slice *item)
 	return true;
 }
 
-/* Replaces entry at by the items of a value. *again: it changed, ask once more. */
-static int replace(struct route *r, struct expansion *e, size_t at, struct slice value,
-	struct slice extension, bool *again)
+/* Replaces entry at by the items of a value. ERR_NOT_FOUND: there are none. */
+static int replace(
+	struct route *r, struct expansion *e, size_t at, struct slice value, struct slice extension)
 {
 	char *from = e->addresses[at];
 	struct buf address = BUF_INIT(ADDRESS_LIMIT);
@@ -98,22 +125,25 @@ static int replace(struct route *r, struct expansion *e, size_t at, struct slice
 	bool first = true;
 	int err = 0;
 
-	*again = false;
 	while (err == 0 && next_item(&value, &item)) {
 		if (item.len == 0)
 			continue;
 		err = complete(r, item, slice_str(from), extension, &address);
 		if (err != 0)
 			break;
+		/* An alias that names itself means the mailbox behind it. */
+		if (slice_case_eq(buf_slice(&address), slice_str(from)))
+			dict_add(e, &e->settled, slice_str(from));
 		if (first) {
 			e->addresses[at] = slice_dup(buf_slice(&address));
-			*again = !slice_case_eq(buf_slice(&address), slice_str(from));
 			first = false;
 		} else
 			err = add_address(e, buf_slice(&address));
 	}
 	if (!first)
 		mem_free(from);
+	else if (err == 0)
+		err = ERR_NOT_FOUND; /* a value without an address is none */
 	buf_clear(&address);
 	return err;
 }
@@ -123,10 +153,11 @@ static int expand_one(struct route *r, struct expansion *e, size_t at, struct la
 	struct buf value = BUF_INIT(MAP_VALUE_LIMIT), extension = BUF_INIT(ADDRESS_LIMIT);
 	bool keep = route_list_has(conf_str(P_propagate_unmatched_extensions), "virtual");
 	int64_t limit = conf_int(P_virtual_alias_recursion_limit);
-	bool again = true;
 	int err = 0;
 
-	for (int64_t i = 0; err == 0 && again; i++) {
+	for (int64_t i = 0; err == 0; i++) {
+		if (dict_has(e->settled, slice_str(e->addresses[at])))
+			break;
 		if (i >= limit) {
 			err = ERR_LIMIT;
 			break;
@@ -135,7 +166,7 @@ static int expand_one(struct route *r, struct expansion *e, size_t at, struct la
 			ROUTE_KEY_FULL | ROUTE_KEY_USER | ROUTE_KEY_DOMAIN, l, &value, &extension);
 		if (err == 0)
 			err = replace(r, e, at, buf_slice(&value),
-				keep ? buf_slice(&extension) : SLICE_NONE, &again);
+				keep ? buf_slice(&extension) : SLICE_NONE);
 	}
 	buf_clear(&value);
 	buf_clear(&extension);
@@ -145,18 +176,12 @@ static int expand_one(struct route *r, struct expansion *e, size_t at, struct la
 /* Calls add for each address that has not been given yet. */
 static void give(struct expansion *e, void (*add)(struct slice address, void *arg), void *arg)
 {
-	static char there;
-	struct buf key = BUF_INIT(ADDRESS_LIMIT);
-
 	for (size_t i = 0; i < e->n; i++) {
-		buf_reset(&key);
-		buf_add_lower(&key, slice_str(e->addresses[i]));
-		if (dict_get(e->seen, buf_slice(&key)) != NULL ||
-			dict_set(e->seen, buf_slice(&key), &there) != 0)
+		if (dict_has(e->seen, slice_str(e->addresses[i])))
 			continue;
+		dict_add(e, &e->seen, slice_str(e->addresses[i]));
 		add(slice_str(e->addresses[i]), arg);
 	}
-	buf_clear(&key);
 }
 
 int route_expand(struct route *r, struct slice recipient, struct later *l,
@@ -169,7 +194,6 @@ int route_expand(struct route *r, struct slice recipient, struct later *l,
 		add(recipient, arg);
 		return 0;
 	}
-	e.seen = dict_new(e.limit, NULL);
 	err = add_address(&e, recipient);
 	for (size_t i = 0; err == 0 && i < e.n; i++)
 		err = expand_one(r, &e, i, l);
@@ -185,5 +209,6 @@ int route_expand(struct route *r, struct slice recipient, struct later *l,
 		mem_free(e.addresses[i]);
 	mem_free(e.addresses);
 	dict_free(&e.seen);
+	dict_free(&e.settled);
 	return err;
 }

@@ -294,21 +294,31 @@ static void test_lost_author(struct harness *h)
 	ipc_free(&b.ipc);
 }
 
+#define SETTINGS(later)                                                                      \
+	"hopcount_limit = 10\nheader_size_limit = 1000\ncleanup_buffer_limit = 1048576\n"    \
+	"relayhost = [127.0.0.1]:1025\nmydestination = mx.example\n"                         \
+	"virtual_alias_domains = here.example\nvirtual_alias_maps = " later                  \
+	"inline:{ {alias@here.example = x@far.example, nobody@here.example} }\n"             \
+	"local_header_rewrite_clients = check_address_map " later "inline:{127.0.0.1=x}\n" \
+	"transport_maps = " later "inline:{none.example=x}\n"
+
 int main(void)
 {
 	struct harness h = {.inject = NULL};
 
 	loop_init();
-	harness_start(&h, "cleanup/cleanup", ROLE_CLEANUP,
-		"hopcount_limit = 10\nheader_size_limit = 1000\ncleanup_buffer_limit = 1048576\n"
-		"relayhost = [127.0.0.1]:1025\nmydestination = mx.example\n"
-		"virtual_alias_domains = here.example\n"
-		"virtual_alias_maps = inline:{ {alias@here.example = x@far.example, "
-		"nobody@here.example} }\n");
+	harness_start(&h, "cleanup/cleanup", ROLE_CLEANUP, SETTINGS(""));
 	test_content(&h);
 	test_envelope(&h);
 	test_limits(&h);
 	test_large(&h);
+	test_buffers(&h);
+	test_lost_author(&h);
+	is_int(harness_stop(&h), 0, "it ends in good order");
+	/* The same with tables that answer later. */
+	harness_start(&h, "cleanup/cleanup", ROLE_CLEANUP, SETTINGS("later:"));
+	test_content(&h);
+	test_envelope(&h);
 	test_buffers(&h);
 	test_lost_author(&h);
 	is_int(harness_stop(&h), 0, "it ends in good order");
