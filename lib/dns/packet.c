@@ -218,7 +218,9 @@ static bool name_to_text(const ldns_rdf *name, char out[static DNS_NAME_MAX + 2]
 			if (!is_host_char(p[at])) {
 				return false;
 			}
-			out[n++] = (char)p[at];
+			/* Compression may point into the question, whose case was mixed. */
+			bool is_upper = p[at] >= 'A' && p[at] <= 'Z';
+			out[n++] = (char)(is_upper ? p[at] + ('a' - 'A') : p[at]);
 		}
 		out[n++] = '.';
 	}

@@ -155,7 +155,7 @@ static void list_records(struct buf *out, struct dns_answer a)
 static const struct reply_case cases[] = {
 	{"a.example", DNS_MX, 0,
 		{"a.example 300 MX 10 m1.example", "a.example 200 MX 20 M2.example"}, 0, DNS_OK,
-		"10 m1.example,20 M2.example", "a.example", 200},
+		"10 m1.example,20 m2.example", "a.example", 200},
 	{"a.example", DNS_MX, 0, {"a.example 300 MX 0 ."}, 0, DNS_NULLMX, "", "a.example", 300},
 	{"a.example", DNS_MX, 0, {"a.example 300 MX 0 .", "a.example 300 MX 5 m.example"}, 0,
 		DNS_OK, "5 m.example", "a.example", 300},
@@ -172,7 +172,7 @@ static const struct reply_case cases[] = {
 		DNS_NEGATIVE_TTL_MAX},
 	{"a.example", DNS_A, NXDOMAIN, {NULL}, 0, DNS_NXDOMAIN, "", "a.example", 0},
 	{"a.example", DNS_A, 0, {"a.example 50 CNAME B.example", "b.example 500 A 192.0.2.1"}, 0,
-		DNS_OK, "192.0.2.1", "B.example", 50},
+		DNS_OK, "192.0.2.1", "b.example", 50},
 	{"a.example", DNS_A, 0, {"b.example 500 A 192.0.2.1", "a.example 50 CNAME b.example"}, 0,
 		DNS_OK, "192.0.2.1", "b.example", 50},
 	{"a.example", DNS_A, 0, {"a.example 50 CNAME b.example", "c.example 500 A 192.0.2.1"},
