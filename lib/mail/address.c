@@ -202,6 +202,9 @@ int address_parse(struct slice text, int flags, struct buf *internal)
 		err = take_one(&p);
 	if (err == 0 && p.at < 0)
 		p.bad_dot |= p.after_dot && p.atom;
+	/* Without the quotes a quoted '@' is what divides the address. */
+	if (err == 0 && p.at < 0 && (flags & ADDRESS_STRICT) == 0)
+		p.at = slice_find_last(buf_slice(internal), '@');
 	if (err == 0)
 		err = check_local(&p);
 	if (err == 0 && p.at >= 0)
@@ -339,7 +342,8 @@ bool address_is_literal(struct slice domain, struct slice *ip)
 	bool v6 = slice_case_starts(inner, "IPv6:");
 	if (v6)
 		inner = slice_from(inner, 5);
-	if (inner.len >= sizeof(text))
+	/* A NUL would hide what stands behind it from inet_pton. */
+	if (inner.len >= sizeof(text) || !slice_is_printable(inner))
 		return false;
 	memcpy(text, inner.p, inner.len);
 	if (inet_pton(v6 ? AF_INET6 : AF_INET, text, bin) != 1)

@@ -18,3 +18,5 @@ t_mail_header_test_LDADD = t/libtap.a lib/mail/libmail.a lib/util/libutil.a $(BS
 
 FUZZ_TARGETS += t/fuzz/header_fuzz
 t_fuzz_header_fuzz_LDADD = $(FUZZ_MAIN) lib/mail/libmail.a lib/util/libutil.a $(BSD_LIBS)
+FUZZ_TARGETS += t/fuzz/address_fuzz
+t_fuzz_address_fuzz_LDADD = $(FUZZ_MAIN) lib/mail/libmail.a lib/util/libutil.a $(BSD_LIBS)

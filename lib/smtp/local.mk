@@ -21,3 +21,9 @@ t_smtp_ehlo_test_SOURCES = t/smtp/ehlo_test.c
 t_smtp_ehlo_test_LDADD = $(smtp_test_libs)
 t_smtp_reply_test_SOURCES = t/smtp/reply_test.c
 t_smtp_reply_test_LDADD = $(smtp_test_libs)
+
+FUZZ_TARGETS += t/fuzz/smtp_command_fuzz t/fuzz/smtp_content_fuzz t/fuzz/smtp_reply_fuzz
+smtp_fuzz_libs = $(FUZZ_MAIN) lib/smtp/libsmtp.a lib/mail/libmail.a lib/util/libutil.a $(BSD_LIBS)
+t_fuzz_smtp_command_fuzz_LDADD = $(smtp_fuzz_libs)
+t_fuzz_smtp_content_fuzz_LDADD = $(smtp_fuzz_libs)
+t_fuzz_smtp_reply_fuzz_LDADD = $(smtp_fuzz_libs)

@@ -68,6 +68,10 @@ static const struct {
 	{"<a@\"b\">", 0, ERR_SYNTAX, "", ""},
 	{"<a\\", 0, ERR_SYNTAX, "", ""},
 	{"<.!>", 0, 0, ".!", ""},
+	{"<\"x@far.test\">", 0, 0, "x@far.test", ""},
+	{"<\"@far.test\">", 0, ERR_SYNTAX, "", ""},
+	{"<\"x@\">", 0, ERR_SYNTAX, "", ""},
+	{"<\"@<\"a>", 0, ERR_SYNTAX, "", ""},
 	{"a@b.test", ADDRESS_STRICT, ERR_SYNTAX, "", ""},
 	{"< a@b.test>", ADDRESS_STRICT, ERR_SYNTAX, "", ""},
 	{"<a..b@c.test>", ADDRESS_STRICT, ERR_SYNTAX, "", ""},
@@ -114,6 +118,7 @@ static void test_limits(void)
 	struct buf small = BUF_INIT(3);
 	is_int(address_parse(SLICE_LIT("a@b.test"), 0, &small), ERR_LIMIT, "a small buffer");
 	is_int(address_parse(slice_of("a\0b@c", 5), 0, &out), ERR_SYNTAX, "a NUL");
+	is_int(address_parse(slice_of("a@[1.2.3.4\0]", 12), 0, &out), ERR_SYNTAX, "in a literal");
 	buf_clear(&small);
 	buf_clear(&in);
 	buf_clear(&out);
