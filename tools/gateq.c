@@ -196,43 +196,58 @@ static int list(const struct gateq_backend *b)
 
 struct ids {
 	char **list;
-	size_t count;
+	size_t count, undone;
+	const char *command;
+	bool chosen; /* by ALL or a filter, not by name */
+	bool failed;
 };
+
+/* What ALL and filters choose for a command: messages that it would change. */
+static bool is_fit(const char *command, const struct gateq_message *m)
+{
+	bool held = strcmp(m->queue, "hold") == 0;
+
+	if (strcmp(command, "release") == 0)
+		return held;
+	return strcmp(command, "hold") != 0 || !held;
+}
 
 static void collect(const struct gateq_message *m, void *arg)
 {
 	struct ids *ids = arg;
 
-	if (matches(m))
+	if (matches(m) && is_fit(ids->command, m))
 		gateq_add_id(&ids->list, &ids->count, m->id);
 }
 
+/* A message that was chosen may have ended since: that is no failure. */
 static void acted(const char *id, int result, const char *why, void *arg)
 {
-	size_t *failed = arg;
+	struct ids *ids = arg;
 
 	if (result == 0)
 		return;
+	ids->undone++;
+	if (ids->chosen && result == ERR_NOT_FOUND)
+		return;
 	gateq_error("%s: %s", id, why);
-	(*failed)++;
+	ids->failed = true;
 }
 
 static int act(const struct gateq_backend *b, const char *what, struct ids *ids)
 {
-	size_t failed = 0;
-
 	if (dry_run) {
 		for (size_t i = 0; i < ids->count; i++)
 			printf("%s\n", ids->list[i]);
 		return 0;
 	}
-	if (b->act(what, ids->list, ids->count, acted, &failed) != 0) {
+	if (b->act(what, ids->list, ids->count, acted, ids) != 0) {
 		gateq_error("the queue manager has ended the connection");
 		return 1;
 	}
-	printf("%s: %zu message%s\n", what, ids->count - failed,
-		ids->count - failed == 1 ? "" : "s");
-	return failed > 0;
+	printf("%s: %zu message%s\n", what, ids->count - ids->undone,
+		ids->count - ids->undone == 1 ? "" : "s");
+	return ids->failed;
 }
 
 static void write_text(struct slice piece, void *arg)
@@ -271,7 +286,9 @@ static int run(const struct gateq_backend *b, const char *command, struct ids *i
 	for (size_t i = 0; i < sizeof(actions) / sizeof(actions[0]); i++) {
 		if (strcmp(command, actions[i]) != 0)
 			continue;
-		if (ids->count == 0 && (all || filter.is_set) && b->list(true, collect, ids) != 0)
+		ids->command = command;
+		ids->chosen = ids->count == 0 && (all || filter.is_set);
+		if (ids->chosen && b->list(true, collect, ids) != 0)
 			return 1;
 		return act(b, command, ids);
 	}
