@@ -9,3 +9,7 @@ noinst_PROGRAMS += t/master/fakeworker
 t_master_fakeworker_SOURCES = t/master/fakeworker.c
 t_master_fakeworker_LDADD = $(SERVER_LIBS)
 check_SCRIPTS += t/master/life.t
+
+dist_man8_MANS += man/master.8
+dist_man5_MANS += man/master.cf.5
+dist_man7_MANS += man/gatepost.7

@@ -255,6 +255,16 @@ static void add_programs(struct instance *in)
 	buf_clear(&text);
 }
 
+static void log_missing(struct slice rest)
+{
+	struct slice line;
+
+	while (slice_part(&rest, '\n', &line)) {
+		if (line.len != 0)
+			log_warning("not started: %.*s", SLICE_FMT(line));
+	}
+}
+
 int plan_load(struct buf *why)
 {
 	bool is_first = master.generation == 0;
@@ -275,8 +285,7 @@ int plan_load(struct buf *why)
 			plan_drop(&plans[i]);
 		instance_clear(&in);
 	} else {
-		if (missing.len != 0)
-			log_warning("not started: %s", log_q(slice_trim(buf_slice(&missing))));
+		log_missing(buf_slice(&missing));
 		master.generation++;
 		if (!is_first)
 			log_info("reload -- version %s, configuration %s", PACKAGE_VERSION,

@@ -202,6 +202,15 @@ _Noreturn static void become_master(int status_fd)
 	_exit(1);
 }
 
+static void say_development(void)
+{
+	if (geteuid() != 0)
+		fputs("gatepost: without root: for development, users and root directories stay as "
+		      "they "
+		      "are\n",
+			stderr);
+}
+
 /* "cannot listen on ADDRESS:PORT: Address already in use": who is it? */
 static void name_holder(struct slice why)
 {
@@ -234,6 +243,7 @@ static int command_start(void)
 		return fail("is running already");
 	if (check_files(false) != 0)
 		return 1;
+	say_development();
 	if (pipe2(ends, O_CLOEXEC) != 0 || (pid = fork()) < 0)
 		return fail(err_str(ERR_SYS));
 	if (pid == 0)
@@ -260,6 +270,7 @@ static int command_start_fg(void)
 		return fail("is running already");
 	if (check_files(false) != 0)
 		return 1;
+	say_development();
 	become_master(-1);
 }
 

@@ -37,6 +37,7 @@ uninstall-gateq-links:
 	-cd '$(DESTDIR)$(sbindir)' && rm -f postqueue postsuper postcat
 
 # gatepost: the instance
+dist_man1_MANS += man/gatepost.1
 sbin_PROGRAMS += tools/gatepost
 tools_gatepost_SOURCES = %D%/gatepost.c %D%/holder.c %D%/holder.h
 tools_gatepost_LDADD = lib/conf/libconf.a lib/ipc/libipc.a lib/net/libnet.a lib/util/libutil.a \
@@ -60,6 +61,7 @@ uninstall-sendmail-links:
 	-cd '$(DESTDIR)$(sbindir)' && rm -f mailq newaliases
 
 # gateconf: parameters
+dist_man1_MANS += man/gateconf.1
 sbin_PROGRAMS += tools/gateconf
 tools_gateconf_SOURCES = %D%/gateconf.c %D%/gateconf.h %D%/gateconf_edit.c %D%/gateconf_master.c
 tools_gateconf_LDADD = lib/conf/libconf.a lib/util/libutil.a $(BSD_LIBS)

@@ -19,3 +19,13 @@ t_conf_conf_test_LDADD = $(conf_test_libs)
 check_PROGRAMS += t/conf/master_cf_test
 t_conf_master_cf_test_LDADD = $(conf_test_libs)
 check_SCRIPTS += t/conf/gateconf.t t/conf/check.t
+
+# What params.def says, for people: made at build time.
+noinst_PROGRAMS += lib/conf/confdoc
+lib_conf_confdoc_SOURCES = %D%/confdoc.c
+lib_conf_confdoc_LDADD = lib/conf/libconf.a lib/util/libutil.a $(BSD_LIBS)
+
+man5_MANS = man/gatepost.conf.5
+man/gatepost.conf.5: lib/conf/confdoc
+	$(AM_V_GEN)$(MKDIR_P) man && lib/conf/confdoc gatepost.conf.5 > $@.new && mv $@.new $@
+CLEANFILES += man/gatepost.conf.5
