@@ -37,8 +37,8 @@ void loop_init(void)
 
 	if (config == NULL)
 		log_fatal("event loop: out of memory");
-	event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK | EVENT_BASE_FLAG_IGNORE_ENV |
-					      EVENT_BASE_FLAG_PRECISE_TIMER);
+	/* Without precise timers: those cost a timerfd_settime(2) for each wait. */
+	event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK | EVENT_BASE_FLAG_IGNORE_ENV);
 	base = event_base_new_with_config(config);
 	event_config_free(config);
 	if (base == NULL)
