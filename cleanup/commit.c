@@ -288,8 +288,11 @@ static void run(void *arg)
 	(void)arg;
 	while ((m = TAILQ_FIRST(&ready)) != NULL)
 		write_one(m);
-	if (!TAILQ_EMPTY(&written))
+	if (!TAILQ_EMPTY(&written)) {
+		/* Our lines stand before qmgr's, and cost no call more than behind the sync. */
+		(void)log_flush();
 		(void)sync_written();
+	}
 	plan_prepare();
 	space_check();
 }
