@@ -32,13 +32,14 @@ struct request {
 TAILQ_HEAD(requests, request);
 
 static size_t open_n;
+static int64_t last_open;
 /* Content has ended and nobody has said whether to commit: told at the end of the iteration. */
 static struct requests ended = TAILQ_HEAD_INITIALIZER(ended);
 static struct loop_task ended_task;
 
-bool author_is_idle(void)
+bool author_is_idle(int64_t since)
 {
-	return open_n == 0;
+	return open_n == 0 && last_open <= since;
 }
 
 static void forget_facts(struct request *r)
@@ -160,6 +161,7 @@ static void open_message(struct server_peer *peer, struct ipc_msg *msg)
 	struct message *m = NULL;
 	int err;
 
+	last_open = loop_now();
 	space_check();
 	err = space_is_full() ? ERR_FULL : 0;
 	r = mem_alloc(sizeof(*r));
@@ -341,7 +343,7 @@ void author_peer_new(struct server_peer *peer)
 
 	TAILQ_INIT(all);
 	peer->arg = all;
-	if (space_is_full())
+	if (space_is_full() || server_is_stopping())
 		space_tell(peer);
 }
 

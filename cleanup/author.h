@@ -8,7 +8,7 @@
 void author_peer_new(struct server_peer *peer);
 void author_peer_gone(struct server_peer *peer);
 void author_peer_msg(struct server_peer *peer, struct ipc_msg *msg);
-/* Messages of all authors that have no answer yet. */
-bool author_is_idle(void);
+/* No message is without its answer, and none was begun behind that (monotonic) time. */
+bool author_is_idle(int64_t since);
 
 #endif

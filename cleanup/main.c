@@ -15,10 +15,14 @@
 #include "util/err.h"
 #include "util/log.h"
 
-enum { IDLE_WAIT = 20 }; /* milliseconds between two looks while the program ends */
+enum {
+	IDLE_WAIT = 20,   /* milliseconds between two looks while the program ends */
+	LEAVE_WAIT = 1000 /* without a new message, when authors were told to go elsewhere */
+};
 
 struct cleanup cleanup;
 static struct loop_timer end_timer;
+static int64_t quiet; /* what counts as idle: microseconds without a new message */
 
 static void init(void)
 {
@@ -47,7 +51,7 @@ static void init(void)
 static void look_for_end(void *arg)
 {
 	(void)arg;
-	if (author_is_idle() && notice_is_idle() && commit_is_idle())
+	if (author_is_idle(loop_now() - quiet) && notice_is_idle() && commit_is_idle())
 		server_done();
 	else
 		loop_timer_set(&end_timer, loop_now() + IDLE_WAIT * CLOCK_MSEC);
@@ -97,15 +101,21 @@ static void peer_msg(struct server_peer *peer, struct ipc_msg *msg)
 		author_peer_msg(peer, msg);
 }
 
-/* Authors end first and let their messages go; what is committed is finished. */
+/*
+ * Replaced by a new generation: authors begin no more messages here, and what they had on its way
+ * to us when they heard of it is finished too.
+ */
 static void drain(bool now)
 {
 	(void)now;
-	loop_timer_set(&end_timer, loop_now());
+	quiet = LEAVE_WAIT * CLOCK_MSEC;
+	space_leave();
+	loop_timer_set(&end_timer, loop_now() + quiet);
 }
 
 static void stop(void)
 {
+	quiet = 0;
 	loop_timer_set(&end_timer, loop_now());
 }
 

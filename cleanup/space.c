@@ -5,15 +5,18 @@
 #include "conf/conf.h"
 #include "util/log.h"
 
+enum { FLAG_FULL = 1, FLAG_LEAVING = 2 };
+
 static struct loop_timer again;
 static struct queue_space space = {UINT64_MAX, UINT64_MAX};
 static int64_t asked; /* when the file system was */
-static bool is_full, qmgr_is_full;
+static bool is_full, qmgr_is_full, is_leaving;
 
 void space_tell(struct server_peer *author)
 {
 	ipc_begin(author->ipc, PROTO_QUEUE_STATE, 0);
-	ipc_put_u64(author->ipc, FIELD_FLAGS, is_full ? 1 : 0);
+	ipc_put_u64(author->ipc, FIELD_FLAGS,
+		(is_full ? FLAG_FULL : 0) | (is_leaving ? FLAG_LEAVING : 0));
 	ipc_put_u64(author->ipc, FIELD_SIZE, space.free_bytes);
 	(void)ipc_end(author->ipc);
 }
@@ -66,6 +69,12 @@ static void look_again(void *arg)
 	if (!queue_journal_has_room(cleanup.journal))
 		(void)queue_journal_prepare(cleanup.journal);
 	space_check();
+}
+
+void space_leave(void)
+{
+	is_leaving = true;
+	tell_all();
 }
 
 bool space_is_full(void)

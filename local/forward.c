@@ -165,7 +165,8 @@ struct forward *forward_new(const struct job *j, const struct job_rcpt *r, const
 	*f = (struct forward){.j = j, .r = r, .done = done, .arg = arg};
 	loop_task_init(&f->answer, answer, f);
 	TAILQ_INSERT_TAIL(&forwards, f, link);
-	f->cleanup = TAILQ_FIRST(server_peers(ROLE_CLEANUP));
+	/* The newest: an older one may be about to be replaced. */
+	f->cleanup = TAILQ_LAST(server_peers(ROLE_CLEANUP), server_peer_list);
 	if (f->cleanup == NULL) {
 		loop_soon(&f->answer);
 		return f;

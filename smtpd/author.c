@@ -38,7 +38,7 @@ struct author {
 	struct server_peer *peer;
 	struct message_list messages;
 	size_t unanswered; /* commits */
-	bool full;
+	bool full, leaving;
 	uint64_t free_bytes;
 };
 
@@ -90,7 +90,9 @@ static struct author *least_busy(void)
 	{
 		struct author *a = peer->arg;
 
-		if (best == NULL || a->unanswered < best->unanswered)
+		/* One that is being replaced is better than none. */
+		if (best == NULL || a->leaving < best->leaving ||
+			(a->leaving == best->leaving && a->unanswered < best->unanswered))
 			best = a;
 	}
 	return best;
@@ -382,6 +384,7 @@ static void take_refusal(struct message *m, struct ipc_msg *msg)
 static void take_state(struct author *a, struct ipc_msg *msg)
 {
 	a->full = ipc_u64(msg, FIELD_FLAGS) & 1;
+	a->leaving = ipc_u64(msg, FIELD_FLAGS) & 2;
 	a->free_bytes = ipc_u64(msg, FIELD_SIZE);
 }
 

@@ -46,7 +46,10 @@ static void on_msg(struct ipc *c, struct ipc_msg *m, void *arg)
 		take(a->text, sizeof(a->text), ipc_bytes(m, FIELD_TEXT));
 		ipc_send(c, PROTO_MSG_DISCARD, m->id);
 		break;
-	case PROTO_QUEUE_STATE: a->is_full = ipc_u64(m, FIELD_FLAGS) & 1; break;
+	case PROTO_QUEUE_STATE:
+		a->is_full = ipc_u64(m, FIELD_FLAGS) & 1;
+		a->is_leaving = ipc_u64(m, FIELD_FLAGS) & 2;
+		break;
 	case PROTO_ID_DURABLE:
 		take(a->durable, sizeof(a->durable), ipc_bytes(m, FIELD_QUEUE_ID));
 		a->has_durable = true;

@@ -11,7 +11,7 @@ struct author {
 	bool is_opened, is_over, is_done, is_lost, has_facts;
 	uint64_t code, size, hops, grants;
 	char status[16], text[256], from[512];
-	bool is_full, has_durable;
+	bool is_full, is_leaving, has_durable;
 	char durable[32]; /* of ID_DURABLE */
 	int overs;        /* answers so far */
 };

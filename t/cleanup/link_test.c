@@ -343,6 +343,32 @@ static void test_full(void)
 	is_int(harness_stop(&h), 0, "it ends in good order");
 }
 
+/* Replaced on reload: authors go elsewhere, what is on its way is taken. */
+static void test_drain(struct harness *h)
+{
+	struct author a;
+	int64_t asked;
+
+	author_connect(h, &a);
+	uint64_t id = author_open(&a, "s@far.example", CLIENT_FAR);
+	author_rcpt(&a, id, "r@far.example");
+	ipc_begin(h->master, PROTO_DRAIN, 0);
+	ipc_put_u64(h->master, FIELD_FLAGS, 0);
+	ipc_end(h->master);
+	harness_wait(&a.is_leaving);
+	ok(a.is_leaving, "authors are told");
+	author_data(&a, id, TEXT, 100);
+	author_end(&a, id, 0);
+	author_commit(&a, id);
+	harness_wait(&a.is_over);
+	ok(a.is_done, "an open message ends as it would");
+	author_send(&a, CLIENT_FAR, "r@far.example", TEXT, 100);
+	ok(a.is_done, "one that was under way is taken too");
+	asked = clock_mono();
+	harness_wait(&h->has_ended);
+	ok(clock_mono() - asked < 5 * CLOCK_SEC, "then it ends, though the author stays");
+}
+
 int main(void)
 {
 	struct harness h = {.inject = NULL};
@@ -363,6 +389,7 @@ int main(void)
 	test_query(&h);
 	test_resolve(&h);
 	test_out_of_turn(&h);
+	test_drain(&h);
 	is_int(harness_stop(&h), 0, "it ends in good order");
 	test_failing_tables();
 	test_full();
