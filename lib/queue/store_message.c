@@ -532,7 +532,8 @@ int queue_store_unload(struct queue_message *m, int64_t due)
 	struct sorder *o;
 
 	if (m->place == QUEUE_PLACE_JOURNAL || m->p->busy > 0 || m->p->out > 0 || m->p->asked > 0 ||
-		m->state == QUEUE_M_ENDED || m->place != wanted_place(m))
+		m->state == QUEUE_M_ENDED || m->place != wanted_place(m) ||
+		m->p->unload_at > s->now)
 		return ERR_STATE;
 	o = store_order_new(s, QUEUE_ORDER_APPEND);
 	o->m[o->n++] = m;

@@ -89,6 +89,7 @@ struct queue_store_private {
 	bool is_damaged;
 	uint8_t target;          /* of the move under way */
 	int64_t due;             /* for its mtime */
+	int64_t unload_at;       /* not before, after a failure */
 	bool is_aged, is_orphan; /* on these lists */
 	TAILQ_ENTRY(queue_store_private) aged, backlog, orphan;
 };

@@ -275,7 +275,8 @@ static void reply_append(struct queue_store *s, const struct sorder *o, int stat
 		return;
 	}
 	if (status == ERR_FULL || status == ERR_SYS) {
-		/* Kept in memory, so that nothing is lost; the caller need not know. */
+		/* Kept in memory, so that nothing is lost. */
+		m->p->unload_at = s->now + QUEUE_RETRY;
 		store_problem(s, true, "%s: cannot be written to: %s", m->id, err_str(status));
 		m->p->is_given = true;
 		s->calls->loaded(s->arg, m->id, 0, m);

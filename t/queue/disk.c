@@ -176,17 +176,6 @@ static bool parent_exists(const struct disk *d, const char *path)
 
 /* ---- Inodes ---- */
 
-static int new_inode(struct disk *d, bool is_dir)
-{
-	for (int i = 1; i < FILES; i++) {
-		if (!d->inodes[i].used) {
-			d->inodes[i] = (struct inode){.used = true, .is_dir = is_dir};
-			return i;
-		}
-	}
-	log_panic("model disk: too many files");
-}
-
 static void free_inode(struct inode *o)
 {
 	for (size_t i = 0; i < o->n; i++) {
@@ -219,6 +208,19 @@ static void collect(struct disk *d)
 		if (d->inodes[i].used && !used)
 			free_inode(&d->inodes[i]);
 	}
+}
+
+static int new_inode(struct disk *d, bool is_dir)
+{
+	for (int i = 1; i < 2 * FILES; i++) {
+		if (i == FILES)
+			collect(d);
+		if (i % FILES != 0 && !d->inodes[i % FILES].used) {
+			d->inodes[i % FILES] = (struct inode){.used = true, .is_dir = is_dir};
+			return i % FILES;
+		}
+	}
+	log_panic("model disk: too many files");
 }
 
 /* False: no space. */
@@ -302,7 +304,6 @@ void disk_kill(struct disk *d, const struct queue_io *io)
 		if (d->fds[i].used && d->fds[i].proc == p)
 			close_fd(d, i);
 	}
-	collect(d);
 }
 
 bool disk_is_dead(const struct queue_io *io)
@@ -412,7 +413,6 @@ static int m_close(const struct queue_io *io, int fd)
 	if (p->dead || get_fd(p, fd) == NULL)
 		return fail(EBADF);
 	close_fd(p->disk, fd);
-	collect(p->disk);
 	return 0;
 }
 
@@ -508,7 +508,6 @@ static int m_sync(const struct queue_io *io, int fd)
 		sync_names(d, f->path);
 	else
 		sync_inode(&d->inodes[f->inode]);
-	collect(d);
 	return 0;
 }
 
@@ -889,7 +888,6 @@ void disk_power_cut(struct disk *d, enum disk_choice choice, uint64_t seed)
 	}
 	d->stop_at = d->fail_at = 0;
 	d->fail_prefix[0] = '\0';
-	collect(d);
 }
 
 struct disk *disk_durable_copy(const struct disk *d)

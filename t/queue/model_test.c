@@ -99,6 +99,23 @@ static void takeover(struct world *w)
 	rest(w);
 }
 
+/* Q2: the pages are marked clean, the worker is dead, our own sync would say yes. */
+static void takeover_failed(struct world *w)
+{
+	world_submit(w, 0, "o", 0);
+	world_commit(w, 0);
+	rest(w);
+	world_set_queue_up(w, true);
+	world_submit(w, 0, "q", 0);
+	world_submit(w, 0, "qo", 6000);
+	world_commit_and_die(w, 0);
+	world_pump(w);
+	world_start(w);
+	rest(w);
+	world_set_queue_up(w, false);
+	world_wait(w, 101 * CLOCK_SEC);
+}
+
 static void two_cleanups(struct world *w)
 {
 	world_submit(w, 0, "o", 0);
@@ -309,6 +326,7 @@ static const struct script scripts[] = {
 	{"failed sync", failed_sync},
 	{"failed sync of the log", failed_log_sync},
 	{"takeover", takeover},
+	{"takeover after a failed sync", takeover_failed},
 	{"two cleanups", two_cleanups},
 	{"move to a file", to_file},
 	{"large body", large_body},

@@ -25,8 +25,9 @@ struct fact {
 	char spec[WORLD_RCPTS + 1];
 	int n;
 	size_t size, body;
+	bool asking;                         /* its client lost cleanup and asks by id */
 	bool pending, acked, refused, known; /* known: it may be delivered */
-	bool deleting, deleted, holding, held;
+	bool deleting, deleted, holding, held, released;
 	int parent; /* -1: none */
 	uint8_t reason;
 	uint32_t parent_rcpts[WORLD_RCPTS];
@@ -202,6 +203,8 @@ static void drop_cleanup(struct world *w, struct cleanup *c)
 	disk_kill(w->disk, c->io);
 	queue_journal_close(&c->journal);
 	queue_ids_close(&c->ids);
+	for (int i = 0; i < c->pending_n; i++)
+		w->facts[c->pending[i]].asking = !w->is_off;
 	c->pending_n = 0;
 	c->is_up = false;
 	if (w->store != NULL && c->worker != 0 && !disk_is_dead(w->q_io))
@@ -229,9 +232,7 @@ static void forget(struct world *w)
 	for (int i = 0; i < w->facts_n; i++) {
 		struct fact *f = &w->facts[i];
 
-		f->pending = false;
-		if (!f->deleted)
-			f->deleting = f->deleting;
+		f->pending = f->asking = false;
 		if (!f->held)
 			f->holding = false;
 	}
@@ -788,6 +789,18 @@ void world_commit_quiet(struct world *w, int ci)
 	c->pending_n = 0;
 }
 
+void world_commit_and_die(struct world *w, int ci)
+{
+	struct cleanup *c = &w->cleanups[ci];
+
+	if (w->is_off || !c->is_up)
+		return;
+	disk_fail_next_sync(w->disk, "incoming/0", 2);
+	queue_journal_sync(c->journal);
+	if (!w->is_off)
+		drop_cleanup(w, c);
+}
+
 void world_commit(struct world *w, int ci)
 {
 	world_commit_quiet(w, ci);
@@ -796,21 +809,22 @@ void world_commit(struct world *w, int ci)
 }
 
 /* A child, as qmgr asks for it. */
-static void write_child(struct world *w, struct queue_message *m, struct ask *ask)
+/* False: there is nobody to ask. */
+static bool write_child(struct world *w, struct queue_message *m, struct ask *ask)
 {
 	struct cleanup *c = &w->cleanups[0];
 	struct fact *f, *parent = find_fact(w, m->id);
 	char spec[WORLD_RCPTS + 1] = "o";
 
 	if (!c->is_up || disk_is_dead(c->io))
-		return;
+		return false;
 	for (uint32_t i = 0; ask->reason >= QUEUE_REASON_REQUEUE && i < ask->n; i++) {
 		spec[i] = parent->spec[ask->rcpts[i]];
 		spec[i + 1] = '\0';
 	}
 	f = new_fact(w, c, spec, 40);
 	if (f == NULL)
-		return;
+		return false;
 	f->parent = (int)(parent - w->facts);
 	f->reason = (uint8_t)ask->reason;
 	f->parent_n = (int)ask->n;
@@ -820,6 +834,7 @@ static void write_child(struct world *w, struct queue_message *m, struct ask *as
 		world_commit(w, 0);
 	else if (!w->is_off)
 		answer_failed(w, c);
+	return true;
 }
 
 /* ---- The next hop ---- */
@@ -961,7 +976,7 @@ static void take_reports(struct world *w)
 static void ask_for(struct world *w, struct queue_message *m, const uint32_t *rcpts, uint32_t n,
 	enum queue_reason reason)
 {
-	struct ask *a = &w->asks[w->asks_n];
+	struct ask *a = &w->asks[w->asks_n], copy;
 
 	if (queue_store_ask(m, rcpts, n, reason) != 0)
 		return;
@@ -969,11 +984,12 @@ static void ask_for(struct world *w, struct queue_message *m, const uint32_t *rc
 	strlcpy(a->id, m->id, sizeof(a->id));
 	memcpy(a->rcpts, rcpts, n * sizeof(uint32_t));
 	w->asks_n++;
-	w->moved = true;
-	{
-		struct ask copy = *a;
-
-		write_child(w, m, &copy);
+	copy = *a;
+	if (write_child(w, m, &copy)) {
+		w->moved = true;
+	} else if (!w->is_off && w->store != NULL) {
+		queue_store_ask_failed(m, rcpts, n);
+		drop_ask(w, copy.id, reason);
 	}
 }
 
@@ -1148,6 +1164,15 @@ static void step(struct world *w)
 	queue_store_read(w->store, 100, w->now);
 	if (!w->slow_worker)
 		take_reports(w);
+	/* Q6: the only answer is "durable". */
+	for (int i = 0; i < w->facts_n && !w->is_off; i++) {
+		struct fact *f = &w->facts[i];
+
+		if (f->asking && queue_store_knows(w->store, slice_str(f->id))) {
+			f->asking = false;
+			f->acked = true;
+		}
+	}
 	run_messages(w);
 	if (w->is_off || w->store == NULL || disk_is_dead(w->q_io))
 		return;
@@ -1219,6 +1244,7 @@ void world_release(struct world *w, int msg)
 	uint64_t ticket;
 
 	w->facts[msg].holding = w->facts[msg].held = false;
+	w->facts[msg].released = true;
 	if (m != NULL)
 		queue_store_release(m, w->now, &ticket);
 	w->wanted[msg] = 0;
@@ -1298,6 +1324,12 @@ const char *world_finish(struct world *w)
 	for (int round = 0; round < 3; round++) {
 		world_start(w);
 		w->slow_worker = w->queue_up = w->slow_keeper = false;
+		world_wait(w, CLOCK_SEC);
+		/* A command that the stop swallowed is given once more. */
+		for (int i = 0; i < w->facts_n; i++) {
+			if (w->facts[i].released && w->facts[i].acked)
+				world_release(w, i);
+		}
 		for (int i = 0; i < 6 && w->wrong[0] == '\0' && !w->is_off; i++)
 			world_wait(w, 60 * CLOCK_SEC);
 		if (!w->is_off)

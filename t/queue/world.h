@@ -53,6 +53,8 @@ void world_commit_quiet(struct world *w, int c);
 void world_pump(struct world *w);
 /* Time passes: µs, in one step, then as world_pump. */
 void world_wait(struct world *w, int64_t us);
+/* The sync fails and the worker dies before it can tell anybody; the client asks by id (Q6). */
+void world_commit_and_die(struct world *w, int c);
 void world_hold(struct world *w, int msg);
 void world_release(struct world *w, int msg);
 void world_delete(struct world *w, int msg);
