@@ -172,6 +172,22 @@ static int lay_out(struct message *m, struct iovec *iov)
 	return n;
 }
 
+/*
+ * Delivery asks whether the header section needs SMTPUTF8 (RFC 6531, 3.6). The author has seen
+ * whether there is such a byte in what came; what was added here may hold an address.
+ */
+static void note_8bit(struct message *m)
+{
+	struct content *c = &m->content;
+	bool is_8bit =
+		!slice_is_ascii(buf_slice(&m->top)) || !slice_is_ascii(buf_slice(&m->bottom));
+
+	if (!is_8bit && (m->env.flags & QUEUE_FLAG_8BIT))
+		is_8bit = !slice_is_ascii(slice_first(buf_slice(&c->text), c->header_len));
+	if (is_8bit)
+		m->env.flags |= QUEUE_FLAG_8BIT | QUEUE_FLAG_8BIT_HEADER;
+}
+
 static int sync_written(void);
 
 /* Another segment; the present one must be durable first. */
@@ -220,6 +236,7 @@ static int write_message(struct message *m)
 	int err = 0;
 
 	a.content_n = lay_out(m, content);
+	note_8bit(m);
 	buf_reset(&envelope);
 	err = queue_envelope_encode(&envelope, &m->env, buf_slice(&m->recipients.encoded));
 	if (err == 0 && m->content.body != NULL)

@@ -156,6 +156,40 @@ static void test_envelope(struct harness *h)
 	ipc_free(&a.ipc);
 }
 
+/* What delivery is told of bytes over 127: those in the header section have a flag of their own. */
+static void test_8bit(struct harness *h)
+{
+	static const struct {
+		const char *name, *rcpt, *text;
+		uint64_t seen, want;
+	} cases[] = {
+		{"ASCII", "r@far.example", "X: 1\r\n\r\nbody", 0, 0},
+		{"in the body", "r@far.example", "X: 1\r\n\r\n\xc3\xbc", QUEUE_FLAG_8BIT,
+			QUEUE_FLAG_8BIT},
+		{"in the header section", "r@far.example", "X: \xc3\xbc\r\n\r\n", QUEUE_FLAG_8BIT,
+			QUEUE_FLAG_8BIT | QUEUE_FLAG_8BIT_HEADER},
+		{"in Received:", "\xc3\xbc@far.example", "X: 1\r\n\r\n", 0,
+			QUEUE_FLAG_8BIT | QUEUE_FLAG_8BIT_HEADER},
+	};
+	struct author a;
+
+	author_connect(h, &a);
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		uint64_t id = author_open(&a, "s@far.example", CLIENT_FAR);
+		struct harness_record r;
+
+		author_rcpt(&a, id, cases[i].rcpt);
+		author_data(&a, id, slice_str(cases[i].text), 100);
+		author_end(&a, id, cases[i].seen);
+		author_commit(&a, id);
+		harness_wait(&a.is_over);
+		ok(harness_record(h, a.id, &r), "8 bit %s: taken", cases[i].name);
+		is_int(r.env.flags, cases[i].want, "8 bit %s: flags", cases[i].name);
+		harness_record_clear(&r);
+	}
+	ipc_free(&a.ipc);
+}
+
 static void test_limits(struct harness *h)
 {
 	struct author a;
@@ -310,6 +344,7 @@ int main(void)
 	harness_start(&h, "cleanup/cleanup", ROLE_CLEANUP, SETTINGS(""));
 	test_content(&h);
 	test_envelope(&h);
+	test_8bit(&h);
 	test_limits(&h);
 	test_large(&h);
 	test_buffers(&h);

@@ -160,7 +160,8 @@ static void test_bounce(struct harness *h)
 	about(&q, id, 0, "j\xc3\xbcrgen@far.example", 0);
 	go(&q, id, "Subject: \xc3\xbc\r\n\r\n", 2);
 	ok(harness_record(h, q.id, &r), "a bounce in UTF-8");
-	is_int(r.env.flags, QUEUE_FLAG_NOTICE | QUEUE_FLAG_SMTPUTF8 | QUEUE_FLAG_8BIT, "its flags");
+	is_int(r.env.flags, QUEUE_FLAG_NOTICE | QUEUE_FLAG_SMTPUTF8 | QUEUE_FLAG_8BIT,
+		"its flags: the header section is ASCII");
 	is_int(r.env.body, QUEUE_BODY_8BITMIME, "its body type");
 	has(&r, "report-type=global-delivery-status;");
 	has(&r, "Content-Type: message/global-delivery-status\r\nContent-Transfer-Encoding: "
