@@ -117,6 +117,8 @@ static void done(struct message *m)
 	struct notice *n = m->owner;
 
 	log_notice(n, m, is_to_postmaster(n));
+	/* qmgr's "removed" comes behind it. */
+	(void)log_flush();
 	answer_done(n, m->id);
 }
 

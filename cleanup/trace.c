@@ -176,8 +176,10 @@ static void add_missing(struct message *m)
 	}
 	if (!content_has(c, again ? HEADER_RESENT_FROM : HEADER_FROM)) {
 		buf_add_fmt(&m->bottom, "%sFrom: ", resent);
-		address_add_external(
-			&m->bottom, sender.len > 0 ? sender : SLICE_LIT("MAILER-DAEMON"));
+		if (sender.len > 0)
+			address_add_external(&m->bottom, sender);
+		else
+			buf_add_fmt(&m->bottom, "MAILER-DAEMON@%s", conf_str(P_myorigin));
 		buf_add_str(&m->bottom, "\r\n");
 	}
 	undisclosed = conf_str(P_undisclosed_recipients_header);

@@ -83,7 +83,8 @@ void dsn_add_text(struct buf *text, const struct dsn_report *r, const struct dsn
 		buf_add_str(&first, ">)");
 	}
 	buf_add_char(&first, ':');
-	add_wrapped(text, buf_slice(&first), rcpt->text);
+	add_wrapped(text, buf_slice(&first),
+		rcpt->text.len > 0 ? rcpt->text : SLICE_LIT("no reason was given"));
 	buf_add_str(text, "\r\n");
 	buf_clear(&first);
 }
@@ -120,7 +121,7 @@ void dsn_add_status(
 			status, "Remote-MTA: dns; %.*s\r\n", SLICE_FMT(host_name(rcpt->remote)));
 	if (rcpt->diagnostic.len > 0)
 		add_wrapped(status, SLICE_LIT("Diagnostic-Code: smtp;"), rcpt->diagnostic);
-	else
+	else if (rcpt->text.len > 0)
 		add_wrapped(status, SLICE_LIT("Diagnostic-Code: X-Gatepost;"), rcpt->text);
 	if (rcpt->last_attempt != 0)
 		add_date(status, "Last-Attempt-Date", rcpt->last_attempt);
