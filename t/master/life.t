@@ -128,6 +128,36 @@ unlink $gp->queue . '/fake.conf';
 $gp->reload;
 like(greeting($gp->port, '127.0.0.2'), qr/^220 worse /, 'until one does start');
 
+# ---- generations ----
+$gp->set(generation_limit => 1);
+$gp->reload;
+my @open;
+for my $n (1 .. 3) {
+    $gp->set(smtpd_banner => "generation$n");
+    $gp->reload;
+    push @open, (greeting($gp->port, '127.0.0.2'))[1];
+}
+ok(!defined readline($open[0]), 'generation_limit: the oldest generation ends its sessions');
+is(ask($open[1], 'x'), 'none', 'the one before lives');
+is(ask($open[2], 'x'), 'none', 'so does the newest');
+@open = ();
+$gp->set(smtpd_banner => 'worse');
+$gp->reload;
+
+# ---- a replaced table ----
+spew("$gp->{dir}/table", "key one\n");
+my @build = (build() . '/sbin/gatemap', "hash:$gp->{dir}/table");
+is((run_out(@build))[0], 0, 'a table');
+$gp->set(transport_maps => "hash:$gp->{dir}/table");
+$gp->reload;
+my $asker = (greeting($gp->port, '127.0.0.2'))[1];
+is(ask($asker, 'key'), 'found one', 'is looked up through the descriptor from master');
+spew("$gp->{dir}/table", "key two\n");
+run_out(@build);
+ok(wait_until(3, sub { ask($asker, 'key') eq 'found two' }), 'a new version reaches a living session');
+$gp->set(transport_maps => undef);
+$gp->reload;
+
 # ---- a service by itself ----
 my $name = $gp->port;
 is(($gp->tool('gatepost', 'service', $name, 'stop'))[0], 0, 'A6: service stop');
