@@ -8,6 +8,7 @@
 #include "queue/envelope.h"
 #include "util/clock.h"
 #include "util/err.h"
+#include "util/log.h"
 #include "util/mem.h"
 
 enum { PIECE = 32768, ROOM_LEFT = 131072 };
@@ -79,9 +80,6 @@ static void put_envelope(struct forward *f, const struct plan *p)
 	if (f->j->body != 0)
 		ipc_put_u64(c, FIELD_BODY, f->j->body);
 	ipc_put_u64(c, FIELD_SIZE, f->j->size);
-	ipc_put_str(c, FIELD_PARENT, f->j->id);
-	ipc_put_u64(c, FIELD_REASON, QUEUE_REASON_FORWARD);
-	ipc_put_u64(c, FIELD_PARENT_INDEX, f->r->index);
 	(void)ipc_end(c);
 	for (size_t i = 0; i < p->count; i++) {
 		ipc_begin(c, PROTO_MSG_RCPT, f->id);
@@ -220,12 +218,15 @@ void forward_room(struct server_peer *peer)
 		send_more(f);
 }
 
-/* It may be durable or not: the new message's envelope tells qmgr, a report of ours does not. */
+/* What was committed may be durable or not: it is made again, and the log says so. */
 void forward_gone(struct server_peer *peer)
 {
 	struct forward *f, *next;
 	TAILQ_FOREACH_SAFE(f, &forwards, link, next)
 	if (f->cleanup == peer) {
+		if (f->is_ended)
+			log_must("%s: to=<%s>: in doubt: cleanup died; sending again", f->j->id,
+				log_qs(f->r->address));
 		f->cleanup = NULL;
 		finish(f, RESULT_DEFERRED, "4.3.0", SLICE_LIT("queue service went away"));
 	}

@@ -6,9 +6,10 @@
 #include "server/server.h"
 
 /*
- * A new message through cleanup to the addresses of a plan, made from one recipient of a job. Its
- * envelope names the parent and the recipient, so that qmgr ends that recipient with the new
- * message's acceptance. The content is passed on unread; Delivered-To: goes on top.
+ * A new message through cleanup to the addresses of a plan, made from one recipient of a job. The
+ * content is passed on unread; Delivered-To: goes on top. It is a message of its own: the recipient
+ * is reported as delivered when it is durable, so a death in between leaves that in doubt, as with
+ * any next hop.
  */
 struct forward;
 

@@ -24,7 +24,7 @@ struct mailbox {
 void mailbox_deliver_mbox(
 	const struct job *j, const struct job_rcpt *r, const struct mailbox *m, struct outcome *o);
 /*
- * Maildir: written to tmp/, synced, linked into new/, which is synced. The name is made of arrival
+ * Maildir: written to tmp/, synced, moved to new/, which is synced. The name is made of arrival
  * time, queue id and recipient index: a second delivery of the same finds the first one, and is
  * done when size and content are the same.
  */

@@ -2,6 +2,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -146,12 +147,22 @@ static bool is_in_cur(const struct maildir *d, int fd)
 	return found;
 }
 
+/* Without ever replacing a file; where the file system cannot rename so, by a second link. */
+static int move(const struct maildir *d, const char *name)
+{
+	if (renameat2(d->tmp, d->name, d->new, name, RENAME_NOREPLACE) == 0)
+		return 0;
+	if (errno != EINVAL && errno != ENOSYS)
+		return errno;
+	return linkat(d->tmp, d->name, d->new, name, 0) == 0 ? 0 : errno;
+}
+
 /* From tmp/ to new/, under the name or the name with a number behind it. */
 static int publish(const struct maildir *d, int fd)
 {
 	for (int n = 0; n < NAMES_MAX; n++) {
 		char *name = n == 0 ? mem_str(d->name) : mem_fmt("%s.%d", d->name, n);
-		int err = linkat(d->tmp, d->name, d->new, name, 0) == 0 ? 0 : errno;
+		int err = move(d, name);
 		bool is_done = err == 0 || (err == EEXIST && is_same_as(fd, d->new, name));
 		mem_free(name);
 		if (is_done)

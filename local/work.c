@@ -68,6 +68,8 @@ static void log_outcome(const struct work *w, const struct job_rcpt *r, const st
 						       : "deferred",
 		.digits = (unsigned)conf_int(P_delay_logging_resolution_limit)};
 	mail_attempt_log(&a);
+	/* Before qmgr's line about the message's end. */
+	log_flush();
 }
 
 /* The present recipient is done. */
