@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: ISC */
+#include "t/tap.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "conf/conf.h"
+#include "map/map.h"
+#include "policy/policy.h"
+#include "util/err.h"
+
+static char dir[] = "/tmp/gp-policy-XXXXXX";
+
+/* What tables of the type later have asked for; answered by answer_all. */
+static struct {
+	void (*run)(void *arg);
+	void *arg;
+} asked[100];
+static int asked_n, wakes;
+
+static void defer(void (*run)(void *arg), void *arg)
+{
+	asked[asked_n].run = run;
+	asked[asked_n++].arg = arg;
+}
+
+static void wake(void *arg)
+{
+	(void)arg;
+	wakes++;
+}
+
+static bool answer_all(void)
+{
+	int n = asked_n;
+
+	asked_n = 0;
+	for (int i = 0; i < n; i++)
+		asked[i].run(asked[i].arg);
+	return n > 0;
+}
+
+static const char *const common[] = {"myhostname=mx.test", "mydomain=test",
+	"mydestination=local.test", "mynetworks=192.0.2.0/24", "relay_domains=relay.test",
+	"alias_maps=", "local_recipient_maps=inline:{user=1}", "compatibility_level=3.6"};
+enum { COMMON = sizeof(common) / sizeof(common[0]) };
+
+static struct policy *load(
+	const char *relay, const char *recipient, const char *more, struct buf *why)
+{
+	const char *overrides[COMMON + 4] = {0};
+	char a[300], b[300];
+	struct policy *p = NULL;
+
+	(void)snprintf(a, sizeof(a), "smtpd_relay_restrictions=%s", relay);
+	(void)snprintf(b, sizeof(b), "smtpd_recipient_restrictions=%s", recipient);
+	memcpy(overrides, common, sizeof(common));
+	overrides[COMMON] = a;
+	overrides[COMMON + 1] = b;
+	overrides[COMMON + 2] = more;
+	if (conf_load(dir, overrides, why) != 0)
+		bail_out("settings: %s", buf_str(why));
+	buf_reset(why);
+	(void)policy_open(why, &p);
+	return p;
+}
+
+static const struct {
+	const char *relay, *recipient, *more;
+	const char *client, *login, *to;
+	int code; /* 0: permitted */
+	const char *text, *restriction;
+} rows[] = {
+	{"reject_unauth_destination", "", NULL, "198.51.100.1", "", "user@local.test", 0, "", ""},
+	{"reject_unauth_destination", "", NULL, "198.51.100.1", "", "x@far.test", 554,
+		"<x@far.test>: Relay access denied", "reject_unauth_destination"},
+	{"permit_mynetworks reject_unauth_destination", "", NULL, "192.0.2.1", "", "x@far.test", 0,
+		"", ""},
+	{"permit_sasl_authenticated, reject", "", NULL, "198.51.100.1", "joe", "x@far.test", 0, "",
+		""},
+	{"permit_sasl_authenticated, reject", "", NULL, "198.51.100.1", "", "user@local.test", 554,
+		"<user@local.test>: Recipient address rejected: Access denied", "reject"},
+	{"defer_unauth_destination", "", NULL, "198.51.100.1", "", "a%far.test@local.test", 454,
+		"<a%far.test@local.test>: Relay access denied", "defer_unauth_destination"},
+	{"permit", "defer", NULL, "192.0.2.1", "", "user@local.test", 450,
+		"<user@local.test>: Recipient address rejected: Try again later", "defer"},
+	{"reject_unauth_destination", "", NULL, "192.0.2.1", "", "none@local.test", 550,
+		"<none@local.test>: Recipient address rejected: User unknown in local recipient "
+		"table",
+		"reject_unlisted_recipient"},
+	{"reject_unauth_destination", "", NULL, "192.0.2.1", "", "postmaster", 0, "", ""},
+	{"reject", "", "smtpd_safe_clients=192.0.2.1", "192.0.2.1", "", "x@far.test", 0, "", ""},
+	{"permit_mynetworks, reject_unauth_destination", "", "mynetworks=fail:x", "192.0.2.1", "",
+		"x@far.test", 451, "<x@far.test>: Temporary lookup failure", "permit_mynetworks"},
+	{"reject_unauth_destination", "", "relay_domains=fail:x", "192.0.2.1", "", "x@far.test",
+		451, "<x@far.test>: Temporary lookup failure", "reject_unauth_destination"},
+};
+
+/* Runs one evaluation to its end; how often it had to be run again. */
+static int evaluate(struct policy *p, const struct policy_facts *f, struct policy_verdict *v)
+{
+	struct later l;
+	int again = 0;
+
+	wakes = 0;
+	later_init(&l, 100, wake, NULL);
+	while (policy_check(p, POLICY_RCPT, f, &l, v) == ERR_LATER && again++ < 50)
+		if (!answer_all())
+			bail_out("nothing was asked, and nothing decided");
+	later_clear(&l);
+	return again;
+}
+
+static struct policy_facts facts_of(size_t i)
+{
+	return (struct policy_facts){.client_name = SLICE_LIT("unknown"),
+		.client_addr = slice_str(rows[i].client),
+		.login = slice_str(rows[i].login),
+		.recipient = slice_str(rows[i].to)};
+}
+
+static void test_rows(void)
+{
+	struct buf why = BUF_INIT(65536);
+	struct policy_verdict v;
+
+	policy_verdict_init(&v);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct policy *p = load(rows[i].relay, rows[i].recipient, rows[i].more, &why);
+		struct policy_facts f = facts_of(i);
+
+		if (!ok(p != NULL, "row %zu: lists", i)) {
+			diag("%s", buf_str(&why));
+			continue;
+		}
+		is_int(evaluate(p, &f, &v), 0, "at once");
+		is_int(v.action == POLICY_REJECT ? v.code : 0, rows[i].code, "code");
+		is_slice(buf_slice(&v.text), rows[i].text, "text");
+		is_str(v.restriction, rows[i].restriction, "who decided");
+		policy_close(&p);
+	}
+	policy_verdict_clear(&v);
+	buf_clear(&why);
+}
+
+/* The same answer when every table is late, after as many runs as it takes. */
+static void test_later(void)
+{
+	struct buf why = BUF_INIT(65536);
+	struct policy_verdict v;
+	struct policy *p = load("permit_mynetworks, reject_unauth_destination", "",
+		"relay_domains=later:inline:{{relay.test=1}}", &why);
+	struct policy_facts f = {
+		.client_addr = SLICE_LIT("198.51.100.1"), .recipient = SLICE_LIT("x@relay.test")};
+
+	policy_verdict_init(&v);
+	ok(p != NULL, "late tables");
+	ok(evaluate(p, &f, &v) > 0, "it had to wait");
+	ok(wakes > 0, "and was woken");
+	is_int(v.action, POLICY_PERMIT, "a relay domain is found late");
+	ok(v.own, "and is ours");
+	f.recipient = SLICE_LIT("x@far.test");
+	ok(evaluate(p, &f, &v) > 0, "it had to wait");
+	is_int(v.code, 554, "another is not");
+	is_int(policy_check(p, POLICY_RCPT, &f, NULL, &v), 0, "who cannot wait gets an answer");
+	is_int(v.code, 451, "which is neither yes nor no");
+	asked_n = 0;
+	policy_close(&p);
+	policy_verdict_clear(&v);
+	buf_clear(&why);
+}
+
+static void test_refused_lists(void)
+{
+	static const char *const lists[][2] = {
+		{"", ""},
+		{"permit", "permit_mynetworks"},
+		{"permit_mynetworks, permit_sasl_authenticated", ""},
+	};
+	struct buf why = BUF_INIT(65536);
+
+	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
+		struct policy *p = load(lists[i][0], lists[i][1], NULL, &why);
+		ok(p == NULL, "lists %zu would be an open relay", i);
+		ok(slice_find_str(buf_slice(&why), "specify at least one") > 0, "and it says so");
+	}
+	buf_clear(&why);
+}
+
+int main(void)
+{
+	char path[64];
+
+	if (mkdtemp(dir) == NULL)
+		bail_out("mkdtemp");
+	(void)snprintf(path, sizeof(path), "%s/main.cf", dir);
+	FILE *f = fopen(path, "w");
+	if (f == NULL || fclose(f) != 0)
+		bail_out("%s", path);
+	map_set_deferrer(defer);
+	test_rows();
+	test_later();
+	test_refused_lists();
+	(void)unlink(path);
+	(void)rmdir(dir);
+	return done_testing();
+}
