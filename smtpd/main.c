@@ -2,6 +2,7 @@
 #include <errno.h>
 
 #include "dns/client.h"
+#include "map/nss_client.h"
 #include "server/counters.h"
 #include "smtpd/session.h"
 #include "util/err.h"
@@ -115,6 +116,7 @@ static void start(void)
 {
 	loop_timer_init(&full_timer, look_again, NULL);
 	dns_client_init(QUESTIONS);
+	nss_client_init();
 	started = true;
 	for (unsigned i = 0; i < listeners_n; i++)
 		watch_listener(&listeners[i]);
@@ -153,6 +155,7 @@ static void peer_new(struct server_peer *peer)
 	case ROLE_CLEANUP: author_peer_new(peer); break;
 	case ROLE_RESOLVER: dns_client_add(peer->ipc); break;
 	case ROLE_TALLY: tally_client_add(peer->ipc); break;
+	case ROLE_NSS: nss_client_add(peer->ipc); break;
 	default: break;
 	}
 }
@@ -163,6 +166,7 @@ static void peer_gone(struct server_peer *peer)
 	case ROLE_CLEANUP: author_peer_gone(peer); break;
 	case ROLE_RESOLVER: dns_client_remove(peer->ipc); break;
 	case ROLE_TALLY: tally_client_remove(peer->ipc); break;
+	case ROLE_NSS: nss_client_remove(peer->ipc); break;
 	default: break;
 	}
 }
@@ -173,6 +177,7 @@ static void peer_msg(struct server_peer *peer, struct ipc_msg *msg)
 	case ROLE_CLEANUP: author_peer_msg(peer, msg); break;
 	case ROLE_RESOLVER: dns_client_msg(peer->ipc, msg); break;
 	case ROLE_TALLY: tally_client_msg(peer->ipc, msg); break;
+	case ROLE_NSS: nss_client_msg(peer->ipc, msg); break;
 	default: break;
 	}
 }
