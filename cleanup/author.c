@@ -282,8 +282,11 @@ static void commit(struct request *r, const struct ipc_msg *msg)
 		left--;
 	}
 	at = 0;
-	while (ipc_next(msg, FIELD_HEADER, &at, &header))
-		buf_add_slice(&m->top, header);
+	while (ipc_next(msg, FIELD_HEADER, &at, &header)) {
+		/* Anything else would end the header section here. */
+		if (header_name_len(header) > 0 && slice_ends(header, "\r\n"))
+			buf_add_slice(&m->top, header);
+	}
 	if (left == 0) {
 		message_fail(m, &nobody);
 		return;

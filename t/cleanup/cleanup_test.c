@@ -127,6 +127,8 @@ static void test_envelope(struct harness *h)
 	ipc_put_u64(a.ipc, FIELD_FLAGS, 1);
 	ipc_put_u64(a.ipc, FIELD_INDEX, 1);
 	ipc_put_bytes(a.ipc, FIELD_HEADER, SLICE_LIT("X-Added: 1\r\n"));
+	ipc_put_bytes(a.ipc, FIELD_HEADER, SLICE_LIT("no header\r\n"));
+	ipc_put_bytes(a.ipc, FIELD_HEADER, SLICE_LIT("X-Open: 1"));
 	ipc_end(a.ipc);
 	harness_wait(&a.is_over);
 	ok(a.is_done, "committed");
@@ -328,6 +330,60 @@ static void test_lost_author(struct harness *h)
 	ipc_free(&b.ipc);
 }
 
+/* The same with other settings than the defaults. */
+static void test_settings(void)
+{
+	struct harness h = {.inject = NULL};
+	struct author a;
+	struct harness_record r;
+	char *got;
+	uint64_t id;
+
+	harness_start(&h, "cleanup/cleanup", ROLE_CLEANUP,
+		"mydestination =\nalways_add_missing_headers = yes\nenable_long_queue_ids = yes\n"
+		"undisclosed_recipients_header = To: undisclosed-recipients:;\n"
+		"message_drop_headers = x-drop, subject\nenable_original_recipient = no\n"
+		"mail_name = Other\nmyorigin = origin.example\n"
+		"virtual_alias_maps = inline:{one@x.example=two@x.example}\n");
+	author_connect(&h, &a);
+	author_send(&a, CLIENT_FAR, "r@far.example",
+		SLICE_LIT("Bcc: x\r\nSubject: x\r\nX-Drop: 1\r\n\r\n"), 1000);
+	ok(strlen(a.id) > 12 && strchr(a.id, 'z') != NULL, "a long queue id: %s", a.id);
+	got = content_of(&h, &a);
+	is_str(got,
+		"Received: from helo.example (client.example [192.0.2.1])\r\n"
+		"\tby mx.example (Other) with ESMTP id ID\r\n\tfor <r@far.example>; " DATE
+		"\r\nBcc: x\r\nMessage-Id: <ID@mx.example>\r\nDate: " DATE
+		"\r\nFrom: sender@far.example\r\nTo: undisclosed-recipients:;\r\n\r\n",
+		"what is missing is added for all, what is named is dropped");
+	mem_free(got);
+	id = author_open(&a, "", CLIENT_FAR);
+	author_rcpt(&a, id, "one@x.example");
+	author_rcpt(&a, id, "two@x.example");
+	author_data(&a, id, SLICE_LIT("Cc: x\r\n\r\n"), 1000);
+	author_end(&a, id, 0);
+	author_commit(&a, id);
+	harness_wait(&a.is_over);
+	ok(harness_record(&h, a.id, &r), "a message from the null sender");
+	is_int(r.env.recipients, 1,
+		"without the original recipients those that become the same are one");
+	ok(slice_find_str(r.content, "\r\nFrom: MAILER-DAEMON@origin.example\r\n\r\n") > 0,
+		"its From:, and no To: beside Cc:");
+	harness_record_clear(&r);
+	id = author_open(&a, "s@far.example", CLIENT_FAR);
+	author_rcpt(&a, id, "one@x.example");
+	author_end(&a, id, 0);
+	ipc_begin(a.ipc, PROTO_MSG_COMMIT, id);
+	ipc_put_u64(a.ipc, FIELD_FLAGS, 0);
+	ipc_put_u64(a.ipc, FIELD_INDEX, 0);
+	ipc_put_u64(a.ipc, FIELD_INDEX, 7);
+	ipc_end(a.ipc);
+	harness_wait(&a.is_over);
+	is_int(a.code, 554, "all recipients dropped: 554");
+	ipc_free(&a.ipc);
+	is_int(harness_stop(&h), 0, "it ends in good order");
+}
+
 #define SETTINGS(later)                                                                    \
 	"hopcount_limit = 10\nheader_size_limit = 1000\ncleanup_buffer_limit = 1048576\n"  \
 	"relayhost = [127.0.0.1]:1025\nmydestination = mx.example\n"                       \
@@ -357,5 +413,6 @@ int main(void)
 	test_buffers(&h);
 	test_lost_author(&h);
 	is_int(harness_stop(&h), 0, "it ends in good order");
+	test_settings();
 	return done_testing();
 }
