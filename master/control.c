@@ -81,7 +81,7 @@ static const char *state_of(const struct unit *u)
 		return TAILQ_EMPTY(&u->workers) ? NULL : "draining";
 	if (u->is_stopped)
 		return "stopped";
-	return worker_count(u, true) >= u->plan->workers ? "running" : "starting";
+	return worker_count(u, true) >= u->plan->capacity.workers ? "running" : "starting";
 }
 
 static void unit_row(struct client *c, const struct unit *u)
@@ -299,7 +299,7 @@ static int outcome(const struct client *c)
 			continue;
 		if (u->pause != 0 || (c->generation != 0 && u->plan->generation < c->generation))
 			return -1;
-		if (worker_count(u, true) < u->plan->workers)
+		if (worker_count(u, true) < u->plan->capacity.workers)
 			return 0;
 		TAILQ_FOREACH(w, &u->workers, next)
 		{

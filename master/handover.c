@@ -56,8 +56,8 @@ static void send_hello(struct worker *w)
 		ipc_put_u64(w->control, FIELD_GROUP, gids[i]);
 	ipc_put_str(w->control, FIELD_PATH, master.is_development ? "" : dirs_root(p->role));
 	ipc_put_u64(w->control, FIELD_SLOT, w->slot);
-	ipc_put_u64(w->control, FIELD_LIMIT, p->limit);
-	ipc_put_u64(w->control, FIELD_COUNT, p->sessions);
+	ipc_put_u64(w->control, FIELD_LIMIT, p->capacity.limit);
+	ipc_put_u64(w->control, FIELD_COUNT, p->capacity.sessions);
 	ipc_end(w->control);
 }
 
@@ -140,7 +140,7 @@ static void send_peer(struct worker *to, const struct worker *peer, bool asks, i
 	ipc_put_u64(to->control, FIELD_WORKER, peer->number);
 	ipc_put_str(to->control, FIELD_SERVICE, peer->unit->key);
 	ipc_put_u64(to->control, FIELD_FLAGS, asks);
-	ipc_put_u64(to->control, FIELD_LIMIT, peer->plan->limit);
+	ipc_put_u64(to->control, FIELD_LIMIT, peer->plan->capacity.limit);
 	ipc_end_fd(to->control, fd);
 }
 

@@ -1,22 +1,16 @@
 /* SPDX-License-Identifier: ISC */
 #include <errno.h>
-#include <fcntl.h>
-#include <netdb.h>
-#include <poll.h>
-#include <signal.h>
-#include <stdio.h>
 #include <sys/stat.h>
-#include <sys/un.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
+#include "conf/capacity.h"
 #include "master/master.h"
-#include "net/addr.h"
+#include "net/listen.h"
 #include "util/err.h"
 #include "util/fd.h"
 #include "util/mem.h"
 
-enum { BACKLOG = 4096, RESOLVE_MSEC = 5000, ADDRESSES_LIMIT = 65536, RETRY_USEC = 50000 };
+enum { ADDRESSES_LIMIT = 65536 };
 
 static struct listener *find(const char *address)
 {
@@ -55,241 +49,94 @@ static void use(struct plan *plan, struct listener *l)
 	plan->listener[plan->listeners++] = l;
 }
 
-static struct listener *add(const char *address, int fd, bool is_unix)
+/* The listener at this address: the one that is there, or a new one. */
+static int listen_at(const char *name, const struct net_addr *a, int64_t wait, struct plan *plan)
 {
-	struct listener *l = mem_alloc(sizeof(*l));
+	struct listener *l = find(name);
+	int fd = -1, r = 0;
 
-	*l = (struct listener){.address = mem_str(address), .fd = fd, .is_unix = is_unix};
-	TAILQ_INSERT_TAIL(&master.listeners, l, next);
-	return l;
-}
-
-static int bind_once(const struct net_addr *a, int *out)
-{
-	int fd = socket(a->ss.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	int on = 1, saved = 0;
-
-	*out = -1;
-	if (fd < 0)
-		return ERR_SYS;
-	if (a->ss.ss_family != AF_UNIX)
-		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-	if (a->ss.ss_family == AF_INET6)
-		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
-	if (bind(fd, (const struct sockaddr *)&a->ss, a->len) == 0 && listen(fd, BACKLOG) == 0) {
-		*out = fd;
-		return 0;
+	if (l != NULL && l->claimed == plan->generation)
+		return ERR_EXISTS; /* two services of this generation want it */
+	if (l == NULL) {
+		r = net_listen(a, wait, &fd);
+		if (r != 0)
+			return r;
+		l = mem_alloc(sizeof(*l));
+		*l = (struct listener){
+			.address = mem_str(name), .fd = fd, .is_unix = a->ss.ss_family == AF_UNIX};
+		TAILQ_INSERT_TAIL(&master.listeners, l, next);
 	}
-	saved = errno;
-	fd_close(&fd);
-	errno = saved;
-	return ERR_SYS;
-}
-
-/* A taken address may belong to processes that are about to end. */
-static int bind_until(const struct net_addr *a, int64_t wait, int *fd)
-{
-	int r = bind_once(a, fd);
-
-	while (r != 0 && errno == EADDRINUSE && clock_mono() < wait) {
-		usleep(RETRY_USEC);
-		r = bind_once(a, fd);
-	}
-	return r;
-}
-
-/* One numeric address. optional: a family that this machine does not have is left out. */
-static int listen_inet(struct slice host, uint16_t port, bool optional, int64_t wait,
-	struct plan *plan, struct buf *why)
-{
-	struct net_addr a;
-	char text[NET_ADDR_TEXT];
-	struct buf name = BUF_INIT(NET_ADDR_TEXT + 16);
-	struct listener *l = NULL;
-	int fd = -1, r = net_addr_parse(host, port, &a);
-
-	if (r == 0) {
-		net_addr_text(&a, text);
-		buf_add_fmt(
-			&name, net_addr_family(&a) == AF_INET6 ? "[%s]:%u" : "%s:%u", text, port);
-		l = find(buf_str(&name));
-		if (l == NULL)
-			r = bind_until(&a, wait, &fd);
-		else if (l->claimed == plan->generation)
-			r = ERR_EXISTS; /* two services of this generation want it */
-	}
-	if (r != 0 && optional && (errno == EAFNOSUPPORT || errno == EADDRNOTAVAIL))
-		r = 0;
-	else if (r != 0)
-		buf_add_fmt(why, "gatepost: cannot listen on %s: %s\n",
-			name.len != 0 ? buf_str(&name) : "an address", err_str(r));
-	else
-		use(plan, l != NULL ? l : add(buf_str(&name), fd, false));
-	buf_clear(&name);
-	return r;
-}
-
-/* The child's part: no rights, addresses of a name to the pipe. */
-_Noreturn static void resolve_in_child(const char *host, int family, int out)
-{
-	struct addrinfo hints = {.ai_family = family, .ai_socktype = SOCK_STREAM}, *all = NULL;
-	char text[NI_MAXHOST];
-
-	if (geteuid() == 0 &&
-		(setresgid(65534, 65534, 65534) != 0 || setresuid(65534, 65534, 65534) != 0))
-		_exit(1);
-	if (getaddrinfo(host, NULL, &hints, &all) != 0)
-		_exit(1);
-	for (const struct addrinfo *a = all; a != NULL; a = a->ai_next) {
-		if (getnameinfo(a->ai_addr, a->ai_addrlen, text, sizeof(text), NULL, 0,
-			    NI_NUMERICHOST) == 0)
-			dprintf(out, "%s\n", text);
-	}
-	_exit(0);
-}
-
-/* Names are not for root to resolve. addresses: one a line. */
-static int resolve(const char *host, int family, struct buf *addresses)
-{
-	int ends[2] = {-1, -1}, status = 0;
-	pid_t pid = -1;
-	struct pollfd p = {.events = POLLIN};
-
-	if (pipe2(ends, O_CLOEXEC) != 0)
-		return ERR_SYS;
-	pid = fork();
-	if (pid == 0)
-		resolve_in_child(host, family, ends[1]);
-	fd_close(&ends[1]);
-	p.fd = ends[0];
-	while (pid > 0 && poll(&p, 1, RESOLVE_MSEC) > 0) {
-		char *room = NULL;
-		ssize_t n = buf_room(addresses, 512, &room) == 0 ? read(ends[0], room, 512) : -1;
-
-		if (n <= 0)
-			break;
-		buf_added(addresses, (size_t)n);
-	}
-	fd_close(&ends[0]);
-	if (pid > 0) {
-		kill(pid, SIGKILL);
-		waitpid(pid, &status, 0);
-	}
-	return addresses->len != 0 ? 0 : ERR_NOT_FOUND;
+	use(plan, l);
+	return 0;
 }
 
 struct want {
-	uint16_t port;
-	bool v4, v6;
 	int64_t wait;
 	struct plan *plan;
 	struct buf *why;
 };
 
-static int listen_name(const struct want *w, struct slice host)
+static int listen_inet(const struct want *w, struct slice host, uint16_t port, bool is_optional)
 {
-	struct buf addresses = BUF_INIT(ADDRESSES_LIMIT);
-	char *name = slice_dup(host);
-	int family = w->v4 && w->v6 ? AF_UNSPEC : w->v4 ? AF_INET : AF_INET6;
-	int r = resolve(name, family, &addresses);
-	struct slice rest = buf_slice(&addresses), line;
+	struct net_addr a;
+	char text[NET_ADDR_TEXT];
+	char *name = NULL;
+	int r = net_addr_parse(host, port, &a);
 
 	if (r != 0)
+		return r;
+	net_addr_text(&a, text);
+	name = mem_fmt(net_addr_family(&a) == AF_INET6 ? "[%s]:%u" : "%s:%u", text, port);
+	r = listen_at(name, &a, w->wait, w->plan);
+	if (r == ERR_SYS && is_optional && (errno == EAFNOSUPPORT || errno == EADDRNOTAVAIL))
+		r = 0;
+	if (r != 0)
+		buf_add_fmt(w->why, "gatepost: cannot listen on %s: %s\n", name, err_str(r));
+	mem_free(name);
+	return r;
+}
+
+static int listen_host(struct slice host, uint16_t port, int family, bool is_optional, void *arg)
+{
+	const struct want *w = arg;
+	struct buf addresses = BUF_INIT(ADDRESSES_LIMIT);
+	struct net_addr a;
+	struct slice rest, line;
+	char *name = NULL;
+	int r = 0;
+
+	if (net_addr_parse(host, port, &a) == 0)
+		return listen_inet(w, host, port, is_optional);
+	name = slice_dup(host);
+	r = net_resolve(name, family, &addresses);
+	if (r != 0)
 		buf_add_fmt(w->why, "gatepost: cannot listen on %s:%u: the name has no address\n",
-			name, w->port);
+			name, port);
+	rest = buf_slice(&addresses);
 	while (r == 0 && slice_part(&rest, '\n', &line)) {
 		if (line.len != 0)
-			r = listen_inet(line, w->port, false, w->wait, w->plan, w->why);
+			r = listen_inet(w, line, port, false);
 	}
 	mem_free(name);
 	buf_clear(&addresses);
 	return r;
 }
 
-/* A host of master.cf or an item of inet_interfaces. */
-static int listen_host(const struct want *w, struct slice host)
-{
-	struct net_addr a;
-	int r = 0;
-
-	if (host.len >= 2 && host.p[0] == '[' && host.p[host.len - 1] == ']')
-		host = slice_first(slice_from(host, 1), host.len - 2);
-	if (slice_case_eq_str(host, "all")) {
-		r = w->v4 ? listen_inet(
-				    SLICE_LIT("0.0.0.0"), w->port, w->v6, w->wait, w->plan, w->why)
-			  : 0;
-		return r == 0 && w->v6 ? listen_inet(SLICE_LIT("::"), w->port, w->v4, w->wait,
-						 w->plan, w->why)
-				       : r;
-	}
-	if (slice_case_eq_str(host, "loopback-only")) {
-		r = w->v4 ? listen_inet(SLICE_LIT("127.0.0.1"), w->port, w->v6, w->wait, w->plan,
-				    w->why)
-			  : 0;
-		return r == 0 && w->v6 ? listen_inet(SLICE_LIT("::1"), w->port, w->v4, w->wait,
-						 w->plan, w->why)
-				       : r;
-	}
-	if (net_addr_parse(host, w->port, &a) != 0)
-		return listen_name(w, host);
-	/* inet_protocols leaves out addresses of the other family. */
-	if (net_addr_family(&a) == AF_INET ? w->v4 : w->v6)
-		return listen_inet(host, w->port, false, w->wait, w->plan, w->why);
-	return 0;
-}
-
-static bool has_word(const char *list, const char *a, const char *b)
-{
-	struct slice rest = slice_str(list), item;
-
-	while (line_item(&rest, &item)) {
-		if (slice_case_eq_str(item, a) || slice_case_eq_str(item, b))
-			return true;
-	}
-	return false;
-}
-
-static int listen_port(const struct service *v, const struct conf *settings, struct want *w)
-{
-	const char *protocols = set_str(settings, P_inet_protocols);
-	struct slice host, rest, item;
-	int r = service_split_address(slice_str(v->name), &host, &w->port);
-
-	w->v4 = has_word(protocols, "all", "ipv4");
-	w->v6 = has_word(protocols, "all", "ipv6");
-	if (r == 0 && host.len != 0)
-		r = listen_host(w, host);
-	rest = slice_str(set_str(settings, P_inet_interfaces));
-	while (r == 0 && host.len == 0 && line_item(&rest, &item))
-		r = listen_host(w, item);
-	if (r == 0 && w->plan->listeners == 0) {
-		buf_add_fmt(w->why,
-			"gatepost: cannot listen on %s: inet_interfaces and inet_protocols leave "
-			"no address\n",
-			v->name);
-		r = ERR_NOT_FOUND;
-	}
-	return r;
-}
-
 /* Below the queue directory, which is master's working directory: paths stay short. */
 static int listen_unix(const struct service *v, struct plan *plan, struct buf *why)
 {
-	char *path = mem_fmt(
-		"%s/%s", v->is_private && plan->role == ROLE_SMTPD ? "private" : "public", v->name);
-	struct listener *l = find(path);
+	bool is_private = v->is_private && plan->role == ROLE_SMTPD;
+	char *path = mem_fmt("%s/%s", is_private ? "private" : "public", v->name);
 	struct net_addr a;
-	int fd = -1, r = l != NULL ? 0 : net_addr_unix(path, &a);
+	int r = net_addr_unix(path, &a);
 
-	if (r == 0 && l == NULL) {
+	if (r == 0 && find(path) == NULL)
 		unlink(path);
-		r = bind_once(&a, &fd);
-		if (r == 0 && chmod(path, 0666) != 0)
-			r = ERR_SYS;
-	}
 	if (r == 0)
-		use(plan, l != NULL ? l : add(path, fd, true));
-	else
+		r = listen_at(path, &a, 0, plan);
+	if (r == 0 && chmod(path, 0666) != 0)
+		r = ERR_SYS;
+	if (r != 0)
 		buf_add_fmt(why, "gatepost: cannot listen on %s: %s\n", path, err_str(r));
 	mem_free(path);
 	return r;
@@ -299,11 +146,18 @@ int listen_for(const struct service *v, const struct conf *settings, int64_t wai
 	struct plan *plan, struct buf *why)
 {
 	struct want w = {.wait = wait, .plan = plan, .why = why};
+	int r = 0;
 
 	/* gateq asks qmgr at public/qmgr. */
-	if (plan->role == ROLE_QMGR && v->type == SERVICE_UNIX)
-		return listen_unix(v, plan, why);
+	if (plan->role == ROLE_QMGR || (plan->role == ROLE_SMTPD && v->type != SERVICE_INET))
+		return v->type == SERVICE_INET ? 0 : listen_unix(v, plan, why);
 	if (plan->role != ROLE_SMTPD)
 		return 0;
-	return v->type == SERVICE_INET ? listen_port(v, settings, &w) : listen_unix(v, plan, why);
+	r = capacity_walk_addresses(v, settings, listen_host, &w);
+	if (r == ERR_NOT_FOUND && why->len == 0)
+		buf_add_fmt(why,
+			"gatepost: cannot listen on %s: inet_interfaces and inet_protocols leave "
+			"no address\n",
+			v->name);
+	return r;
 }

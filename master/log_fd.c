@@ -23,7 +23,6 @@ static int open_syslog(void)
 	return fd;
 }
 
-/* Two settings may name the file: the first time is before any instance is in force. */
 int log_fd_open(bool *is_file)
 {
 	const char *path = master_str(P_maillog_file);
@@ -36,11 +35,19 @@ int log_fd_open(bool *is_file)
 	return open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0600);
 }
 
+static bool missing;
+
 void log_fd_use(void)
 {
 	bool is_file = false;
 	int fd = log_fd_open(&is_file);
 
+	missing = fd < 0;
 	if (fd >= 0)
 		log_set_sink(is_file ? LOG_SINK_FILE : LOG_SINK_SYSLOG, fd);
+}
+
+bool log_fd_is_missing(void)
+{
+	return missing;
 }

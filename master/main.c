@@ -73,7 +73,8 @@ static bool is_essential(const struct unit *u)
 
 static bool is_ready(const struct unit *u)
 {
-	return u->plan == NULL || u->is_stopped || worker_count(u, true) >= u->plan->workers;
+	return u->plan == NULL || u->is_stopped ||
+	       worker_count(u, true) >= u->plan->capacity.workers;
 }
 
 /* Ports begin when what is behind them is there; the start is over when they serve. */
@@ -258,6 +259,9 @@ static void caught(int signo, void *arg)
 static void tick_fire(void *arg)
 {
 	table_watch();
+	/* A log daemon that starts after us. */
+	if (log_fd_is_missing())
+		master_reopen_logs();
 	loop_timer_set(&tick, loop_now() + TICK * CLOCK_SEC);
 }
 

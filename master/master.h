@@ -4,6 +4,7 @@
 
 #include <sys/queue.h>
 
+#include "conf/capacity.h"
 #include "conf/check.h"
 #include "ipc/ipc.h"
 
@@ -38,8 +39,7 @@ struct plan {
 	enum role role;
 	unsigned programs; /* PROG_* */
 	bool is_lmtp;
-	unsigned workers;
-	uint64_t sessions, limit;   /* of the service, of one worker */
+	struct capacity capacity;
 	struct listener **listener; /* owned array */
 	size_t listeners;
 };
@@ -133,7 +133,8 @@ int outside_connect(const struct worker *w, const char *name);
 
 /* log_fd.c: a descriptor for the log; -1 when there is none now. */
 int log_fd_open(bool *is_file);
-void log_fd_use(void); /* master's own */
+void log_fd_use(void);        /* master's own */
+bool log_fd_is_missing(void); /* the last time there was none */
 
 /* dirs.c. ERR_*; why has a line. */
 int dirs_make(struct buf *why);

@@ -11,8 +11,6 @@
 #include "util/log.h"
 #include "util/mem.h"
 
-enum { NO_LIMIT = 100000, DELIVERIES_A_CORE = 25, WORKERS_MOST = 100 };
-
 struct unit *unit_find(struct slice name)
 {
 	struct unit *u = NULL, *found = NULL;
@@ -67,51 +65,11 @@ void plan_drop(struct plan **pp)
 	mem_free(p);
 }
 
-static unsigned cores(void)
-{
-	long n = sysconf(_SC_NPROCESSORS_ONLN);
-
-	return n < 1 ? 1 : n > WORKERS_MOST ? WORKERS_MOST : (unsigned)n;
-}
-
-/* Sessions of the service, workers that carry them, sessions of one worker (DESIGN 2). */
-static void plan_numbers(struct plan *p, const struct service *v)
-{
-	uint64_t each = (uint64_t)set_int(p->settings, P_session_limit);
-	bool many = p->role == ROLE_SMTPD || p->role == ROLE_CLIENT;
-
-	if (v->maxproc > 0)
-		p->sessions = (uint64_t)v->maxproc;
-	else if (v->maxproc == 0)
-		p->sessions = NO_LIMIT;
-	else if (p->role == ROLE_LOCAL && !set_is_set(p->settings, P_default_process_limit))
-		p->sessions = DELIVERIES_A_CORE * cores();
-	else
-		p->sessions = (uint64_t)set_int(p->settings, P_default_process_limit);
-	/* One worker is enough for sendmail's listener. */
-	if (p->role == ROLE_SMTPD && v->type != SERVICE_INET) {
-		many = false;
-		if (p->sessions > each)
-			p->sessions = each;
-	}
-	p->workers = many || p->role == ROLE_CLEANUP ? cores() : 1;
-	if (many && v->maxproc != 0 && p->sessions > each * p->workers)
-		p->workers = (unsigned)((p->sessions + each - 1) / each);
-	if (p->workers > p->sessions)
-		p->workers = (unsigned)p->sessions;
-	if (p->workers > WORKERS_MOST)
-		p->workers = WORKERS_MOST;
-	p->limit = each < p->sessions ? each : p->sessions;
-}
-
 /* The plan of one service of an instance that was read; NULL: not to be started. */
 static int plan_make(struct instance *in, size_t i, int64_t wait, struct buf *why, struct plan **pp)
 {
 	const struct service *v = &in->services.service[i];
 	char *path = mem_fmt("%s/%s", set_str(in->main, P_daemon_directory), v->program);
-	char number[24];
-	struct buf sessions = BUF_INIT(sizeof(number));
-	struct mistakes m;
 	struct plan *p = NULL;
 	const struct unit *u = NULL;
 	int r = 0;
@@ -133,21 +91,13 @@ static int plan_make(struct instance *in, size_t i, int64_t wait, struct buf *wh
 		in->settings[i] = NULL;
 		p->role = strcmp(v->program, "nss") == 0 ? ROLE_NSS
 							 : (enum role)role_of_program(v->program);
-		plan_numbers(p, v);
-		/* smtpd compares the port's sessions with it. */
-		buf_add_fmt(&sessions, "%llu", (unsigned long long)p->sessions);
-		set_override(p->settings, SLICE_LIT("default_process_limit"), buf_slice(&sessions),
-			NULL, NULL);
-		mistakes_init(&m);
-		set_build(p->settings, &m);
-		mistakes_clear(&m);
+		p->capacity = capacity_of(v, p->settings);
 		u = unit_of(v);
 		if (u == NULL || !u->is_stopped)
 			r = listen_for(v, p->settings, wait, p, why);
 		if (r != 0)
 			plan_drop(&p);
 	}
-	buf_clear(&sessions);
 	mem_free(path);
 	*pp = p;
 	return r;

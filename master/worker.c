@@ -142,7 +142,7 @@ static bool may_serve(const struct unit *u)
 	TAILQ_FOREACH(o, &master.units, next)
 	{
 		if (o->plan != NULL && o->plan->role != ROLE_SMTPD && o->pause == 0 &&
-			worker_count(o, true) < o->plan->workers)
+			worker_count(o, true) < o->plan->capacity.workers)
 			return false;
 	}
 	return true;
@@ -156,7 +156,7 @@ void worker_fill(struct unit *u)
 		loop_timer_init(&u->again, again, u);
 	if (u->again.due != CLOCK_NEVER && u->again.due > loop_now())
 		return;
-	for (unsigned n = worker_count(u, false); n < u->plan->workers; n++)
+	for (unsigned n = worker_count(u, false); n < u->plan->capacity.workers; n++)
 		worker_start(u);
 }
 
@@ -224,7 +224,7 @@ static void retire_old(struct unit *u)
 {
 	struct worker *w = NULL;
 
-	if (worker_count(u, true) < u->plan->workers)
+	if (worker_count(u, true) < u->plan->capacity.workers)
 		return;
 	TAILQ_FOREACH(w, &u->workers, next)
 	{

@@ -5,6 +5,7 @@ lib_conf_libconf_a_SOURCES = \
 	%D%/expand.c %D%/expand.h \
 	%D%/line.c %D%/line.h \
 	%D%/machine.c %D%/machine.h \
+	%D%/capacity.c %D%/capacity.h \
 	%D%/check.c %D%/check.h \
 	%D%/main_cf.c \
 	%D%/master_cf.c %D%/master_cf.h %D%/services.def \

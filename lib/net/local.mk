@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: ISC
 noinst_LIBRARIES += lib/net/libnet.a
-lib_net_libnet_a_SOURCES = %D%/addr.c %D%/addr.h %D%/loop.c %D%/loop.h %D%/stream.c %D%/stream.h
+lib_net_libnet_a_SOURCES = %D%/addr.c %D%/addr.h %D%/listen.c %D%/listen.h %D%/loop.c %D%/loop.h %D%/stream.c %D%/stream.h
 lib_net_libnet_a_CPPFLAGS = $(AM_CPPFLAGS) $(EVENT_CFLAGS)
 
 check_PROGRAMS += t/net/net_test

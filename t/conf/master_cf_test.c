@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "conf/capacity.h"
 #include "conf/check.h"
 #include "t/tap.h"
 #include "util/err.h"
@@ -192,6 +193,63 @@ static void check_addresses(void)
 	}
 }
 
+static int add_address(struct slice host, uint16_t port, int family, bool is_optional, void *arg)
+{
+	buf_add_fmt(arg, "%.*s:%u%s ", SLICE_FMT(host), port, is_optional ? "?" : "");
+	return 0;
+}
+
+static void check_capacity(void)
+{
+	static const struct {
+		const char *main_cf, *service, *addresses;
+		int64_t sessions, limit;
+		int workers; /* 0: depends on the machine */
+	} cases[] = {
+		{"", "25 inet n - n - 1 smtpd", "0.0.0.0:25? :::25? ", 1, 1, 1},
+		{"inet_protocols = ipv4\n", "25 inet n - n - 1 smtpd", "0.0.0.0:25 ", 1, 1, 1},
+		{"inet_protocols = ipv6\n", "25 inet n - n - 1 smtpd", ":::25 ", 1, 1, 1},
+		{"inet_interfaces = loopback-only\n", "25 inet n - n - 1 smtpd",
+			"127.0.0.1:25? ::1:25? ", 1, 1, 1},
+		{"inet_protocols = ipv4\ninet_interfaces = 10.0.0.1 [::1], mx.test\n",
+			"25 inet n - n - 1 smtpd", "10.0.0.1:25 mx.test:25 ", 1, 1, 1},
+		{"", "[::1]:2525 inet n - n - 1 smtpd", "::1:2525 ", 1, 1, 1},
+		{"inet_protocols = ipv4\n", "[::1]:2525 inet n - n - 1 smtpd", "", 1, 1, 1},
+		{"session_limit = 100\n", "::1:2525 inet n - n - 2500 smtpd", "::1:2525 ", 2500,
+			100, 25},
+		{"session_limit = 1\n", "::1:2525 inet n - n - 7 smtpd", "::1:2525 ", 7, 1, 7},
+		{"session_limit = 1\n", "::1:2525 inet n - n - 700 smtpd", "::1:2525 ", 700, 1,
+			100},
+		{"", "::1:2525 inet n - n - 0 smtpd", "::1:2525 ", 100000, 1000, 0},
+		{"default_process_limit = 5000\n", "x unix - - n - - smtp", NULL, 5000, 1000, 5},
+		{"default_process_limit = 5000\n", "x unix - - n - - local", NULL, 5000, 1000, 1},
+		{"", "x unix - - n - 3 local", NULL, 3, 3, 1},
+		{"default_process_limit = 5000\n", "x unix n - n - - smtpd", NULL, 1000, 1000, 1},
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct instance in;
+		struct buf addresses = BUF_INIT(1000);
+		struct capacity c;
+		int r = 0;
+
+		mem_free(read_instance(cases[i].main_cf, cases[i].service, &in));
+		c = capacity_of(&in.services.service[0], in.settings[0]);
+		is_int(c.sessions, cases[i].sessions, "sessions of %s", cases[i].service);
+		is_int(c.limit, cases[i].limit, "of one worker");
+		if (cases[i].workers != 0)
+			is_int(c.workers, cases[i].workers, "workers");
+		if (cases[i].addresses != NULL) {
+			r = capacity_walk_addresses(
+				&in.services.service[0], in.settings[0], add_address, &addresses);
+			is_str(buf_str(&addresses), cases[i].addresses, "addresses");
+			is_int(r, cases[i].addresses[0] != '\0' ? 0 : ERR_NOT_FOUND, "result");
+		}
+		buf_clear(&addresses);
+		instance_clear(&in);
+	}
+}
+
 static void check_table_paths(void)
 {
 	static const struct {
@@ -216,6 +274,7 @@ int main(void)
 	check_mistakes();
 	check_services();
 	check_addresses();
+	check_capacity();
 	check_table_paths();
 	for (int i = 0; i < 2; i++) {
 		char *path = mem_fmt("%s/%s", dir, i == 0 ? "main.cf" : "master.cf");

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: ISC */
+#include "net/listen.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "util/clock.h"
+#include "util/err.h"
+#include "util/fd.h"
+
+enum { BACKLOG = 4096, RETRY_USEC = 50000, NOBODY = 65534 };
+
+static int listen_once(const struct net_addr *a, int *out)
+{
+	int fd = socket(a->ss.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int on = 1, saved = 0;
+
+	*out = -1;
+	if (fd < 0)
+		return ERR_SYS;
+	if (a->ss.ss_family != AF_UNIX)
+		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	if (a->ss.ss_family == AF_INET6)
+		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
+	if (bind(fd, (const struct sockaddr *)&a->ss, a->len) == 0 && listen(fd, BACKLOG) == 0) {
+		*out = fd;
+		return 0;
+	}
+	saved = errno;
+	fd_close(&fd);
+	errno = saved;
+	return ERR_SYS;
+}
+
+int net_listen(const struct net_addr *a, int64_t until, int *fd)
+{
+	int r = listen_once(a, fd);
+
+	while (r != 0 && errno == EADDRINUSE && clock_mono() < until) {
+		usleep(RETRY_USEC);
+		r = listen_once(a, fd);
+	}
+	return r;
+}
+
+_Noreturn static void resolve_in_child(const char *host, int family, int out)
+{
+	struct addrinfo hints = {.ai_family = family, .ai_socktype = SOCK_STREAM}, *all = NULL;
+	char text[NI_MAXHOST];
+
+	if (geteuid() == 0 &&
+		(setresgid(NOBODY, NOBODY, NOBODY) != 0 || setresuid(NOBODY, NOBODY, NOBODY) != 0))
+		_exit(1);
+	if (getaddrinfo(host, NULL, &hints, &all) != 0)
+		_exit(1);
+	for (const struct addrinfo *a = all; a != NULL; a = a->ai_next) {
+		if (getnameinfo(a->ai_addr, a->ai_addrlen, text, sizeof(text), NULL, 0,
+			    NI_NUMERICHOST) == 0)
+			dprintf(out, "%s\n", text);
+	}
+	_exit(0);
+}
+
+int net_resolve(const char *host, int family, struct buf *out)
+{
+	int64_t deadline = clock_mono() + NET_RESOLVE_MSEC * CLOCK_MSEC, left = 0;
+	struct pollfd p = {.events = POLLIN};
+	int ends[2] = {-1, -1};
+	size_t before = out->len;
+	char text[512];
+	ssize_t n = 0;
+	pid_t pid = -1;
+
+	if (pipe2(ends, O_CLOEXEC) != 0)
+		return ERR_SYS;
+	pid = fork();
+	if (pid == 0)
+		resolve_in_child(host, family, ends[1]);
+	fd_close(&ends[1]);
+	p.fd = ends[0];
+	do {
+		left = (deadline - clock_mono()) / CLOCK_MSEC;
+		n = pid > 0 && left > 0 && poll(&p, 1, (int)left) > 0
+			    ? read(ends[0], text, sizeof(text))
+			    : 0;
+	} while (n > 0 && buf_add(out, text, (size_t)n) == 0);
+	fd_close(&ends[0]);
+	if (pid > 0) {
+		kill(pid, SIGKILL);
+		waitpid(pid, NULL, 0);
+	}
+	return out->len > before ? 0 : ERR_NOT_FOUND;
+}
