@@ -160,7 +160,7 @@ sub format_says {
 }
 
 sub mandoc_says {
-    return tool_says([qw(mandoc -Tlint -W style)], qr/referenced manual not found/, @_);
+    return tool_says([qw(mandoc -Tlint -W style)], qr/referenced manual not found|outdated mandoc\.db/, @_);
 }
 
 my (@c, @man, @sources);
