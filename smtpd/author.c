@@ -11,6 +11,12 @@
 enum { ASK_AGAIN_MSEC = 500, DATA_MAX = 60000 };
 
 /*
+ * Output to a cleanup that is kept free for what must not wait (end and commit of every session):
+ * with less room than this neither content nor recipients are sent.
+ */
+enum { ROOM_RESERVE = 512 * 1024 };
+
+/*
  *   OPEN       recipients and content go out
  *   COMMITTED  end and commit are sent, the answer is not here
  *   DOUBT      cleanup was lost then; others are asked
@@ -43,12 +49,7 @@ struct author {
 };
 
 static struct message_list doubtful = TAILQ_HEAD_INITIALIZER(doubtful);
-static TAILQ_HEAD(, author_waiter) waiters = TAILQ_HEAD_INITIALIZER(waiters);
-
-bool author_is_ready(void)
-{
-	return !TAILQ_EMPTY(server_peers(ROLE_CLEANUP));
-}
+static TAILQ_HEAD(waiter_list, author_waiter) waiters = TAILQ_HEAD_INITIALIZER(waiters);
 
 void author_wait(struct author_waiter *w)
 {
@@ -81,6 +82,11 @@ bool author_is_full(uint64_t *free_bytes)
 	return full;
 }
 
+static bool has_room(const struct author *a)
+{
+	return ipc_room(a->peer->ipc) > ROOM_RESERVE;
+}
+
 static struct author *least_busy(void)
 {
 	struct server_peer *peer;
@@ -90,6 +96,8 @@ static struct author *least_busy(void)
 	{
 		struct author *a = peer->arg;
 
+		if (!has_room(a))
+			continue;
 		/* One that is being replaced is better than none. */
 		if (best == NULL || a->leaving < best->leaving ||
 			(a->leaving == best->leaving && a->unanswered < best->unanswered))
@@ -158,17 +166,20 @@ const char *message_queue_id(const struct message *m)
 	return m->queue_id;
 }
 
-void message_rcpt(struct message *m, struct slice recipient, struct slice orcpt, unsigned notify)
+bool message_rcpt(struct message *m, struct slice recipient, struct slice orcpt, unsigned notify)
 {
 	struct ipc *c = m->state == OPEN ? m->author->peer->ipc : NULL;
 
 	if (c == NULL)
-		return;
+		return true;
+	if (!has_room(m->author))
+		return false;
 	ipc_begin(c, PROTO_MSG_RCPT, m->id);
 	ipc_put_text(c, FIELD_RECIPIENT, recipient);
 	put_text(c, FIELD_ORCPT, orcpt);
 	put_number(c, FIELD_NOTIFY, notify);
 	(void)ipc_end(c);
+	return true;
 }
 
 size_t message_room(const struct message *m)
@@ -178,8 +189,7 @@ size_t message_room(const struct message *m)
 	/* What will be refused or is lost anyway is taken, so that its reply comes at its place. */
 	if (m->state != OPEN)
 		return SIZE_MAX;
-	struct ipc *c = m->author->peer->ipc;
-	size_t credit = ipc_room(c) > IPC_FRAME_LIMIT ? ipc_credit(c, m->id) : 0;
+	size_t credit = has_room(m->author) ? ipc_credit(m->author->peer->ipc, m->id) : 0;
 	mine->starved = credit < MESSAGE_PIECE;
 	return mine->starved ? 0 : credit;
 }
@@ -328,19 +338,26 @@ static void id_is_durable(struct slice id)
 
 /* Peers. */
 
+/* Who still finds no room waits again, behind those that are here now. */
+static void wake_waiters(void)
+{
+	struct author_waiter *last = TAILQ_LAST(&waiters, waiter_list), *w = NULL;
+
+	while (last != NULL && w != last && (w = TAILQ_FIRST(&waiters)) != NULL) {
+		author_wait_cancel(w);
+		w->wake(w->arg);
+	}
+}
+
 void author_peer_new(struct server_peer *peer)
 {
 	struct author *a = mem_alloc(sizeof(*a));
-	struct author_waiter *w;
 
 	a->peer = peer;
 	a->free_bytes = UINT64_MAX;
 	TAILQ_INIT(&a->messages);
 	peer->arg = a;
-	while ((w = TAILQ_FIRST(&waiters)) != NULL) {
-		author_wait_cancel(w);
-		w->wake(w->arg);
-	}
+	wake_waiters();
 }
 
 void author_peer_gone(struct server_peer *peer)
@@ -424,4 +441,5 @@ void author_peer_room(struct server_peer *peer)
 
 	TAILQ_FOREACH_SAFE(m, &a->messages, next, after)
 	give_room(m);
+	wake_waiters();
 }

@@ -38,8 +38,7 @@ struct message_spec {
 	bool is_local;
 };
 
-bool author_is_ready(void); /* a cleanup is connected */
-/* wake is called once when one has come; embedded, list of waiters. */
+/* wake is called once when a cleanup has come or has room again; embedded. */
 struct author_waiter {
 	TAILQ_ENTRY(author_waiter) next;
 	void (*wake)(void *arg);
@@ -52,12 +51,13 @@ void author_wait_cancel(struct author_waiter *w);
 /* cleanup has said that there is no space: answer 452. free: bytes, UINT64_MAX when not known. */
 bool author_is_full(uint64_t *free_bytes);
 
-/* NULL: no cleanup is connected. Owned; ends by message_free. */
+/* NULL: no cleanup is connected, or none has room. Owned; ends by message_free. */
 struct message *message_open(
 	const struct message_spec *spec, const struct message_events *events, void *arg);
 /* "" while it is not known. */
 const char *message_queue_id(const struct message *m);
-void message_rcpt(struct message *m, struct slice recipient, struct slice orcpt, unsigned notify);
+/* False: no room just now; author_wait. */
+bool message_rcpt(struct message *m, struct slice recipient, struct slice orcpt, unsigned notify);
 /* Bytes that message_data takes now: 0, or at least MESSAGE_PIECE. What is over it is lost. */
 size_t message_room(const struct message *m);
 void message_data(struct message *m, struct slice bytes);

@@ -282,9 +282,8 @@ static bool open_message(struct session *s)
 
 bool transaction_add(struct session *s, struct slice recipient, struct slice orcpt, unsigned notify)
 {
-	if (!open_message(s))
+	if (!open_message(s) || !message_rcpt(s->transaction->message, recipient, orcpt, notify))
 		return false;
-	message_rcpt(s->transaction->message, recipient, orcpt, notify);
 	s->transaction->recipients++;
 	return true;
 }

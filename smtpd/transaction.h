@@ -39,7 +39,7 @@ void transaction_mail(struct session *s, struct slice args);
 void transaction_rcpt(struct session *s, struct slice args);
 void transaction_vrfy(struct session *s, struct slice args);
 
-/* An accepted recipient. False: no cleanup is connected. */
+/* An accepted recipient. False: no cleanup is connected, or it has no room: author_wait. */
 bool transaction_add(
 	struct session *s, struct slice recipient, struct slice orcpt, unsigned notify);
 

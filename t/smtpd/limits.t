@@ -131,6 +131,18 @@ $c[0]->quit;
 ok(wait_until(5, sub { my $c = $st->client; $c->reply->{code} == 220 }), 'room again');
 $st->order('stop')->end;
 
+# Floods of recipients from many at once: more than the way to cleanup holds, and nothing is lost.
+$st = Gatepost::Stage->new(main => { smtpd_recipient_limit => 1000 });
+my @flood = map { $st->session } 1 .. 100;
+$_->send("MAIL FROM:<a\@b.test>\r\n" . "RCPT TO:<root\@local.test>\r\n" x 900) for @flood;
+my $bad = 0;
+for my $c (@flood) { $bad += $c->reply->{code} != 250 for 0 .. 900 }
+is($bad, 0, '90,000 recipients at once');
+$_->cmd('DATA') && $_->send(".\r\n") for @flood;
+my @got = map { scalar @{ ($st->letter($_->id_of($_->reply)) // { rcpt => [] })->{rcpt} } } @flood;
+is_deeply([grep { $_ != 900 } @got], [], 'each message has its own');
+$st->order('stop')->end;
+
 # Two thousand with half a message each.
 SKIP: {
     my $files = `sh -c 'ulimit -n'`;
@@ -146,7 +158,7 @@ SKIP: {
     $_->send("EHLO x\r\n") for @slow;
     $_->reply for @slow;
     $_->send("MAIL FROM:<a\@b.test>\r\nRCPT TO:<root>\r\nDATA\r\n") for @slow;
-    my $bad = 0;
+    $bad = 0;
     for my $c (@slow) { $bad++ for grep { $_ == 0 || $_ >= 400 } map { $c->reply->{code} } 1 .. 3 }
     is($bad, 0, 'all of them in DATA');
     $_->send("Subject: half\r\n\r\nhalf a line") for @slow;
