@@ -10,10 +10,11 @@
 #include "util/mem.h"
 
 enum {
-	RECENT = 4096,   /* ids that are remembered */
-	CUTS = 4,        /* failed segments at a time */
-	CUT_WAIT = 5,    /* seconds for qmgr to note a cut */
-	PREPARE_WAIT = 2 /* milliseconds between two steps of making a segment */
+	RECENT = 4096,      /* ids that are remembered */
+	CUTS = 4,           /* failed segments at a time */
+	CUT_WAIT = 5,       /* seconds for qmgr to note a cut */
+	PREPARE_WAIT = 2,   /* milliseconds between two steps of making a segment */
+	PREPARE_AGAIN = 200 /* and behind one that failed */
 };
 
 TAILQ_HEAD(batch, message);
@@ -63,10 +64,12 @@ static void prepare(void *arg)
 	/* Meanwhile a message in a hurry may have made it. */
 	if (!queue_journal_wants_prepare(cleanup.journal))
 		return;
+	/* Without room it is tried on: qmgr may have ended a segment. */
 	if (queue_journal_prepare(cleanup.journal) == 0)
 		plan_prepare();
 	else
-		space_check();
+		loop_timer_set(&prepare_timer, loop_now() + PREPARE_AGAIN * CLOCK_MSEC);
+	space_check();
 }
 
 /* Failed segments. */

@@ -65,9 +65,6 @@ void space_check(void)
 static void look_again(void *arg)
 {
 	(void)arg;
-	/* Segments that qmgr has ended are found by this alone. */
-	if (!queue_journal_has_room(cleanup.journal))
-		(void)queue_journal_prepare(cleanup.journal);
 	space_check();
 }
 

@@ -12,7 +12,7 @@
 #include "util/mem.h"
 
 /* An item of local_header_rewrite_clients. */
-enum client_kind { CLIENT_INTERFACES, CLIENT_NETWORKS, CLIENT_LOGIN, CLIENT_TABLE };
+enum client_kind { CLIENT_NOBODY, CLIENT_INTERFACES, CLIENT_NETWORKS, CLIENT_LOGIN, CLIENT_TABLE };
 struct client_item {
 	enum client_kind kind;
 	struct map *table; /* CLIENT_TABLE; owned */
@@ -35,6 +35,8 @@ static int open_item(struct slice name, struct client_item *item, struct buf *wh
 		item->kind = CLIENT_NETWORKS;
 	else if (slice_eq_str(name, "permit_sasl_authenticated"))
 		item->kind = CLIENT_LOGIN;
+	else if (slice_starts(name, "permit_tls_"))
+		item->kind = CLIENT_NOBODY; /* no client shows a certificate yet */
 	else {
 		spec = slice_dup(name);
 		err = map_open(spec, why, &item->table);
@@ -75,6 +77,7 @@ static int is_local_client(const struct message *m, struct later *l)
 		return 0;
 	for (size_t i = 0; err == ERR_NOT_FOUND && i < items_n; i++)
 		switch (items[i].kind) {
+		case CLIENT_NOBODY: break;
 		case CLIENT_INTERFACES:
 			if (route_is_own_address(cleanup.route, env->client_addr))
 				err = 0;

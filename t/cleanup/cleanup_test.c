@@ -384,12 +384,13 @@ static void test_settings(void)
 	is_int(harness_stop(&h), 0, "it ends in good order");
 }
 
-#define SETTINGS(later)                                                                    \
-	"hopcount_limit = 10\nheader_size_limit = 1000\ncleanup_buffer_limit = 1048576\n"  \
-	"relayhost = [127.0.0.1]:1025\nmydestination = mx.example\n"                       \
-	"virtual_alias_domains = here.example\nvirtual_alias_maps = " later                \
-	"inline:{ {alias@here.example = x@far.example, nobody@here.example} }\n"           \
-	"local_header_rewrite_clients = check_address_map " later "inline:{127.0.0.1=x}\n" \
+#define SETTINGS(later)                                                                   \
+	"hopcount_limit = 10\nheader_size_limit = 1000\ncleanup_buffer_limit = 1048576\n" \
+	"relayhost = [127.0.0.1]:1025\nmydestination = mx.example\n"                      \
+	"virtual_alias_domains = here.example\nvirtual_alias_maps = " later               \
+	"inline:{ {alias@here.example = x@far.example, nobody@here.example} }\n"          \
+	"local_header_rewrite_clients = permit_tls_clientcerts, check_address_map " later \
+	"inline:{127.0.0.1=x}\n"                                                          \
 	"transport_maps = " later "inline:{none.example=x}\n"
 
 int main(void)

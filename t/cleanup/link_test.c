@@ -369,6 +369,44 @@ static void test_drain(struct harness *h)
 	ok(clock_mono() - asked < 5 * CLOCK_SEC, "then it ends, though the author stays");
 }
 
+/* queue_journal_limit: refused until qmgr has ended a segment. */
+static void test_journal_full(void)
+{
+	struct harness h = {.inject = NULL};
+	struct queue_segment s;
+	struct author a;
+	struct buf text = BUF_INIT(1 << 20);
+	int n = 0;
+
+	harness_start(&h, "cleanup/cleanup", ROLE_CLEANUP,
+		"mydestination =\nqueue_journal_limit = 134217728\n");
+	author_connect(&h, &a);
+	buf_add_str(&text, "X: 1\r\n\r\n");
+	while (text.len < 250000)
+		buf_add_str(&text, "a line of a message that fills the journal\r\n");
+	do {
+		author_send(&a, CLIENT_FAR, "r@far.example", buf_slice(&text), 60000);
+	} while (a.is_done && ++n < 1000);
+	ok(n > 450 && n < 530, "%d messages fill two segments", n);
+	is_int(a.code, 452, "one more is refused");
+	is_str(a.status, "4.3.1", "4.3.1");
+	for (n = 0; !a.is_full && n < 100; n++)
+		author_send(&a, CLIENT_FAR, "r@far.example", TEXT, 100);
+	ok(a.is_full, "authors are told when there is no room for small ones either (%d)", n);
+	/* As the keeper does it when all of the first segment is done. */
+	is_int(queue_segment_open(&h.root, 1, &s), 0, "the first segment");
+	s.state = QUEUE_SEGMENT_FREE;
+	is_int(queue_segment_write_head(&s), 0, "is free again");
+	queue_segment_close(&s);
+	while (a.is_full)
+		loop_once(loop_now() + CLOCK_SEC);
+	author_send(&a, CLIENT_FAR, "r@far.example", TEXT, 100);
+	ok(a.is_done, "then mail is taken again");
+	buf_clear(&text);
+	ipc_free(&a.ipc);
+	is_int(harness_stop(&h), 0, "it ends in good order");
+}
+
 int main(void)
 {
 	struct harness h = {.inject = NULL};
@@ -393,6 +431,7 @@ int main(void)
 	is_int(harness_stop(&h), 0, "it ends in good order");
 	test_failing_tables();
 	test_full();
+	test_journal_full();
 	test_cut();
 	test_cut_alone();
 	return done_testing();
