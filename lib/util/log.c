@@ -2,6 +2,7 @@
 #include "util/log.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -109,6 +110,25 @@ static const char *program_name(const struct line *l)
 	return state.program[0] != '\0' ? state.program : program_invocation_short_name;
 }
 
+/* The process id, asked for once a process and not once a line. */
+static pid_t pid;
+
+static void forget_pid(void)
+{
+	pid = 0;
+}
+
+static pid_t own_pid(void)
+{
+	static bool watching;
+
+	if (!watching)
+		watching = pthread_atfork(NULL, NULL, forget_pid) == 0;
+	if (pid == 0 || !watching)
+		pid = getpid();
+	return pid;
+}
+
 /* All of a line before its text, as the sink wants it. */
 static size_t format_head(char *to, size_t size, const struct line *l)
 {
@@ -121,10 +141,10 @@ static size_t format_head(char *to, size_t size, const struct line *l)
 	stamp = stamp_now();
 	if (state.sink == LOG_SINK_SYSLOG)
 		n = snprintf(to, size, "<%d>%.*s %s%s%.64s[%d]: %s", MAIL_FACILITY | (int)l->grade,
-			SLICE_FMT(stamp), state.name, slash, program, (int)getpid(), l->word);
+			SLICE_FMT(stamp), state.name, slash, program, (int)own_pid(), l->word);
 	else
 		n = snprintf(to, size, "%.*s %s %s%s%.64s[%d]: %s", SLICE_FMT(stamp), state.host,
-			state.name, slash, program, (int)getpid(), l->word);
+			state.name, slash, program, (int)own_pid(), l->word);
 	return (size_t)n;
 }
 
