@@ -322,7 +322,7 @@ static void prepare(void)
 
 	mistakes_init(&m);
 	instance_read(&master.in, master.dir,
-		master.is_development ? CHECK_TABLES : CHECK_OWNERS | CHECK_TABLES, &m);
+		CHECK_TABLES | CHECK_PROGRAMS | (master.is_development ? 0 : CHECK_OWNERS), &m);
 	if (m.errors != 0)
 		give_up(buf_str(&m.text));
 	if (dirs_make(&why) != 0 || dirs_lock(&why) != 0)

@@ -69,36 +69,28 @@ void plan_drop(struct plan **pp)
 static int plan_make(struct instance *in, size_t i, int64_t wait, struct buf *why, struct plan **pp)
 {
 	const struct service *v = &in->services.service[i];
-	char *path = mem_fmt("%s/%s", set_str(in->main, P_daemon_directory), v->program);
+	const struct unit *u = unit_of(v);
 	struct plan *p = NULL;
-	const struct unit *u = NULL;
 	int r = 0;
 
 	*pp = NULL;
-	if (v->kind == COMMAND_WORKER && !v->is_disabled && access(path, X_OK) != 0) {
-		buf_add_fmt(why, "%s: %s\n", path, err_str(ERR_SYS));
-		/* A port or the queue without its program is no instance; a transport's mail waits.
-		 */
-		r = v->is_implied || check_program(v->program) == PROG_LOCAL ? 0 : ERR_SYS;
-	} else if (v->kind == COMMAND_WORKER && !v->is_disabled) {
-		p = mem_alloc(sizeof(*p));
-		*p = (struct plan){.users = 1,
-			.generation = master.generation + 1,
-			.settings = in->settings[i],
-			.program = v->program,
-			.is_lmtp = v->is_lmtp,
-			.programs = check_program(v->program)};
-		in->settings[i] = NULL;
-		p->role = strcmp(v->program, "nss") == 0 ? ROLE_NSS
-							 : (enum role)role_of_program(v->program);
-		p->capacity = capacity_of(v, p->settings);
-		u = unit_of(v);
-		if (u == NULL || !u->is_stopped)
-			r = listen_for(v, p->settings, wait, p, why);
-		if (r != 0)
-			plan_drop(&p);
-	}
-	mem_free(path);
+	if (v->kind != COMMAND_WORKER || v->is_disabled)
+		return 0;
+	p = mem_alloc(sizeof(*p));
+	*p = (struct plan){.users = 1,
+		.generation = master.generation + 1,
+		.settings = in->settings[i],
+		.program = v->program,
+		.is_lmtp = v->is_lmtp,
+		.programs = check_program(v->program)};
+	in->settings[i] = NULL;
+	p->role =
+		strcmp(v->program, "nss") == 0 ? ROLE_NSS : (enum role)role_of_program(v->program);
+	p->capacity = capacity_of(v, p->settings);
+	if (u == NULL || !u->is_stopped)
+		r = listen_for(v, p->settings, wait, p, why);
+	if (r != 0)
+		plan_drop(&p);
 	*pp = p;
 	return r;
 }
@@ -141,7 +133,7 @@ static int read_instance(struct instance *in, struct buf *why)
 
 	mistakes_init(&m);
 	instance_read(in, master.dir,
-		master.is_development ? CHECK_TABLES : CHECK_OWNERS | CHECK_TABLES, &m);
+		CHECK_TABLES | CHECK_PROGRAMS | (master.is_development ? 0 : CHECK_OWNERS), &m);
 	if (m.errors != 0) {
 		buf_add_slice(why, buf_slice(&m.text));
 		r = ERR_SYNTAX;
@@ -205,37 +197,24 @@ static void add_programs(struct instance *in)
 	buf_clear(&text);
 }
 
-static void log_missing(struct slice rest)
-{
-	struct slice line;
-
-	while (slice_part(&rest, '\n', &line)) {
-		if (line.len != 0)
-			log_warning("not started: %.*s", SLICE_FMT(line));
-	}
-}
-
 int plan_load(struct buf *why)
 {
 	bool is_first = master.generation == 0;
 	int64_t wait = is_first ? clock_mono() + MASTER_BIND_WAIT_MSEC * CLOCK_MSEC : 0;
 	struct instance in;
 	struct plan **plans = NULL;
-	struct buf missing = BUF_INIT(MASTER_TEXT_LIMIT);
 	int r = read_instance(&in, why);
 
 	if (r == 0)
 		add_programs(&in);
 	plans = mem_array(in.services.count + 1, sizeof(*plans));
 	for (size_t i = 0; r == 0 && i < in.services.count; i++)
-		r = plan_make(&in, i, wait, &missing, &plans[i]);
+		r = plan_make(&in, i, wait, why, &plans[i]);
 	if (r != 0) {
-		buf_add_slice(why, buf_slice(&missing));
 		for (size_t i = 0; i < in.services.count; i++)
 			plan_drop(&plans[i]);
 		instance_clear(&in);
 	} else {
-		log_missing(buf_slice(&missing));
 		master.generation++;
 		if (!is_first)
 			log_info("reload -- version %s, configuration %s", PACKAGE_VERSION,
@@ -245,7 +224,6 @@ int plan_load(struct buf *why)
 		adopt_all(&master.in, plans);
 	}
 	mem_free(plans);
-	buf_clear(&missing);
 	return r;
 }
 

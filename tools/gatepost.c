@@ -18,6 +18,7 @@
 #include "conf/check.h"
 #include "ipc/ipc.h"
 #include "net/addr.h"
+#include "tools/check_tables.h"
 #include "tools/holder.h"
 #include "util/err.h"
 #include "util/fd.h"
@@ -60,7 +61,11 @@ static unsigned check_files(bool always_print)
 	unsigned errors = 0;
 
 	mistakes_init(&m);
-	instance_read(&in, dir, geteuid() == 0 ? CHECK_OWNERS | CHECK_TABLES : CHECK_TABLES, &m);
+	instance_read(
+		&in, dir, CHECK_TABLES | CHECK_PROGRAMS | (geteuid() == 0 ? CHECK_OWNERS : 0), &m);
+	/* What is inside of tables makes no sense before their names do. */
+	if (m.errors == 0)
+		check_tables_inside(&in, &m);
 	errors = m.errors;
 	if (errors != 0 || always_print)
 		fwrite(buf_str(&m.text), 1, m.text.len, stderr);

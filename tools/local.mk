@@ -39,9 +39,9 @@ uninstall-gateq-links:
 # gatepost: the instance
 dist_man1_MANS += man/gatepost.1
 sbin_PROGRAMS += tools/gatepost
-tools_gatepost_SOURCES = %D%/gatepost.c %D%/holder.c %D%/holder.h
-tools_gatepost_LDADD = lib/conf/libconf.a lib/ipc/libipc.a lib/net/libnet.a lib/util/libutil.a \
-	$(BSD_LIBS) $(EVENT_LIBS)
+tools_gatepost_SOURCES = %D%/gatepost.c %D%/check_tables.c %D%/check_tables.h %D%/holder.c %D%/holder.h
+tools_gatepost_LDADD = lib/map/libmap.a lib/conf/libconf.a lib/ipc/libipc.a lib/net/libnet.a lib/util/libutil.a \
+	$(BSD_LIBS) $(EVENT_LIBS) $(DB_LIBS) $(PCRE2_LIBS)
 
 # sendmail: mail from local programs; mailq and newaliases by name
 dist_man1_MANS += man/sendmail.1

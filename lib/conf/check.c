@@ -2,8 +2,10 @@
 #include <grp.h>
 #include <pwd.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "conf/check.h"
+#include "conf/value.h"
 #include "util/err.h"
 #include "util/mem.h"
 
@@ -106,6 +108,8 @@ void check_walk_tables(const struct conf *c, unsigned programs,
 		while (line_item(&rest, &item)) {
 			struct slice spec = without_prefixes(item);
 
+			if (value_is_address(spec))
+				continue;
 			if (slice_find(spec, ':') > 0 ||
 				(row->type == PARAM_MATCH && slice_starts(spec, "/")))
 				visit((enum param)i, spec, place_of(c, (enum param)i, text, item),
@@ -265,6 +269,21 @@ static void check_names(const struct instance *in, struct mistakes *m)
 	dict_free(&k.references);
 }
 
+static void check_programs(const struct instance *in, struct mistakes *m)
+{
+	for (size_t i = 0; i < in->services.count; i++) {
+		const struct service *v = &in->services.service[i];
+		char *path = mem_fmt("%s/%s", set_str(in->main, P_daemon_directory), v->program);
+		struct place where = {in->services.path, v->line, v->column};
+
+		if (v->kind == COMMAND_WORKER && !v->is_disabled && access(path, X_OK) != 0)
+			mistakes_error(m, v->is_implied ? (struct place){0} : where,
+				"%s: %s; expected a program in daemon_directory", path,
+				err_str(ERR_SYS));
+		mem_free(path);
+	}
+}
+
 /* What holds between parameters. */
 static void check_relay_control(const struct instance *in, struct mistakes *m)
 {
@@ -311,6 +330,8 @@ void instance_read(struct instance *in, const char *dir, int checks, struct mist
 	check_relay_control(in, m);
 	if ((checks & CHECK_OWNERS) != 0)
 		check_owners(in->main, m);
+	if ((checks & CHECK_PROGRAMS) != 0)
+		check_programs(in, m);
 	if ((checks & CHECK_TABLES) != 0)
 		check_tables(in, m);
 }

@@ -16,8 +16,9 @@ struct instance {
 };
 
 enum {
-	CHECK_OWNERS = 1, /* users and groups exist (not when run without root) */
-	CHECK_TABLES = 2, /* files of tables exist */
+	CHECK_OWNERS = 1,   /* users and groups exist (not when run without root) */
+	CHECK_TABLES = 2,   /* files of tables exist */
+	CHECK_PROGRAMS = 4, /* programs of services exist */
 };
 
 /* Mistakes go to m; in is usable when there were no errors, and is to be cleared in any case. */

@@ -200,7 +200,7 @@ int value_check_table(struct slice spec, struct buf *why)
 }
 
 /* An IPv6 address has colons too; so has "[v6]/mask". */
-static bool is_address(struct slice item)
+bool value_is_address(struct slice item)
 {
 	char text[INET6_ADDRSTRLEN + 1];
 	struct in6_addr address;
@@ -221,7 +221,8 @@ static int check_item(enum param_type type, struct slice item, struct buf *why)
 {
 	while (type == PARAM_MATCH && item.len > 0 && item.p[0] == '!')
 		item = slice_from(item, 1);
-	if (type == PARAM_MATCH && (type_of(item).len == 0 || item.p[0] == '/' || is_address(item)))
+	if (type == PARAM_MATCH &&
+		(type_of(item).len == 0 || item.p[0] == '/' || value_is_address(item)))
 		return 0;
 	if (type == PARAM_LIST)
 		return 0;

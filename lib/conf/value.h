@@ -12,6 +12,8 @@
 int value_parse(enum param p, struct slice text, const char *classes, struct buf *why,
 	size_t *where, int64_t *number);
 
+/* An address of a match list that has colons of its own: "2001:db8::1", "[::1]/128". */
+bool value_is_address(struct slice item);
 /* "type:name": the type is known and supported, "proxy:" and "later:" may stand before it. */
 int value_check_table(struct slice spec, struct buf *why);
 

@@ -10,7 +10,8 @@ my $dir = tempdir('check');
 
 sub check {
     my ($main, $master) = @_;
-    spew("$dir/main.cf", "alias_maps =\n$main");
+    my $libexec = build() . '/libexec';
+    spew("$dir/main.cf", "alias_maps =\ndaemon_directory = $libexec\n$main");
     spew("$dir/master.cf", $master // "2525 inet n - n - - smtpd\n");
     return run_out(build() . '/sbin/gatepost', '-c', $dir, 'check');
 }
@@ -35,27 +36,42 @@ END
 END2
 is($status, 1, 'mistakes: status 1');
 is($out, <<"END", 'each once, with place and nearest name') or diag $out;
-$dir/main.cf:7:15: error: soft_bounce: "perhaps" is neither; expected yes or no
-$dir/main.cf:4:5: error: smtpd_banner: "\$myhostnam" is not defined; expected "\$myhostname"
+$dir/main.cf:8:15: error: soft_bounce: "perhaps" is neither; expected yes or no
+$dir/main.cf:5:5: error: smtpd_banner: "\$myhostnam" is not defined; expected "\$myhostname"
 $dir/master.cf:3:21: error: unknown command "smpt"; expected "smtp"
 $dir/master.cf:1:42: error: soft_bounce: "maybe" is neither; expected yes or no
-$dir/main.cf:2:1: error: unknown parameter "smtpd_timeot"; expected "smtpd_timeout"
-$dir/main.cf:5:18: error: transport_maps: $dir/missing.db: No such file or directory; expected the file that "gatemap hash:$dir/missing" makes
-$dir/main.cf:5:@{[ 18 + length("hash:$dir/missing, ") ]}: error: transport_maps: $dir/gone: No such file or directory; expected a readable file
+$dir/main.cf:3:1: error: unknown parameter "smtpd_timeot"; expected "smtpd_timeout"
+$dir/main.cf:6:18: error: transport_maps: $dir/missing.db: No such file or directory; expected the file that "gatemap hash:$dir/missing" makes
+$dir/main.cf:6:@{[ 18 + length("hash:$dir/missing, ") ]}: error: transport_maps: $dir/gone: No such file or directory; expected a readable file
 END
 
 ($status, $out) = check("smtp_tls_security_level = may\n");
 is($status, 0, 'a parameter of Postfix that is not supported is no error');
-like($out, qr/main\.cf:2:1: warning: smtp_tls_security_level is not supported/, 'but a warning');
+like($out, qr/main\.cf:3:1: warning: smtp_tls_security_level is not supported/, 'but a warning');
 
 SKIP: {
     skip 'owners are looked at by root alone', 3 if $>;
     ($status, $out) = check("smtpd_owner = gp-nobody-here\nqueue_group = gp-none\ntally_owner = root\n");
     is($status, 1, 'users that do not exist');
-    like($out, qr/main\.cf:2:15: error: smtpd_owner: no user "gp-nobody-here"; expected .*useradd /,
+    like($out, qr/main\.cf:3:15: error: smtpd_owner: no user "gp-nobody-here"; expected .*useradd /,
         'with the command that makes one');
-    like($out, qr/main\.cf:4:15: error: tally_owner: "root" is root;/, 'root is no owner');
+    like($out, qr/main\.cf:5:15: error: tally_owner: "root" is root;/, 'root is no owner');
 }
+
+# Inside of tables.
+spew("$dir/cidr", "10.0.0.0/8 fine\n10.0.0.0/33 wrong\n");
+spew("$dir/broken.db", 'x' x 5000);
+($status, $out) = check("transport_maps = cidr:$dir/cidr\nrelay_recipient_maps = hash:$dir/broken\n"
+    . "mynetworks = 10.0.0.0/99\n");
+is($status, 1, 'mistakes inside of tables');
+like($out, qr/main\.cf:3:18: error: transport_maps: .*cidr.*2/, 'a line of a text table');
+like($out, qr/main\.cf:4:24: error: relay_recipient_maps: hash:\S+broken is damaged;/, 'a damaged index');
+like($out, qr/main\.cf:5:14: error: mynetworks: /, 'a network');
+diag $out if !Test::More->builder->is_passing;
+
+($status, $out) = check("daemon_directory = /nonexistent\n", "2525 inet n - n - - smtpd\n");
+is($status, 1, 'no programs');
+like($out, qr{master\.cf:1:1: error: /nonexistent/smtpd: No such file}, 'are named');
 
 unlink "$dir/master.cf";
 ($status, $out) = run_out(build() . '/sbin/gatepost', '-c', $dir, 'check');

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: ISC */
+#include "tools/check_tables.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "map/match.h"
+#include "util/err.h"
+#include "util/log.h"
+#include "util/mem.h"
+
+enum { WHY_LIMIT = 65536, PATH_LIMIT = 4096 };
+
+static const struct conf *opening; /* whose queue_directory relative names start from */
+
+static int open_file(const char *spec, int *fd)
+{
+	struct buf path = BUF_INIT(PATH_LIMIT);
+	int r = check_table_path(slice_str(spec), set_str(opening, P_queue_directory), &path);
+
+	*fd = -1;
+	if (r == 0) {
+		*fd = open(buf_str(&path), O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+		r = *fd >= 0 ? 0 : errno == ENOENT ? ERR_NOT_FOUND : ERR_SYS;
+	}
+	buf_clear(&path);
+	return r;
+}
+
+static void report(struct mistakes *m, struct place where, enum param p, const struct buf *why)
+{
+	struct slice rest = slice_trim(buf_slice(why)), line;
+
+	while (slice_part(&rest, '\n', &line))
+		mistakes_error(m, where, "%s: %.*s", conf_name(p), SLICE_FMT(line));
+}
+
+static void check_table(enum param p, struct slice spec, struct place where, void *arg)
+{
+	struct buf why = BUF_INIT(WHY_LIMIT), path = BUF_INIT(PATH_LIMIT);
+	char *name = slice_dup(spec);
+	struct map *map = NULL;
+	int fd = -1;
+
+	if (spec.p[0] == '/') {
+		/* A file of a match list is read with the list. */
+	} else if (map_open(name, &why, &map) != 0) {
+		report(arg, where, p, &why);
+	} else if (map_is_failed(map) && open_file(name, &fd) == 0) {
+		/* One that is missing is reported by conf/check.h. */
+		buf_add_fmt(&why, "%s is damaged; expected the file that \"gatemap %s\" makes",
+			name, name);
+		report(arg, where, p, &why);
+	}
+	if (fd >= 0)
+		close(fd);
+	map_close(&map);
+	mem_free(name);
+	buf_clear(&why);
+	buf_clear(&path);
+}
+
+static void check_match(const struct conf *c, enum param p, struct mistakes *m)
+{
+	const struct setting *s = set_find(c, slice_str(conf_name(p)));
+	struct buf why = BUF_INIT(WHY_LIMIT);
+	struct match *match = NULL;
+
+	if (s != NULL && match_open(set_str(c, p), 0, &why, &match) != 0)
+		report(m, set_place(s, 0), p, &why);
+	match_close(&match);
+	buf_clear(&why);
+}
+
+void check_tables_inside(const struct instance *in, struct mistakes *m)
+{
+	/* What is logged when a daemon opens a damaged table is said here in another way. */
+	log_set_level(LOG_LEVEL_NONE);
+	map_set_opener(open_file);
+	for (size_t i = 0; i < in->services.count; i++) {
+		unsigned programs = check_program(in->services.service[i].program);
+
+		opening = in->settings[i];
+		check_walk_tables(opening, programs, check_table, m);
+		for (int p = 0; p < P_COUNT; p++) {
+			const struct param_row *row = param_row((enum param)p);
+
+			if (row->type == PARAM_MATCH && (row->programs & programs) != 0)
+				check_match(opening, (enum param)p, m);
+		}
+	}
+}
