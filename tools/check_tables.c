@@ -12,6 +12,7 @@
 
 enum { WHY_LIMIT = 65536, PATH_LIMIT = 4096 };
 
+static bool looks_at_indexed;
 static const struct conf *opening; /* whose queue_directory relative names start from */
 
 static int open_file(const char *spec, int *fd)
@@ -47,7 +48,7 @@ static void check_table(enum param p, struct slice spec, struct place where, voi
 		/* A file of a match list is read with the list. */
 	} else if (map_open(name, &why, &map) != 0) {
 		report(arg, where, p, &why);
-	} else if (map_is_failed(map) && open_file(name, &fd) == 0) {
+	} else if (looks_at_indexed && map_is_failed(map) && open_file(name, &fd) == 0) {
 		/* One that is missing is reported by conf/check.h. */
 		buf_add_fmt(&why, "%s is damaged; expected the file that \"gatemap %s\" makes",
 			name, name);
@@ -73,8 +74,9 @@ static void check_match(const struct conf *c, enum param p, struct mistakes *m)
 	buf_clear(&why);
 }
 
-void check_tables_inside(const struct instance *in, struct mistakes *m)
+void check_tables_inside(const struct instance *in, bool with_indexed, struct mistakes *m)
 {
+	looks_at_indexed = with_indexed;
 	/* What is logged when a daemon opens a damaged table is said here in another way. */
 	log_set_level(LOG_LEVEL_NONE);
 	map_set_opener(open_file);

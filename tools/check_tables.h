@@ -6,9 +6,10 @@
 
 /*
  * Opens every table and match list that the services of an instance name, as their programs would,
- * and adds what is wrong inside: a mistake in a text table or a network, a damaged index. For
- * commands: master does not look into tables.
+ * and adds what is wrong inside: a mistake in a text table or a network and, on request, a damaged
+ * index (an instance runs with one: its keys are a temporary failure). For commands: master does
+ * not look into tables.
  */
-void check_tables_inside(const struct instance *in, struct mistakes *m);
+void check_tables_inside(const struct instance *in, bool with_indexed, struct mistakes *m);
 
 #endif

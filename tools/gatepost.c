@@ -65,7 +65,7 @@ static unsigned check_files(bool always_print)
 		&in, dir, CHECK_TABLES | CHECK_PROGRAMS | (geteuid() == 0 ? CHECK_OWNERS : 0), &m);
 	/* What is inside of tables makes no sense before their names do. */
 	if (m.errors == 0)
-		check_tables_inside(&in, &m);
+		check_tables_inside(&in, always_print, &m);
 	errors = m.errors;
 	if (errors != 0 || always_print)
 		fwrite(buf_str(&m.text), 1, m.text.len, stderr);
