@@ -81,8 +81,7 @@ static void check_size(struct session *s)
 {
 	struct transaction *t = s->transaction;
 
-	if (settings.size_limit == 0 || t->decoder.size <= settings.size_limit ||
-		t->failure != NULL)
+	if (s->size_limit == 0 || t->decoder.size <= s->size_limit || t->failure != NULL)
 		return;
 	log_warning("%s: queue file size limit exceeded", transaction_id(s));
 	t->failure = mem_str("552 5.3.4 Error: message file too big");
@@ -211,7 +210,7 @@ static const char *chunk_out_of_order(const struct session *s)
 		return "503 5.5.1 Error: need RCPT command";
 	if (t->recipients == 0)
 		return "554 5.5.1 Error: no valid recipients";
-	if (settings.size_limit > 0 && t->decoder.size + s->chunk_size > settings.size_limit)
+	if (s->size_limit > 0 && t->decoder.size + s->chunk_size > s->size_limit)
 		return "552 5.3.4 Chunk exceeds message size limit";
 	return NULL;
 }

@@ -357,6 +357,17 @@ static struct policy_facts client_facts(const struct session *s)
 		.client_name = slice_str(s->name), .client_addr = slice_str(s->addr)};
 }
 
+/* Who is neither ours nor trusted may have a smaller limit. */
+static uint64_t size_limit_of(const struct session *s, const struct policy_facts *facts)
+{
+	uint64_t own = settings.stranger_size_limit;
+
+	if (own == 0 || (settings.size_limit > 0 && own >= settings.size_limit) || s->is_local ||
+		policy_is_trusted(settings.policy, facts) || policy_is_safe(settings.policy, facts))
+		return settings.size_limit;
+	return own;
+}
+
 /* Both answers are here, or not needed. */
 static void begin(struct session *s)
 {
@@ -364,7 +375,7 @@ static void begin(struct session *s)
 
 	if (!s->name_known || !s->counted || s->state != GREETING)
 		return;
-	s->trusted = policy_is_trusted(settings.policy, &facts);
+	s->size_limit = size_limit_of(s, &facts);
 	report_connect(s);
 	if (settings.count_limit > 0 && s->connections > settings.count_limit) {
 		report_too_many(s);

@@ -38,7 +38,8 @@ struct session {
 	char *name;    /* owned; "unknown"; NULL before it is known */
 	char *namaddr; /* owned; NAME[ADDR] or NAME[ADDR]:PORT, for the log */
 	char *helo;    /* owned; NULL before HELO */
-	bool esmtp, is_local, trusted;
+	bool esmtp, is_local;
+	uint64_t size_limit;         /* bytes of a message; 0: none */
 	uid_t uid;                   /* local submission */
 	struct peername *peername;   /* under way */
 	struct tally_session *tally; /* counted */

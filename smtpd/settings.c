@@ -119,6 +119,7 @@ static void read_limits(void)
 	settings.count_limit = (uint64_t)conf_int(P_smtpd_client_connection_count_limit);
 	if (conf_bool(P_smtpd_enforce_size_limit))
 		settings.size_limit = (uint64_t)conf_int(P_message_size_limit);
+	settings.stranger_size_limit = (uint64_t)conf_int(P_incoming_message_size_limit);
 }
 
 void settings_open(void)

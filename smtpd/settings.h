@@ -24,6 +24,7 @@ struct settings {
 	int bare_lf_code;
 	struct match *bare_lf_exclusions, *count_exceptions, *submitters;
 	uint64_t size_limit;          /* 0: none */
+	uint64_t stranger_size_limit; /* incoming_message_size_limit; 0: none of its own */
 	int64_t timeout, error_sleep; /* microseconds */
 	int64_t min_rate;             /* bytes a second */
 	size_t line_limit;

@@ -206,7 +206,7 @@ static bool refuse_mail(struct session *s, const struct smtp_mail *m)
 
 	if (s->is_local && !may_submit(s))
 		reply = "550 5.7.1 Error: you are not authorized to submit mail";
-	else if (settings.size_limit > 0 && m->size > settings.size_limit)
+	else if (s->size_limit > 0 && m->size > s->size_limit)
 		reply = too_large;
 	else if (author_is_full(&free_bytes) || m->size > free_bytes)
 		reply = no_space;

@@ -84,6 +84,22 @@ $st->wait_log(qr/warning: [0-9A-F]+: queue file size limit exceeded$/m);
 ($r, $m) = data($st, 'just fits', ("x" x 98 . "\r\n") x 999 . 'x' x 98);
 is(length $m->{content}, 100_000, 'just fits');
 
+# A smaller limit for strangers.
+{
+    my $small = Gatepost::Stage->new(main => { %main, incoming_message_size_limit => 1000 });
+    for my $row (['127.0.0.1', 552], ['127.0.0.9', 250]) {
+        my ($from, $want) = @$row;
+        my $c = Gatepost::Smtp->new(port => $small->port, from => $from);
+        $c->hello;
+        $c->cmd('MAIL FROM:<a@b.test> SIZE=1001', $want, "$from: SIZE");
+        $c->cmd('RSET', 250);
+        is($c->mail('a@b.test', 'root@local.test', 'x' x 1200 . "\r\n")->{code}, $want, "$from: content");
+        $c->quit;
+    }
+    is((data($small, 'small', 'x' x 500))[0]{code}, 250, 'what is within it passes');
+    $small->order('stop')->end;
+}
+
 # BDAT.
 my @bdat = (
     ['no final newline', ["a\r\nb"],                      "a\r\nb\r\n"],
