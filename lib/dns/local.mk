@@ -25,3 +25,6 @@ t_dns_nexthop_test_LDADD = t/libtap.a $(GP_DNS_LIBS) lib/util/libutil.a $(BSD_LI
 check_PROGRAMS += t/dns/resolvconf_test
 t_dns_resolvconf_test_SOURCES = t/dns/resolvconf_test.c
 t_dns_resolvconf_test_LDADD = t/libtap.a $(GP_DNS_LIBS) lib/util/libutil.a $(BSD_LIBS)
+
+FUZZ_TARGETS += t/fuzz/dns_fuzz
+t_fuzz_dns_fuzz_LDADD = $(FUZZ_MAIN) $(GP_DNS_LIBS) lib/util/libutil.a $(BSD_LIBS)
