@@ -108,6 +108,15 @@ static int continue_log(struct queue_store *s, struct queue_log_image *image)
 	}
 	if (err == 0)
 		err = store_note(s, &start, NULL);
+	/*
+	 * What is noted again may be durable where it stood, behind the last place that is known
+	 * to be: the head that cuts it off there must not survive without it.
+	 */
+	if (err == 0)
+		err = queue_log_flush(&s->log);
+	if (err == 0 &&
+		s->root.io->fdatasync(s->root.io, s->log.slots[s->log.current].fd) == -1)
+		err = queue_errno();
 	return err != 0 ? err : queue_log_publish(&s->log);
 }
 

@@ -281,7 +281,7 @@ static void sync_inode(struct inode *o)
 static void fail_inode(struct inode *o, uint64_t *seed)
 {
 	for (size_t i = 0; i < o->n; i++) {
-		if (o->blocks[i].dirty && next_random(seed) % 2 == 0)
+		if (o->blocks[i].dirty && *seed != 0 && next_random(seed) % 2 == 0)
 			memcpy(o->blocks[i].durable, o->blocks[i].live, BLOCK);
 		clean_block(&o->blocks[i]);
 	}
@@ -848,6 +848,8 @@ static void settle_block(struct block *b, int what, uint64_t *seed)
 
 	if (what == 1)
 		memcpy(b->durable, b->live, BLOCK);
+	else if (what == 2 && next_random(seed) % 3 == 0 && memcmp(b->live, b->durable, BLOCK) != 0)
+		memset(b->durable, 0xa5, BLOCK); /* cut in the middle of a write: unreadable */
 	else if (what == 2 && next_random(seed) % 2 == 0)
 		memcpy(b->durable, b->live, part);
 	else if (what == 2)

@@ -62,7 +62,7 @@ static void failed_sync(struct world *w)
 	world_commit(w, 0);
 	world_submit(w, 0, "oo", 0);
 	world_submit(w, 0, "o", 5000);
-	disk_fail_next_sync(world_disk(w), "incoming/0", 7);
+	world_fail_next_sync(w, "incoming/0");
 	world_commit(w, 0);
 	world_pump(w);
 	world_submit(w, 0, "o", 0);
@@ -75,7 +75,7 @@ static void failed_log_sync(struct world *w)
 	world_submit(w, 0, "od", 0);
 	world_commit(w, 0);
 	world_pump(w);
-	disk_fail_next_sync(world_disk(w), "log/", 7);
+	world_fail_next_sync(w, "log/");
 	world_submit(w, 0, "of", 0);
 	world_commit(w, 0);
 	rest(w);
@@ -319,25 +319,159 @@ static void full_disk(struct world *w)
 	world_wait(w, 101 * CLOCK_SEC);
 }
 
+/* Read, above every floor at first, and handed out when the floors have gone past it. */
+static void late_hand_out(struct world *w)
+{
+	int other;
+
+	world_set_paused(w, true);
+	world_submit(w, 0, "o", 0);
+	other = world_submit(w, 0, "o", 0);
+	world_commit(w, 0);
+	world_pump(w);
+	for (int i = 0; i < 2; i++) {
+		world_hold(w, other);
+		rest(w);
+		world_release(w, other);
+		rest(w);
+	}
+	world_set_paused(w, false);
+	world_pump(w);
+	world_submit(w, 0, "o", 0);
+	world_commit(w, 0);
+	rest(w);
+}
+
+/* The parent is in a file; its end must not come before "notified" is durable. */
+static void notice_of_file(struct world *w)
+{
+	world_submit(w, 0, "e", 0);
+	world_commit(w, 0);
+	rest(w);
+	world_wait(w, 31 * CLOCK_SEC);
+	rest(w);
+	world_wait(w, 70 * CLOCK_SEC);
+	rest(w);
+}
+
+/* Syncs under way while more is noted: batches can survive one without the other. */
+static void slow_keeper(struct world *w)
+{
+	world_submit(w, 0, "of", 0);
+	world_commit(w, 0);
+	world_pump(w);
+	world_set_slow_keeper(w, true);
+	for (int i = 0; i < 3; i++) {
+		world_wait(w, 2 * CLOCK_SEC);
+		world_submit(w, 0, "of", 0);
+		world_commit(w, 0);
+		world_pump(w);
+	}
+	world_set_slow_keeper(w, false);
+	rest(w);
+}
+
+/* A worker that qmgr has not heard of: alive, then dead (Q7, Q8). */
+static void unknown_worker(struct world *w)
+{
+	world_submit(w, 1, "o", 0);
+	world_commit_quiet(w, 1);
+	world_submit(w, 0, "o", 0);
+	world_commit(w, 0);
+	world_pump(w);
+	world_kill_cleanup(w, 0);
+	world_wait(w, 20 * CLOCK_SEC);
+	world_submit(w, 1, "o", 0);
+	world_commit_quiet(w, 1);
+	world_kill_qmgr(w);
+	world_pump(w);
+	world_submit(w, 1, "o", 0);
+	world_commit_quiet(w, 1);
+	world_kill_cleanup(w, 1);
+	world_wait(w, 20 * CLOCK_SEC);
+	world_start(w);
+	for (int i = 0; i < 4; i++) {
+		world_submit(w, i % 2, "o", 20000);
+		world_commit(w, i % 2);
+	}
+	rest(w);
+}
+
+/* Everything of a living worker's segment is done, and another comes (Q9). */
+static void all_done(struct world *w)
+{
+	for (int i = 0; i < 3; i++) {
+		world_submit(w, 0, "o", 0);
+		world_commit(w, 0);
+		rest(w);
+	}
+}
+
+/* A job waits for its note when the operator holds or deletes its message (Q17). */
+static void withdrawal(struct world *w)
+{
+	int held, deleted;
+
+	world_set_queue_up(w, true);
+	held = world_submit(w, 0, "q", 0);
+	deleted = world_submit(w, 0, "q", 0);
+	world_commit(w, 0);
+	rest(w);
+	world_set_queue_up(w, false);
+	world_set_slow_keeper(w, true);
+	world_wait(w, 110 * CLOCK_SEC);
+	world_hold(w, held);
+	world_delete(w, deleted);
+	world_pump(w);
+	world_set_slow_keeper(w, false);
+	rest(w);
+	world_release(w, held);
+	rest(w);
+}
+
+/* In doubt, sent again, and the power goes (Q16). */
+static void doubt_twice(struct world *w)
+{
+	world_set_slow_worker(w, true);
+	world_submit(w, 0, "o", 0);
+	world_commit(w, 0);
+	rest(w);
+	world_kill_worker(w);
+	rest(w);
+	world_kill_qmgr(w);
+	world_kill_worker(w);
+	world_start(w);
+	rest(w);
+	world_set_slow_worker(w, false);
+	rest(w);
+}
+
 static const struct script scripts[] = {
 	{"commit", commit_one},
 	{"shared commit", commit_shared},
-	{"segment reuse", reuse},
-	{"failed sync", failed_sync},
-	{"failed sync of the log", failed_log_sync},
-	{"takeover", takeover},
-	{"takeover after a failed sync", takeover_failed},
+	{"segment reuse (Q15)", reuse},
+	{"failed sync (Q18)", failed_sync},
+	{"failed sync of the log (Q12)", failed_log_sync},
+	{"takeover (Q6)", takeover},
+	{"takeover after a failed sync (Q2)", takeover_failed},
 	{"two cleanups", two_cleanups},
-	{"move to a file", to_file},
+	{"unknown worker (Q7, Q8)", unknown_worker},
+	{"segment with all done (Q9)", all_done},
+	{"late hand-out (Q1)", late_hand_out},
+	{"move to a file (Q10)", to_file},
 	{"large body", large_body},
 	{"hold and release", hold_release},
-	{"delete", deletion},
-	{"requeue", requeue},
-	{"notice", notice},
-	{"notice of a dead worker", notice_lost},
-	{"death of qmgr", qmgr_dies},
-	{"clean stop", clean_stop},
-	{"log compaction", compaction},
+	{"withdrawal (Q17)", withdrawal},
+	{"delete (Q3)", deletion},
+	{"requeue (Q14)", requeue},
+	{"notice (Q14)", notice},
+	{"notice of a file (Q3)", notice_of_file},
+	{"notice of a dead worker (Q14)", notice_lost},
+	{"slow keeper (Q4)", slow_keeper},
+	{"death of qmgr (Q5)", qmgr_dies},
+	{"doubt, and doubt again (Q16)", doubt_twice},
+	{"clean stop (Q11)", clean_stop},
+	{"log compaction (Q3)", compaction},
 	{"full disk", full_disk},
 };
 
@@ -396,10 +530,24 @@ static void all_stops(const struct script *s, uint64_t from, uint64_t calls, uin
 		run_one(s, STOP_POWER, DISK_RANDOM, at * 3, at, false, 1 + at * 31 % 60, &t);
 		run_one(s, STOP_POWER, DISK_FORGET_ALL, at, at, false, 1 + at * 17 % 60, &t);
 		run_one(s, STOP_ALL, DISK_KEEP_ALL, at, at, at % 2 == 0, 0, &t);
+		run_one(s, STOP_ALL, DISK_KEEP_ALL, at, at, false, 1 + at * 13 % 60, &t);
+		run_one(s, STOP_ALL, DISK_KEEP_ALL, at, at, false, 1 + at * 29 % 90, &t);
 		run_one(s, STOP_PROCESS, DISK_KEEP_ALL, at, at, at % 3 == 0, 0, &t);
 	}
 	ok(t.bad == 0, "%s, stopped at each of %llu calls: %u of %u runs wrong%s%s", s->name,
 		(unsigned long long)calls, t.bad, t.runs, t.bad > 0 ? "; first: " : "", t.first);
+}
+
+static void keeper_lives(void)
+{
+	struct world *w = world_new(STOP_NEVER, DISK_KEEP_ALL, 1);
+
+	world_start(w);
+	world_submit(w, 0, "o", 0);
+	world_commit(w, 0);
+	world_pump(w);
+	ok(world_is_locked_out(w), "Q13: no new qmgr before the old keeper is gone");
+	world_free(&w);
 }
 
 int main(void)
@@ -418,5 +566,6 @@ int main(void)
 		else
 			all_stops(&scripts[i], 1, calls, 1);
 	}
+	keeper_lives();
 	return done_testing();
 }

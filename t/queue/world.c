@@ -15,7 +15,7 @@
 
 #define SEGMENT (16u * QUEUE_BLOCK)
 #define LIMIT (8u * SEGMENT)
-#define PIECE (16u * QUEUE_BLOCK)
+#define PIECE (9u * QUEUE_BLOCK)
 #define START INT64_C(1800000000000000)
 #define JOBS 64
 
@@ -89,7 +89,7 @@ struct world {
 	enum world_stop stop;
 	enum disk_choice choice;
 	uint64_t seed, again;
-	bool is_off, slow_worker, queue_up, slow_keeper, expect_full;
+	bool is_off, slow_worker, queue_up, slow_keeper, paused;
 	int64_t now;
 	struct fact facts[WORLD_MESSAGES];
 	int facts_n;
@@ -170,6 +170,12 @@ uint32_t world_doubts(const struct world *w)
 	return w->doubts;
 }
 
+void world_fail_next_sync(struct world *w, const char *prefix)
+{
+	if (!w->is_off)
+		disk_fail_next_sync(w->disk, prefix, 7);
+}
+
 void world_set_slow_worker(struct world *w, bool slow)
 {
 	w->slow_worker = slow;
@@ -178,6 +184,11 @@ void world_set_slow_worker(struct world *w, bool slow)
 void world_set_slow_keeper(struct world *w, bool slow)
 {
 	w->slow_keeper = slow;
+}
+
+void world_set_paused(struct world *w, bool paused)
+{
+	w->paused = paused;
 }
 
 void world_set_queue_up(struct world *w, bool queue_up)
@@ -286,6 +297,21 @@ void world_kill_qmgr(struct world *w)
 {
 	if (!w->is_off)
 		drop_qmgr(w);
+}
+
+bool world_is_locked_out(struct world *w)
+{
+	struct queue_root root;
+	bool locked;
+	int fd;
+
+	disk_kill(w->disk, w->q_io);
+	root = disk_root(disk_process(w->disk));
+	locked = queue_store_lock(&root, &fd) == ERR_AGAIN;
+	disk_kill(w->disk, w->k_io);
+	locked = locked && queue_store_lock(&root, &fd) == 0;
+	disk_kill(w->disk, root.io);
+	return locked;
 }
 
 void world_kill_worker(struct world *w)
@@ -575,6 +601,11 @@ void world_start(struct world *w)
 		forget(w);
 		disk_stop_at(w->disk, 0, false, NULL, NULL);
 		if (w->again > 0) {
+			/* The second one forgets what the first, if it was no power cut, kept. */
+			if (w->stop == STOP_ALL) {
+				w->stop = STOP_POWER;
+				w->choice = DISK_FORGET_ALL;
+			}
 			world_stop_in(w, w->again, false);
 			w->again = 0;
 		}
@@ -684,6 +715,7 @@ static int append(struct world *w, struct cleanup *c, struct fact *f, const char
 
 static void answer_failed(struct world *w, struct cleanup *c)
 {
+	const struct queue_io *asked = w->q_io;
 	struct queue_cut cut;
 	uint64_t ticket;
 	bool noted = false;
@@ -696,8 +728,8 @@ static void answer_failed(struct world *w, struct cleanup *c)
 			queue_store_worker_cut(w->store, c->worker, &cut, &ticket) == 0;
 		if (noted)
 			world_pump(w);
-		noted = noted && !w->is_off && w->store != NULL && !disk_is_dead(w->q_io) &&
-			queue_store_durable(w->store) >= ticket;
+		noted = noted && !w->is_off && w->store != NULL && w->q_io == asked &&
+			!disk_is_dead(w->q_io) && queue_store_durable(w->store) >= ticket;
 		for (int i = 0; i < c->pending_n && noted; i++) {
 			w->facts[c->pending[i]].refused = true;
 			w->facts[c->pending[i]].known = false;
@@ -795,7 +827,7 @@ void world_commit_and_die(struct world *w, int ci)
 
 	if (w->is_off || !c->is_up)
 		return;
-	disk_fail_next_sync(w->disk, "incoming/0", 2);
+	disk_fail_next_sync(w->disk, "incoming/0", 0);
 	queue_journal_sync(c->journal);
 	if (!w->is_off)
 		drop_cleanup(w, c);
@@ -936,9 +968,10 @@ static void arrive(struct world *w, const char *id, uint32_t rcpt)
 	f->tries[rcpt]++;
 	*r = (struct report){.rcpt = rcpt, .type = QUEUE_EV_DELIVERED};
 	strlcpy(r->id, id, sizeof(r->id));
-	if (spec == 'f')
+	if (spec == 'f' || (spec == 'e' && f->tries[rcpt] > 1))
 		r->type = QUEUE_EV_FAILED;
-	else if ((spec == 'd' && f->tries[rcpt] == 1) || (spec == 'q' && w->queue_up))
+	else if (((spec == 'd' || spec == 'e') && f->tries[rcpt] == 1) ||
+		 (spec == 'q' && w->queue_up))
 		r->type = QUEUE_EV_DEFERRED;
 	else
 		root->taken[root_rcpt]++;
@@ -1092,10 +1125,13 @@ static void run_messages(struct world *w)
 	for (int i = 0; i < w->sched_n && !w->is_off; i++) {
 		struct queue_message *m = w->sched[i].m;
 
+		if (w->sched[i].n > 0 && m->state != QUEUE_M_LIVE) {
+			send_job(w, &w->sched[i]); /* the store says no (Q17) */
+			continue;
+		}
 		if (m->state == QUEUE_M_ENDED)
 			continue;
 		if (m->state == QUEUE_M_HELD) {
-			w->sched[i].n = 0;
 			if (!w->wanted[find_fact(w, m->id) - w->facts] &&
 				queue_store_unload(m, w->now) == 0) {
 				drop_sched(w, m);
@@ -1103,7 +1139,7 @@ static void run_messages(struct world *w)
 			}
 			continue;
 		}
-		if (w->sched[i].n == 0)
+		if (w->sched[i].n == 0 && !w->paused)
 			hand_out(w, &w->sched[i]);
 		if (w->sched[i].n > 0)
 			send_job(w, &w->sched[i]);
@@ -1147,8 +1183,7 @@ static void step(struct world *w)
 	int64_t next;
 
 	if (w->store == NULL || disk_is_dead(w->q_io) || disk_is_dead(w->k_io)) {
-		if (w->stop == STOP_PROCESS || w->stop == STOP_NEVER)
-			world_start(w);
+		world_start(w);
 		if (w->store == NULL)
 			return;
 	}
@@ -1301,7 +1336,7 @@ static bool is_satisfied(struct world *w, struct fact *f, uint32_t rcpt)
 
 	return root->taken[root_rcpt] > 0 || f->deleting || root->deleting || f->held ||
 	       f->hold_flag ||
-	       (f->spec[rcpt] == 'f' &&
+	       ((f->spec[rcpt] == 'f' || f->spec[rcpt] == 'e') &&
 		       (root->notice_sent[root_rcpt] || f->parent != -1 || f->notice_sent[rcpt]));
 }
 
@@ -1323,7 +1358,7 @@ const char *world_finish(struct world *w)
 {
 	for (int round = 0; round < 3; round++) {
 		world_start(w);
-		w->slow_worker = w->queue_up = w->slow_keeper = false;
+		w->slow_worker = w->queue_up = w->slow_keeper = w->paused = false;
 		world_wait(w, CLOCK_SEC);
 		/* A command that the stop swallowed is given once more. */
 		for (int i = 0; i < w->facts_n; i++) {

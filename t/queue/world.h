@@ -15,7 +15,8 @@
  *   is not sent; no two notices for one failure; content is what was committed.
  *
  * What a recipient does: 'o' taken, 'd' deferred once and then taken, 'f' refused for good (a
- * notice goes to the sender), 'q' deferred as long as world->queue_up is set.
+ * notice goes to the sender), 'e' deferred once and then refused, 'q' deferred as long as
+ * world_set_queue_up is on.
  */
 #define WORLD_MESSAGES 64
 #define WORLD_RCPTS 4
@@ -59,14 +60,19 @@ void world_hold(struct world *w, int msg);
 void world_release(struct world *w, int msg);
 void world_delete(struct world *w, int msg);
 void world_requeue(struct world *w, int msg);
+void world_fail_next_sync(struct world *w, const char *prefix);
 void world_kill_cleanup(struct world *w, int c);
 void world_kill_qmgr(struct world *w);
+/* qmgr dies, its keeper lives: the lock must hold off another until that has gone too (Q13). */
+bool world_is_locked_out(struct world *w);
 void world_kill_worker(struct world *w);
 void world_stop_qmgr(struct world *w); /* cleanly */
 void world_cut_power(struct world *w, enum disk_choice choice);
 /* The worker takes jobs and reports nothing until this is false again. */
 void world_set_slow_worker(struct world *w, bool slow);
 void world_set_queue_up(struct world *w, bool queue_up);
+/* qmgr reads and notes, and hands nothing out. */
+void world_set_paused(struct world *w, bool paused);
 /* The keeper does not get to the orders it has. */
 void world_set_slow_keeper(struct world *w, bool slow);
 const char *world_id(const struct world *w, int msg);
