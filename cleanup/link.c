@@ -9,6 +9,9 @@
 #include "queue/id.h"
 #include "util/mem.h"
 
+/* Kept free on the connection, for answers and what must not be left out. */
+enum { ROOM = 1 << 20 };
+
 /* Who wants to know of an id. smtpd waits 5 s for the answer, so what is older is forgotten. */
 enum { QUERIES = 10000, QUERY_SECONDS = 10 };
 struct query {
@@ -40,6 +43,9 @@ void link_durable(void)
 
 	if (!queue_journal_position(cleanup.journal, &segment, &durable) || qmgr == NULL ||
 		durable == told)
+		return;
+	/* A qmgr that is busy elsewhere is told when it reads again. */
+	if (ipc_room(qmgr->ipc) < ROOM)
 		return;
 	say(PROTO_SEG_DURABLE, segment, durable);
 	told = durable;
@@ -148,6 +154,12 @@ void link_peer_new(struct server_peer *peer)
 	told = 0;
 	link_durable();
 	commit_qmgr_new();
+}
+
+void link_peer_room(struct server_peer *peer)
+{
+	if (peer == qmgr)
+		link_durable();
 }
 
 void link_peer_gone(struct server_peer *peer)

@@ -12,6 +12,7 @@
 void link_peer_new(struct server_peer *peer);
 void link_peer_gone(struct server_peer *peer);
 void link_peer_msg(struct server_peer *peer, struct ipc_msg *msg);
+void link_peer_room(struct server_peer *peer);
 
 /* The journal has a new segment; what was in the old one is durable. */
 void link_new_segment(void);

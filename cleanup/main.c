@@ -93,6 +93,12 @@ static void peer_gone(struct server_peer *peer)
 		author_peer_gone(peer);
 }
 
+static void peer_room(struct server_peer *peer)
+{
+	if (peer->role == ROLE_QMGR)
+		link_peer_room(peer);
+}
+
 static void peer_msg(struct server_peer *peer, struct ipc_msg *msg)
 {
 	if (peer->role == ROLE_QMGR)
@@ -127,6 +133,7 @@ static const struct server_spec spec = {
 	.peer_new = peer_new,
 	.peer_msg = peer_msg,
 	.peer_gone = peer_gone,
+	.peer_room = peer_room,
 	.drain = drain,
 	.stop = stop,
 };
