@@ -30,6 +30,7 @@ struct job {
 	uint32_t count, left;       /* recipients; without report */
 	struct active_rcpt **rcpts; /* NULL: reported */
 	uint32_t *index;
+	bool *was_doubt; /* each recipient, before the hand-out */
 };
 TAILQ_HEAD(jobs, job);
 
@@ -97,6 +98,7 @@ static struct job *job_new(struct schedule_job *sj)
 	j->count = j->left = sj->count;
 	j->rcpts = mem_array(j->count, sizeof(*j->rcpts));
 	j->index = mem_array(j->count, sizeof(*j->index));
+	j->was_doubt = mem_array(j->count, sizeof(*j->was_doubt));
 	buf_init(&j->content, QUEUE_RECORD_MAX);
 	while ((link = STAILQ_FIRST(&sj->rcpts)) != NULL) {
 		struct active_rcpt *r = (struct active_rcpt *)(void *)link;
@@ -105,7 +107,8 @@ static struct job *job_new(struct schedule_job *sj)
 		r->state = ACTIVE_OUT;
 		j->rcpts[n] = r;
 		j->index[n] = r->index;
-		j->has_doubt |= j->a->m->r[r->index].state == QUEUE_R_DOUBT;
+		j->was_doubt[n] = j->a->m->r[r->index].state == QUEUE_R_DOUBT;
+		j->has_doubt |= j->was_doubt[n];
 		n++;
 	}
 	TAILQ_INSERT_TAIL(&lists[STAGE_NOTING], j, link);
@@ -115,15 +118,20 @@ static struct job *job_new(struct schedule_job *sj)
 static void job_free(struct job *j, enum schedule_outcome outcome, struct slice reason)
 {
 	struct active *a = j->a;
+	struct transport *t = j->worker != NULL ? j->worker->transport : NULL;
 
 	TAILQ_REMOVE(&lists[j->stage], j, link);
 	sent_jobs -= j->stage == STAGE_SENT;
 	if (j->worker != NULL)
 		TAILQ_REMOVE(&j->worker->jobs, j, of_work);
 	schedule_job_done(qmgr.schedule, &j->scheduled, qmgr_now(), outcome, reason);
+	/* A job that has ended makes room only when its worker says so. */
+	if (t != NULL)
+		transport_room(t, 0);
 	buf_clear(&j->content);
 	mem_free(j->rcpts);
 	mem_free(j->index);
+	mem_free(j->was_doubt);
 	mem_free(j);
 	active_check(a);
 	qmgr_work();
@@ -487,15 +495,20 @@ void worker_content(struct queue_message *m, int result, struct slice content)
 	qmgr_work();
 }
 
+/* The state alone decides: the event with the reason may have left the log with a clean stop. */
 static void say_doubt(struct job *j)
 {
 	const struct queue_message *m = j->a->m;
 
 	for (uint32_t i = 0; i < j->count; i++) {
 		struct queue_event ev = {0};
+		struct slice reason = SLICE_LIT("no result before the last stop");
 
+		if (!j->was_doubt[i])
+			continue;
 		if (queue_store_last(m, j->index[i], &ev) && ev.type == QUEUE_EV_IN_DOUBT)
-			j->line = line_in_doubt(m, j->index[i], ev.text);
+			reason = ev.text;
+		j->line = line_in_doubt(m, j->index[i], reason);
 	}
 }
 

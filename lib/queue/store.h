@@ -45,6 +45,7 @@ struct queue_rstatus {
 	bool is_out;       /* a job is out, also when it was deleted meanwhile */
 	bool is_unsent;    /* noted as handed out, not yet sent (Q17) */
 	bool is_waiting;   /* not to be sent before its note is durable (Q1, Q16) */
+	bool was_doubt;    /* OUT: in doubt before, and again if it comes back unsent (Q16) */
 	uint16_t attempts; /* hand-outs so far */
 	uint32_t where;    /* offset in the envelope, for queue_recipient_at */
 	int64_t due;       /* WAIT: next attempt (real µs); 0: never tried, now */

@@ -69,6 +69,7 @@ static void apply_one(struct queue_message *m, uint32_t i, const struct queue_ev
 	/* A result that survived without its hand-out counts all the same. */
 	if (next == -1)
 		return;
+	r->was_doubt = ev->type == QUEUE_EV_HANDOUT && r->state == QUEUE_R_DOUBT;
 	r->state = (uint8_t)next;
 	if (ev->type == QUEUE_EV_HANDOUT && r->attempts < UINT16_MAX)
 		r->attempts++;

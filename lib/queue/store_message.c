@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: ISC */
+#include <stdio.h>
+
 #include "queue/store_private.h"
 #include "util/err.h"
 #include "util/mem.h"
@@ -187,11 +189,27 @@ static void no_longer_out(struct queue_message *m, uint32_t i)
 	m->r[i].is_out = m->r[i].is_unsent = m->r[i].is_waiting = false;
 }
 
-int queue_store_withdraw(struct queue_message *m, const uint32_t *rcpts, uint32_t n, int64_t now)
+/* What was in doubt still is: the line that says so may not have been written (Q16). */
+static int note_unsent(struct queue_message *m, uint32_t i, int64_t now)
 {
 	struct queue_event ev = {
 		.type = QUEUE_EV_DEFERRED, .time = now, .due = now, .text = SLICE_LIT("not sent")};
+	struct queue_event before = {0};
 	uint64_t ticket;
+	char reason[256] = "no result before";
+
+	if (m->r[i].was_doubt) {
+		if (queue_store_last(m, i, &before) && before.type == QUEUE_EV_IN_DOUBT)
+			snprintf(reason, sizeof(reason), "%.*s", (int)before.text.len,
+				before.text.p);
+		ev = (struct queue_event){
+			.type = QUEUE_EV_IN_DOUBT, .time = now, .text = slice_str(reason)};
+	}
+	return store_note_message(m, &ev, &i, 1, &ticket);
+}
+
+int queue_store_withdraw(struct queue_message *m, const uint32_t *rcpts, uint32_t n, int64_t now)
+{
 	int err = 0;
 
 	if (!rcpts_exist(m, rcpts, n))
@@ -200,10 +218,12 @@ int queue_store_withdraw(struct queue_message *m, const uint32_t *rcpts, uint32_
 		if (!m->r[rcpts[i]].is_unsent)
 			return ERR_STATE;
 	}
-	if (m->state != QUEUE_M_ENDED)
-		err = store_note_message(m, &ev, rcpts, n, &ticket);
-	for (uint32_t i = 0; i < n && err == 0; i++)
-		no_longer_out(m, rcpts[i]);
+	for (uint32_t i = 0; i < n && err == 0; i++) {
+		if (m->state != QUEUE_M_ENDED)
+			err = note_unsent(m, rcpts[i], now);
+		if (err == 0)
+			no_longer_out(m, rcpts[i]);
+	}
 	store_try_remove(m);
 	return err;
 }
