@@ -7,7 +7,9 @@
 static void peer_free(struct server_peer *peer)
 {
 	TAILQ_REMOVE(&server_self.peers[peer->role], peer, next);
-	if (server_self.spec->peer_gone != NULL)
+	if (peer->role == ROLE_NSS)
+		server_nss_gone(peer);
+	else if (server_self.spec->peer_gone != NULL)
 		server_self.spec->peer_gone(peer);
 	ipc_free(&peer->ipc);
 	mem_free((void *)(uintptr_t)peer->service);
@@ -16,8 +18,10 @@ static void peer_free(struct server_peer *peer)
 
 static void peer_msg(struct ipc *c, struct ipc_msg *msg, void *arg)
 {
-	(void)c;
-	server_self.spec->peer_msg(arg, msg);
+	if (ipc_peer(c) == ROLE_NSS)
+		server_nss_msg(msg);
+	else
+		server_self.spec->peer_msg(arg, msg);
 }
 
 static void peer_end(struct ipc *c, int err, void *arg)
@@ -29,8 +33,7 @@ static void peer_end(struct ipc *c, int err, void *arg)
 
 static void peer_room(struct ipc *c, void *arg)
 {
-	(void)c;
-	if (server_self.spec->peer_room != NULL)
+	if (server_self.spec->peer_room != NULL && ipc_peer(c) != ROLE_NSS)
 		server_self.spec->peer_room(arg);
 }
 
@@ -40,7 +43,7 @@ static void admit_peer(struct server_peer *peer)
 {
 	peer->ipc = ipc_new(peer->fd, server_self.spec->role, peer->role, &peer_events, peer, 0);
 	TAILQ_INSERT_TAIL(&server_self.peers[peer->role], peer, next);
-	if (server_self.spec->peer_new != NULL)
+	if (server_self.spec->peer_new != NULL && peer->role != ROLE_NSS)
 		server_self.spec->peer_new(peer);
 }
 

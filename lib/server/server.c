@@ -271,6 +271,7 @@ static void set_up(const struct server_spec *spec)
 	log_on_failure(log_lost);
 	map_set_opener(server_open_table);
 	map_set_deferrer(loop_defer);
+	map_set_asker(server_ask_nss);
 	server_self.control =
 		ipc_new(SERVER_CONTROL_FD, spec->role, ROLE_MASTER, &master_events, NULL, 0);
 }

@@ -16,7 +16,8 @@
  * (lib/map asks master for descriptors, waiting) and reads what it needs as root; drops all rights
  * (lib/priv); calls start; says READY; runs the loop. Peers come and go as master connects them,
  * before and after READY. When master's connection ends, stop is called, the program has a second
- * and then ends.
+ * and then ends. Peers of the role NSS are asked by unix: tables of lib/map and nobody else; no
+ * callback is called for them.
  */
 enum {
 	SERVER_CONTROL_FD = 3,

@@ -2,6 +2,7 @@
 #ifndef SERVER_SERVER_PRIV_H
 #define SERVER_SERVER_PRIV_H
 
+#include "map/map.h"
 #include "priv/priv.h"
 #include "server/server.h"
 
@@ -29,5 +30,10 @@ void server_admit_early_peers(void);
 /* ask.c: answers of master, and the opener of lib/map. */
 void server_answered(struct ipc_msg *m);
 int server_open_table(const char *spec, int *fd);
+
+/* nss_client.c: the asker of lib/map, and what comes of its peers. */
+int server_ask_nss(const char *spec, struct slice key, struct later *l, struct buf *value);
+void server_nss_msg(struct ipc_msg *msg);
+void server_nss_gone(const struct server_peer *peer);
 
 #endif
