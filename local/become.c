@@ -45,9 +45,8 @@ static bool is_final(const struct identity *id, gid_t gid)
 	return setuid(0) != 0 && setgid(0) != 0 && seteuid(0) != 0;
 }
 
-int become(const struct identity *id, gid_t gid)
+int become(const struct identity *id, gid_t gid, pid_t parent)
 {
-	pid_t parent = getppid();
 	if (id->uid == 0 || gid == 0)
 		return ERR_DENIED;
 	if (geteuid() == 0) {
@@ -63,5 +62,5 @@ int become(const struct identity *id, gid_t gid)
 		prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0 ||
 		prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0)
 		return ERR_SYS;
-	return getppid() == parent && parent != 1 ? 0 : ERR_CLOSED;
+	return getppid() == parent ? 0 : ERR_CLOSED;
 }

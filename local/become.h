@@ -21,8 +21,8 @@ int become_find(const char *user, struct identity *id);
 gid_t become_spool_group(const char *spool, const struct identity *id);
 /*
  * User, group and supplementary groups, checked, without a way back; the child dies with its
- * parent. ERR_DENIED: it would be root, or (without root) somebody else.
+ * parent (its process id). ERR_DENIED: it would be root, or (without root) somebody else.
  */
-int become(const struct identity *id, gid_t gid);
+int become(const struct identity *id, gid_t gid, pid_t parent);
 
 #endif

@@ -1,38 +1,34 @@
 /* SPDX-License-Identifier: ISC */
-#include "local/child.h"
-
+#include <errno.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "conf/conf.h"
-#include "local/become.h"
 #include "local/content.h"
-#include "local/mailbox.h"
+#include "local/spawner.h"
+#include "local/target.h"
 #include "util/err.h"
 #include "util/fd.h"
 #include "util/mem.h"
 
-static void keep_only(int a, int b)
-{
-	int low = a < b ? a : b, high = a < b ? b : a;
-	if (low < 3) {
-		low = high;
-	}
-	(void)close_range(3, (unsigned)low - 1, 0);
-	if (high > low + 1)
-		(void)close_range((unsigned)low + 1, (unsigned)high - 1, 0);
-	(void)close_range((unsigned)high + 1, ~0U, 0);
-}
+/* A delivery that takes longer is given up. */
+enum { CHILD_SECONDS = 1000 };
 
-static bool lists(enum param p, const char *word)
+/* What was inherited, tables among it, is closed; the request's descriptors stay. */
+static void close_others(const int fds[REQUEST_FDS])
 {
-	struct slice rest = slice_str(conf_str(p)), token;
-	while (slice_token(&rest, ", \t", &token))
-		if (slice_case_eq_str(token, word))
-			return true;
-	return false;
+	for (unsigned from = 3;;) {
+		unsigned next = ~0U;
+		for (int i = 0; i < REQUEST_FDS; i++)
+			if (fds[i] >= (int)from && (unsigned)fds[i] < next)
+				next = (unsigned)fds[i];
+		if (next > from)
+			(void)close_range(from, next == ~0U ? next : next - 1, 0);
+		if (next == ~0U)
+			return;
+		from = next + 1;
+	}
 }
 
 static void refused(struct outcome *o, int err, const struct identity *id)
@@ -48,115 +44,70 @@ static void refused(struct outcome *o, int err, const struct identity *id)
 			(unsigned long)id->uid, err_str(err));
 }
 
-/* True when the message has been here before. */
-static bool is_loop(
-	const struct job *j, const struct job_rcpt *r, unsigned allowed, struct outcome *o)
+/* From here on as the recipient. */
+static void deliver(struct job *j, const struct job_rcpt *r, const struct request *q,
+	const struct target *t, int content, struct outcome *o)
 {
-	if (content_count_delivered(j, r->address) <= allowed)
-		return false;
-	outcome_set(o, RESULT_FAILED, "5.4.6", "mail forwarding loop for %s", r->address);
-	return true;
-}
-
-static void deliver(
-	const struct job *j, const struct job_rcpt *r, const struct mailbox *m, struct outcome *o)
-{
-	umask(077);
-	if (m->path[strlen(m->path) - 1] == '/')
-		mailbox_deliver_maildir(j, r, m, o);
-	else
-		mailbox_deliver_mbox(j, r, m, o);
-}
-
-static void deliver_user(
-	const struct job *j, const struct job_rcpt *r, const struct plan *p, struct outcome *o)
-{
-	const char *home = conf_str(P_home_mailbox), *spool = conf_str(P_mail_spool_directory);
-	struct identity id;
 	struct stat st;
-	int err = become_find(p->user, &id);
-	if (err == ERR_NOT_FOUND) {
-		outcome_set(o, RESULT_NOT_FOUND, "5.1.1", "unknown user: \"%s\"", p->user);
-		return;
-	}
+	int err = fd_read_all(content, &j->content);
 	if (err != 0) {
-		outcome_set(o, RESULT_DEFERRED, "4.3.0", "user lookup failed: \"%s\"", p->user);
+		outcome_set(
+			o, RESULT_DEFERRED, "4.3.0", "cannot read the message: %s", err_str(err));
 		return;
 	}
-	err = become(&id, home[0] != '\0' ? id.gid : become_spool_group(spool, &id));
-	if (err != 0) {
-		refused(o, err, &id);
+	if (content_count_delivered(j, r->address) > q->loops) {
+		outcome_set(o, RESULT_FAILED, "5.4.6", "mail forwarding loop for %s", r->address);
 		return;
 	}
-	if (is_loop(j, r, p->has_itself ? 1 : 0, o))
-		return;
-	if (conf_bool(P_require_home_directory) &&
-		(stat(id.home, &st) != 0 || !S_ISDIR(st.st_mode))) {
-		mailbox_failed(o, "cannot access home directory %s", id.home);
+	if (t->by_home && conf_bool(P_require_home_directory) &&
+		(stat(t->id.home, &st) != 0 || !S_ISDIR(st.st_mode))) {
+		mailbox_failed(o, "cannot access home directory %s", t->id.home);
 		return;
 	}
-	bool is_dir = spool[0] != '\0' && spool[strlen(spool) - 1] == '/';
-	char *path = home[0] != '\0' ? mem_fmt("%s/%s", id.home, home)
-				     : mem_fmt("%s%s%s%s", spool, is_dir ? "" : "/", id.name,
-					       is_dir ? "/" : "");
-	struct mailbox m = {.path = path,
-		.user = id.name,
-		.locks = conf_str(P_mailbox_delivery_lock),
-		.limit = (uint64_t)conf_int(P_mailbox_size_limit),
-		.must_own = conf_bool(P_strict_mailbox_ownership),
-		.has_delivered_to = lists(P_prepend_delivered_header, "file")};
-	deliver(j, r, &m, o);
+	if (t->path[strlen(t->path) - 1] == '/')
+		mailbox_deliver_maildir(j, r, &t->box, o);
+	else
+		mailbox_deliver_mbox(j, r, &t->box, o);
 }
 
-static void deliver_box(
-	const struct job *j, const struct job_rcpt *r, const struct plan *p, struct outcome *o)
+static void carry_out(const struct request *q, struct slice sums, const int fds[REQUEST_FDS],
+	pid_t parent, struct outcome *o)
 {
-	struct identity id = {.uid = p->uid, .gid = p->gid};
-	int err = become(&id, id.gid);
-	if (err != 0) {
-		refused(o, err, &id);
+	struct target t = {0};
+	struct job_rcpt r = {.index = q->index,
+		.attempts = (unsigned)q->attempts,
+		.address = mem_str(q->address),
+		.orig_to = q->orig_to[0] != '\0' ? mem_str(q->orig_to) : NULL};
+	struct job j = {.id = mem_str(q->id),
+		.sender = mem_str(q->sender),
+		.arrival = q->arrival,
+		.size = q->size,
+		.header_len = q->header_len,
+		.body_fd = fds[REQUEST_BODY],
+		.body_size = q->body_size,
+		.body_offset = q->body_offset,
+		.content = BUF_INIT(JOB_CONTENT_MAX),
+		.body_sums = BUF_INIT(IPC_FRAME_LIMIT)};
+	(void)buf_add_slice(&j.body_sums, sums);
+	if (!target_find(q->address, q->user, &t, o))
 		return;
-	}
-	struct mailbox m = {.path = p->path,
-		.user = r->address,
-		.locks = conf_str(P_virtual_mailbox_lock),
-		.limit = (uint64_t)conf_int(P_virtual_mailbox_limit),
-		.must_own = conf_bool(P_strict_mailbox_ownership),
-		.has_delivered_to = true};
-	if (!is_loop(j, r, 0, o))
-		deliver(j, r, &m, o);
-}
-
-/* Nobody's mailbox: the message is looked at by a user without rights. */
-static void look_for_loop(const struct job *j, const struct job_rcpt *r, struct outcome *o)
-{
-	struct identity id;
-	int err = become_find(conf_str(P_default_privs), &id);
-	if (err == 0 && geteuid() != 0)
-		id.uid = geteuid(), id.gid = getegid();
-	if (err == 0)
-		err = become(&id, id.gid);
-	if (err != 0) {
-		outcome_set(o, RESULT_DEFERRED, "4.3.5", "cannot become default_privs user \"%s\"",
-			conf_str(P_default_privs));
-		return;
-	}
-	outcome_set(o, RESULT_OK, "2.0.0", "no loop");
-	o->loops = content_count_delivered(j, r->address);
+	close_others(fds);
+	int err = become(&t.id, t.gid, parent);
+	if (err != 0)
+		refused(o, err, &t.id);
+	else
+		deliver(&j, &r, q, &t, fds[REQUEST_CONTENT], o);
 }
 
 _Noreturn void child_run(
-	const struct job *j, const struct job_rcpt *r, const struct plan *p, int pipe)
+	const struct request *q, struct slice sums, const int fds[REQUEST_FDS], pid_t parent)
 {
 	struct outcome o;
 	signal(SIGCHLD, SIG_DFL);
-	keep_only(pipe, j->body_fd);
+	signal(SIGXFSZ, SIG_IGN);
+	umask(077);
+	alarm(CHILD_SECONDS);
 	outcome_set(&o, RESULT_DEFERRED, "4.3.0", "nothing was done");
-	if (p->kind == PLAN_USER)
-		deliver_user(j, r, p, &o);
-	else if (p->kind == PLAN_BOX)
-		deliver_box(j, r, p, &o);
-	else
-		look_for_loop(j, r, &o);
-	_exit(fd_write_full(pipe, &o, sizeof(o)) == 0 ? 0 : 1);
+	carry_out(q, sums, fds, parent, &o);
+	_exit(fd_write_full(fds[REQUEST_PIPE], &o, sizeof(o)) == 0 ? 0 : 1);
 }

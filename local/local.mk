@@ -2,17 +2,19 @@
 pkglibexec_PROGRAMS += local/local local/virtual local/nss
 LOCAL_SOURCES = local/main.c \
 	local/become.c local/become.h \
-	local/child.c local/child.h \
+	local/child.c \
 	local/content.c local/content.h \
 	local/delivery.h \
 	local/forward.c local/forward.h \
 	local/mailbox.h local/maildir.c local/mbox.c \
 	local/plan.c \
+	local/spawner.c local/spawner.h \
+	local/target.h \
 	local/work.c local/work.h
 LOCAL_LIBS = lib/queue/libqueue.a lib/mail/libmail.a $(SERVER_LIBS)
-local_local_SOURCES = $(LOCAL_SOURCES) local/alias.c local/alias.h local/plan_local.c
+local_local_SOURCES = $(LOCAL_SOURCES) local/alias.c local/alias.h local/plan_local.c local/target_local.c
 local_local_LDADD = $(LOCAL_LIBS)
-local_virtual_SOURCES = $(LOCAL_SOURCES) local/plan_virtual.c
+local_virtual_SOURCES = $(LOCAL_SOURCES) local/plan_virtual.c local/target_virtual.c
 local_virtual_LDADD = $(LOCAL_LIBS)
 local_nss_SOURCES = local/nss.c
 local_nss_LDADD = $(SERVER_LIBS)

@@ -1,29 +1,39 @@
 /* SPDX-License-Identifier: ISC */
+#include "conf/conf.h"
+#include "local/become.h"
 #include "local/forward.h"
+#include "local/spawner.h"
 #include "local/work.h"
-#include "map/nss.h"
+#include "priv/priv.h"
 #include "util/log.h"
 
 /* local and virtual: delivery to mailboxes of this machine, see local(8) and virtual(8). */
 
-static int ask_nss(const char *spec, struct slice key, struct later *l, struct buf *value)
-{
-	(void)l;
-	return map_nss_find(slice_from(slice_str(spec), strlen("unix:")), key, value);
-}
+static int spawner;
+static struct priv priv;
 
+/* As root: what is to be known of users and tables, and the spawner, which stays root. */
 static void init(void)
 {
 	struct buf why = BUF_INIT(4096);
-	map_set_asker(ask_nss);
+	struct identity nobody;
+	const char *user = conf_str(P_default_privs);
 	if (plan_open(&why) != 0)
 		log_fatal("%s", buf_str(&why));
+	if (become_find(user, &nobody) != 0)
+		log_fatal("default_privs: user \"%s\" is unknown", user);
+	priv = (struct priv){.uid = nobody.uid,
+		.gid = nobody.gid,
+		.root = "",
+		.development = server_is_development()};
+	spawner = spawner_start();
 	buf_clear(&why);
 }
 
 static void start(void)
 {
-	work_init(server_limit() > 0 ? (unsigned)server_limit() : 1);
+	priv_drop(&priv);
+	work_init(spawner, server_limit() > 0 ? (unsigned)server_limit() : 1);
 }
 
 static void peer_new(struct server_peer *peer)
@@ -73,7 +83,7 @@ int main(int argc, char **argv)
 	static const struct server_spec spec = {
 		.role = ROLE_LOCAL,
 		.program = PROG_LOCAL,
-		.keep_root = true,
+		.keep_root = true, /* for init; start gives it up, the spawner keeps it */
 		.init = init,
 		.start = start,
 		.peer_new = peer_new,

@@ -35,7 +35,6 @@ void plan_answer(struct plan *p, enum proto_result result, const char *status, c
 void plan_clear(struct plan *p)
 {
 	mem_free(p->user);
-	mem_free(p->path);
 	mem_free(p->transport);
 	mem_free(p->nexthop);
 	for (size_t i = 0; i < p->count; i++)

@@ -37,7 +37,7 @@ int plan_make(const struct job_rcpt *r, struct later *l, struct plan *p)
 		if (conf_str(P_mailbox_transport)[0] != '\0') {
 			plan_reroute(p, conf_str(P_mailbox_transport));
 		} else {
-			p->kind = PLAN_USER;
+			p->kind = PLAN_DELIVER;
 			p->user = slice_dup(user);
 		}
 	}

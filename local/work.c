@@ -3,13 +3,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
-#include <sys/wait.h>
+#include <stdio.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "conf/conf.h"
-#include "local/child.h"
+#include "local/content.h"
 #include "local/forward.h"
+#include "local/spawner.h"
 #include "mail/attempt.h"
 #include "util/err.h"
 #include "util/fd.h"
@@ -17,36 +18,46 @@
 #include "util/log.h"
 #include "util/mem.h"
 
-enum { LOOKUPS_MAX = 4 * PLAN_ADDRESSES_MAX, CHILD_SECONDS = 1000, RETRY_MSEC = 20 };
+enum {
+	LOOKUPS_MAX = 4 * PLAN_ADDRESSES_MAX,
+	DELIVERY_SECONDS = 1100, /* a little more than a child gives itself */
+	RETRY_MSEC = 20,
+};
 
 struct work {
-	TAILQ_ENTRY(work) link;
 	struct job *j;
 	size_t at; /* the recipient */
 	struct later later;
 	struct plan plan;
 	struct forward *forward;
-	pid_t pid; /* 0: no child */
-	int pipe;
-	struct loop_timer timer; /* a child's end; dots to be sent */
+	int content; /* the job's content as a file in memory; -1: not made yet */
+	int pipe;    /* where the child answers; -1: none is at work */
+	struct loop_watch *answer;
+	struct loop_timer timer; /* the child's end; what could not be sent */
 	int64_t begun, opened;
 	bool is_damaged;
 };
 
-static TAILQ_HEAD(, work) works = TAILQ_HEAD_INITIALIZER(works);
+static int spawner;
+static struct loop_watch *spawner_end;
 
 static void run(struct work *w);
+
+static void forget_child(struct work *w)
+{
+	loop_watch_free(&w->answer);
+	fd_close(&w->pipe);
+	loop_timer_set(&w->timer, CLOCK_NEVER);
+}
 
 static void work_free(struct work *w)
 {
 	later_clear(&w->later);
 	plan_clear(&w->plan);
 	forward_drop(&w->forward);
+	forget_child(w);
 	loop_timer_clear(&w->timer);
-	if (w->pid > 0)
-		kill(w->pid, SIGKILL);
-	fd_close(&w->pipe);
-	TAILQ_REMOVE(&works, w, link);
+	fd_close(&w->content);
 	mem_free(w);
 }
 
@@ -83,8 +94,6 @@ static void finish(struct work *w, const struct outcome *outcome)
 		w->at = w->j->n;
 		return;
 	}
-	if (o.result == RESULT_NOT_FOUND)
-		o.result = RESULT_FAILED;
 	if (o.result == RESULT_FAILED && conf_bool(P_soft_bounce)) {
 		o.result = RESULT_DEFERRED;
 		o.status[0] = '4';
@@ -111,124 +120,178 @@ static void reroute(struct work *w)
 		w->plan.transport);
 	job_reroute(w->j, r, w->plan.transport, w->plan.nexthop);
 	later_clear(&w->later);
+	plan_clear(&w->plan);
 	w->at++;
 }
 
-static void forward(struct work *w)
-{
-	w->forward = forward_new(w->j, &w->j->rcpts[w->at], &w->plan, finish_and_run, w);
-}
-
-/* After a child has looked: an alias that names itself is for the mailbox the second time. */
-static void looked(struct work *w, const struct outcome *found)
-{
-	struct outcome o = *found;
-	if (o.result == RESULT_OK && w->plan.has_itself && o.loops == 1) {
-		w->plan.kind = PLAN_USER;
-		run(w);
-	} else if (o.result == RESULT_OK && o.loops > 0) {
-		outcome_set(&o, RESULT_FAILED, "5.4.6", "mail forwarding loop for %s",
-			w->j->rcpts[w->at].address);
-		finish_and_run(&o, w);
-	} else if (o.result == RESULT_OK) {
-		forward(w);
-	} else {
-		finish_and_run(&o, w);
-	}
-}
-
-static void read_outcome(struct work *w, int status, struct outcome *o)
+static void read_outcome(struct work *w, struct outcome *o)
 {
 	ssize_t n = read(w->pipe, o, sizeof(*o));
 	o->status[sizeof(o->status) - 1] = o->text[sizeof(o->text) - 1] = '\0';
-	if (n == (ssize_t)sizeof(*o) && o->result <= RESULT_UNTRIED)
+	if (n == (ssize_t)sizeof(*o) && o->result <= RESULT_UNTRIED && o->result != RESULT_REROUTE)
 		return;
-	log_warning("%s: delivery process %ld ended by %s %d", w->j->id, (long)w->pid,
-		WIFSIGNALED(status) ? "signal" : "exit status",
-		WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+	log_warning("%s: a delivery process died", w->j->id);
 	outcome_set(o, RESULT_DEFERRED, "4.3.0", "delivery process died");
 }
 
-static void child_ended(struct work *w, int status)
+static void answered(int what, void *arg)
 {
+	struct work *w = arg;
 	struct outcome o = {0};
-	read_outcome(w, status, &o);
-	fd_close(&w->pipe);
-	loop_timer_set(&w->timer, CLOCK_NEVER);
-	w->pid = 0;
-	if (w->plan.kind == PLAN_FORWARD)
-		looked(w, &o);
-	else
-		finish_and_run(&o, w);
+	(void)what;
+	read_outcome(w, &o);
+	forget_child(w);
+	finish_and_run(&o, w);
 }
 
-static void reap(int signo, void *arg)
-{
-	struct work *w;
-	pid_t pid;
-	int status;
-	(void)signo;
-	(void)arg;
-	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-		TAILQ_FOREACH(w, &works, link)
-		if (w->pid == pid) {
-			child_ended(w, status);
-			break;
-		}
-	}
-}
-
-static void start_child(struct work *w)
-{
-	int ends[2];
-	w->opened = clock_real();
-	pid_t pid = -1;
-	if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) == 0) {
-		pid = fork();
-		if (pid == 0)
-			child_run(w->j, &w->j->rcpts[w->at], &w->plan, ends[1]);
-		fd_close(&ends[1]);
-		w->pipe = ends[0];
-	}
-	if (pid < 0) {
-		struct outcome o;
-		outcome_set(&o, RESULT_DEFERRED, "4.3.0", "cannot start a delivery: %s",
-			err_str(ERR_SYS));
-		fd_close(&w->pipe);
-		finish(w, &o);
-		return;
-	}
-	w->pid = pid;
-	loop_timer_set(&w->timer, loop_now() + CHILD_SECONDS * CLOCK_SEC);
-}
-
-/* A child that takes too long is stopped; dots that could not be sent are tried again. */
+/* A child that takes too long is given up; what could not be sent is tried again. */
 static void timed(void *arg)
 {
 	struct work *w = arg;
-	if (w->pid > 0)
-		kill(w->pid, SIGKILL);
-	else
+	struct outcome o;
+	if (w->pipe < 0) {
 		run(w);
+		return;
+	}
+	outcome_set(&o, RESULT_DEFERRED, "4.3.0", "delivery takes too long");
+	forget_child(w);
+	finish_and_run(&o, w);
+}
+
+static int make_content(struct work *w)
+{
+	struct slice s = buf_slice(&w->j->content);
+	if (w->content >= 0)
+		return lseek(w->content, 0, SEEK_SET) < 0 ? ERR_SYS : 0;
+	int r = fd_memory("message", &w->content);
+	if (r == 0)
+		r = fd_write_full(w->content, s.p, s.len);
+	if (r == 0 && lseek(w->content, 0, SEEK_SET) < 0)
+		r = ERR_SYS;
+	return r;
+}
+
+static void make_request(const struct work *w, struct request *q)
+{
+	const struct job *j = w->j;
+	const struct job_rcpt *r = &j->rcpts[w->at];
+	*q = (struct request){.index = r->index,
+		.attempts = r->attempts,
+		.size = j->size,
+		.header_len = j->header_len,
+		.body_size = j->body_size,
+		.body_offset = j->body_offset,
+		.arrival = j->arrival,
+		.loops = w->plan.has_itself ? 1 : 0};
+	snprintf(q->id, sizeof(q->id), "%s", j->id);
+	snprintf(q->address, sizeof(q->address), "%s", r->address);
+	snprintf(q->orig_to, sizeof(q->orig_to), "%s", r->orig_to != NULL ? r->orig_to : "");
+	snprintf(q->sender, sizeof(q->sender), "%s", j->sender);
+	snprintf(q->user, sizeof(q->user), "%s", w->plan.user != NULL ? w->plan.user : "");
+}
+
+/* 0, ERR_AGAIN, ERR_SYS. */
+static int send_request(const struct work *w, const struct request *q, int pipe)
+{
+	union {
+		struct cmsghdr head;
+		char room[CMSG_SPACE(REQUEST_FDS * sizeof(int))];
+	} control = {0};
+	int fds[REQUEST_FDS] = {pipe, w->content, w->j->body_fd};
+	size_t n = w->j->body_fd >= 0 ? REQUEST_FDS : REQUEST_FDS - 1;
+	struct slice sums = buf_slice(&w->j->body_sums);
+	struct iovec parts[2] = {
+		{(void *)(uintptr_t)q, sizeof(*q)}, {(void *)(uintptr_t)sums.p, sums.len}};
+	struct msghdr m = {.msg_iov = parts,
+		.msg_iovlen = 2,
+		.msg_control = control.room,
+		.msg_controllen = CMSG_SPACE(n * sizeof(int))};
+	struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+	c->cmsg_level = SOL_SOCKET;
+	c->cmsg_type = SCM_RIGHTS;
+	c->cmsg_len = CMSG_LEN(n * sizeof(int));
+	memcpy(CMSG_DATA(c), fds, n * sizeof(int));
+	if (sendmsg(spawner, &m, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
+		return 0;
+	return errno == EAGAIN ? ERR_AGAIN : ERR_SYS;
+}
+
+/* True when the child is at work or the request is to be tried again; false: done, for the worse.
+ */
+static bool ask_spawner(struct work *w)
+{
+	struct request q;
+	struct outcome o;
+	int ends[2] = {-1, -1};
+	w->opened = clock_real();
+	int r = make_content(w);
+	if (r == 0 && pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0)
+		r = ERR_SYS;
+	if (r == 0) {
+		make_request(w, &q);
+		r = send_request(w, &q, ends[1]);
+	}
+	fd_close(&ends[1]);
+	if (r == 0) {
+		w->pipe = ends[0];
+		w->answer = loop_watch_new(w->pipe, answered, w);
+		loop_watch_set(w->answer, LOOP_READ);
+		loop_timer_set(&w->timer, loop_now() + DELIVERY_SECONDS * CLOCK_SEC);
+		return true;
+	}
+	fd_close(&ends[0]);
+	if (r == ERR_AGAIN) {
+		loop_timer_set(&w->timer, loop_now() + RETRY_MSEC * CLOCK_MSEC);
+		return true;
+	}
+	outcome_set(&o, RESULT_DEFERRED, "4.3.0", "cannot start a delivery: %s", err_str(r));
+	finish(w, &o);
+	return false;
+}
+
+/* False: done, it was a circle. */
+static bool forward(struct work *w)
+{
+	const char *address = w->j->rcpts[w->at].address;
+	struct outcome o;
+	unsigned loops = content_count_delivered(w->j, address);
+	if (loops > 0) {
+		outcome_set(&o, RESULT_FAILED, "5.4.6", "mail forwarding loop for %s", address);
+		finish(w, &o);
+		return false;
+	}
+	w->forward = forward_new(w->j, &w->j->rcpts[w->at], &w->plan, finish_and_run, w);
+	return true;
+}
+
+/* False: no plan yet. */
+static bool plan(struct work *w)
+{
+	const struct job_rcpt *r = &w->j->rcpts[w->at];
+	if (buf_failed(&w->j->content)) {
+		plan_answer(&w->plan, RESULT_DEFERRED, "4.3.0", "header section too large");
+		return true;
+	}
+	if (plan_make(r, &w->later, &w->plan) == ERR_LATER)
+		return false;
+	/* An alias that names itself: the second pass is for the mailbox. */
+	if (w->plan.kind == PLAN_FORWARD && w->plan.has_itself &&
+		content_count_delivered(w->j, r->address) == 1)
+		w->plan.kind = PLAN_DELIVER;
+	return true;
 }
 
 /* False: wait. */
 static bool step(struct work *w)
 {
-	struct job_rcpt *r = &w->j->rcpts[w->at];
-	if (buf_failed(&w->j->content)) {
-		plan_answer(&w->plan, RESULT_DEFERRED, "4.3.0", "header section too large");
-	} else if (w->plan.kind == PLAN_ANSWER && plan_make(r, &w->later, &w->plan) == ERR_LATER) {
-		plan_clear(&w->plan);
+	if (!plan(w))
 		return false;
-	}
 	if (w->plan.kind == PLAN_ANSWER) {
 		finish(w, &w->plan.outcome);
 		return true;
 	}
 	if (w->plan.kind == PLAN_REROUTE) {
 		reroute(w);
-		plan_clear(&w->plan);
 		return true;
 	}
 	if (!w->j->dot)
@@ -237,8 +300,7 @@ static bool step(struct work *w)
 		loop_timer_set(&w->timer, loop_now() + RETRY_MSEC * CLOCK_MSEC);
 		return false;
 	}
-	start_child(w);
-	return w->pid == 0;
+	return w->plan.kind == PLAN_FORWARD ? !forward(w) : !ask_spawner(w);
 }
 
 static void run(struct work *w)
@@ -261,10 +323,10 @@ static void woken(void *arg)
 static void start(struct job *j)
 {
 	struct work *w = mem_alloc(sizeof(*w));
-	*w = (struct work){.j = j, .pipe = -1, .begun = clock_real(), .opened = clock_real()};
+	*w = (struct work){
+		.j = j, .content = -1, .pipe = -1, .begun = clock_real(), .opened = clock_real()};
 	later_init(&w->later, LOOKUPS_MAX, woken, w);
 	loop_timer_init(&w->timer, timed, w);
-	TAILQ_INSERT_TAIL(&works, w, link);
 	j->work = w;
 	run(w);
 }
@@ -275,9 +337,18 @@ static void abandon(struct job *j)
 	j->work = NULL;
 }
 
-void work_init(unsigned limit)
+static void spawner_gone(int what, void *arg)
+{
+	(void)what;
+	(void)arg;
+	log_fatal("the spawner has ended");
+}
+
+void work_init(int to_spawner, unsigned limit)
 {
 	static const struct job_handler handler = {start, abandon};
-	loop_signal(SIGCHLD, reap, NULL);
+	spawner = to_spawner;
+	spawner_end = loop_watch_new(spawner, spawner_gone, NULL);
+	loop_watch_set(spawner_end, LOOP_READ);
 	job_init(&handler, limit);
 }

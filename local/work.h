@@ -3,9 +3,11 @@
 #define LOCAL_WORK_H
 
 /*
- * The parent's work on jobs: for one recipient after the other it makes a plan, lets a child
- * carry it out, logs and reports. Nothing of the message is looked at here.
+ * The front's work on jobs: for one recipient after the other it makes a plan, has it carried out,
+ * logs and reports.
+ *
+ * spawner: connection to it (owned); limit: jobs at once.
  */
-void work_init(unsigned limit);
+void work_init(int spawner, unsigned limit);
 
 #endif

@@ -91,7 +91,7 @@ static void test_user(void)
 
 static void test_virtual(void)
 {
-	static const char done[] = "DOT R0=O2.0.0 END0 ", wrong[] = "R0=D4.3.5 END0 ";
+	static const char done[] = "DOT R0=O2.0.0 END0 ", wrong[] = "DOT R0=D4.3.5 END0 ";
 	static const struct {
 		const char *rcpt, *events, *text;
 	} cases[] = {
@@ -100,7 +100,7 @@ static void test_virtual(void)
 		{"dora@virt.test", done, "delivered to mailbox"},
 		{"deep@virt.test", done, "delivered to maildir"},
 		{"anyone@all.test", done, "delivered to maildir"},
-		{"nobody@virt.test", "R0=F5.1.1 END0 ", "unknown user: \"nobody@virt.test\""},
+		{"nobody@virt.test", "DOT R0=F5.1.1 END0 ", "unknown user: \"nobody@virt.test\""},
 		{"up@virt.test", wrong, "bad mailbox in virtual_mailbox_maps"},
 		{"root@virt.test", wrong, "bad value in virtual_uid_maps"},
 		{"low@virt.test", wrong, "bad value in virtual_uid_maps"},
