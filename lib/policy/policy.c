@@ -246,16 +246,17 @@ static int check_all(struct policy_eval *e)
 {
 	struct policy *p = e->policy;
 	const struct policy_list *lists[2] = {&p->relay, &p->recipient};
-	bool decided = false;
-	int err = 0;
+	int safe = match_host(p->safe, e->facts->client_name, e->facts->client_addr, e->later);
+	int err = safe == 0 || safe == ERR_NOT_FOUND ? 0 : lookup_failed(e, safe);
+
+	bool decided = err == 0 && e->verdict->action == POLICY_REJECT;
 
 	if (!p->relay_first) {
 		lists[0] = &p->recipient;
 		lists[1] = &p->relay;
 	}
-	if (!policy_is_safe(p, e->facts))
-		for (int i = 0; i < 2 && err == 0 && !decided; i++)
-			err = run_list(e, lists[i], &decided);
+	for (int i = 0; safe != 0 && i < 2 && err == 0 && !decided; i++)
+		err = run_list(e, lists[i], &decided);
 	if (err == 0 && !decided && p->reject_unlisted)
 		err = check_listed(e);
 	return err;

@@ -91,6 +91,8 @@ static const struct {
 		"reject_unlisted_recipient"},
 	{"reject_unauth_destination", "", NULL, "192.0.2.1", "", "postmaster", 0, "", ""},
 	{"reject", "", "smtpd_safe_clients=192.0.2.1", "192.0.2.1", "", "x@far.test", 0, "", ""},
+	{"reject_unauth_destination", "", "smtpd_safe_clients=fail:x", "192.0.2.1", "",
+		"user@local.test", 451, "<user@local.test>: Temporary lookup failure", ""},
 	{"permit_mynetworks, reject_unauth_destination", "", "mynetworks=fail:x", "192.0.2.1", "",
 		"x@far.test", 451, "<x@far.test>: Temporary lookup failure", "permit_mynetworks"},
 	{"reject_unauth_destination", "", "relay_domains=fail:x", "192.0.2.1", "", "x@far.test",
@@ -160,7 +162,14 @@ static void test_later(void)
 	ok(wakes > 0, "and was woken");
 	is_int(v.action, POLICY_PERMIT, "a relay domain is found late");
 	ok(v.own, "and is ours");
+	policy_close(&p);
+	p = load("reject", "", "smtpd_safe_clients=later:inline:{{198.51.100.1=1}}", &why);
 	f.recipient = SLICE_LIT("x@far.test");
+	ok(evaluate(p, &f, &v) > 0, "a list of safe clients may be late too");
+	is_int(v.action, POLICY_PERMIT, "and is found");
+	policy_close(&p);
+	p = load("permit_mynetworks, reject_unauth_destination", "",
+		"relay_domains=later:inline:{{relay.test=1}}", &why);
 	ok(evaluate(p, &f, &v) > 0, "it had to wait");
 	is_int(v.code, 554, "another is not");
 	is_int(policy_check(p, POLICY_RCPT, &f, NULL, &v), 0, "who cannot wait gets an answer");
