@@ -107,7 +107,7 @@ static void send_listeners(struct worker *w)
 	}
 }
 
-static void send_own_directory(struct worker *w)
+void handover_own(struct worker *w)
 {
 	const char *name = NULL;
 	int fd = dirs_open_for(w->plan->role, &name);
@@ -129,7 +129,7 @@ void handover(struct worker *w)
 	ipc_put_u64(w->control, FIELD_SIZE, COUNTERS_SIZE);
 	send_fd(w->control, w->unit->page_fd);
 	send_listeners(w);
-	send_own_directory(w);
+	handover_own(w);
 	ipc_send(w->control, PROTO_START, 0);
 }
 

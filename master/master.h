@@ -121,6 +121,7 @@ void worker_kill_all(void);
 
 /* handover.c: what a worker is given at its start, and what it asks for. */
 void handover(struct worker *w);
+void handover_own(struct worker *w); /* the directory or file of its role */
 void handover_log(struct worker *w);
 void handover_settings(struct worker *w, bool is_reload);
 void handover_peers(struct worker *w); /* w has become ready: connects it */

@@ -153,8 +153,32 @@ static bool look(struct slice key, void *value, void *arg)
 	return true;
 }
 
+/* The name servers: resolver gets the file again when it has changed. */
+static void look_at_resolver_config(void)
+{
+	static struct watched last;
+	struct unit *u = NULL;
+	struct worker *w = NULL;
+	struct stat st;
+	struct watched now;
+
+	if (stat(master_str(P_resolver_config), &st) != 0)
+		return;
+	now = seen(&st);
+	if (is_same(&last, &now))
+		return;
+	last = now;
+	TAILQ_FOREACH(u, &master.units, next)
+	{
+		TAILQ_FOREACH(w, &u->workers, next)
+		if (w->control != NULL && w->plan->role == ROLE_RESOLVER)
+			handover_own(w);
+	}
+}
+
 void table_watch(void)
 {
 	if (watched != NULL)
 		dict_walk(watched, look, NULL);
+	look_at_resolver_config();
 }

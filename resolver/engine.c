@@ -142,14 +142,16 @@ static bool same_servers(const struct resolvconf *a, const struct resolvconf *b)
 	return true;
 }
 
-void engine_configure(struct engine *e, const struct resolvconf *rc)
+bool engine_configure(struct engine *e, const struct resolvconf *rc)
 {
-	if (!same_servers(&e->rc, rc)) {
+	bool changed = !same_servers(&e->rc, rc);
+	if (changed) {
 		dns_cache_empty(e->cache);
 		e->good = 0;
 	}
 	e->rc = *rc;
 	e->warned = false;
+	return changed;
 }
 
 static void start_waiting(struct engine *e)

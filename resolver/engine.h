@@ -27,8 +27,8 @@ enum {
 /* cache: answers that are kept; time_limit: microseconds for all tries of a question. */
 struct engine *engine_new(size_t cache, int64_t time_limit); /* owned */
 void engine_free(struct engine **e);
-/* Takes these servers from now on; when they differ, the cache is emptied. */
-void engine_configure(struct engine *e, const struct resolvconf *rc);
+/* Takes these servers from now on; when they differ (true), the cache is emptied. */
+bool engine_configure(struct engine *e, const struct resolvconf *rc);
 
 /* Embedded in who asks. */
 struct engine_ask {

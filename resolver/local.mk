@@ -12,3 +12,5 @@ t_resolver_engine_test_LDADD = t/libtap.a lib/dns/libdns.a lib/ipc/libipc.a lib/
 	$(BSD_LIBS) $(EVENT_LIBS) $(LDNS_LIBS) $(IDN2_LIBS)
 
 dist_man8_MANS += man/resolver.8
+
+check_SCRIPTS += t/resolver/servers.t

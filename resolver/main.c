@@ -26,6 +26,16 @@ static struct engine *engine;
 static struct resolvconf servers;
 static bool configured;
 
+static void log_servers(void)
+{
+	struct buf text = BUF_INIT(1024);
+	for (unsigned i = 0; i < servers.servers; i++) {
+		buf_add_fmt(&text, "%s%s", i > 0 ? ", " : "", servers.server[i].text);
+	}
+	log_info("name servers: %s", buf_str(&text));
+	buf_clear(&text);
+}
+
 static void configure(int fd)
 {
 	struct buf text = BUF_INIT(RESOLVCONF_SIZE_MAX);
@@ -35,8 +45,8 @@ static void configure(int fd)
 	resolvconf_parse(buf_slice(&text), &servers);
 	buf_clear(&text);
 	configured = true;
-	if (engine != NULL) {
-		engine_configure(engine, &servers);
+	if (engine != NULL && engine_configure(engine, &servers)) {
+		log_servers();
 	}
 }
 
@@ -66,7 +76,7 @@ static void start(void)
 {
 	engine =
 		engine_new((size_t)conf_int(P_resolver_cache_limit), conf_time(P_resolver_timeout));
-	engine_configure(engine, &servers);
+	(void)engine_configure(engine, &servers);
 }
 
 static void request_free(struct request *r)

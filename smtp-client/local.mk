@@ -19,6 +19,3 @@ check_PROGRAMS += t/client/client_test
 t_client_client_test_SOURCES = t/client/client_test.c t/client/peer.c t/client/peer.h \
 	t/client/worker.c t/client/worker.h
 t_client_client_test_LDADD = t/libtap.a lib/dns/libdns.a $(SERVER_LIBS) $(LDNS_LIBS) $(IDN2_LIBS)
-
-FUZZ_TARGETS += t/fuzz/reply_fuzz
-t_fuzz_reply_fuzz_LDADD = $(FUZZ_MAIN) lib/smtp/libsmtp.a lib/util/libutil.a $(BSD_LIBS)
