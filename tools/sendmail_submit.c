@@ -91,6 +91,21 @@ static void want(int class)
 		refusal();
 }
 
+/* Does an address or the header section hold UTF-8 (smtputf8_autodetect_classes has "sendmail")? */
+static bool needs_utf8(struct slice sender)
+{
+	struct slice content = buf_slice(&sendmail.content);
+	ptrdiff_t end = slice_find_str(content, "\r\n\r\n");
+	struct slice header = slice_first(content, end < 0 ? content.len : (size_t)end);
+
+	if (!conf_bool(P_smtputf8_enable))
+		return false;
+	for (size_t i = 0; i < sendmail.recipients_n; i++)
+		if (!slice_is_ascii(slice_str(sendmail.recipients[i])))
+			return true;
+	return !slice_is_ascii(sender) || (!slice_is_ascii(header) && slice_is_utf8(header));
+}
+
 static void add_sender(void)
 {
 	struct buf internal = BUF_INIT(ADDRESS_LIMIT);
@@ -104,6 +119,8 @@ static void add_sender(void)
 	(void)buf_add_char(&out, '>');
 	if (!slice_is_ascii(buf_slice(&sendmail.content)))
 		(void)buf_add_str(&out, " BODY=8BITMIME");
+	if (needs_utf8(buf_slice(&internal)))
+		(void)buf_add_str(&out, " SMTPUTF8");
 	if (sendmail.ret != NULL)
 		(void)buf_add_fmt(&out, " RET=%s", sendmail.ret);
 	if (sendmail.envid != NULL) {

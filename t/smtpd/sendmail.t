@@ -57,6 +57,11 @@ for my $row (@good) {
 sendmail("From: x\n\n", '-f', '<>', '-N', 'success,delay', '-R', 'hdrs', '-V', 'id+1', 'a');
 my $m = new_letter;
 is_deeply([@$m{qw(sender notify ret envid)}], ['', 10, 2, 'id+2B1'], 'DSN options');
+for my $row (['address', "From: x\n\n", "\xc3\xa4\@x.test"], ['header', "From: \xc3\xa4\n\n", 'a'],
+    ['body', "From: x\n\n\xc3\xa4\n", 'a'], ['Latin 1', "From: \xe4\n\n", 'a']) {
+    sendmail(@$row[1, 2]);
+    is(new_letter->{flags} & 8, $row->[0] =~ /^[ah]/ ? 8 : 0, "SMTPUTF8: $row->[0]");
+}
 sendmail("From: x\n\n", '-f', 's@x.test', 'a');
 is(new_letter->{sender}, 's@x.test', '-f');
 sendmail("From: x\n\n", 'a');
