@@ -187,6 +187,8 @@ static int choose(const struct expand *e, struct slice s, bool test, const char 
 
 static const char *find(const struct expand *e, struct slice name)
 {
+	if (*e->left > 0)
+		(*e->left)--;
 	if (e->seen != NULL)
 		e->seen(e->arg, name);
 	return e->lookup(e->arg, name);
@@ -243,7 +245,7 @@ static int expand_at(const struct expand *e, struct slice text, struct buf *out,
 {
 	int r = 0;
 
-	if (depth > EXPAND_DEPTH) {
+	if (depth > EXPAND_DEPTH || *e->left == 0) {
 		fail(e, "a value that leads back to itself");
 		return ERR_LIMIT;
 	}
@@ -262,5 +264,9 @@ static int expand_at(const struct expand *e, struct slice text, struct buf *out,
 
 int expand(const struct expand *e, struct slice text, struct buf *out)
 {
-	return expand_at(e, text, out, 0);
+	unsigned left = EXPAND_NAMES;
+	struct expand counted = *e;
+
+	counted.left = &left;
+	return expand_at(&counted, text, out, 0);
 }

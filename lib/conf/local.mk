@@ -30,3 +30,6 @@ man5_MANS = man/gatepost.conf.5
 man/gatepost.conf.5: lib/conf/confdoc
 	$(AM_V_GEN)$(MKDIR_P) man && lib/conf/confdoc gatepost.conf.5 > $@.new && mv $@.new $@
 CLEANFILES += man/gatepost.conf.5
+
+FUZZ_TARGETS += t/fuzz/conf_fuzz
+t_fuzz_conf_fuzz_LDADD = $(FUZZ_MAIN) lib/conf/libconf.a lib/util/libutil.a $(BSD_LIBS)

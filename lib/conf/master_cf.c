@@ -425,29 +425,37 @@ static void disable(struct services *s, const struct conf *main)
 	}
 }
 
-void services_read(struct services *s, const struct conf *main, struct mistakes *m)
+void services_read_text(struct services *s, const struct conf *main, const char *path,
+	struct slice text, struct mistakes *m)
 {
-	struct buf file = BUF_INIT(LINE_FILE_LIMIT);
 	struct line_reader r;
-	int err = 0;
 
-	*s = (struct services){.path = mem_fmt("%s/master.cf", set_str(main, P_config_directory))};
-	err = line_read_file(s->path, &file);
-	if (err != 0)
-		mistakes_error(m, (struct place){.path = s->path}, "%s; expected a readable file",
-			err_str(err));
-	else if (slice_find(buf_slice(&file), '\0') >= 0)
+	*s = (struct services){.path = mem_str(path)};
+	if (slice_find(text, '\0') >= 0) {
 		mistakes_error(m, (struct place){.path = s->path},
 			"a NUL character; expected a text file");
-	else {
-		line_init(&r, buf_slice(&file));
+	} else {
+		line_init(&r, text);
 		while (line_next(&r))
 			read_line(s, &r, m);
 		line_clear(&r);
 	}
-	buf_clear(&file);
 	add_needed(s);
 	disable(s, main);
+}
+
+void services_read(struct services *s, const struct conf *main, struct mistakes *m)
+{
+	char *path = mem_fmt("%s/master.cf", set_str(main, P_config_directory));
+	struct buf file = BUF_INIT(LINE_FILE_LIMIT);
+	int err = line_read_file(path, &file);
+
+	if (err != 0)
+		mistakes_error(m, (struct place){.path = path}, "%s; expected a readable file",
+			err_str(err));
+	services_read_text(s, main, path, buf_slice(&file), m);
+	buf_clear(&file);
+	mem_free(path);
 }
 
 const struct service *services_find(const struct services *s, struct slice name)

@@ -49,6 +49,9 @@ struct services {
  * (wrong lines are left out). A file that cannot be read is a mistake.
  */
 void services_read(struct services *s, const struct conf *main, struct mistakes *m);
+/* The same from memory. */
+void services_read_text(struct services *s, const struct conf *main, const char *path,
+	struct slice text, struct mistakes *m);
 void services_clear(struct services *s);
 
 /* "inet", "unix", … */
