@@ -116,6 +116,9 @@ void session_reply_text(struct session *s, struct slice text)
 }
 
 static void reply_va(struct session *s, const char *fmt, va_list ap)
+	__attribute__((format(printf, 2, 0)));
+
+static void reply_va(struct session *s, const char *fmt, va_list ap)
 {
 	char text[REPLY_LIMIT];
 	int n = vsnprintf(text, sizeof(text), fmt, ap);

@@ -25,6 +25,9 @@ struct sendmail sendmail;
 static const char *program = "sendmail";
 
 static void say(const char *grade, const char *fmt, va_list ap)
+	__attribute__((format(printf, 2, 0)));
+
+static void say(const char *grade, const char *fmt, va_list ap)
 {
 	struct buf text = BUF_INIT(8192);
 	char line[4096];
