@@ -75,3 +75,7 @@ install-gateconf-links:
 	cd '$(DESTDIR)$(sbindir)' && rm -f postconf && $(LN_S) gateconf postconf
 uninstall-gateconf-links:
 	-cd '$(DESTDIR)$(sbindir)' && rm -f postconf
+
+pkglibexec_PROGRAMS += queue-dump
+queue_dump_SOURCES = %D%/queue_dump.c
+queue_dump_LDADD = lib/queue/libqueue.a lib/util/libutil.a $(BSD_LIBS)

@@ -2,7 +2,7 @@
 noinst_LIBRARIES += lib/queue/libqueue.a
 lib_queue_libqueue_a_SOURCES = \
 	%D%/body.c \
-	%D%/dump.h \
+	%D%/dump.c %D%/dump.h \
 	%D%/envelope.c %D%/envelope.h \
 	%D%/event.c %D%/event.h \
 	%D%/file.c %D%/file.h \
@@ -23,3 +23,19 @@ check_PROGRAMS += t/queue/model_test
 t_queue_model_test_SOURCES = t/queue/model_test.c t/queue/disk.c t/queue/disk.h t/queue/world.c \
 	t/queue/world.h
 t_queue_model_test_LDADD = lib/queue/libqueue.a t/libtap.a lib/util/libutil.a $(BSD_LIBS)
+
+FUZZ_TARGETS += t/fuzz/queue_fuzz
+t_fuzz_queue_fuzz_LDADD = $(FUZZ_MAIN) lib/queue/libqueue.a lib/util/libutil.a $(BSD_LIBS)
+
+dist_man5_MANS += man/gatepost-queue.5
+
+QUEUE_LIBS = lib/queue/libqueue.a t/libtap.a lib/util/libutil.a $(BSD_LIBS)
+check_PROGRAMS += t/queue/state_test t/queue/id_test t/queue/envelope_test t/queue/damage_test
+t_queue_state_test_SOURCES = t/queue/state_test.c
+t_queue_state_test_LDADD = $(QUEUE_LIBS)
+t_queue_id_test_SOURCES = t/queue/id_test.c t/queue/disk.c t/queue/disk.h
+t_queue_id_test_LDADD = $(QUEUE_LIBS)
+t_queue_envelope_test_SOURCES = t/queue/envelope_test.c
+t_queue_envelope_test_LDADD = $(QUEUE_LIBS)
+t_queue_damage_test_SOURCES = t/queue/damage_test.c t/queue/disk.c t/queue/disk.h
+t_queue_damage_test_LDADD = $(QUEUE_LIBS)

@@ -114,8 +114,7 @@ static int continue_log(struct queue_store *s, struct queue_log_image *image)
 	 */
 	if (err == 0)
 		err = queue_log_flush(&s->log);
-	if (err == 0 &&
-		s->root.io->fdatasync(s->root.io, s->log.slots[s->log.current].fd) == -1)
+	if (err == 0 && s->root.io->fdatasync(s->root.io, s->log.slots[s->log.current].fd) == -1)
 		err = queue_errno();
 	return err != 0 ? err : queue_log_publish(&s->log);
 }
