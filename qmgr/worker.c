@@ -42,6 +42,7 @@ struct worker {
 	struct dict *idle; /* next hop → number of idle sessions (uint32_t) */
 	struct jobs jobs;
 	bool has_named;
+	bool is_leaving; /* it takes no more jobs */
 };
 
 static TAILQ_HEAD(, worker) workers = TAILQ_HEAD_INITIALIZER(workers);
@@ -226,6 +227,8 @@ static struct worker *choose(const struct transport *t, struct slice nexthop)
 
 static void set_room(struct worker *w, int n)
 {
+	if (w->is_leaving && n > 0)
+		return;
 	w->room = (unsigned)((int)w->room + n);
 	transport_room(w->transport, n);
 }
@@ -679,7 +682,8 @@ void worker_msg(struct server_peer *peer, struct ipc_msg *msg)
 		break;
 	case PROTO_WORKER_ROOM:
 		n = ipc_u64(msg, FIELD_COUNT);
-		set_room(w, n > 100000 ? 100000 : (int)n);
+		w->is_leaving = w->is_leaving || n == 0;
+		set_room(w, n == 0 ? -(int)w->room : n > 100000 ? 100000 : (int)n);
 		break;
 	case PROTO_SESSION_IDLE: set_idle(w, msg); break;
 	case PROTO_HELD_ALL:

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "smtp-client/client.h"
 #include "smtp-client/delivery.h"
 #include "server/server.h"
 #include "util/err.h"
@@ -156,8 +157,7 @@ void job_end(struct job *j, unsigned flags, const char *text)
 	}
 	say_room(1);
 	if (server_is_stopping() && working == 0) {
-		(void)job_flush_dots();
-		server_done();
+		client_idle();
 	}
 }
 
@@ -178,6 +178,15 @@ void job_say_idle(const char *nexthop, unsigned sessions)
 		ipc_put_text(qmgr, FIELD_TRANSPORT, slice_of(server_service(), len));
 		ipc_put_str(qmgr, FIELD_NEXTHOP, nexthop);
 		ipc_put_u64(qmgr, FIELD_COUNT, sessions);
+		(void)ipc_end(qmgr);
+	}
+}
+
+void job_say_leaving(void)
+{
+	if (qmgr != NULL) {
+		ipc_begin(qmgr, PROTO_WORKER_ROOM, 0);
+		ipc_put_u64(qmgr, FIELD_COUNT, 0);
 		(void)ipc_end(qmgr);
 	}
 }
@@ -252,6 +261,9 @@ static void speak(struct ipc *c)
 		}
 	}
 	(void)ipc_send(qmgr, PROTO_HELD_ALL, 0);
+	if (server_is_stopping()) {
+		job_say_leaving();
+	}
 	say_room(limit > working ? limit - (unsigned)working : 1);
 }
 

@@ -87,6 +87,8 @@ void job_dot(struct job *j);
 bool job_flush_dots(void);
 /* Idle sessions to a next hop (their number has fallen by itself). */
 void job_say_idle(const char *nexthop, unsigned sessions);
+/* No more jobs are to come; those on their way still may. */
+void job_say_leaving(void);
 /* Jobs at work. */
 size_t job_working(void);
 /* No more jobs will be worked on: those without dot are reported as untried. */

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: ISC
 pkglibexec_PROGRAMS += smtp-client/smtp-client
 smtp_client_smtp_client_SOURCES = \
-	%D%/main.c \
+	%D%/main.c %D%/client.h \
 	%D%/command.c %D%/command.h \
 	%D%/content.c %D%/content.h \
 	%D%/delivery.c %D%/delivery.h \
@@ -18,4 +18,4 @@ dist_man8_MANS += man/smtp-client.8
 check_PROGRAMS += t/client/client_test
 t_client_client_test_SOURCES = t/client/client_test.c t/client/peer.c t/client/peer.h \
 	t/client/worker.c t/client/worker.h
-t_client_client_test_LDADD = t/libtap.a lib/dns/libdns.a $(SERVER_LIBS) $(LDNS_LIBS) $(IDN2_LIBS)
+t_client_client_test_LDADD = t/libtap.a lib/queue/libqueue.a lib/dns/libdns.a $(SERVER_LIBS) $(LDNS_LIBS) $(IDN2_LIBS)

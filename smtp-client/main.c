@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: ISC */
 #include "dns/client.h"
 #include "server/server.h"
+#include "smtp-client/client.h"
 #include "smtp-client/delivery.h"
 #include "smtp-client/self.h"
 #include "smtp-client/session.h"
 
 /* smtp-client: delivers by SMTP and LMTP, see smtp-client(8). */
+
+/* For jobs that were sent before qmgr knew that this worker leaves. */
+enum { LEAVE_TIME = 100 * 1000 };
 
 static unsigned session_limit(void)
 {
@@ -51,12 +55,30 @@ static void peer_gone(struct server_peer *peer)
 	}
 }
 
+static void leave(void *arg)
+{
+	if (job_working() == 0) {
+		(void)job_flush_dots();
+		server_done();
+	}
+}
+
+void client_idle(void)
+{
+	static struct loop_timer timer;
+	if (timer.fire == NULL) {
+		loop_timer_init(&timer, leave, NULL);
+	}
+	loop_timer_set(&timer, loop_now() + LEAVE_TIME);
+}
+
 /* What is at work goes on; the last job's end ends the program. */
 static void drain(bool now)
 {
 	session_quit_idle();
+	job_say_leaving();
 	if (job_working() == 0) {
-		server_done();
+		client_idle();
 	}
 }
 
@@ -65,7 +87,7 @@ static void stop(void)
 	session_quit_idle();
 	job_withdraw_all();
 	if (job_working() == 0) {
-		server_done();
+		leave(NULL);
 	}
 }
 

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: ISC */
 #include "t/tap.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "queue/envelope.h"
@@ -349,6 +351,53 @@ static void test_content(void)
 		"R0=D4.3.0 END6", "a body that did not come: not delivered");
 }
 
+/* A large body comes as a descriptor, and each 64 KB is looked at before it goes out. */
+static void test_body(void)
+{
+	static char body[300000];
+	char dir[] = "/tmp/gp-body-XXXXXX", path[QUEUE_PATH_MAX + 64];
+	struct queue_root root;
+	struct queue_body *out = NULL;
+	struct slice id = SLICE_LIT("ABCDEF12345");
+	struct iovec iov = {body, sizeof(body)};
+	int fd = -1;
+
+	for (size_t i = 0; i < sizeof(body); i += 50) {
+		memset(body + i, 'a' + (int)(i / 50 % 26), 48);
+		memcpy(body + i + 48, "\r\n", 2);
+	}
+	body[50] = '.';
+	bool made = mkdtemp(dir) != NULL && queue_root_open(dir, &root) == 0 &&
+		    queue_root_make(&root) == 0 && queue_body_create(&root, id, &out) == 0 &&
+		    queue_body_append(out, &iov, 1) == 0 && queue_body_sync(out) == 0;
+	ok(made, "a body of 300 KB is made");
+	queue_body_close(&out);
+	is_int(queue_body_open(&root, QUEUE_PLACE_JOURNAL, id, &fd), 0, "and opened");
+	struct job_spec spec = {.rcpts = "u v",
+		.content = "Subject: x\r\n\r\n",
+		.body_fd = fd,
+		.body_size = sizeof(body),
+		.flags = QUEUE_FLAG_BODY_FILE | QUEUE_FLAG_DOT_LINE};
+	fresh();
+	is_str(deliver(spec, "[127.0.0.1]"), "DOT R0=O2.0.0 R1=O2.0.0 END1", "it is delivered");
+	is_int(a.content.len, 14 + sizeof(body) + 1 + 3, "whole, with one dot more");
+
+	queue_file_path(QUEUE_PLACE_JOURNAL, id, true, path);
+	int damage = openat(root.fd, path, O_WRONLY | O_CLOEXEC);
+	is_int(pwrite(damage, "!", 1, 200000), 1, "a byte of its fourth 64 KB is damaged");
+	close(damage);
+	fresh();
+	is_str(deliver(spec, "[127.0.0.1]"), "R0=D4.3.0 R1=D4.3.0 END4", "then it is not");
+	ok(a.messages == 0 && a.content.len < 200000,
+		"the server gets neither the damage nor a dot");
+	close(fd);
+	(void)unlinkat(root.fd, path, 0);
+	queue_root_close(&root);
+	char *cleanup = mem_fmt("rm -rf %s", dir);
+	is_int(system(cleanup), 0, "cleaned up");
+	mem_free(cleanup);
+}
+
 /* Q5: jobs outlive qmgr, and a new one is told of them. */
 static void test_qmgr_dies(void)
 {
@@ -407,6 +456,34 @@ static void test_cancel(void)
 	ok(slice_starts(buf_slice(&w.events), "DOT R0=O2.0.0 "), "not behind it: %s",
 		buf_str(&w.events));
 	mem_free(nexthop);
+}
+
+/* A new generation: the old one ends when its jobs have. */
+static void test_drain(void)
+{
+	fresh();
+	char *nexthop = hop("[127.0.0.1]");
+	struct job_spec spec = {.nexthop = nexthop, .rcpts = "u", .content = content};
+	a.dot = "hold";
+	buf_reset(&w.events);
+	worker_job(&w, &spec);
+	worker_wait_event(&w, "DOT");
+	ipc_begin(w.master, PROTO_DRAIN, 0);
+	ipc_put_u64(w.master, FIELD_FLAGS, 0);
+	(void)ipc_end(w.master);
+	worker_wait_event(&w, "LEAVING");
+	a.dot = NULL;
+	worker_job(&w, &spec);
+	worker_wait(&w.ended, w.ended + 1);
+	ok(strstr(buf_str(&w.events), "LEAVING DOT R0=O2.0.0 END0") != NULL,
+		"drained: a job that was on its way is done: %s", buf_str(&w.events));
+	ok(!w.gone, "what is at work is waited for");
+	peer_release(&a, "250 2.0.0 Ok");
+	worker_wait(&w.ended, w.ended + 1);
+	worker_wait_true(&w.gone);
+	ok(w.gone, "then it ends");
+	mem_free(nexthop);
+	worker_stop(&w);
 }
 
 /* Master ends: what has no dot is given back, the rest has its second. */
@@ -468,8 +545,11 @@ int main(void)
 	test_names();
 	test_parameters();
 	test_content();
+	test_body();
 	test_qmgr_dies();
 	test_cancel();
+	test_drain();
+	worker_start(&w, false, settings);
 	test_stop();
 	test_lmtp();
 	peer_stop(&a);

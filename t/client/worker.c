@@ -62,7 +62,10 @@ static void qmgr_msg(struct ipc *c, struct ipc_msg *m, void *arg)
 	case PROTO_JOB_DOT: buf_add_str(&w->events, "DOT "); break;
 	case PROTO_JOB_REPORT: add_report(w, "R", m); break;
 	case PROTO_JOB_END: job_ended(w, c, m); break;
-	case PROTO_WORKER_ROOM: w->room += (unsigned)ipc_u64(m, FIELD_COUNT); break;
+	case PROTO_WORKER_ROOM:
+		w->room += (unsigned)ipc_u64(m, FIELD_COUNT);
+		buf_add_str(&w->events, ipc_u64(m, FIELD_COUNT) == 0 ? "LEAVING " : "");
+		break;
 	case PROTO_SESSION_IDLE:
 		buf_add_fmt(&w->events, "IDLE%llu ", (unsigned long long)ipc_u64(m, FIELD_COUNT));
 		break;
