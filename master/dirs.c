@@ -14,7 +14,7 @@
 #include "util/log.h"
 #include "util/mem.h"
 
-enum { OLD_WAIT_MSEC = 15000, LOCK_WAIT_USEC = 20000, PATH_LIMIT = 4096 };
+enum { OLD_WAIT_MSEC = 15000, LOCK_WAIT_USEC = 10000, COMMAND_WAIT_MSEC = 300, PATH_LIMIT = 4096 };
 
 /* Below queue_directory (or data_directory). P_COUNT: root. */
 static const struct {
@@ -200,26 +200,38 @@ int dirs_make(struct buf *why)
 static int open_lock(const char *name)
 {
 	char *path = mem_fmt("%s/pid/%s", master_str(P_queue_directory), name);
-	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 
 	mem_free(path);
 	return fd;
 }
 
+static int lock_until(int fd, int64_t deadline)
+{
+	while (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+		if (clock_mono() > deadline)
+			return ERR_TIMEOUT;
+		usleep(LOCK_WAIT_USEC);
+	}
+	return 0;
+}
+
 /*
- * pid/master.pid is locked by the one master. pid/alive.lock is locked by every process of an
- * instance: they inherit it, so it is free when the last of a dead master's processes is gone.
+ * pid/master.pid is locked by the one master. pid/alive.lock is shared by every process of an
+ * instance, each with a lock of its own, so it is free when the last of a dead master's processes
+ * is gone. A moment of waiting is for commands, which try the locks.
  */
 int dirs_lock(struct buf *why)
 {
 	int fd = open_lock("master.pid");
-	int64_t deadline = clock_mono() + OLD_WAIT_MSEC * CLOCK_MSEC;
+	int64_t now = clock_mono();
 
-	if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) != 0) {
-		if (fd >= 0 && errno == EWOULDBLOCK)
-			buf_add_str(why, "gatepost: is running already\n");
-		else
-			buf_add_fmt(why, "gatepost: pid/master.pid: %s\n", err_str(ERR_SYS));
+	if (fd < 0) {
+		buf_add_fmt(why, "gatepost: pid/master.pid: %s\n", err_str(ERR_SYS));
+		return ERR_SYS;
+	}
+	if (lock_until(fd, now + COMMAND_WAIT_MSEC * CLOCK_MSEC) != 0) {
+		buf_add_str(why, "gatepost: is running already\n");
 		fd_close(&fd);
 		return ERR_EXISTS;
 	}
@@ -229,13 +241,16 @@ int dirs_lock(struct buf *why)
 	master.alive_fd = open_lock("alive.lock");
 	if (master.alive_fd < 0)
 		return ERR_SYS;
-	fchmod(fd, 0644);
-	while (flock(master.alive_fd, LOCK_EX | LOCK_NB) != 0) {
-		if (clock_mono() > deadline) {
-			buf_add_str(why, "gatepost: processes of an earlier start do not end\n");
-			return ERR_TIMEOUT;
-		}
-		usleep(LOCK_WAIT_USEC);
+	if (lock_until(master.alive_fd, now + OLD_WAIT_MSEC * CLOCK_MSEC) != 0) {
+		buf_add_str(why, "gatepost: processes of an earlier start do not end\n");
+		return ERR_TIMEOUT;
 	}
-	return 0;
+	return flock(master.alive_fd, LOCK_SH) == 0 ? 0 : ERR_SYS;
+}
+
+int dirs_share_lock(void)
+{
+	int fd = open("pid/alive.lock", O_RDONLY | O_NOFOLLOW);
+
+	return fd >= 0 && flock(fd, LOCK_SH) == 0 ? fd : -1;
 }

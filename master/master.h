@@ -89,7 +89,7 @@ extern struct master {
 	uint64_t generation, workers;
 	int64_t started; /* real time */
 	bool is_development, is_foreground, is_serving, is_stopping;
-	int alive_fd;  /* the lock that every worker inherits */
+	int alive_fd;  /* holds pid/alive.lock */
 	int status_fd; /* tells gatepost how the start goes; -1 */
 } master;
 
@@ -140,6 +140,7 @@ bool log_fd_is_missing(void); /* the last time there was none */
 /* dirs.c. ERR_*; why has a line. */
 int dirs_make(struct buf *why);
 int dirs_lock(struct buf *why);        /* one master; waits for the processes of a dead one */
+int dirs_share_lock(void);             /* a worker's own hold on pid/alive.lock; -1 */
 const char *dirs_root(enum role role); /* root directory; "" for none */
 int dirs_open_for(enum role role, const char **name); /* directory or file of its own; -1: none */
 int dirs_ids(enum role role, const struct conf *c, uid_t *uid, gid_t gids[3], size_t *n);

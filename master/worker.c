@@ -57,7 +57,7 @@ _Noreturn static void become(const char *path, const char *program, int control)
 	char *const argv[] = {(char *)(uintptr_t)program, NULL};
 	static char *const env[] = {(char *)(uintptr_t) "PATH=/usr/bin:/bin:/usr/sbin:/sbin",
 		(char *)(uintptr_t) "LC_ALL=C", NULL, NULL};
-	int null = open("/dev/null", O_RDWR), alive = dup(master.alive_fd);
+	int null = open("/dev/null", O_RDWR), alive = dirs_share_lock();
 	sigset_t none;
 
 	control = fcntl(control, F_DUPFD, 20);

@@ -163,7 +163,7 @@ static bool is_locked(const char *name)
 {
 	char *path = mem_fmt("%s/pid/%s", set_str(conf, P_queue_directory), name);
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	bool locked = fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) != 0;
+	bool locked = fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) != 0;
 
 	fd_close(&fd);
 	mem_free(path);
