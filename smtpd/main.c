@@ -2,7 +2,6 @@
 #include <errno.h>
 
 #include "dns/client.h"
-#include "map/nss_client.h"
 #include "server/counters.h"
 #include "smtpd/session.h"
 #include "util/err.h"
@@ -116,7 +115,6 @@ static void start(void)
 {
 	loop_timer_init(&full_timer, look_again, NULL);
 	dns_client_init(QUESTIONS);
-	nss_client_init();
 	started = true;
 	for (unsigned i = 0; i < listeners_n; i++)
 		watch_listener(&listeners[i]);
@@ -155,7 +153,6 @@ static void peer_new(struct server_peer *peer)
 	case ROLE_CLEANUP: author_peer_new(peer); break;
 	case ROLE_RESOLVER: dns_client_add(peer->ipc); break;
 	case ROLE_TALLY: tally_client_add(peer->ipc); break;
-	case ROLE_NSS: nss_client_add(peer->ipc); break;
 	default: break;
 	}
 }
@@ -166,7 +163,6 @@ static void peer_gone(struct server_peer *peer)
 	case ROLE_CLEANUP: author_peer_gone(peer); break;
 	case ROLE_RESOLVER: dns_client_remove(peer->ipc); break;
 	case ROLE_TALLY: tally_client_remove(peer->ipc); break;
-	case ROLE_NSS: nss_client_remove(peer->ipc); break;
 	default: break;
 	}
 }
@@ -177,7 +173,6 @@ static void peer_msg(struct server_peer *peer, struct ipc_msg *msg)
 	case ROLE_CLEANUP: author_peer_msg(peer, msg); break;
 	case ROLE_RESOLVER: dns_client_msg(peer->ipc, msg); break;
 	case ROLE_TALLY: tally_client_msg(peer->ipc, msg); break;
-	case ROLE_NSS: nss_client_msg(peer->ipc, msg); break;
 	default: break;
 	}
 }

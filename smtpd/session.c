@@ -231,6 +231,7 @@ static bool next_command(struct session *s)
 		session_end(s, "421 4.3.2 %s Service is being restarted", settings.hostname);
 		return false;
 	}
+	bool fresh = s->lines.skipped == 0;
 	int err = smtp_line_next(
 		&s->lines, stream_input(s->stream), settings.line_limit, &line, &bare, &used);
 	if (err == 0) {
@@ -249,7 +250,7 @@ static bool next_command(struct session *s)
 		command_run(s, line, &c, bare);
 		return true;
 	}
-	if (err == ERR_LIMIT || err == ERR_RANGE)
+	if (fresh && used > 0)
 		report_long_line(s, slice_first(stream_input(s->stream), 25));
 	stream_consume(s->stream, used);
 	if (err == ERR_RANGE)

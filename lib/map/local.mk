@@ -13,7 +13,6 @@ lib_map_libmap_a_SOURCES = \
 	%D%/match.c %D%/match.h \
 	%D%/net.c %D%/net.h \
 	%D%/nss.c %D%/nss.h \
-	%D%/nss_client.c %D%/nss_client.h \
 	%D%/pcre.c \
 	%D%/rules.c %D%/rules.h \
 	%D%/spec.c %D%/spec.h \

@@ -78,4 +78,21 @@ ok(wait_until(5, sub { $c->cmd('RCPT TO:<root@local.test>')->{code} == 250 }),
     'and soon again when the process that asks NSS has died');
 $c->quit;
 $gp->stop;
+
+# Sessions of a port, over all its workers.
+my $port = free_port();
+$gp = Gatepost::Instance->new(port => $port, line => {}, services => [
+    "$port inet n - n - 3 smtpd", 'cleanup unix n - n - 0 cleanup', 'qmgr unix n - n 300 1 qmgr',
+    'discard unix - - n - - discard']);
+$gp->start;
+@open = map { $gp->session } 1 .. 3;
+is(scalar(grep {$_} @open), 3, 'as many sessions as maxproc says');
+for (1 .. 4) {
+    $c = $gp->client;
+    like($c->reply->{text}, qr/^421 4\.3\.2 /, 'one more is told so by whichever worker has it');
+    ok($c->at_eof, 'and closed');
+}
+$open[1]->quit;
+ok($gp->session, 'room again');
+$gp->stop;
 done_testing;
