@@ -26,5 +26,10 @@ check_PROGRAMS += t/dns/resolvconf_test
 t_dns_resolvconf_test_SOURCES = t/dns/resolvconf_test.c
 t_dns_resolvconf_test_LDADD = t/libtap.a $(GP_DNS_LIBS) lib/util/libutil.a $(BSD_LIBS)
 
+check_PROGRAMS += t/dns/client_test
+t_dns_client_test_SOURCES = t/dns/client_test.c
+t_dns_client_test_LDADD = t/libtap.a lib/dns/libdns.a lib/ipc/libipc.a lib/net/libnet.a lib/util/libutil.a \
+	$(BSD_LIBS) $(EVENT_LIBS) $(LDNS_LIBS) $(IDN2_LIBS)
+
 FUZZ_TARGETS += t/fuzz/dns_fuzz
 t_fuzz_dns_fuzz_LDADD = $(FUZZ_MAIN) $(GP_DNS_LIBS) lib/util/libutil.a $(BSD_LIBS)
