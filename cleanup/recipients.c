@@ -178,9 +178,11 @@ static int route_one(struct message *m, struct slice address, struct message_fai
 		fail(why, &(struct message_failure){451, "4.3.0", "Temporary lookup failure"});
 		return ERR_TEMP;
 	}
+	if (r->route.address.len > 0)
+		q.address = buf_slice(&r->route.address);
 	if (is_duplicate(m, &q, original))
 		return 0;
-	if (cleanup.keep_original && !slice_eq(original, address))
+	if (cleanup.keep_original && !slice_eq(original, q.address))
 		q.orig_to = original;
 	return encode(m, &q, why);
 }

@@ -10,13 +10,15 @@ void route_result_init(struct route_result *out)
 {
 	*out = (struct route_result){.class = ROUTE_DEFAULT,
 		.transport = BUF_INIT(128),
-		.nexthop = BUF_INIT(ROUTE_TEXT)};
+		.nexthop = BUF_INIT(ROUTE_TEXT),
+		.address = BUF_INIT(ADDRESS_LIMIT)};
 }
 
 void route_result_clear(struct route_result *out)
 {
 	buf_clear(&out->transport);
 	buf_clear(&out->nexthop);
+	buf_clear(&out->address);
 }
 
 static void set(struct buf *b, struct slice s)
@@ -179,6 +181,35 @@ static int follow(struct route *r, struct buf *address, struct later *l, enum ro
 	return err == ERR_NOT_FOUND ? 0 : err;
 }
 
+static bool is_numeric(struct slice domain)
+{
+	struct buf literal = BUF_INIT(64);
+	bool is;
+
+	if (domain.len < 7 || domain.len > 15)
+		return false;
+	buf_add_fmt(&literal, "[%.*s]", SLICE_FMT(domain));
+	is = address_is_literal(buf_slice(&literal), NULL);
+	buf_clear(&literal);
+	return is;
+}
+
+/* "user@" and "user@192.0.2.1" mean something only where parameters say so. False: nothing. */
+static bool take_odd(struct slice recipient, struct buf *address)
+{
+	struct slice local, domain;
+
+	address_split(recipient, &local, &domain);
+	if (domain.p != NULL && domain.len == 0 && !conf_bool(P_resolve_null_domain))
+		return false;
+	if (!is_numeric(domain)) {
+		buf_add_slice(address, recipient);
+		return true;
+	}
+	buf_add_fmt(address, "%.*s@[%.*s]", SLICE_FMT(local), SLICE_FMT(domain));
+	return conf_bool(P_resolve_numeric_domain);
+}
+
 int route_resolve(struct route *r, struct slice recipient, struct slice sender, struct later *l,
 	struct route_result *out)
 {
@@ -188,9 +219,14 @@ int route_resolve(struct route *r, struct slice recipient, struct slice sender, 
 
 	buf_reset(&out->transport);
 	buf_reset(&out->nexthop);
+	buf_reset(&out->address);
 	out->direct = false;
 	out->class = ROUTE_DEFAULT;
-	buf_add_slice(&address, recipient);
+	if (!take_odd(recipient, &address)) {
+		route_error(out, "5.1.3 bad address syntax");
+		err = 0;
+		goto out;
+	}
 	err = follow(r, &address, l, &out->class);
 	if (err != 0)
 		goto out;
@@ -200,6 +236,8 @@ int route_resolve(struct route *r, struct slice recipient, struct slice sender, 
 		route_error(out, "5.1.3 bad address syntax");
 		goto out;
 	}
+	if (!slice_eq(buf_slice(&address), recipient))
+		set(&out->address, buf_slice(&address));
 	err = route_by_class(r, domain, sender, l, out);
 	if (err == 0 && out->class != ROUTE_VIRTUAL_ALIAS)
 		err = apply_tables(r, buf_slice(&address), domain, l, out);

@@ -21,7 +21,7 @@ bool route_list_has(const char *list, const char *word)
 	return false;
 }
 
-/* Own addresses: what inet_interfaces names, or all that the machine has. */
+/* Own addresses: what inet_interfaces and proxy_interfaces name, or all that the machine has. */
 
 static void add_own(struct route *r, struct slice address)
 {
@@ -53,9 +53,9 @@ static void add_interfaces(struct route *r)
 	freeifaddrs(all);
 }
 
-static void find_own(struct route *r)
+static void find_own(struct route *r, enum param p)
 {
-	struct slice rest = slice_str(conf_str(P_inet_interfaces)), item;
+	struct slice rest = slice_str(conf_str(p)), item;
 
 	while (slice_token(&rest, separators, &item)) {
 		if (slice_case_eq_str(item, "all") || slice_case_eq_str(item, "loopback-only"))
@@ -153,7 +153,8 @@ int route_open(int what, struct buf *why, struct route **out)
 	*out = NULL;
 	r->what = what;
 	set_rules(r);
-	find_own(r);
+	find_own(r, P_inet_interfaces);
+	find_own(r, P_proxy_interfaces);
 	err = open_classes(r, why);
 	if (err == 0 && (what & ROUTE_FOR_RECIPIENTS))
 		err = open_recipients(r, why);

@@ -33,7 +33,8 @@ const char *route_class_name(enum route_class c); /* "local", "virtual-alias", â
 /* The class of a domain (internal form, any case; a literal with its brackets). */
 int route_classify(struct route *r, struct slice domain, struct later *l, enum route_class *class);
 
-/* Whether the address (text without brackets) is one of this machine's, by inet_interfaces. */
+/* Whether the address (text without brackets) is one of this machine's, by inet_interfaces and
+ * proxy_interfaces. */
 bool route_is_own_address(const struct route *r, struct slice ip);
 
 /* Completes a configured address by myorigin and its kin. ERR_LIMIT. */
@@ -48,12 +49,15 @@ int route_complete(const struct route *r, struct slice address, struct buf *out)
 int route_recipient_exists(struct route *r, struct slice address, struct later *l,
 	enum route_class *class, const char **table);
 
-/* transport and nexthop are reset first. */
+/* The buffers are reset first. */
 struct route_result {
 	enum route_class class;
 	struct buf transport; /* name as in master.cf: "smtp", "relay", "local", "error", â€¦ */
 	struct buf nexthop;   /* "[host]:port", "domain", "host1, host2"; empty for local */
-	bool direct;          /* from direct_delivery_maps */
+	/* What user%far@here and its kin mean, user@far, and who is to be named to the next hop;
+	 * empty: the recipient as it is. */
+	struct buf address;
+	bool direct; /* from direct_delivery_maps */
 };
 void route_result_init(struct route_result *out);
 void route_result_clear(struct route_result *out);

@@ -100,6 +100,13 @@ static const struct {
 	{"", "u@far.example@mx.example", "", "default smtp:far.example"},
 	{"allow_percent_hack=no", "u%far.example@mx.example", "", "local local:mx.example"},
 	{"", "u%far.example@other.example", "", "default smtp:other.example"},
+	{"", "u@192.0.2.8", "", "default error:5.1.3 bad address syntax"},
+	{"resolve_numeric_domain=yes", "u@192.0.2.8", "", "default smtp:[192.0.2.8]"},
+	{"resolve_numeric_domain=yes", "u@192.0.2.7", "", "local local:mx.example"},
+	{"", "u@192.0.2.8.example", "", "default smtp:192.0.2.8.example"},
+	{"", "u@", "", "default error:5.1.3 bad address syntax"},
+	{"resolve_null_domain=yes", "u@", "", "local local:mx.example"},
+	{"proxy_interfaces=192.0.2.99", "u@[192.0.2.99]", "", "local local:mx.example"},
 	{"relayhost=[out.example]:587", "u@far.example", "", "default smtp:[out.example]:587"},
 	{"relayhost=[out.example]:587", "u@relay.example", "", "relay relay:[out.example]:587"},
 	{"relayhost=[out.example]", "u@mx.example", "", "local local:mx.example"},
@@ -189,6 +196,32 @@ static void test_routes(bool behind_later)
 	}
 	route_result_clear(&out);
 	buf_clear(&got);
+}
+
+/* Who is named to the next hop. */
+static void test_followed(void)
+{
+	static const struct {
+		const char *recipient, *want;
+	} cases[] = {
+		{"u@far.example", ""},
+		{"u%far.example@mx.example", "u@far.example"},
+		{"u%a.example%far.example@mx.example", "u%a.example@far.example"},
+		{"far.example!u@mx.example", "u@far.example"},
+		{"u@far.example@mx.example", "u@far.example"},
+		{"u%far.example@other.example", ""},
+	};
+	struct route *r = open_route("", false);
+	struct route_result out;
+
+	route_result_init(&out);
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		is_int(route_resolve(r, slice_str(cases[i].recipient), SLICE_NONE, NULL, &out), 0,
+			"%s is resolved", cases[i].recipient);
+		is_str(buf_str(&out.address), cases[i].want, "%s is followed", cases[i].recipient);
+	}
+	route_result_clear(&out);
+	route_close(&r);
 }
 
 static const struct {
@@ -376,6 +409,7 @@ int main(void)
 		test_expansions(behind_later);
 		test_recipients(behind_later);
 	}
+	test_followed();
 	test_own();
 	unlink(path);
 	rmdir(dir);
