@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "master/master.h"
@@ -36,6 +37,23 @@ static bool is_in_parameter(const struct worker *w, const char *name)
 	return false;
 }
 
+/* A socket of this instance itself: to it master would be root, not a next hop. */
+static bool is_own(const char *path)
+{
+	const struct listener *l = NULL;
+	struct stat st, own;
+
+	if (stat(path, &st) != 0)
+		return false;
+	TAILQ_FOREACH(l, &master.listeners, next)
+	{
+		if (l->is_unix && stat(l->address, &own) == 0 && st.st_dev == own.st_dev &&
+			st.st_ino == own.st_ino)
+			return true;
+	}
+	return false;
+}
+
 /* A next hop of a table: below one of the directories, links followed first. */
 static bool is_below_allowed(const struct worker *w, const char *path)
 {
@@ -53,7 +71,7 @@ static bool is_below_allowed(const struct worker *w, const char *path)
 			slice_starts(slice_str(real), directory) && real[strlen(directory)] == '/';
 		mem_free(name);
 	}
-	return found;
+	return found && !is_own(path);
 }
 
 static int connect_unix(const struct worker *w, const char *name, const char *path, bool allowed)

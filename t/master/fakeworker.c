@@ -2,7 +2,8 @@
 /*
  * A worker of any role that does nothing but what every worker does, for the tests of master. Its
  * name says its role. A file fake.conf in queue_directory tells it to misbehave, one word a line:
- * "die" ends it before it is ready, "hang" makes it deaf to drain.
+ * "die" ends it before it is ready, "hang" makes it deaf to drain; "nosy" asks for what is not its
+ * own, "garbage" breaks the protocol.
  *
  * As smtpd it greets each client with its generation's smtpd_banner, its pid and what a table
  * gives, and hangs up on a second line of input; "work" files are written by nobody: peers are
@@ -30,7 +31,7 @@ static struct loop_watch *watches[LISTENERS];
 static int fds[LISTENERS];
 static size_t listeners, sessions;
 static struct map_list *table;
-static bool hangs, draining;
+static bool hangs, draining, nosy, garbage;
 
 static void end_if_idle(void)
 {
@@ -109,6 +110,12 @@ static void init(void)
 			log_fatal("told to die");
 		hangs = hangs || strstr(line, "hang") != NULL;
 		mem_free(wanted);
+		wanted = mem_fmt("%s nosy\n", server_program());
+		nosy = nosy || strcmp(line, wanted) == 0;
+		mem_free(wanted);
+		wanted = mem_fmt("%s garbage\n", server_program());
+		garbage = garbage || strcmp(line, wanted) == 0;
+		mem_free(wanted);
 	}
 	if (f != NULL)
 		fclose(f);
@@ -119,6 +126,34 @@ static void init(void)
 	buf_clear(&why);
 }
 
+static void connected(int err, int fd, void *arg)
+{
+	log_info("connection to %s: %s", (const char *)arg, err == 0 ? "made" : err_str(err));
+	if (fd >= 0)
+		close(fd);
+}
+
+static void ask_for(const char *name)
+{
+	server_connect(name, connected, (void *)(uintptr_t)name);
+}
+
+static void misbehave(void)
+{
+	static const char bytes[] = "these are no frames, and there are many of them";
+
+	if (nosy) {
+		ask_for("unix:pid/master.sock");
+		ask_for("unix:public/../pid/master.sock");
+		ask_for("unix:public/qmgr");
+		ask_for("inet:127.0.0.1:25");
+		ask_for("unix:/run/gatepost-test-of-master");
+		ask_for("/etc/shadow");
+	}
+	if (garbage && write(SERVER_CONTROL_FD, bytes, sizeof(bytes)) < 0)
+		log_fatal("control connection: %s", err_str(ERR_SYS));
+}
+
 static void start(void)
 {
 	for (size_t i = 0; i < listeners; i++) {
@@ -126,6 +161,7 @@ static void start(void)
 		loop_watch_set(watches[i], LOOP_READ);
 	}
 	log_info("start %s", server_service());
+	misbehave();
 }
 
 static void data_dir(const char *name, int fd)

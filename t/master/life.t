@@ -193,6 +193,39 @@ $gp->wait_log(qr/service resolver\/unix: does not become ready -- started again 
 unlink $gp->queue . '/fake.conf';
 ok(wait_until(8, sub { @{ $gp->roles->{resolver} // [] } == 1 }), 'until it becomes ready');
 
+# ---- workers that misbehave ----
+$gp->mark;
+spew($gp->queue . '/fake.conf', "smtp nosy\nlocal garbage\n");
+$gp->kill_role('smtp-client');
+for my $name ('unix:pid/master.sock', 'unix:public/../pid/master.sock', 'unix:public/qmgr',
+    'inet:127.0.0.1:25', '/etc/shadow') {
+    $gp->wait_log(qr{smtp\[\d+\]: connection to \Q$name\E: (?:Permission denied|Invalid argument)},
+        "$name is refused");
+}
+$gp->wait_log(qr{smtp\[\d+\]: connection to unix:/run/gatepost-test-of-master: No such file},
+    'a next hop below unix_nexthop_directories is tried');
+$gp->wait_log(qr{warning: service smtp/unix asks for 127.0.0.1:25, which no parameter names},
+    'a refusal is logged');
+my ($local) = @{ $gp->roles->{local} };
+$gp->mark;
+kill 'KILL', $local;
+$gp->wait_log(qr{process \S+/local pid \d+ killed by signal 9}, 'one that breaks the protocol is killed');
+unlink $gp->queue . '/fake.conf';
+ok(wait_until(20, sub { ($gp->tool('gatepost', 'service', 'local', 'status'))[0] == 0 }),
+    'and its service comes back');
+
+# More than 20 deaths a minute: back-off, though each had been ready.
+$gp->mark;
+for my $n (1 .. 21) {
+    my $pid = wait_until(5, sub { ($gp->roles->{tally} // [])->[0] }) or last;
+    my $ready = $gp->log_lines(qr/tally\[$pid\]: start tally/)
+        || wait_until(5, sub { $gp->log_lines(qr/tally\[$pid\]: start tally/) });
+    kill 'KILL', $pid;
+    wait_until(5, sub { !is_alive($pid) });
+}
+$gp->wait_log(qr/service tally\/unix: dies too often -- started again in \d+ s/, 'dies too often');
+ok(wait_until(10, sub { @{ $gp->roles->{tally} // [] } == 1 }), 'and is there again after a while');
+
 # ---- a dead master ----
 @before = grep { $_ != $gp->{master} } pids($gp);
 $gp->kill_role('master');
@@ -226,6 +259,16 @@ is(($gp->tool('gatepost', 'status'))[0], 3, 'nothing is left running');
 close $holder;
 $gp->start;
 $gp->stop;
+
+# ---- in the foreground ----
+$gp->set(maillog_file => '/dev/stdout');
+my $fg = spawn({ out => "$gp->{dir}/fg" }, "$build/sbin/gatepost", '-c', $gp->dir, 'start-fg');
+ok(wait_until(10, sub { greeting($p2) }), 'start-fg serves');
+like(slurp("$gp->{dir}/fg"), qr/gatepost\/master\[$fg\]: daemon started/, 'the log goes to its output');
+is(($gp->tool('gatepost', 'stop'))[0], 0, 'stop ends it');
+waitpid $fg, 0;
+is($?, 0, 'with status 0');
+$gp->set(maillog_file => $gp->{log});
 
 # ---- a worker that cannot start ----
 spew($gp->queue . '/fake.conf', "cleanup die\n");
