@@ -262,9 +262,17 @@ static bool next_command(struct session *s)
 	return err == ERR_LIMIT;
 }
 
+/* The client must read replies before more is done for it; on_drained tells when it has. */
+static bool is_blocked(struct session *s)
+{
+	if (stream_unsent(s->stream) > OUT_HIGH)
+		stream_flush(s->stream);
+	return s->state != CLOSED && stream_unsent(s->stream) > OUT_HIGH;
+}
+
 static bool step(struct session *s)
 {
-	if (s->sleeping || s->state == CLOSED || stream_unsent(s->stream) > OUT_HIGH)
+	if (s->sleeping || s->state == CLOSED || is_blocked(s) || s->state == CLOSED)
 		return false;
 	switch (s->state) {
 	case COMMAND: return next_command(s);
@@ -284,7 +292,7 @@ static void run(struct session *s)
 		return;
 	if (s->state == WAITING || s->sleeping)
 		stream_deadline(s->stream, CLOCK_NEVER);
-	else if (s->client_gone && s->state != GREETING)
+	else if (s->client_gone && s->state != GREETING && !is_blocked(s))
 		lost(s);
 	else if (s->state == CONTENT || s->state == CHUNK)
 		stream_deadline(s->stream, s->content_deadline);
@@ -321,8 +329,7 @@ static void on_drained(struct stream *stream, void *arg)
 	struct session *s = arg;
 
 	(void)stream;
-	if (s->state == COMMAND)
-		loop_soon(&s->run);
+	loop_soon(&s->run);
 }
 
 static void on_end(struct stream *stream, int err, void *arg)
@@ -333,7 +340,7 @@ static void on_end(struct stream *stream, int err, void *arg)
 	if (err == ERR_TIMEOUT) {
 		report_lost(s, "timeout");
 		session_end(s, "421 4.4.2 %s Error: timeout exceeded", settings.hostname);
-	} else if (err == ERR_CLOSED && (s->state == WAITING || s->sleeping)) {
+	} else if (err == ERR_CLOSED && (s->state == WAITING || s->sleeping || is_blocked(s))) {
 		/* A client may end its half of the connection and still read. */
 		s->client_gone = true;
 	} else {

@@ -7,6 +7,7 @@ use warnings;
 use Gatepost::Kit;
 use Gatepost::Stage;
 use IO::Select;
+use POSIX ();
 use Test::More;
 use Time::HiRes qw(time);
 
@@ -146,6 +147,29 @@ is($bad, 0, '60,000 recipients at once');
 $_->cmd('DATA') && $_->send(".\r\n") for @flood;
 my @got = map { scalar @{ ($st->letter($_->id_of($_->reply)) // { rcpt => [] })->{rcpt} } } @flood;
 is_deeply([grep { $_ != 300 } @got], [], 'each message has its own');
+$st->order('stop')->end;
+
+# More replies than go out at once: all come, whether the client reads meanwhile or not, also when it
+# has closed its half.
+$st = Gatepost::Stage->new(main => { smtpd_recipient_limit => 100_000, smtpd_timeout => '10s',
+    smtpd_hard_error_limit => 100_000, smtpd_soft_error_limit => 100_000 });
+for my $row (['RCPT TO:<root>', 250, 40_000], ['X', 500, 5000]) {
+    my ($line, $code, $n) = @$row;
+    my $c = $st->session;
+    my $pid = fork // die "fork: $!";
+    if (!$pid) {
+        $c->send("MAIL FROM:<a\@b.test>\r\n" . "$line\r\n" x $n . "QUIT\r\n");
+        shutdown $c->sock, 1;
+        POSIX::_exit(0);
+    }
+    select undef, undef, undef, 0.3;
+    $c->expect(250);
+    my $good = 0;
+    $good += $c->reply->{code} == $code for 1 .. $n;
+    is($good, $n, "$n times $line without a pause");
+    $c->expect(221);
+    waitpid $pid, 0;
+}
 $st->order('stop')->end;
 
 # Two thousand with half a message each.
