@@ -67,15 +67,13 @@ static void peer_room(struct server_peer *peer)
 /* What is at work goes on; the last job's end ends the program. */
 static void drain(bool now)
 {
-	if (job_working() == 0)
-		server_done();
+	(void)now;
+	job_leave();
 }
 
 static void stop(void)
 {
 	job_withdraw_all();
-	if (job_working() == 0)
-		server_done();
 }
 
 int main(int argc, char **argv)

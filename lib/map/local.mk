@@ -29,3 +29,6 @@ t_map_table_file_test_SOURCES = t/map/table_file_test.c
 t_map_table_file_test_LDADD = $(GP_MAP_TEST_LIBS)
 check_SCRIPTS += t/map/gatemap.t
 dist_man5_MANS += man/gatepost-tables.5
+
+FUZZ_TARGETS += t/fuzz/map_fuzz
+t_fuzz_map_fuzz_LDADD = $(FUZZ_MAIN) lib/map/libmap.a lib/util/libutil.a $(DB_LIBS) $(PCRE2_LIBS) $(BSD_LIBS)

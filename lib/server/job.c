@@ -14,14 +14,28 @@ struct job_list jobs = TAILQ_HEAD_INITIALIZER(jobs);
 static struct ipc *qmgr;    /* the present one, once it has been spoken to */
 static struct ipc *waiting; /* connected while the old one is not drained */
 static struct ipc *old;     /* to be drained first */
+/* For jobs that were sent before qmgr knew that this worker leaves. */
+enum { LEAVE_TIME = 100 * 1000 };
+
 static const struct job_handler *handler;
+static struct loop_timer leaving;
 static unsigned limit;
 static size_t working;
+
+static void left(void *arg)
+{
+	(void)arg;
+	if (working == 0) {
+		(void)job_flush_dots();
+		server_done();
+	}
+}
 
 void job_init(const struct job_handler *how, unsigned at_once)
 {
 	handler = how;
 	limit = at_once;
+	loop_timer_init(&leaving, left, NULL);
 }
 
 size_t job_working(void)
@@ -179,8 +193,7 @@ void job_end(struct job *j, unsigned flags, const char *text)
 	}
 	say_room(1);
 	if (server_is_stopping() && working == 0) {
-		(void)job_flush_dots();
-		server_done();
+		loop_timer_set(&leaving, loop_now() + LEAVE_TIME);
 	}
 }
 
@@ -189,6 +202,23 @@ void job_dot(struct job *j)
 	j->dot = true;
 	if (j->qmgr != NULL) {
 		(void)ipc_send(j->qmgr, PROTO_JOB_DOT, j->request);
+	}
+}
+
+static void say_leaving(void)
+{
+	if (qmgr != NULL) {
+		ipc_begin(qmgr, PROTO_WORKER_ROOM, 0);
+		ipc_put_u64(qmgr, FIELD_COUNT, 0);
+		(void)ipc_end(qmgr);
+	}
+}
+
+void job_leave(void)
+{
+	say_leaving();
+	if (working == 0) {
+		loop_timer_set(&leaving, loop_now() + LEAVE_TIME);
 	}
 }
 
@@ -223,6 +253,7 @@ void job_withdraw_all(void)
 			withdraw(j);
 		}
 	}
+	left(NULL);
 }
 
 /* ---- A new qmgr. ---- */
@@ -262,6 +293,9 @@ static void speak(struct ipc *c)
 		}
 	}
 	(void)ipc_send(qmgr, PROTO_HELD_ALL, 0);
+	if (server_is_stopping()) {
+		say_leaving();
+	}
 	say_room(limit > working ? limit - (unsigned)working : 1);
 }
 

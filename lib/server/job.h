@@ -93,7 +93,15 @@ void job_dot(struct job *j);
 bool job_flush_dots(void);
 /* Jobs at work. */
 size_t job_working(void);
-/* No more jobs will be worked on: those without dot are reported as untried. */
+/*
+ * The program is to end: qmgr is told to send no more jobs; those on their way still may come. When
+ * the last one is done the program ends (server_done).
+ */
+void job_leave(void);
+/*
+ * No more jobs will be worked on: those without dot are reported as untried. When none is left the
+ * program ends.
+ */
 void job_withdraw_all(void);
 
 #endif

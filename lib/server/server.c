@@ -57,6 +57,7 @@ static void use_settings(void)
 	buf_add_fmt(&tag, "%s/%s", conf_str(P_syslog_name), server_self.program);
 	log_init(buf_str(&tag), NULL);
 	buf_clear(&tag);
+	map_set_warm_limit((size_t)conf_int(P_table_warm_limit));
 	for (unsigned i = 0; i < sizeof(levels) / sizeof(levels[0]); i++)
 		if (strcmp(level, levels[i]) == 0)
 			log_set_level((enum log_level)i);
