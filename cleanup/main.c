@@ -16,6 +16,7 @@
 #include "util/log.h"
 
 enum {
+	SWEEP_AGE = 60,   /* seconds since anything was written to an unfinished body */
 	IDLE_WAIT = 20,   /* milliseconds between two looks while the program ends */
 	LEAVE_WAIT = 1000 /* without a new message, when authors were told to go elsewhere */
 };
@@ -57,6 +58,17 @@ static void look_for_end(void *arg)
 		loop_timer_set(&end_timer, loop_now() + IDLE_WAIT * CLOCK_MSEC);
 }
 
+/* What was coming in when a worker was killed is nobody's mail. */
+static void sweep(void)
+{
+	int n = queue_body_sweep(&cleanup.root, clock_real() - SWEEP_AGE * CLOCK_SEC);
+
+	if (n < 0)
+		log_warning("unfinished bodies: %s", err_str(n));
+	else if (n > 0)
+		log_info("removed %d unfinished bodies of large messages", n);
+}
+
 static void start(void)
 {
 	struct queue_journal_setup setup = {
@@ -73,6 +85,7 @@ static void start(void)
 	if (err != 0)
 		log_fatal("journal: %s", err_str(err));
 	loop_timer_init(&end_timer, look_for_end, NULL);
+	sweep();
 	space_open();
 	commit_open();
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 
 #include "queue/file.h"
 #include "queue/id.h"
@@ -16,11 +17,19 @@ struct queue_body {
 	struct queue_root root;
 	int fd;
 	bool is_bad;
+	bool has_name; /* ID.body, no longer ID.part */
 	char id[QUEUE_ID_MAX + 1];
 	uint64_t size, started;
 	uint32_t crc;
 	struct buf table;
 };
+
+/* A body has its name when it is whole, so that nobody takes a part for one. */
+static void part_path(struct slice id, char path[QUEUE_PATH_MAX])
+{
+	snprintf(path, QUEUE_PATH_MAX, "%s/%.*s.part", queue_place_name(QUEUE_PLACE_JOURNAL),
+		SLICE_FMT(id));
+}
 
 int queue_body_create(const struct queue_root *root, struct slice id, struct queue_body **out)
 {
@@ -31,11 +40,11 @@ int queue_body_create(const struct queue_root *root, struct slice id, struct que
 	*out = NULL;
 	if (!queue_id_is_valid(id))
 		return ERR_RANGE;
-	queue_file_path(QUEUE_PLACE_JOURNAL, id, true, path);
+	part_path(id, path);
 	fd = root->io->openat(root->io, root->fd, path, O_RDWR | O_CREAT | O_EXCL, 0660);
 	if (fd == -1)
 		return queue_errno();
-	/* The lock says that somebody is at it; sweepers leave it alone. */
+	/* The lock says that somebody is at it: see queue_body_sweep. */
 	if (root->io->lock(root->io, fd, false) == -1) {
 		queue_close(root->io, &fd);
 		return ERR_SYS;
@@ -99,6 +108,18 @@ uint64_t queue_body_size(const struct queue_body *b)
 	return b->size;
 }
 
+static int give_name(struct queue_body *b)
+{
+	char from[QUEUE_PATH_MAX], to[QUEUE_PATH_MAX];
+
+	part_path(slice_str(b->id), from);
+	queue_file_path(QUEUE_PLACE_JOURNAL, slice_str(b->id), true, to);
+	if (b->root.io->renameat(b->root.io, b->root.fd, from, b->root.fd, to) == -1)
+		return queue_errno();
+	b->has_name = true;
+	return queue_sync_dir(&b->root, queue_place_name(QUEUE_PLACE_JOURNAL));
+}
+
 int queue_body_sync(struct queue_body *b)
 {
 	struct iovec iov;
@@ -113,7 +134,7 @@ int queue_body_sync(struct queue_body *b)
 	if (err == 0 && b->root.io->fsync(b->root.io, b->fd) == -1)
 		err = queue_errno();
 	if (err == 0)
-		err = queue_sync_dir(&b->root, "incoming");
+		err = give_name(b);
 	b->is_bad = true; /* nothing can be added any more, good or not */
 	return err;
 }
@@ -136,9 +157,47 @@ void queue_body_discard(struct queue_body **bp)
 
 	if (*bp == NULL)
 		return;
-	queue_file_path(QUEUE_PLACE_JOURNAL, slice_str((*bp)->id), true, path);
+	if ((*bp)->has_name)
+		queue_file_path(QUEUE_PLACE_JOURNAL, slice_str((*bp)->id), true, path);
+	else
+		part_path(slice_str((*bp)->id), path);
 	(*bp)->root.io->unlinkat((*bp)->root.io, (*bp)->root.fd, path);
 	queue_body_close(bp);
+}
+
+struct sweep {
+	const struct queue_root *root;
+	int64_t before;
+	int n;
+};
+
+static bool sweep_one(const char *name, void *arg)
+{
+	struct sweep *s = arg;
+	const struct queue_io *io = s->root->io;
+	char path[QUEUE_PATH_MAX];
+	struct queue_stat st;
+	int fd;
+
+	if (!slice_ends(slice_str(name), ".part"))
+		return true;
+	snprintf(path, sizeof(path), "%s/%s", queue_place_name(QUEUE_PLACE_JOURNAL), name);
+	fd = io->openat(io, s->root->fd, path, O_RDWR, 0);
+	if (fd == -1)
+		return true;
+	if (io->fstat(io, fd, &st) == 0 && st.mtime < s->before && io->lock(io, fd, false) == 0 &&
+		io->unlinkat(io, s->root->fd, path) == 0)
+		s->n++;
+	queue_close(io, &fd);
+	return true;
+}
+
+int queue_body_sweep(const struct queue_root *root, int64_t before)
+{
+	struct sweep s = {root, before, 0};
+	const char *dir = queue_place_name(QUEUE_PLACE_JOURNAL);
+
+	return root->io->list(root->io, root->fd, dir, sweep_one, &s) == -1 ? ERR_SYS : s.n;
 }
 
 int queue_body_open(const struct queue_root *root, enum queue_place place, struct slice id, int *fd)

@@ -10,7 +10,8 @@
  * Waiting files: deferred/HH/ID, hold/HH/ID, corrupt/HH/ID, where HH is the id's hash. Immutable
  * part: header block (magic, lengths, generation for events, checksums), envelope, content (for a
  * large message its header section); then, each append on a block of its own, events. A large body
- * is ID.body beside it, incoming/ID.body before: bytes, then a CRC-32C for each QUEUE_CHUNK. mtime
+ * is ID.body beside it, incoming/ID.body before, and incoming/ID.part, locked, while it is being
+ * written: bytes, then a CRC-32C for each QUEUE_CHUNK. mtime
  * is when the message is due (a hint: wrong after a power cut, then it is tried early).
  */
 enum queue_place {
@@ -74,17 +75,22 @@ int queue_file_encode_events(struct slice plain, uint64_t generation, struct buf
 /* ---- Large bodies, written by cleanup before the commit, read by delivery workers. ---- */
 struct queue_body;
 
-/* incoming/ID.body. ERR_FULL, ERR_SYS. */
+/* incoming/ID.part. ERR_FULL, ERR_SYS. */
 int queue_body_create(const struct queue_root *root, struct slice id, struct queue_body **b);
 /* Write-back is started each 1 MB, nothing is waited for. A failed one poisons the body. */
 int queue_body_append(struct queue_body *b, const struct iovec *iov, int n);
 uint64_t queue_body_size(const struct queue_body *b);
-/* Writes the checksums, syncs the file and its name. After 0 the record may be committed. */
+/* Writes the checksums, syncs the file, names it ID.body and syncs that. After 0 the record may be
+ * committed. */
 int queue_body_sync(struct queue_body *b);
 /* Closes; the file stays. */
 void queue_body_close(struct queue_body **b);
 /* Closes and unlinks: not committed. */
 void queue_body_discard(struct queue_body **b);
+
+/* Removes parts that no living process holds, last written before that real time: their writer was
+ * killed. How many; ERR_SYS. */
+int queue_body_sweep(const struct queue_root *root, int64_t before);
 
 /* Opens ID.body for reading, wherever it is (place first). ERR_NOT_FOUND, ERR_SYS. */
 int queue_body_open(

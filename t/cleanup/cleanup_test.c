@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: ISC */
 #include "t/cleanup/author.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "net/loop.h"
 #include "t/tap.h"
@@ -223,6 +226,11 @@ static void test_limits(struct harness *h)
 	ipc_free(&a.ipc);
 }
 
+static bool is_there(const struct harness *h, const char *name)
+{
+	return access(harness_path(h, name), F_OK) == 0;
+}
+
 static void test_large(struct harness *h)
 {
 	struct author a;
@@ -264,11 +272,11 @@ static void test_large(struct harness *h)
 	uint64_t id = author_open(&a, "s@far.example", CLIENT_FAR);
 	author_rcpt(&a, id, "r@far.example");
 	author_data(&a, id, slice_first(buf_slice(&text), 1000000), 60000);
-	snprintf(name, sizeof(name), "queue/incoming/%s.body", a.id);
+	snprintf(name, sizeof(name), "queue/incoming/%s.part", a.id);
+	ok(is_there(h, name), "a large body that comes in has a file");
 	ipc_send(a.ipc, PROTO_MSG_DISCARD, id);
 	author_open(&a, "s@far.example", CLIENT_FAR);
-	snprintf(path, sizeof(path), "%s", harness_path(h, name));
-	ok(fopen(path, "r") == NULL, "a discarded message leaves no file");
+	ok(!is_there(h, name), "a discarded message leaves none");
 	buf_clear(&text);
 	ipc_free(&a.ipc);
 }
@@ -384,6 +392,37 @@ static void test_settings(void)
 	is_int(harness_stop(&h), 0, "it ends in good order");
 }
 
+/* What was coming in when the worker was killed goes, when nobody can be at it any more. */
+static void test_sweep(void)
+{
+	struct harness h = {.inject = NULL};
+	struct author a;
+	struct buf text = BUF_INIT(1 << 20);
+	struct timespec old[2] = {{.tv_sec = 1700000000}, {.tv_sec = 1700000000}};
+	char parts[2][64];
+
+	harness_start(&h, "cleanup/cleanup", ROLE_CLEANUP, "mydestination =\n");
+	author_connect(&h, &a);
+	buf_add_str(&text, "X: 1\r\n\r\n");
+	while (text.len < 900000)
+		buf_add_str(&text, "half a message\r\n");
+	for (int i = 0; i < 2; i++) {
+		uint64_t id = author_open(&a, "s@far.example", CLIENT_FAR);
+
+		author_data(&a, id, buf_slice(&text), 60000);
+		snprintf(parts[i], sizeof(parts[i]), "queue/incoming/%s.part", a.id);
+		ok(is_there(&h, parts[i]), "a body comes in");
+	}
+	is_int(utimensat(AT_FDCWD, harness_path(&h, parts[0]), old, 0), 0, "one is old");
+	harness_restart(&h, "cleanup/cleanup", ROLE_CLEANUP);
+	ok(!is_there(&h, parts[0]), "killed and started again: the old one is gone");
+	ok(is_there(&h, parts[1]), "the young one stays a while");
+	ok(harness_wait_log(&h, "removed 1 unfinished bodies") != NULL, "and the log says so");
+	buf_clear(&text);
+	ipc_free(&a.ipc);
+	is_int(harness_stop(&h), 0, "it ends in good order");
+}
+
 #define SETTINGS(later)                                                                   \
 	"hopcount_limit = 10\nheader_size_limit = 1000\ncleanup_buffer_limit = 1048576\n" \
 	"relayhost = [127.0.0.1]:1025\nmydestination = mx.example\n"                      \
@@ -415,5 +454,6 @@ int main(void)
 	test_lost_author(&h);
 	is_int(harness_stop(&h), 0, "it ends in good order");
 	test_settings();
+	test_sweep();
 	return done_testing();
 }
