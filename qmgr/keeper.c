@@ -165,6 +165,8 @@ static void take_replies(void)
 	if (in.len >= 4 && wire_get_u32(in.p) > QUEUE_REPLY_MAX)
 		log_panic("the keeper's reply has %u bytes", wire_get_u32(in.p));
 	buf_release(&keeper.in);
+	/* Only so many are under way: the next ones go now, nobody else calls for them. */
+	keeper_order();
 	qmgr_work();
 }
 

@@ -155,8 +155,11 @@ int queue_store_handout(
 		m->r[rcpts[i]].is_waiting = *wait != 0;
 		m->p->out++;
 	}
-	if (*wait != 0)
+	if (*wait != 0) {
+		/* One sync serves all that wait; nobody should wait for the next interval. */
+		s->sync_wanted = true;
 		s->calls->order(s->arg);
+	}
 	return 0;
 }
 

@@ -197,11 +197,13 @@ sub verify {
             push @lost, $rcpt if $e->{outcome} eq 'acked' && !@$got;
             push @phantom, "$rcpt ($e->{outcome})" if $e->{outcome} =~ /^(?:refused|unsent)$/ && @$got;
             push @unowed, $rcpt if $rcpt !~ /^bad/ && $bounces{$rcpt};
+            # A bounce is a message of its own: in doubt is its recipient, the sender.
+            my $said = $doubt->{ $rcpt =~ /^bad/ ? "s-$token\@client.test" : $rcpt } // [];
             my @times = sort { $a <=> $b } @$got;
             $doubled += @times - 1 if @times > 1;
             for my $n (1 .. $#times) {
                 # The n-th extra copy needs n lines that were written before it was taken.
-                my $before = grep { $_ <= $times[$n] + 1 } @{ $doubt->{$rcpt} // [] };
+                my $before = grep { $_ <= $times[$n] + 1 } @$said;
                 push @silent, "$rcpt (copy " . ($n + 1) . ", $before in doubt)" if $before < $n;
             }
         }
