@@ -77,11 +77,11 @@ static bool is_ready(const struct unit *u)
 	       worker_count(u, true) >= u->plan->capacity.workers;
 }
 
-/* Ports begin when what is behind them is there; the start is over when they serve. */
+/* Ports begin when what they need is there (worker_fill); the start is over when all serve. */
 static void go_on_starting(void)
 {
 	struct unit *u = NULL;
-	bool all = true, behind = true;
+	bool all = true;
 	struct buf why = BUF_INIT(MASTER_TEXT_LIMIT);
 
 	TAILQ_FOREACH(u, &master.units, next)
@@ -93,12 +93,8 @@ static void go_on_starting(void)
 				u->key);
 			give_up(buf_str(&why));
 		}
-		all = all && (is_ready(u) || failed);
-		behind = behind && (is_ready(u) || failed || u->plan->role == ROLE_SMTPD);
-	}
-	if (behind) {
-		TAILQ_FOREACH(u, &master.units, next)
 		worker_fill(u);
+		all = all && (is_ready(u) || failed);
 	}
 	if (all) {
 		master.is_serving = true;

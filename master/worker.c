@@ -132,7 +132,7 @@ static void worker_start(struct unit *u)
 	mem_free(path);
 }
 
-/* Whether what smtpd needs is ready; only the first start waits for it. */
+/* Whether those whom smtpd asks are ready; only the first start waits for them. */
 static bool may_serve(const struct unit *u)
 {
 	const struct unit *o = NULL;
@@ -141,8 +141,8 @@ static bool may_serve(const struct unit *u)
 		return true;
 	TAILQ_FOREACH(o, &master.units, next)
 	{
-		if (o->plan != NULL && o->plan->role != ROLE_SMTPD && o->pause == 0 &&
-			worker_count(o, true) < o->plan->capacity.workers)
+		if (o->plan != NULL && role_connects(u->plan->role, o->plan->role) &&
+			o->pause == 0 && worker_count(o, true) < o->plan->capacity.workers)
 			return false;
 	}
 	return true;
