@@ -64,6 +64,7 @@ struct letter {
 	char queue_id[16];
 	enum script script;
 	struct buf envelope, content;
+	unsigned life; /* of the cleanup that has it */
 	uint64_t owed; /* credit that SLOW has not granted yet */
 	bool committed;
 	struct loop_timer timer;
@@ -74,6 +75,7 @@ static const char *dir;
 static unsigned next_id = 0xA1;
 static char durable_id[16];
 static bool away;
+static unsigned life;
 static pid_t child;
 
 static void new_cleanup(void *arg);
@@ -84,6 +86,7 @@ static struct letter *letter_new(struct ipc_msg *msg)
 	struct slice sender = ipc_bytes(msg, FIELD_SENDER);
 
 	l->id = msg->id;
+	l->life = life;
 	(void)snprintf(l->queue_id, sizeof(l->queue_id), "4F%05X", next_id++);
 	for (size_t i = 0; i < sizeof(scripts) / sizeof(scripts[0]); i++)
 		if (slice_starts(sender, scripts[i].prefix))
@@ -166,6 +169,11 @@ static void slowly(void *arg)
 {
 	struct letter *l = arg;
 
+	/* Its cleanup has died with all it had. */
+	if (l->life != life || cleanup == NULL) {
+		letter_free(l);
+		return;
+	}
 	if (l->owed > 0)
 		grant(l, l->owed);
 	l->owed = 0;
@@ -181,6 +189,7 @@ static void die(struct letter *l)
 		write_letter(l);
 	letter_free(l);
 	ipc_free(&cleanup);
+	life++;
 	if (!away)
 		loop_defer(new_cleanup, NULL);
 }
@@ -275,8 +284,10 @@ static void cleanup_end(struct ipc *c, int err, void *arg)
 	(void)arg;
 	if (err == ERR_SYNTAX)
 		log_error("smtpd broke the protocol");
-	if (c == cleanup)
+	if (c == cleanup) {
+		life++;
 		ipc_free(&cleanup);
+	}
 }
 
 static const struct ipc_events cleanup_events = {cleanup_msg, cleanup_end, NULL};
@@ -458,6 +469,8 @@ static const struct ipc_events control_events = {control_msg, control_end, NULL}
 
 static void queue_state(bool is_full)
 {
+	if (cleanup == NULL)
+		return;
 	ipc_begin(cleanup, PROTO_QUEUE_STATE, 0);
 	ipc_put_u64(cleanup, FIELD_FLAGS, is_full);
 	ipc_put_u64(cleanup, FIELD_SIZE, 1 << 30);
@@ -481,8 +494,9 @@ static void obey(struct slice order)
 		ipc_send(control, PROTO_STOP, 0);
 	else if (slice_eq_str(order, "away")) {
 		away = true;
+		life++;
 		ipc_free(&cleanup);
-	} else if (slice_eq_str(order, "back")) {
+	} else if (slice_eq_str(order, "back") && away) {
 		away = false;
 		new_cleanup(NULL);
 	}
