@@ -21,8 +21,10 @@ local_nss_LDADD = $(SERVER_LIBS)
 dist_man8_MANS += man/local.8 man/virtual.8 man/nss.8
 
 LOCAL_STAGE = t/local/stage.c t/local/stage.h t/local/world.c t/local/world.h
-check_PROGRAMS += t/local/local_test t/local/maildir_test
+check_PROGRAMS += t/local/local_test t/local/maildir_test t/local/nss_test
 t_local_local_test_SOURCES = t/local/local_test.c $(LOCAL_STAGE)
 t_local_local_test_LDADD = t/libtap.a $(SERVER_LIBS)
 t_local_maildir_test_SOURCES = t/local/maildir_test.c $(LOCAL_STAGE)
 t_local_maildir_test_LDADD = t/libtap.a $(SERVER_LIBS)
+t_local_nss_test_SOURCES = t/local/nss_test.c $(LOCAL_STAGE)
+t_local_nss_test_LDADD = t/libtap.a $(SERVER_LIBS)

@@ -55,6 +55,12 @@ static void qmgr_msg(struct ipc *c, struct ipc_msg *m, void *arg)
 	case PROTO_HELD_REPORT: put_report(s, m, "HR"); break;
 	case PROTO_HELD_END: buf_add_str(&s->events, "HEND "); break;
 	case PROTO_HELD_ALL: buf_add_str(&s->events, "HALL "); break;
+	case PROTO_NSS_ANSWER:
+		buf_add_fmt(&s->text, "%llu", (unsigned long long)ipc_u64(m, FIELD_RESULT));
+		if (ipc_has(m, FIELD_VALUE))
+			buf_add_fmt(&s->text, " %.*s", SLICE_FMT(ipc_bytes(m, FIELD_VALUE)));
+		s->ended++;
+		break;
 	default: break;
 	}
 }
@@ -151,10 +157,10 @@ static struct ipc *add_peer(struct stage *s, enum role role, const struct ipc_ev
 	ipc_begin(s->master, PROTO_PEER, 0);
 	ipc_put_u64(s->master, FIELD_ROLE, role);
 	ipc_put_u64(s->master, FIELD_WORKER, number++);
-	ipc_put_str(s->master, FIELD_SERVICE, role == ROLE_QMGR ? "qmgr/unix" : "cleanup/unix");
+	ipc_put_str(s->master, FIELD_SERVICE, role_name(role));
 	ipc_put_u64(s->master, FIELD_FLAGS, role == ROLE_CLEANUP);
 	(void)ipc_end_fd(s->master, &fds[1]);
-	return ipc_new(fds[0], role, ROLE_LOCAL, events, s, 0);
+	return ipc_new(fds[0], role, s->role, events, s, 0);
 }
 
 static void send_settings(struct stage *s, const char *settings)
@@ -188,13 +194,13 @@ static void send_hello(struct stage *s, const char *program)
 	char *service = mem_fmt("%s/unix", program);
 	ipc_begin(s->master, PROTO_HELLO, 0);
 	ipc_put_str(s->master, FIELD_BUILD, PACKAGE_STRING);
-	ipc_put_u64(s->master, FIELD_ROLE, ROLE_LOCAL);
+	ipc_put_u64(s->master, FIELD_ROLE, s->role);
 	ipc_put_u64(s->master, FIELD_WORKER, 7);
 	ipc_put_str(s->master, FIELD_SERVICE, service);
 	ipc_put_str(s->master, FIELD_NAME, program);
 	ipc_put_u64(s->master, FIELD_FLAGS, geteuid() == 0 ? 0 : 1);
-	ipc_put_u64(s->master, FIELD_USER, 0);
-	ipc_put_u64(s->master, FIELD_GROUP, 0);
+	ipc_put_u64(s->master, FIELD_USER, s->role == ROLE_NSS ? 65534 : 0);
+	ipc_put_u64(s->master, FIELD_GROUP, s->role == ROLE_NSS ? 65534 : 0);
 	ipc_put_str(s->master, FIELD_PATH, "");
 	ipc_put_u64(s->master, FIELD_LIMIT, 10);
 	(void)ipc_end(s->master);
@@ -224,8 +230,10 @@ void stage_turn(void)
 void stage_start(struct stage *s, const char *program, const char *settings)
 {
 	int fds[2];
-	*s = (struct stage){
-		.events = BUF_INIT(1 << 20), .text = BUF_INIT(4096), .message = BUF_INIT(4 << 20)};
+	*s = (struct stage){.role = strcmp(program, "nss") == 0 ? ROLE_NSS : ROLE_LOCAL,
+		.events = BUF_INIT(1 << 20),
+		.text = BUF_INIT(4096),
+		.message = BUF_INIT(4 << 20)};
 	(void)snprintf(s->log_path, sizeof(s->log_path), "/tmp/gp-local-XXXXXX");
 	int log = mkostemp(s->log_path, O_APPEND | O_CLOEXEC);
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) != 0 || log < 0)
@@ -234,15 +242,18 @@ void stage_start(struct stage *s, const char *program, const char *settings)
 	if (s->pid == 0)
 		run_program(program, fds[1]);
 	fd_close(&fds[1]);
-	s->master = ipc_new(fds[0], ROLE_MASTER, ROLE_LOCAL, &master_events, s, 0);
+	s->master = ipc_new(fds[0], ROLE_MASTER, s->role, &master_events, s, 0);
 	send_hello(s, program);
 	send_settings(s, settings);
 	ipc_begin(s->master, PROTO_LOG_FD, 0);
 	ipc_put_u64(s->master, FIELD_FLAGS, 1);
 	(void)ipc_end_fd(s->master, &log);
 	(void)ipc_send(s->master, PROTO_START, 0);
-	s->qmgr = add_peer(s, ROLE_QMGR, &qmgr_events);
-	s->cleanup = add_peer(s, ROLE_CLEANUP, &cleanup_events);
+	s->qmgr = add_peer(s, s->role == ROLE_NSS ? ROLE_SMTPD : ROLE_QMGR, &qmgr_events);
+	if (s->role == ROLE_NSS)
+		s->room = 10;
+	else
+		s->cleanup = add_peer(s, ROLE_CLEANUP, &cleanup_events);
 	int64_t deadline = clock_mono() + WAIT_SECONDS * CLOCK_SEC;
 	while ((!s->is_ready || s->room == 0) && !s->is_gone && !is_late(deadline))
 		;
@@ -267,6 +278,21 @@ void stage_end(struct stage *s)
 	buf_clear(&s->text);
 	buf_clear(&s->message);
 	unlink(s->log_path);
+}
+
+const char *stage_look_up(struct stage *s, const char *name, const char *key)
+{
+	int64_t deadline = clock_mono() + WAIT_SECONDS * CLOCK_SEC;
+	unsigned before = s->ended;
+	uint64_t id = ipc_ask(s->qmgr);
+	buf_reset(&s->text);
+	ipc_begin(s->qmgr, PROTO_NSS_LOOKUP, id);
+	ipc_put_str(s->qmgr, FIELD_NAME, name);
+	ipc_put_bytes(s->qmgr, FIELD_KEY, slice_str(key));
+	(void)ipc_end(s->qmgr);
+	while (s->ended == before && !s->is_gone && !is_late(deadline))
+		;
+	return buf_str(&s->text);
 }
 
 void stage_wait_event(struct stage *s, const char *word)

@@ -11,7 +11,8 @@
  */
 struct stage {
 	pid_t pid;
-	struct ipc *master, *qmgr, *cleanup;
+	struct ipc *master, *qmgr, *cleanup; /* nss: qmgr alone, in the place of an smtpd */
+	enum role role;
 	bool is_ready, is_gone;
 	unsigned room, ended;
 	struct buf events;
@@ -31,7 +32,7 @@ struct stage_job {
 	bool has_bad_sum;
 };
 
-/* settings: "name = value" lines; program: "local" or "virtual". */
+/* settings: "name = value" lines; program: "local", "virtual" or "nss". */
 void stage_start(struct stage *s, const char *program, const char *settings);
 /* Ends it; the test fails when it has to be killed. */
 void stage_end(struct stage *s);
@@ -39,6 +40,8 @@ void stage_end(struct stage *s);
 void stage_run(struct stage *s, const struct stage_job *j);
 void stage_give(struct stage *s, const struct stage_job *j);
 void stage_wait_event(struct stage *s, const char *word);
+/* nss: "0 VALUE", "1", "2" as NSS_ANSWER says. Until the next call. */
+const char *stage_look_up(struct stage *s, const char *name, const char *key);
 void stage_turn(void); /* once around the loop */
 void stage_new_qmgr(struct stage *s);
 /* Whether a line with all of this is in the log. */
