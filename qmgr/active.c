@@ -163,7 +163,8 @@ void active_park(struct queue_message *m, int64_t due)
 	struct schedule_deferred row = {.id = active_key(slice_str(m->id))};
 
 	row.arrival = (uint32_t)(m->env.arrival / CLOCK_SEC);
-	row.due = (uint32_t)((due + CLOCK_SEC - 1) / CLOCK_SEC);
+	/* Not before its time, but what is to go now does not wait for the next second. */
+	row.due = (uint32_t)((due <= qmgr_now() ? due : due + CLOCK_SEC - 1) / CLOCK_SEC);
 	row.flags = (uint8_t)((active_is_bounce(m) ? SCHEDULE_BOUNCE : 0) |
 			      (m->state == QUEUE_M_HELD ? SCHEDULE_HELD : 0));
 	sites(m, &row);
@@ -708,6 +709,16 @@ void active_load(uint64_t key)
 		active_loaded(id, ERR_SYS, NULL);
 }
 
+/* Back into the index, with what is known without its envelope. */
+static void try_later(uint64_t key, const char *id, int64_t delay)
+{
+	struct schedule_deferred row = {.id = key, .flags = SCHEDULE_MANY};
+
+	row.due = row.arrival = (uint32_t)((qmgr_now() + delay) / CLOCK_SEC);
+	key_keep(key, id);
+	schedule_defer(qmgr.schedule, &row);
+}
+
 void active_loaded(const char *id, int result, struct queue_message *m)
 {
 	uint64_t key = active_key(slice_str(id));
@@ -719,13 +730,11 @@ void active_loaded(const char *id, int result, struct queue_message *m)
 		return;
 	}
 	schedule_load_failed(qmgr.schedule);
-	if (result == ERR_SYS) {
-		struct schedule_deferred row = {.id = key, .flags = SCHEDULE_MANY};
-
-		row.due = (uint32_t)((qmgr_now() + ASK_AGAIN) / CLOCK_SEC);
-		key_keep(key, id);
-		schedule_defer(qmgr.schedule, &row);
-	}
+	if (result == ERR_SYS)
+		try_later(key, id, ASK_AGAIN);
+	else if (result == ERR_NOT_FOUND && queue_store_knows(qmgr.store, slice_str(id)))
+		/* It is on its way from one directory to another. */
+		try_later(key, id, CLOCK_SEC);
 }
 
 void active_waiting(const char *id, enum queue_place place, int64_t due)

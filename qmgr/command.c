@@ -294,20 +294,6 @@ static void apply(struct op *op, struct queue_message *m)
 	}
 }
 
-static void fetch(struct op *op)
-{
-	struct queue_message *m = queue_store_get(qmgr.store, slice_str(op->id));
-	int err;
-
-	if (m != NULL) {
-		apply(op, m);
-		return;
-	}
-	err = queue_store_load(qmgr.store, slice_str(op->id), op->place);
-	if (err != 0)
-		op_done(op, RESULT_FAILED, 0, err_str(err));
-}
-
 /* A message of a list: it has no answer of its own. */
 static void list_item_done(struct op *op)
 {
@@ -318,13 +304,29 @@ static void list_item_done(struct op *op)
 	list_go_on(list);
 }
 
+static void fetch(struct op *op)
+{
+	struct queue_message *m = queue_store_get(qmgr.store, slice_str(op->id));
+	bool is_item = op->list != NULL;
+	int err = 0;
+
+	if (m != NULL)
+		apply(op, m);
+	else
+		err = queue_store_load(qmgr.store, slice_str(op->id), op->place);
+	if (is_item && (m != NULL || err != 0))
+		list_item_done(op);
+	else if (err != 0)
+		op_done(op, RESULT_FAILED, 0, err_str(err));
+}
+
 static void not_loaded(struct op *op, int result)
 {
-	if (op->list != NULL) {
-		list_item_done(op);
-	} else if (result == ERR_NOT_FOUND && op->place + 1 < QUEUE_PLACES) {
+	if (result == ERR_NOT_FOUND && op->place + 1 < QUEUE_PLACES) {
 		op->place++;
 		fetch(op);
+	} else if (op->list != NULL) {
+		list_item_done(op);
 	} else if (result == ERR_NOT_FOUND) {
 		op_done(op, RESULT_NOT_FOUND, 0, "no such message");
 	} else {

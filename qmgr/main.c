@@ -18,6 +18,8 @@
 /* Workers that live since before this start have this long to come, and to name their jobs. */
 #define CLAIMS_SETTLE (300 * CLOCK_MSEC)
 #define CLAIMS_LIMIT (3 * CLOCK_SEC)
+/* gateq waits so long for all of the queue to be known; then it sees what there is. */
+#define ANSWER_AFTER (10 * CLOCK_SEC)
 #define LINES_AGAIN (50 * CLOCK_MSEC)
 #define STOP_TIME (700 * CLOCK_MSEC) /* of the second that a program has at the end */
 
@@ -27,7 +29,7 @@ static struct loop_task work_task;
 static struct loop_timer work_timer, claims_timer, stop_timer;
 static int64_t clock_base;
 static int64_t started;
-static bool has_order, has_more, is_closing;
+static bool has_order, has_more, is_closing, has_walked, is_answering;
 
 int64_t qmgr_now(void)
 {
@@ -71,6 +73,17 @@ static int64_t decide(void)
 	}
 }
 
+static void begin_answering(void)
+{
+	if (is_answering)
+		return;
+	if ((!has_walked || queue_store_has_unread(qmgr.store)) &&
+		loop_now() - started < ANSWER_AFTER)
+		return;
+	is_answering = true;
+	command_start();
+}
+
 static void close_queue(void)
 {
 	if (is_closing || !qmgr.is_stopping || worker_jobs() > 0)
@@ -92,6 +105,7 @@ static void work(void *arg)
 		until = qmgr_to_mono(decide());
 		queue_store_flush(qmgr.store);
 		worker_run();
+		begin_answering();
 	}
 	close_queue();
 	if (!is_closing)
@@ -138,6 +152,8 @@ static void on_walk_done(void *arg)
 	struct schedule_counts c;
 
 	(void)arg;
+	has_walked = true;
+	qmgr_work();
 	schedule_count(qmgr.schedule, &c);
 	log_debug("all directories are read: %zu deferred, %zu on hold", c.deferred, c.held);
 }
@@ -305,7 +321,6 @@ static void start(void)
 	if (err != 0)
 		qmgr_dies("the queue cannot be opened", err);
 	keeper_attach();
-	command_start();
 	started = clock_mono();
 	loop_timer_set(&claims_timer, started);
 	if (!queue_store_was_clean(qmgr.store))

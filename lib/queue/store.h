@@ -207,7 +207,7 @@ int queue_store_corrupt(struct queue_message *m, const char *reason, int64_t now
 
 /* Asks for a waiting message; answered by calls->loaded. One that is loaded is answered with it. */
 int queue_store_load(struct queue_store *s, struct slice id, enum queue_place place);
-/* NULL: not loaded. */
+/* NULL: not loaded, or being unloaded: ask for it by queue_store_load. */
 struct queue_message *queue_store_get(const struct queue_store *s, struct slice id);
 /*
  * The caller forgets m; memory is freed when its events are in its file. ERR_STATE: lives in the

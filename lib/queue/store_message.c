@@ -97,7 +97,9 @@ void store_use_past(struct queue_message *m, uint32_t last_no)
 
 struct queue_message *queue_store_get(const struct queue_store *s, struct slice id)
 {
-	return dict_get(s->messages, id);
+	struct queue_message *m = dict_get(s->messages, id);
+
+	return m == NULL || m->p->is_unloading ? NULL : m;
 }
 
 /* ---- Hand-out ---- */
