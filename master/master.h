@@ -56,11 +56,12 @@ struct worker {
 	unsigned slot;
 	enum worker_state state;
 	bool is_killed;      /* by master: no news */
+	bool is_stale;       /* new settings wait until it is ready */
 	struct dict *tables; /* specs it has opened */
 };
 TAILQ_HEAD(worker_list, worker);
 
-enum { DEATHS = 20 };
+enum { DEATHS = 21 }; /* a minute; so many are too many */
 
 struct unit {
 	TAILQ_ENTRY(unit) next;
@@ -74,7 +75,8 @@ struct unit {
 	bool is_stopped; /* by "service stop" */
 	int64_t deaths[DEATHS];
 	unsigned death;
-	int64_t pause; /* of the back-off */
+	int64_t pause;   /* while it is not started: how long, in seconds */
+	int64_t backoff; /* the last such time */
 	struct loop_timer again;
 };
 TAILQ_HEAD(unit_list, unit);

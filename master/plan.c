@@ -100,7 +100,7 @@ static void adopt(struct unit *u, struct plan *p)
 	struct plan *before = u->plan;
 
 	u->plan = p;
-	u->pause = 0;
+	u->pause = u->backoff = 0;
 	if (p == NULL)
 		worker_stop_unit(u, false);
 	else if (before != NULL && worker_is_kept(p->role))

@@ -87,9 +87,10 @@ static unsigned take_slot(struct unit *u)
 
 static void pause_unit(struct unit *u)
 {
-	u->pause = u->pause == 0 ? PAUSE_LEAST : u->pause * 2;
-	if (u->pause > PAUSE_MOST)
-		u->pause = PAUSE_MOST;
+	u->backoff = u->backoff == 0 ? PAUSE_LEAST : u->backoff * 2;
+	if (u->backoff > PAUSE_MOST)
+		u->backoff = PAUSE_MOST;
+	u->pause = u->backoff;
 	loop_timer_set(&u->again, loop_now() + u->pause * CLOCK_SEC);
 }
 
@@ -234,12 +235,23 @@ static void retire_old(struct unit *u)
 	limit_generations(u);
 }
 
+/* The oldest that is remembered was less than a minute ago. */
+static bool has_many_deaths(const struct unit *u)
+{
+	return u->deaths[u->death] != 0 &&
+	       loop_now() - u->deaths[u->death] < DEATHS_WINDOW * CLOCK_SEC;
+}
+
 void worker_ready(struct worker *w)
 {
 	if (w->state != WORKER_STARTING)
 		return;
 	w->state = WORKER_READY;
 	w->unit->pause = 0;
+	if (!has_many_deaths(w->unit))
+		w->unit->backoff = 0;
+	if (w->is_stale)
+		handover_settings(w, true);
 	handover_peers(w);
 	if (w->plan == w->unit->plan)
 		retire_old(w->unit);
@@ -281,12 +293,10 @@ static bool drop_generation(struct unit *u)
 	return true;
 }
 
-static bool dies_too_often(struct unit *u)
+static void note_death(struct unit *u)
 {
 	u->deaths[u->death] = loop_now();
 	u->death = (u->death + 1) % DEATHS;
-	return u->deaths[u->death] != 0 &&
-	       loop_now() - u->deaths[u->death] < DEATHS_WINDOW * CLOCK_SEC;
 }
 
 static void log_death(const struct worker *w, int status)
@@ -307,7 +317,10 @@ static void log_death(const struct worker *w, int status)
 
 static void start_again(struct unit *u, const struct worker *dead)
 {
-	bool often = dies_too_often(u);
+	bool often = false;
+
+	note_death(u);
+	often = has_many_deaths(u);
 
 	if (dead->state == WORKER_STARTING && drop_generation(u))
 		return;
@@ -382,7 +395,9 @@ void worker_settings(struct unit *u)
 		w->plan = u->plan;
 		w->plan->users++;
 		plan_drop(&before);
-		if (w->control != NULL)
+		if (w->state == WORKER_STARTING)
+			w->is_stale = true;
+		else if (w->control != NULL)
 			handover_settings(w, true);
 	}
 }
