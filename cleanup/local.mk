@@ -20,6 +20,7 @@ dist_man8_MANS += man/cleanup.8
 noinst_LIBRARIES += t/cleanup/libharness.a
 t_cleanup_libharness_a_SOURCES = t/cleanup/author.c t/cleanup/author.h t/cleanup/harness.c t/cleanup/harness.h
 GP_CLEANUP_TEST_LIBS = t/cleanup/libharness.a t/libtap.a lib/queue/libqueue.a $(SERVER_LIBS)
+check_SCRIPTS += t/cleanup/sync.t
 check_PROGRAMS += t/cleanup/cleanup_test t/cleanup/link_test t/cleanup/notice_test
 t_cleanup_cleanup_test_SOURCES = t/cleanup/cleanup_test.c
 t_cleanup_cleanup_test_LDADD = $(GP_CLEANUP_TEST_LIBS)
