@@ -124,14 +124,22 @@ static void reroute(struct work *w)
 	w->at++;
 }
 
+/* Whether the mailbox has the message, nobody can say: the next attempt may give it another copy.
+ */
+static void in_doubt(const struct work *w, struct outcome *o, const char *reason)
+{
+	log_must("%s: to=<%s>: in doubt: %s; sending again", w->j->id,
+		log_qs(w->j->rcpts[w->at].address), reason);
+	outcome_set(o, RESULT_DEFERRED, "4.3.0", "%s", reason);
+}
+
 static void read_outcome(struct work *w, struct outcome *o)
 {
 	ssize_t n = read(w->pipe, o, sizeof(*o));
 	o->status[sizeof(o->status) - 1] = o->text[sizeof(o->text) - 1] = '\0';
 	if (n == (ssize_t)sizeof(*o) && o->result <= RESULT_UNTRIED && o->result != RESULT_REROUTE)
 		return;
-	log_warning("%s: a delivery process died", w->j->id);
-	outcome_set(o, RESULT_DEFERRED, "4.3.0", "delivery process died");
+	in_doubt(w, o, "delivery process died");
 }
 
 static void answered(int what, void *arg)
@@ -153,7 +161,7 @@ static void timed(void *arg)
 		run(w);
 		return;
 	}
-	outcome_set(&o, RESULT_DEFERRED, "4.3.0", "delivery takes too long");
+	in_doubt(w, &o, "delivery takes too long");
 	forget_child(w);
 	finish_and_run(&o, w);
 }

@@ -262,6 +262,25 @@ static void test_new_qmgr(struct stage *s)
 		"a new qmgr hears of it, and of its end");
 }
 
+/* What a killed child did, nobody knows. */
+static void test_killed_child(struct stage *s)
+{
+	const char *lock = world_path("spool/anna.lock");
+	int killed = 0;
+	world_write(lock, "", ANNA, 0600);
+	stage_give(s, &(struct stage_job){.rcpts = "anna@mx.example", .content = letter});
+	stage_wait_event(s, "DOT");
+	for (int i = 0; i < 200 && killed == 0; i++, stage_turn())
+		killed = world_kill(ANNA);
+	stage_wait_event(s, "END0");
+	is_str(buf_str(&s->events), "DOT R0=D4.3.0 END0 ", "a child is killed: later");
+	ok(stage_has_logged(s,
+		   "warning: ABCDEF12345: to=<anna@mx.example>: in doubt: delivery process "
+		   "died; sending again\n"),
+		"the log says that another copy may come");
+	unlink(lock);
+}
+
 /* The end of the parent is the end of its children: nobody writes behind a new qmgr's back. */
 static void test_stop(struct stage *s)
 {
@@ -282,6 +301,40 @@ static void test_stop(struct stage *s)
 	unlink(lock);
 	stat(world_path("spool/anna"), &after);
 	is_int(after.st_size, before.st_size, "and has written nothing");
+}
+
+/* /var/mail as distributions have it, and one that is full. */
+static void test_spools(void)
+{
+	struct stage s;
+	struct stat st;
+	world_run("rm -rf %s/* && chgrp mail %s && chmod 2775 %s", world_path("spool"),
+		world_path("spool"), world_path("spool"));
+	start(&s, "");
+	expect_letter(
+		&s, "anna@mx.example", "DOT R0=O2.0.0 END0 ", "delivered", "a spool of group mail");
+	ok(stat(world_path("spool/anna"), &st) == 0 && st.st_uid == ANNA &&
+			(st.st_mode & 0777) == 0600,
+		"the mailbox is hers alone");
+	world_run("chmod 755 %s", world_path("spool"));
+	expect_letter(&s, "anna@mx.example", "DOT R0=D4.2.0 END0 ", "Permission denied",
+		"a spool that nobody may write to");
+	world_run("mount -t tmpfs -o size=64k,mode=1777 tmpfs %s", world_path("spool"));
+	char *big = mem_fmt("%0100000d\r\n", 1);
+	expect_letter(
+		&s, "anna@mx.example", "DOT R0=O2.0.0 END0 ", "delivered", "a small file system");
+	stat(world_path("spool/anna"), &st);
+	off_t before = st.st_size;
+	expect(&s,
+		&(struct stage_job){
+			.rcpts = "anna@mx.example", .content = "A: b\r\n\r\n", .body = big},
+		"DOT R0=D4.3.1 END0 ", "No space left on device", "is full");
+	stat(world_path("spool/anna"), &st);
+	is_int(st.st_size, before, "what was written of it is taken back");
+	ok(access(world_path("spool/anna.lock"), F_OK) != 0, "no lock is left");
+	mem_free(big);
+	stage_end(&s);
+	world_run("umount %s && chmod 1777 %s", world_path("spool"), world_path("spool"));
 }
 
 static void test_limits(void)
@@ -349,7 +402,9 @@ int main(void)
 	stage_end(&s);
 	start(&s, "deliver_lock_attempts = 20\n");
 	test_new_qmgr(&s);
+	test_killed_child(&s);
 	test_stop(&s);
+	test_spools();
 	test_limits();
 	test_rest();
 	world_end();

@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -70,6 +71,28 @@ int world_count(const char *directory, char *first)
 			continue;
 		if (n++ == 0 && first != NULL)
 			snprintf(first, 64, "%.63s", e->d_name);
+	}
+	if (d != NULL)
+		closedir(d);
+	return n;
+}
+
+int world_kill(uid_t uid)
+{
+	DIR *d = opendir("/proc");
+	int n = 0;
+	for (struct dirent *e; d != NULL && (e = readdir(d)) != NULL;) {
+		char path[64];
+		struct stat st;
+		uint64_t pid;
+		snprintf(path, sizeof(path), "/proc/%.20s/status", e->d_name);
+		if (slice_u64(slice_str(e->d_name), 2, INT32_MAX, &pid) != 0)
+			continue;
+		char *uids = strstr(world_read(path), "\nUid:\t");
+		unsigned real;
+		if (uids != NULL && sscanf(uids, "\nUid:\t%u", &real) == 1 && real == uid &&
+			stat(path, &st) == 0 && kill((pid_t)pid, SIGKILL) == 0)
+			n++;
 	}
 	if (d != NULL)
 		closedir(d);

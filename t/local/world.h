@@ -22,6 +22,8 @@ void world_write(const char *path, const char *text, uid_t owner, mode_t mode);
 const char *world_read(const char *path);
 /* How many entries a directory has; *first (64 bytes, may be NULL) is the name of one. */
 int world_count(const char *directory, char *first);
+/* Kills the processes of a user; how many there were. */
+int world_kill(uid_t uid);
 void world_run(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 #endif
