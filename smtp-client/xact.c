@@ -461,10 +461,22 @@ static void unexpected(struct session *s)
 	finish_dropped(s);
 }
 
+/* It had been idle for too long: as if it had never been there. */
+static void try_anew(struct session *s)
+{
+	struct delivery *d = s->delivery;
+	session_drop(&s);
+	delivery_retry(d);
+}
+
 void xact_reply(struct session *s)
 {
 	struct xact *x = s->xact;
 	size_t at = x->answered;
+	if (s->uses > 1 && xact_is_untouched(x) && s->reply.code == 421) {
+		try_anew(s);
+		return;
+	}
 	if (x->answered == x->sent) {
 		unexpected(s);
 		return;
@@ -513,9 +525,7 @@ void xact_lost(struct session *s, int err)
 	struct delivery *d = s->delivery;
 	const struct xact *x = s->xact;
 	if (s->uses > 1 && xact_is_untouched(x)) {
-		/* It had been idle for too long: as if it had never been there. */
-		session_drop(&s);
-		delivery_retry(d);
+		try_anew(s);
 		return;
 	}
 	bool final = x->dot_sent;

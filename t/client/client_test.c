@@ -202,6 +202,13 @@ static void test_reuse(void)
 	a.mail = "drop";
 	is_str(deliver((struct job_spec){.rcpts = "v"}, "one.test"), "R0=D4.4.2 END0",
 		"closed at MAIL: once more, then deferred");
+	a.mail = NULL;
+	is_str(deliver((struct job_spec){.rcpts = "u"}, "one.test"), "DOT R0=O2.0.0 END1", "again");
+	a.mail = "421 4.4.2 idle for too long";
+	a.connections = 0;
+	is_str(deliver((struct job_spec){.rcpts = "v"}, "one.test"), "R0=D4.4.2 END0",
+		"421 to the next MAIL: once more, then deferred");
+	is_int(a.connections, 1, "by a new session");
 }
 
 static void test_servers(void)
@@ -486,6 +493,58 @@ static void test_drain(void)
 	worker_stop(&w);
 }
 
+/* More recipients than fit into one packet, with PIPELINING and without. */
+static void test_many(const char *keywords)
+{
+	enum { MANY = 1500 };
+	struct buf rcpts = BUF_INIT(1 << 20);
+	for (int i = 0; i < MANY; i++) {
+		buf_add_fmt(&rcpts, "%s%04d.a-name-that-is-long-enough-to-fill-a-packet-soon ",
+			i % 3 == 0 ? "r5" : "u", i);
+	}
+	fresh();
+	a.keywords = keywords;
+	const char *events = deliver((struct job_spec){.rcpts = buf_str(&rcpts)}, "[127.0.0.1]");
+	unsigned good = 0, bad = 0;
+	for (const char *at = events; (at = strchr(at, '=')) != NULL; at++) {
+		good += at[1] == 'O';
+		bad += at[1] == 'F';
+	}
+	ok(good == MANY / 3 * 2 && bad == MANY / 3, "%d recipients, a third of them unknown", MANY);
+	buf_clear(&rcpts);
+}
+
+/* Where nothing else can be reached. */
+static void test_fallback(void)
+{
+	char *more =
+		mem_fmt("%s; smtp_fallback_relay=[127.0.0.2]:%u; relay_sender=relay@example.test",
+			settings, port);
+	fresh();
+	worker_start(&w, false, more);
+	is_str(deliver((struct job_spec){.rcpts = "u"}, "one.test"), "DOT R0=O2.0.0 END1",
+		"reachable");
+	ok(a.messages == 1 && b.messages == 0, "goes there");
+	ok(slice_starts(buf_slice(&a.mail_line), "MAIL FROM:<from@example.test>"),
+		"with its sender");
+	is_str(deliver((struct job_spec){.rcpts = "u"}, "nx.test"), "DOT R0=O2.0.0 END1",
+		"no such domain");
+	is_int(b.messages, 1, "goes to the fall-back");
+	ok(slice_starts(buf_slice(&b.mail_line), "MAIL FROM:<relay@example.test>"),
+		"with relay_sender");
+	is_str(deliver((struct job_spec){.rcpts = "u"}, "[127.0.0.3]"), "DOT R0=O2.0.0 END1",
+		"refused: too");
+	fresh();
+	is_str(deliver((struct job_spec){.rcpts = "r4", .sender = ""}, "one.test"),
+		"R0=D4.2.1 END1", "a temporary refusal: too");
+	ok(slice_starts(buf_slice(&b.mail_line), "MAIL FROM:<> "), "the null sender stays");
+	is_str(deliver((struct job_spec){.rcpts = "r5"}, "one.test"), "R0=F5.1.1 END1",
+		"a permanent one");
+	is_int(b.connections, 1, "does not");
+	mem_free(more);
+	worker_stop(&w);
+}
+
 /* Master ends: what has no dot is given back, the rest has its second. */
 static void test_stop(void)
 {
@@ -548,7 +607,10 @@ int main(void)
 	test_body();
 	test_qmgr_dies();
 	test_cancel();
+	test_many(PIPE);
+	test_many(PLAIN);
 	test_drain();
+	test_fallback();
 	worker_start(&w, false, settings);
 	test_stop();
 	test_lmtp();
