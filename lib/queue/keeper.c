@@ -297,15 +297,17 @@ static int write_again(
 	return err == ERR_NOT_FOUND ? 0 : err;
 }
 
-/* The highest offset that a record says was durable when it was written. */
-static int claimed(struct held *h, uint64_t cut, uint64_t *durable)
+/* The highest offset that a record says was durable when it was written; the end of the last one.
+ */
+static int claimed(struct held *h, uint64_t cut, uint64_t *durable, uint64_t *end)
 {
 	uint64_t at = queue_segment_begin(&h->seg), gap;
 	struct queue_record rec;
 	int err;
 
-	*durable = at;
+	*durable = *end = at;
 	while ((err = queue_record_next(&h->seg, &at, cut, false, &rec, &gap)) == 0) {
+		*end = rec.end;
 		if (rec.durable > *durable && rec.durable <= rec.ref.offset)
 			*durable = rec.durable;
 	}
@@ -332,7 +334,7 @@ static int do_takeover(struct queue_keeper *k, struct reader *r, struct buf *rep
 		/* The head too: "ended" is about to be said of its generation (Q15). */
 		err = queue_segment_write_head(&h->seg);
 		if (err == 0 && from < queue_segment_begin(&h->seg))
-			err = claimed(h, cut, &from);
+			err = claimed(h, cut, &from, &cut);
 		if (err == 0)
 			err = write_again(k, h, from, cut, &end);
 		if (err == 0 && io_of(k)->fdatasync(io_of(k), h->seg.fd) == -1)

@@ -16,6 +16,7 @@
 #define HEAD_LEN 64
 #define HEAD_COPY 2048 /* second copy in the first block: sectors go bad one by one */
 #define WINDOW (256u << 10)
+#define SEARCH (64u << 10) /* bytes at a time */
 
 void queue_segment_path(uint32_t number, char path[QUEUE_SEGMENT_PATH])
 {
@@ -268,27 +269,46 @@ int queue_record_payload(struct queue_segment *s, const struct queue_record *r, 
 	return 0;
 }
 
-/* From offset (a multiple of the unit) on, for the next place where a head could be. */
+/* The first place in bytes, a multiple of the unit, where a head of this generation could be. */
+static bool find_head(const struct queue_segment *s, struct slice bytes, size_t *at)
+{
+	for (*at = 0; *at + QUEUE_RECORD_HEAD <= bytes.len; *at += QUEUE_RECORD_UNIT) {
+		if (head_matches(s, bytes.p + *at))
+			return true;
+	}
+	return false;
+}
+
+/* From offset (a multiple of the unit) on, for the next record. */
 static int search(struct queue_segment *s, uint64_t *offset, uint64_t limit, bool nowait,
 	struct queue_record *r)
 {
-	struct slice head;
-	int err;
+	while (*offset + QUEUE_RECORD_HEAD <= limit) {
+		uint64_t left = limit - *offset;
+		size_t part = left < SEARCH ? (size_t)left : SEARCH, at = 0;
+		struct slice bytes;
+		int err = queue_segment_get(s, *offset, part, nowait, &bytes);
 
-	for (; *offset + QUEUE_RECORD_HEAD <= limit; *offset += QUEUE_RECORD_UNIT) {
-		err = queue_segment_get(s, *offset, QUEUE_RECORD_HEAD, nowait, &head);
+		if (err == ERR_SYS && part > QUEUE_RECORD_HEAD) {
+			/* An unreadable sector: what is before and behind it can still be good. */
+			part = QUEUE_RECORD_HEAD;
+			err = queue_segment_get(s, *offset, part, nowait, &bytes);
+		}
 		if (err == ERR_SYS) {
-			/* An unreadable sector: what is behind it can still be good. */
-			*offset = queue_align(*offset + 1, QUEUE_BLOCK) - QUEUE_RECORD_UNIT;
+			*offset = queue_align(*offset + 1, QUEUE_BLOCK);
 			continue;
 		}
 		if (err != 0)
 			return err;
-		if (!head_matches(s, head.p))
+		if (!find_head(s, bytes, &at)) {
+			*offset += at > 0 ? at : QUEUE_RECORD_UNIT;
 			continue;
+		}
+		*offset += at;
 		err = queue_record_read(s, *offset, limit, nowait, r);
 		if (err != ERR_CORRUPT)
 			return err;
+		*offset += QUEUE_RECORD_UNIT;
 	}
 	return ERR_NOT_FOUND;
 }
