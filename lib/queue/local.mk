@@ -39,3 +39,8 @@ t_queue_envelope_test_SOURCES = t/queue/envelope_test.c
 t_queue_envelope_test_LDADD = $(QUEUE_LIBS)
 t_queue_damage_test_SOURCES = t/queue/damage_test.c t/queue/disk.c t/queue/disk.h
 t_queue_damage_test_LDADD = $(QUEUE_LIBS)
+
+EXTRA_PROGRAMS += bench/queue_append
+bench_queue_append_SOURCES = bench/queue_append.c
+bench_queue_append_LDADD = lib/queue/libqueue.a lib/util/libutil.a $(BSD_LIBS)
+CLEANFILES += bench/queue_append

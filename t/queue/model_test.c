@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "t/queue/world.h"
 #include "t/tap.h"
@@ -237,11 +238,12 @@ static void notice(struct world *w)
 /* The notice is committed, its worker dies before it can say so. */
 static void notice_lost(struct world *w)
 {
-	world_submit(w, 1, "f", 0);
+	world_submit(w, 1, "fq", 0);
 	world_submit(w, 1, "o", 0);
+	world_set_queue_up(w, true);
+	world_set_child_dies(w);
 	world_commit(w, 1);
 	world_pump(w);
-	world_kill_cleanup(w, 0);
 	rest(w);
 	world_start(w);
 	rest(w);
@@ -371,9 +373,36 @@ static void slow_keeper(struct world *w)
 	rest(w);
 }
 
+/* "Failed" in one batch, "notified" in the next, neither synced: the second alone is nothing. */
+static void two_batches(struct world *w)
+{
+	world_pump(w);
+	world_set_queue_up(w, true);
+	world_kill_cleanup(w, 0);
+	world_submit(w, 1, "fq", 0);
+	world_commit(w, 1);
+	world_pump(w);
+	world_set_slow_keeper(w, true);
+	world_wait(w, 2 * CLOCK_SEC);
+	world_start(w);
+	world_pump(w);
+	for (int i = 0; i < 6; i++) {
+		world_submit(w, 1, "o", 0);
+		world_commit(w, 1);
+		world_pump(w);
+	}
+	world_set_slow_keeper(w, false);
+	world_set_queue_up(w, false);
+	rest(w);
+}
+
 /* A worker that qmgr has not heard of: alive, then dead (Q7, Q8). */
 static void unknown_worker(struct world *w)
 {
+	world_pump(w);
+	world_kill_cleanup(w, 1);
+	world_set_silent(w, 1);
+	world_start(w);
 	world_submit(w, 1, "o", 0);
 	world_commit_quiet(w, 1);
 	world_submit(w, 0, "o", 0);
@@ -381,6 +410,7 @@ static void unknown_worker(struct world *w)
 	world_pump(w);
 	world_kill_cleanup(w, 0);
 	world_wait(w, 20 * CLOCK_SEC);
+	rest(w);
 	world_submit(w, 1, "o", 0);
 	world_commit_quiet(w, 1);
 	world_kill_qmgr(w);
@@ -389,6 +419,7 @@ static void unknown_worker(struct world *w)
 	world_commit_quiet(w, 1);
 	world_kill_cleanup(w, 1);
 	world_wait(w, 20 * CLOCK_SEC);
+	world_set_silent(w, -1);
 	world_start(w);
 	for (int i = 0; i < 4; i++) {
 		world_submit(w, i % 2, "o", 20000);
@@ -468,12 +499,40 @@ static const struct script scripts[] = {
 	{"notice of a file (Q3)", notice_of_file},
 	{"notice of a dead worker (Q14)", notice_lost},
 	{"slow keeper (Q4)", slow_keeper},
+	{"two batches (Q4)", two_batches},
 	{"death of qmgr (Q5)", qmgr_dies},
 	{"doubt, and doubt again (Q16)", doubt_twice},
 	{"clean stop (Q11)", clean_stop},
 	{"log compaction (Q3)", compaction},
 	{"full disk", full_disk},
 };
+
+/* What was unlinked, but not for good, before all died; then the log forgets; then the power goes.
+ */
+static void unlinked(struct world *w)
+{
+	world_set_queue_up(w, true);
+	world_submit(w, 0, "q", 0);
+	world_commit(w, 0);
+	rest(w);
+	world_wait(w, 31 * CLOCK_SEC);
+	rest(w);
+	world_set_queue_up(w, false);
+	world_wait(w, 101 * CLOCK_SEC);
+	rest(w);
+}
+
+static void forget(struct world *w)
+{
+	world_start(w);
+	for (int i = 0; i < 30; i++) {
+		world_submit(w, 0, "o", 0);
+		world_commit(w, 0);
+		world_wait(w, 50 * CLOCK_SEC);
+		world_wait(w, 2 * CLOCK_SEC);
+	}
+	world_cut_power(w, DISK_FORGET_ALL);
+}
 
 struct tally {
 	unsigned runs, bad;
@@ -538,6 +597,30 @@ static void all_stops(const struct script *s, uint64_t from, uint64_t calls, uin
 		(unsigned long long)calls, t.bad, t.runs, t.bad > 0 ? "; first: " : "", t.first);
 }
 
+static void forgotten(void)
+{
+	const struct script s = {"unlinked and forgotten (Q10)", unlinked};
+	uint64_t calls = plain(&s);
+	unsigned bad = 0;
+	char first[200] = "";
+
+	for (uint64_t at = calls / 2; at <= calls; at++) {
+		struct world *w = world_new(STOP_ALL, DISK_FORGET_ALL, at);
+		const char *wrong;
+
+		world_stop_in(w, at, false);
+		world_start(w);
+		s.run(w);
+		forget(w);
+		wrong = world_finish(w);
+		if (wrong != NULL && bad++ == 0)
+			snprintf(first, sizeof(first), "; first: at call %llu: %s",
+				(unsigned long long)at, wrong);
+		world_free(&w);
+	}
+	ok(bad == 0, "%s: %u wrong%s", s.name, bad, first);
+}
+
 static void keeper_lives(void)
 {
 	struct world *w = world_new(STOP_NEVER, DISK_KEEP_ALL, 1);
@@ -566,6 +649,8 @@ int main(void)
 		else
 			all_stops(&scripts[i], 1, calls, 1);
 	}
+	if (only == NULL || strcmp(only, "forgotten") == 0)
+		forgotten();
 	keeper_lives();
 	return done_testing();
 }

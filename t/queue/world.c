@@ -89,11 +89,12 @@ struct world {
 	enum world_stop stop;
 	enum disk_choice choice;
 	uint64_t seed, again;
-	bool is_off, slow_worker, queue_up, slow_keeper, paused;
+	bool is_off, slow_worker, queue_up, slow_keeper, paused, child_dies;
 	int64_t now;
 	struct fact facts[WORLD_MESSAGES];
 	int facts_n;
 	struct cleanup cleanups[2];
+	const struct cleanup *silent; /* has not connected to qmgr */
 	uint64_t workers;
 	/* qmgr and keeper */
 	const struct queue_io *q_io, *k_io;
@@ -184,6 +185,16 @@ void world_set_slow_worker(struct world *w, bool slow)
 void world_set_slow_keeper(struct world *w, bool slow)
 {
 	w->slow_keeper = slow;
+}
+
+void world_set_child_dies(struct world *w)
+{
+	w->child_dies = true;
+}
+
+void world_set_silent(struct world *w, int c)
+{
+	w->silent = c == -1 ? NULL : &w->cleanups[c];
 }
 
 void world_set_paused(struct world *w, bool paused)
@@ -582,7 +593,7 @@ static void tell_position(struct world *w, struct cleanup *c)
 	uint32_t segment;
 	uint64_t durable;
 
-	if (w->store == NULL || !c->is_up ||
+	if (w->store == NULL || !c->is_up || c == w->silent ||
 		!queue_journal_position(c->journal, &segment, &durable))
 		return;
 	if (c->worker == 0)
@@ -862,9 +873,15 @@ static bool write_child(struct world *w, struct queue_message *m, struct ask *as
 	f->parent_n = (int)ask->n;
 	f->known = true;
 	memcpy(f->parent_rcpts, ask->rcpts, ask->n * sizeof(uint32_t));
-	if (append(w, c, f, m->id) == 0)
-		world_commit(w, 0);
-	else if (!w->is_off)
+	if (append(w, c, f, m->id) == 0) {
+		if (w->child_dies)
+			world_commit_quiet(w, 0);
+		else
+			world_commit(w, 0);
+		if (w->child_dies && !w->is_off)
+			drop_cleanup(w, c);
+		w->child_dies = false;
+	} else if (!w->is_off)
 		answer_failed(w, c);
 	return true;
 }
@@ -1359,6 +1376,7 @@ const char *world_finish(struct world *w)
 	for (int round = 0; round < 3; round++) {
 		world_start(w);
 		w->slow_worker = w->queue_up = w->slow_keeper = w->paused = false;
+		w->silent = NULL;
 		world_wait(w, CLOCK_SEC);
 		/* A command that the stop swallowed is given once more. */
 		for (int i = 0; i < w->facts_n; i++) {

@@ -71,6 +71,10 @@ void world_cut_power(struct world *w, enum disk_choice choice);
 /* The worker takes jobs and reports nothing until this is false again. */
 void world_set_slow_worker(struct world *w, bool slow);
 void world_set_queue_up(struct world *w, bool queue_up);
+/* The worker that writes the next notice dies when it is committed and nobody knows. */
+void world_set_child_dies(struct world *w);
+/* This worker (-1: none) has no connection to qmgr. */
+void world_set_silent(struct world *w, int c);
 /* qmgr reads and notes, and hands nothing out. */
 void world_set_paused(struct world *w, bool paused);
 /* The keeper does not get to the orders it has. */
