@@ -313,7 +313,8 @@ static void run(void *arg)
 		(void)log_flush();
 		(void)sync_written();
 	}
-	/* A segment that failed leaves none behind: begin one before anybody is told of no space. */
+	/* A segment that failed leaves none behind: begin one before anybody is told of no space.
+	 */
 	if (!queue_journal_has_room(cleanup.journal))
 		prepare(NULL);
 	plan_prepare();
