@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: ISC */
 #include "smtpd/settings.h"
 
+#include <pwd.h>
+#include <stdio.h>
+
 #include "conf/conf.h"
 #include "smtp/command.h"
 #include "smtp/ehlo.h"
 #include "util/err.h"
 #include "util/log.h"
+#include "util/mem.h"
 
 struct settings settings;
 
@@ -95,6 +99,37 @@ static struct match *open_match(enum param p, int flags)
 	return m;
 }
 
+/*
+ * Users named in authorized_submit_users, looked up while the machine's files can still be seen: a
+ * session knows its user by number only.
+ */
+enum { SUBMITTERS_MAX = 1000 };
+
+static struct {
+	uid_t uid;
+	char *name; /* owned */
+} submitters[SUBMITTERS_MAX];
+static size_t submitters_n;
+
+static void find_submitters(void)
+{
+	struct slice rest = slice_str(conf_str(P_authorized_submit_users)), word;
+
+	while (slice_token(&rest, ", \t\r\n", &word) && submitters_n < SUBMITTERS_MAX) {
+		if (slice_starts(word, "!"))
+			word = slice_from(word, 1);
+		char *name = slice_dup(word);
+		struct passwd *pw = slice_find(word, ':') < 0 ? getpwnam(name) : NULL;
+
+		if (pw != NULL) {
+			submitters[submitters_n].uid = pw->pw_uid;
+			submitters[submitters_n++].name = name;
+		} else {
+			mem_free(name);
+		}
+	}
+}
+
 static void open_policy(void)
 {
 	struct buf why = BUF_INIT(1024);
@@ -146,6 +181,7 @@ void settings_open(void)
 		open_match(P_smtpd_forbid_bare_newline_exclusions, MATCH_PARENT);
 	settings.count_exceptions = open_match(P_smtpd_client_event_limit_exceptions, MATCH_PARENT);
 	settings.submitters = open_match(P_authorized_submit_users, 0);
+	find_submitters();
 	read_limits();
 	settings.chunking = (offered() & EHLO_CHUNKING) != 0;
 	make_ehlo(offered());
@@ -163,7 +199,14 @@ bool settings_has_word(struct slice list, struct slice word)
 	return false;
 }
 
-bool settings_may_submit(struct slice user)
+bool settings_may_submit(uid_t uid)
 {
-	return match_domain(settings.submitters, user, NULL) == 0;
+	char number[16];
+
+	for (size_t i = 0; i < submitters_n; i++)
+		if (submitters[i].uid == uid)
+			return match_domain(settings.submitters, slice_str(submitters[i].name),
+				       NULL) == 0;
+	(void)snprintf(number, sizeof(number), "%u", (unsigned)uid);
+	return match_domain(settings.submitters, slice_str(number), NULL) == 0;
 }

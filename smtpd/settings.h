@@ -2,6 +2,8 @@
 #ifndef SMTPD_SETTINGS_H
 #define SMTPD_SETTINGS_H
 
+#include <sys/types.h>
+
 #include "map/match.h"
 #include "policy/policy.h"
 
@@ -43,7 +45,10 @@ void settings_open(void);
 /* Does word stand in a list of commands, in any case? */
 bool settings_has_word(struct slice list, struct slice word);
 
-/* authorized_submit_users: user is a uid as text ("anyone" in the list stands for everybody). */
-bool settings_may_submit(struct slice user);
+/*
+ * authorized_submit_users: is this user on it? Users named in the list itself are known by their
+ * names, all others by their uids.
+ */
+bool settings_may_submit(uid_t uid);
 
 #endif

@@ -185,17 +185,6 @@ void transaction_fail(struct session *s, const char *reply)
 
 /* MAIL. */
 
-static bool may_submit(struct session *s)
-{
-	char uid[32];
-	struct buf text = BUF_INIT(sizeof(uid));
-
-	(void)buf_add_fmt(&text, "%u", (unsigned)s->uid);
-	bool may = settings_may_submit(buf_slice(&text));
-	buf_clear(&text);
-	return may;
-}
-
 /* A MAIL that is refused before or after its arguments were read. */
 static bool refuse_mail(struct session *s, const struct smtp_mail *m)
 {
@@ -204,7 +193,7 @@ static bool refuse_mail(struct session *s, const struct smtp_mail *m)
 	uint64_t free_bytes = 0;
 	const char *reply = NULL;
 
-	if (s->is_local && !may_submit(s))
+	if (s->is_local && !settings_may_submit(s->uid))
 		reply = "550 5.7.1 Error: you are not authorized to submit mail";
 	else if (s->size_limit > 0 && m->size > s->size_limit)
 		reply = too_large;

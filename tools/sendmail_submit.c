@@ -78,9 +78,14 @@ _Noreturn static void refusal(void)
 	struct buf text = BUF_INIT(16384);
 
 	reply_add_text(&text, &reply);
-	int code = reply_class(&reply) == 4                 ? EX_TEMPFAIL
-		   : reply.code == 501 || reply.code == 553 ? EX_DATAERR
-							    : EX_UNAVAILABLE;
+	int code = EX_UNAVAILABLE;
+
+	if (reply_class(&reply) == 4)
+		code = EX_TEMPFAIL;
+	else if (reply.code == 501 || reply.code == 553)
+		code = EX_DATAERR;
+	else if (strcmp(reply.status, "5.7.1") == 0)
+		code = EX_NOPERM;
 	sendmail_fatal(code, "%s", buf_str(&text));
 }
 

@@ -111,6 +111,23 @@ like((sendmail('', '--version'))[1], qr/^gatepost \d/, '--version');
 
 $st->order('stop');
 is($st->end, 0, 'smtpd ends');
+
+# Who may submit.
+my $user = getpwuid $>;
+for my $row (["$user", 250], ["!$user, static:anyone", 550],
+    ['no-such-user, nobody', $user eq 'nobody' ? 250 : 550], ['static:anyone', 250]) {
+    my ($list, $want) = @$row;
+    my $st = Gatepost::Stage->new(main => { authorized_submit_users => $list });
+    my $c = Gatepost::Smtp->new(path => $st->socket);
+    $c->hello;
+    my $r = $c->cmd('MAIL FROM:<me>');
+    is($r->{code}, $want, "authorized_submit_users = $list");
+    spew("$st->{dir}/main.cf", slurp("$st->{dir}/main.cf") . "queue_directory = $st->{dir}\n");
+    my ($status) = run_out('sh', '-c', "echo x | $sendmail -C $st->{dir} a");
+    is($status, $want == 250 ? 0 : 77, 'and sendmail says so');
+    $c->quit;
+    $st->order('stop')->end;
+}
 ($status, $out) = sendmail("x\n", 'a');
 is($status, 75, 'the system is down: try again later');
 like($out, qr/mail system is down/, 'and says so');
