@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 #include <grp.h>
+#include <limits.h>
 #include <pwd.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -269,6 +271,50 @@ static void check_names(const struct instance *in, struct mistakes *m)
 	dict_free(&k.references);
 }
 
+static bool is_below(const char *path, struct slice directory)
+{
+	size_t n = directory.len;
+
+	while (n > 1 && directory.p[n - 1] == '/')
+		n--;
+	return slice_starts(slice_str(path), "/") && strlen(path) >= n &&
+	       slice_eq(slice_first(slice_str(path), n), slice_first(directory, n)) &&
+	       (path[n] == '/' || path[n] == '\0' || n == 1);
+}
+
+/* The directory that holds path, links followed; empty when it does not exist. */
+static void real_directory(const char *path, char real[PATH_MAX])
+{
+	char *copy = slice_dup(slice_first(slice_str(path), (size_t)(strrchr(path, '/') - path)));
+
+	if (realpath(*copy != '\0' ? copy : "/", real) == NULL)
+		*real = '\0';
+	mem_free(copy);
+}
+
+/* A log may be where the administrator said that logs are, or beside the configuration. */
+static void check_log(const struct conf *c, struct mistakes *m)
+{
+	const char *path = set_str(c, P_maillog_file);
+	struct slice own = slice_str(set_str(c, P_config_directory));
+	const struct setting *s = set_find(c, SLICE_LIT("maillog_file"));
+	struct slice rest = slice_str(set_str(c, P_maillog_file_prefixes)), item;
+
+	char real[PATH_MAX] = "";
+
+	if (strchr(path, '/') != NULL)
+		real_directory(path, real);
+	if (s == NULL || *path == '\0' || is_below(path, own) || is_below(real, own))
+		return;
+	while (line_item(&rest, &item)) {
+		if (is_below(path, item))
+			return;
+	}
+	mistakes_error(m, set_place(s, 0),
+		"maillog_file: \"%s\" is not below maillog_file_prefixes; expected one of %s", path,
+		set_str(c, P_maillog_file_prefixes));
+}
+
 static void check_programs(const struct instance *in, struct mistakes *m)
 {
 	for (size_t i = 0; i < in->services.count; i++) {
@@ -328,6 +374,7 @@ void instance_read(struct instance *in, const char *dir, int checks, struct mist
 	}
 	check_names(in, m);
 	check_relay_control(in, m);
+	check_log(in->main, m);
 	if ((checks & CHECK_OWNERS) != 0)
 		check_owners(in->main, m);
 	if ((checks & CHECK_PROGRAMS) != 0)

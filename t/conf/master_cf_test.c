@@ -104,6 +104,19 @@ static void check_mistakes(void)
 			"25 inet n - n - - smtpd\nslow unix - - n - - smtp\n",
 			"main.cf:1:1: error: slwo_destination_rate_delay is for a service "
 			"\"slwo\"; expected one that master.cf lists\n"},
+		{"maillog_file = /etc/passwd\n", "25 inet n - n - - smtpd\n",
+			"main.cf:1:16: error: maillog_file: \"/etc/passwd\" is not below "
+			"maillog_file_prefixes; expected one of /var, /dev/stdout\n"},
+		{"maillog_file = /variable/log\n", "25 inet n - n - - smtpd\n",
+			"main.cf:1:16: error: maillog_file: \"/variable/log\" is not below "
+			"maillog_file_prefixes; expected one of /var, /dev/stdout\n"},
+		{"maillog_file = /var/log/mail\n", "25 inet n - n - - smtpd\n", ""},
+		{"maillog_file = /dev/stdout\n", "25 inet n - n - - smtpd\n", ""},
+		{"maillog_file = $config_directory/log\n", "25 inet n - n - - smtpd\n", ""},
+		{"maillog_file = /x/y\nmaillog_file_prefixes = /x/\n", "25 inet n - n - - smtpd\n",
+			""},
+		{"maillog_file = /x/y\nmaillog_file_prefixes = /\n", "25 inet n - n - - smtpd\n",
+			""},
 		{"smtpd_relay_restrictions = permit\n", "25 inet n - n - - smtpd\n",
 			"main.cf:1:28: error: smtpd_relay_restrictions and "
 			"smtpd_recipient_restrictions let "
