@@ -26,6 +26,7 @@ static void start(void)
 {
 	dns_client_init((size_t)session_limit() * 2);
 	job_init(session_limit());
+	session_init(session_limit());
 }
 
 static void peer_new(struct server_peer *peer)

@@ -15,6 +15,7 @@
 
 TAILQ_HEAD(session_list, session);
 static struct session_list idle = TAILQ_HEAD_INITIALIZER(idle);
+static unsigned idle_count, idle_limit;
 
 static void on_input(struct stream *stream, void *arg);
 static void on_drained(struct stream *stream, void *arg);
@@ -38,6 +39,7 @@ static void forget_idle(struct session *s)
 {
 	if (s->state == SESSION_IDLE) {
 		TAILQ_REMOVE(&idle, s, link);
+		idle_count--;
 	}
 }
 
@@ -407,6 +409,11 @@ static bool may_be_kept(const struct session *s)
 	       (count == 0 || s->uses < count);
 }
 
+void session_init(unsigned limit)
+{
+	idle_limit = limit;
+}
+
 bool session_park(struct session *s)
 {
 	s->delivery->session = NULL;
@@ -419,6 +426,9 @@ bool session_park(struct session *s)
 	reply_release(&s->reply);
 	s->state = SESSION_IDLE;
 	TAILQ_INSERT_TAIL(&idle, s, link);
+	if (++idle_count > idle_limit) {
+		idle_ended(TAILQ_FIRST(&idle), true);
+	}
 	stream_deadline(s->stream, loop_now() + conf_time(P_smtp_connection_cache_time_limit));
 	say_idle(s->nexthop);
 	return true;

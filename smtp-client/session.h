@@ -46,6 +46,8 @@ struct session {
 
 enum { SESSION_IN_MAX = 16384, SESSION_OUT_MAX = 512 * 1024 };
 
+/* At most limit sessions are kept idle; the oldest goes first. */
+void session_init(unsigned limit);
 /* Takes fd over, which may still be connecting. The delivery is told of the end of the handshake.
  */
 void session_open(struct delivery *d, int fd, const char *host, const char *address, uint16_t port);

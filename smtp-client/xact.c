@@ -2,6 +2,7 @@
 #include "smtp-client/xact.h"
 
 #include "conf/conf.h"
+#include "server/counters.h"
 #include "smtp-client/command.h"
 #include "smtp-client/content.h"
 #include "smtp-client/outcome.h"
@@ -413,6 +414,7 @@ static void dot_reply(struct session *s)
 	struct xact *x = s->xact;
 	struct job_rcpt *r = NULL;
 	bool good = reply_class(&s->reply) == 2;
+	counters_add(COUNTER_MESSAGES, good && !x->lone);
 	if (x->lone) {
 		finish(s, false);
 		return;
