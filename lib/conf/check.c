@@ -330,6 +330,49 @@ static void check_programs(const struct instance *in, struct mistakes *m)
 	}
 }
 
+static bool is_transport(const struct instance *in, struct slice name, const char **nearest)
+{
+	unsigned best = UINT_MAX;
+
+	*nearest = NULL;
+	for (size_t i = 0; i < in->services.count; i++) {
+		const struct service *v = &in->services.service[i];
+		unsigned d = 0;
+
+		if (v->type == SERVICE_INET)
+			continue;
+		d = param_distance(name, slice_str(v->name));
+		if (d == 0)
+			return true;
+		if (d < best && param_is_near(d, name.len)) {
+			best = d;
+			*nearest = v->name;
+		}
+	}
+	return false;
+}
+
+/* TRANSPORT or TRANSPORT:NEXTHOP: a service of master.cf. */
+static void check_transports(const struct instance *in, struct mistakes *m)
+{
+	static const enum param transports[] = {P_default_transport, P_relay_transport,
+		P_local_transport, P_virtual_transport, P_mailbox_transport};
+
+	for (size_t i = 0; i < COUNT(transports); i++) {
+		const char *text = set_str(in->main, transports[i]), *nearest = NULL;
+		const struct setting *s = set_find(in->main, slice_str(conf_name(transports[i])));
+		struct slice name = slice_first(slice_str(text), strcspn(text, ":"));
+
+		if (name.len == 0 || is_transport(in, name, &nearest))
+			continue;
+		mistakes_error(m, s != NULL ? set_place(s, 0) : (struct place){0},
+			"%s: no service \"%.*s\"; expected %s%s%s", conf_name(transports[i]),
+			SLICE_FMT(name), nearest != NULL ? "\"" : "",
+			nearest != NULL ? nearest : "one that master.cf lists",
+			nearest != NULL ? "\"" : "");
+	}
+}
+
 /* What holds between parameters. */
 static void check_relay_control(const struct instance *in, struct mistakes *m)
 {
@@ -375,6 +418,7 @@ void instance_read(struct instance *in, const char *dir, int checks, struct mist
 	check_names(in, m);
 	check_relay_control(in, m);
 	check_log(in->main, m);
+	check_transports(in, m);
 	if ((checks & CHECK_OWNERS) != 0)
 		check_owners(in->main, m);
 	if ((checks & CHECK_PROGRAMS) != 0)

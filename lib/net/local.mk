@@ -5,3 +5,5 @@ lib_net_libnet_a_CPPFLAGS = $(AM_CPPFLAGS) $(EVENT_CFLAGS)
 
 check_PROGRAMS += t/net/net_test
 t_net_net_test_LDADD = t/libtap.a lib/net/libnet.a lib/util/libutil.a $(BSD_LIBS) $(EVENT_LIBS)
+check_PROGRAMS += t/net/listen_test
+t_net_listen_test_LDADD = t/libtap.a lib/net/libnet.a lib/util/libutil.a $(BSD_LIBS) $(EVENT_LIBS)

@@ -104,6 +104,14 @@ static void check_mistakes(void)
 			"25 inet n - n - - smtpd\nslow unix - - n - - smtp\n",
 			"main.cf:1:1: error: slwo_destination_rate_delay is for a service "
 			"\"slwo\"; expected one that master.cf lists\n"},
+		{"default_transport = smpt:[x]\nmailbox_transport = dovecot\nrelay_transport = "
+		 "slow\n",
+			"25 inet n - n - - smtpd\nslow unix - - n - - smtp\n",
+			"main.cf:1:21: error: default_transport: no service \"smpt\"; expected "
+			"\"smtp\"\n"
+			"main.cf:2:21: error: mailbox_transport: no service \"dovecot\"; expected "
+			"one that "
+			"master.cf lists\n"},
 		{"maillog_file = /etc/passwd\n", "25 inet n - n - - smtpd\n",
 			"main.cf:1:16: error: maillog_file: \"/etc/passwd\" is not below "
 			"maillog_file_prefixes; expected one of /var, /dev/stdout\n"},
