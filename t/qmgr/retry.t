@@ -1,0 +1,78 @@
+#!/usr/bin/perl
+# SPDX-License-Identifier: ISC
+# When a message is tried again, how long it lives, who is told, and what a restart keeps of that.
+use strict;
+use warnings;
+use Gatepost::Instance;
+use Gatepost::Kit;
+use Gatepost::Sink;
+use Test::More;
+
+my $sink = Gatepost::Sink->new(on => {
+    rcpt => sub {
+        my ($s, $arg) = @_;
+        return '450 4.2.0 not now' if $arg =~ /^<(?:later|life|keep)/ && !$s->{sink}->is_set('open');
+        return '550 5.1.1 nobody' if $arg =~ /^<bad/;
+        return;
+    } });
+my $gp = Gatepost::Instance->new(main => {
+    relayhost => '[127.0.0.1]:' . $sink->port, minimal_backoff_time => '2s', maximal_backoff_time => '2s',
+    maximal_queue_lifetime => '7s', bounce_queue_lifetime => '7s', queue_file_delay => '1s' });
+$gp->start;
+
+sub mail { my ($rcpt, %arg) = @_; $gp->mail('a@client.test', $rcpt, "Subject: x\r\n\r\n", %arg) }
+sub stamp { my ($line) = @_; return $line =~ /^\w+ +\d+ (\d+):(\d+):(\d+) / ? $1 * 3600 + $2 * 60 + $3 : undef }
+
+# K2, K3: attempts two seconds apart, the end after seven, no attempt behind it.
+is(mail('life@next.test')->{code}, 250, 'accepted');
+$gp->wait_log(qr/from=<a\@client\.test>, status=expired, returned to sender/, 'it expires', 20);
+my @tries = map { stamp($_) } $gp->log_lines(qr/to=<life\@next\.test>, .*status=deferred/);
+cmp_ok(scalar @tries, '>=', 3, 'some attempts') or diag "@tries";
+cmp_ok(scalar @tries, '<=', 5, 'not too many') or diag "@tries";
+is(scalar(grep { my $gap = ($tries[$_] - $tries[$_ - 1]) % 86400; $gap < 1 || $gap > 4 } 1 .. $#tries), 0, 'two seconds apart')
+    or diag "@tries";
+ok(wait_until(10, sub { grep { $_->{from} eq '' && $_->{content} =~ /life\@next\.test/ } $sink->messages }), 'the sender is told');
+my ($notice) = grep { $_->{from} eq '' } $sink->messages;
+like($notice->{content}, qr/450 4\.2\.0 not now/, 'why');
+ok($gp->drained(10), 'the queue is empty');
+
+# NOTIFY: one bounce for those who want it, none for NEVER (RFC 3461, 4.1).
+my $c = $gp->session;
+is($c->cmd('MAIL FROM:<n@client.test>')->{code}, 250, 'MAIL');
+is($c->cmd("RCPT TO:<bad1\@next.test> NOTIFY=NEVER")->{code}, 250, 'NEVER');
+is($c->cmd("RCPT TO:<bad2\@next.test> NOTIFY=FAILURE")->{code}, 250, 'FAILURE');
+is($c->cmd("RCPT TO:<good\@next.test>")->{code}, 250, 'a good one');
+$c->cmd('DATA');
+$c->send("Subject: n\r\n\r\nhello\r\n.\r\n");
+is($c->reply->{code}, 250, 'accepted');
+$c->quit;
+ok(wait_until(10, sub { grep { $_->{rcpts}[0] eq 'n@client.test' } $sink->messages }), 'a bounce');
+($notice) = grep { $_->{rcpts}[0] eq 'n@client.test' } $sink->messages;
+like($notice->{content}, qr/Final-Recipient: rfc822; ?bad2\@next\.test/i, 'about the one');
+unlike($notice->{content}, qr/Final-Recipient: rfc822; ?bad1\@/i, 'not the other');
+ok($gp->drained(10), 'the queue is empty');
+is(scalar(grep { $_->{rcpts}[0] eq 'n@client.test' } $sink->messages), 1, 'it is the only one');
+
+# What waits as a file outlives a restart, clean or not, and goes when it can.
+$gp->set(maximal_queue_lifetime => '1d')->reload;
+mail("keep$_\@next.test") for 1 .. 5;
+mail('later@next.test');
+ok(wait_until(15, sub { 6 == grep {-f} glob($gp->queue . '/deferred/*/*') }), 'six files wait') or diag $gp->queue_list;
+$gp->restart;
+is(scalar(my @list = $gp->queue_list), 6, 'all are there after a restart');
+$gp->kill_role('qmgr');
+ok(wait_until(10, sub { my @l = $gp->queue_list; 6 == @l }), 'and after a death of qmgr');
+my ($id) = map { /"queue_id": "(\w+)".*later\@/ ? $1 : () } $gp->queue_list;
+is(($gp->tool('gateq', 'hold', $id))[0], 0, 'one is held');
+$sink->flag('open', 1);
+ok(wait_until(20, sub { 5 == grep { $_->{rcpts}[0] =~ /^keep/ } $sink->messages }), 'the others go by themselves');
+is(scalar(grep { $_->{rcpts}[0] =~ /^later/ } $sink->messages), 0, 'the held one stays');
+ok(wait_until(10, sub { glob($gp->queue . "/hold/*/$id") }), 'as a file in hold');
+$gp->restart;
+like(join('', $gp->queue_list), qr/"queue_name": "hold", "queue_id": "$id"/, 'over a restart');
+is(($gp->tool('gateq', 'release', $id))[0], 0, 'released');
+ok(wait_until(10, sub { grep { $_->{rcpts}[0] =~ /^later/ } $sink->messages }), 'it goes at once');
+ok($gp->drained(10), 'the queue is empty');
+ok(wait_until(10, sub { !grep {-f} glob($gp->queue . '/{deferred,hold,corrupt}/*/*') }), 'no file is left');
+$gp->stop;
+done_testing;

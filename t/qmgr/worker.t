@@ -1,0 +1,83 @@
+#!/usr/bin/perl
+# SPDX-License-Identifier: ISC
+# Delivery agents and the queue manager: one that lives on while qmgr is replaced, a death before the
+# final dot, off and missing transports, suspended destinations, a large body.
+use strict;
+use warnings;
+use Gatepost::Instance;
+use Gatepost::Kit;
+use Gatepost::Sink;
+use Test::More;
+
+my $sink = Gatepost::Sink->new(on => {
+    dot => sub { $_[0]{sink}->is_set('slow') ? { reply => '250 2.0.0 Ok', delay => 1 } : undef },
+    data => sub { $_[0]{sink}->is_set('wait') ? { reply => '354 go on', delay => 1 } : undef },
+});
+my $gp = Gatepost::Instance->new(main => {
+    relayhost => '[127.0.0.1]:' . $sink->port, transport_maps => 'inline:{off.test=other:[127.0.0.1]:' . $sink->port
+        . ', {err.test=error:5.7.9 not here}, {wait.test=retry:4.7.9 not yet}, void.test=discard:}',
+}, master => ['other unix - - n - - smtp-client']);
+$gp->set(defer_transports => 'other');
+$gp->start;
+
+sub mail { my ($rcpt, %arg) = @_; $gp->mail('a@client.test', $rcpt, "Subject: x\r\n\r\n", %arg) }
+sub copies { my ($rcpt) = @_; scalar grep { grep { $_ eq $rcpt } @{ $_->{rcpts} } } $sink->messages }
+
+# Q5: the worker has given the last dot when qmgr dies; it reports to the next one.
+for my $victim (qw(qmgr keeper)) {
+    my $rcpt = "held-$victim\@next.test";
+    $sink->flag('slow', 1);
+    is(mail($rcpt)->{code}, 250, "$victim: accepted");
+    ok(wait_until(10, sub { copies($rcpt) }), 'the next hop has it');
+    $sink->flag('slow', 0);
+    $gp->kill_role($victim);
+    $gp->wait_log(qr/to=<\Q$rcpt\E>, .*status=sent/, 'its delivery agent goes on');
+    ok($gp->drained(20), 'the queue is empty');
+    is(copies($rcpt), 1, 'there is one copy');
+    is(scalar(() = $gp->log_lines(qr/to=<\Q$rcpt\E>: in doubt/)), 0, 'and no doubt');
+}
+
+# Without a dot nothing is in doubt.
+$sink->flag('wait', 1);
+is(mail('early@next.test')->{code}, 250, 'accepted');
+ok(wait_until(10, sub { $sink->log =~ /early\@next\.test/ }), 'on its way');
+$gp->kill_role('smtp-client', $_) for 0 .. 3;
+$sink->flag('wait', 0);
+ok(wait_until(20, sub { copies('early@next.test') }), 'a death before the dot: sent again');
+ok($gp->drained(20), 'the queue is empty');
+is(scalar(() = $gp->log_lines(qr/early\@next\.test>: in doubt/)), 0, 'no doubt');
+
+# Answered without a process.
+mail('x@void.test');
+$gp->wait_log(qr{/discard\[\d+\]: \w+: to=<x\@void\.test>, relay=none, delay=[\d.]+, delays=[\d./]+, dsn=2\.0\.0, status=sent}, 'discard');
+mail('x@err.test');
+$gp->wait_log(qr{/error\[\d+\]: \w+: to=<x\@err\.test>, relay=none, .*dsn=5\.7\.9, status=bounced \(not here\)}, 'error');
+ok(wait_until(10, sub { grep { $_->{from} eq '' && $_->{content} =~ /x\@err\.test/ } $sink->messages }), 'is returned');
+mail('x@wait.test');
+$gp->wait_log(qr{/error\[\d+\]: \w+: to=<x\@wait\.test>, relay=none, .*dsn=4\.7\.9, status=deferred \(not yet\)}, 'retry');
+mail('x@off.test');
+$gp->wait_log(qr{to=<x\@off\.test>, relay=none, .*dsn=4\.3\.2, status=deferred \(deferred transport\)}, 'defer_transports');
+$gp->set(defer_transports => undef)->reload;
+$gp->tool('gateq', 'flush');
+ok(wait_until(20, sub { copies('x@off.test') }), 'on again after a reload');
+
+# More than the journal takes.
+my $body = join '', map { sprintf "%060d\r\n", $_ } 1 .. 20000;
+my $r = $gp->mail('a@client.test', 'big@next.test', "Subject: big\r\n\r\n$body");
+is($r->{code}, 250, 'a large message');
+ok(wait_until(20, sub { copies('big@next.test') }), 'arrives');
+my ($m) = grep { $_->{rcpts}[0] eq 'big@next.test' } $sink->messages;
+is(substr($m->{content}, -length $body), $body, 'as it was');
+
+# A destination that is down rests; its mail is deferred without an attempt, and goes when it is back.
+$sink->stop;
+mail("down$_\@next.test") for 1 .. 8;
+$gp->wait_log(qr{/error\[\d+\]: \w+: to=<down\d\@next\.test>, .*dsn=4\.4\.1, status=deferred \(delivery temporarily suspended: connect to }, 'suspended');
+$sink->start;
+ok(wait_until(20, sub { 8 == grep { $_->{rcpts}[0] =~ /^down/ } $sink->messages }), 'all arrive by themselves');
+is((() = $gp->log_lines(qr/down\d\@next\.test>: in doubt/)), 0, 'no doubt');
+is((run_out(build() . '/sbin/gateq', '-c', $gp->dir, 'delete', '--recipient', '*@wait.test'))[0], 0, 'delete by a filter');
+$gp->tool('gateq', 'delete', 'ALL');
+ok($gp->drained(20), 'the queue is empty');
+$gp->stop;
+done_testing;
