@@ -15,7 +15,7 @@
 #include "util/wire.h"
 
 /* Output to the keeper is bounded: the store has at most four orders under way. */
-#define OUT_LIMIT (8 * (size_t)QUEUE_ORDER_MAX)
+#define OUT_LIMIT (5 * (size_t)QUEUE_ORDER_MAX)
 #define READ_SIZE 262144
 
 static struct {

@@ -9,6 +9,7 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include "util/clock.h"
@@ -74,6 +75,35 @@ static int sys_fdatasync(const struct queue_io *io, int fd)
 static int sys_fsync(const struct queue_io *io, int fd)
 {
 	return fsync(fd);
+}
+
+/* Whether syncfs(2) tells of failed writes: since Linux 5.8. */
+static bool syncfs_tells(void)
+{
+	static int tells = -1;
+	struct utsname u;
+	struct slice rest, major, minor;
+	uint64_t a = 0, b = 0;
+
+	if (tells != -1)
+		return tells;
+	tells = 0;
+	if (uname(&u) == 0) {
+		rest = slice_str(u.release);
+		if (slice_token(&rest, ".", &major) && slice_token(&rest, ".-+", &minor) &&
+			slice_u64(major, 0, 1000, &a) == 0 && slice_u64(minor, 0, 1000, &b) == 0)
+			tells = a > 5 || (a == 5 && b >= 8);
+	}
+	return tells;
+}
+
+static int sys_syncfs(const struct queue_io *io, int fd)
+{
+	if (!syncfs_tells()) {
+		errno = ENOSYS;
+		return -1;
+	}
+	return syncfs(fd);
 }
 
 static int sys_fallocate(const struct queue_io *io, int fd, uint64_t offset, uint64_t len)
@@ -228,6 +258,7 @@ const struct queue_io queue_io_posix = {
 	.pwritev = sys_pwritev,
 	.fdatasync = sys_fdatasync,
 	.fsync = sys_fsync,
+	.syncfs = sys_syncfs,
 	.fallocate = sys_fallocate,
 	.ftruncate = sys_ftruncate,
 	.writeback = sys_writeback,

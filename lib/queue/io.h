@@ -41,6 +41,9 @@ struct queue_io {
 		const struct queue_io *io, int fd, const struct iovec *iov, int n, uint64_t offset);
 	int (*fdatasync)(const struct queue_io *io, int fd);
 	int (*fsync)(const struct queue_io *io, int fd); /* files with their size; directories */
+	/* Everything of the file system that fd is on, names too. ENOSYS where a failed write would
+	 * not be told (Linux before 5.8): then one by one. */
+	int (*syncfs)(const struct queue_io *io, int fd);
 	int (*fallocate)(const struct queue_io *io, int fd, uint64_t offset, uint64_t len);
 	int (*ftruncate)(const struct queue_io *io, int fd, uint64_t size);
 	/* Starts write-back of a range and waits for nothing; promises nothing. */

@@ -499,6 +499,31 @@ static int sync_dirs(struct queue_keeper *k, const struct dirs *d)
 	return err;
 }
 
+/*
+ * From this many files and directories on, one sync of the file system costs less than one each:
+ * it shares the barrier, and with a journal the commit.
+ */
+#define SYNC_TOGETHER 8
+
+/* Makes a batch durable: files (may be NULL), then names. Their own failures go to status. */
+static int sync_batch(
+	struct queue_keeper *k, const int *fds, int *status, uint32_t n, const struct dirs *d)
+{
+	uint32_t files = fds != NULL ? n : 0;
+
+	if (files + (uint32_t)d->n >= SYNC_TOGETHER) {
+		if (io_of(k)->syncfs(io_of(k), k->root.fd) == 0)
+			return 0;
+		if (errno != ENOSYS)
+			return queue_errno();
+	}
+	for (uint32_t i = 0; i < files; i++) {
+		if (fds[i] != -1 && io_of(k)->fsync(io_of(k), fds[i]) == -1)
+			status[i] = queue_errno();
+	}
+	return sync_dirs(k, d);
+}
+
 static void put_status(struct buf *reply, const int *status, uint32_t n, int all)
 {
 	wire_u32(reply, n);
@@ -558,18 +583,17 @@ static int do_move(struct queue_keeper *k, struct reader *r, struct buf *reply)
 	uint32_t n = reader_u32(r);
 	int status[QUEUE_ORDER_ITEMS] = {0}, fds[QUEUE_ORDER_ITEMS];
 	struct dirs *dirs;
+	int all;
 
 	if (n > QUEUE_ORDER_ITEMS)
 		return ERR_CORRUPT;
 	dirs = mem_alloc(sizeof(*dirs));
 	for (uint32_t i = 0; i < n; i++)
 		status[i] = move_one(k, r, dirs, &fds[i]);
-	for (uint32_t i = 0; i < n; i++) {
-		if (fds[i] != -1 && io_of(k)->fsync(io_of(k), fds[i]) == -1)
-			status[i] = queue_errno();
+	all = sync_batch(k, fds, status, n, dirs);
+	for (uint32_t i = 0; i < n; i++)
 		queue_close(io_of(k), &fds[i]);
-	}
-	put_status(reply, status, n, sync_dirs(k, dirs));
+	put_status(reply, status, n, all);
 	mem_free(dirs);
 	for (int i = 0; i < SEGMENTS; i++) {
 		if (k->held[i].is_used && !k->held[i].is_locked)
@@ -615,7 +639,7 @@ static int do_rename(struct queue_keeper *k, struct reader *r, struct buf *reply
 	dirs = mem_alloc(sizeof(*dirs));
 	for (uint32_t i = 0; i < n; i++)
 		status[i] = rename_one(k, r, dirs);
-	put_status(reply, status, n, sync_dirs(k, dirs));
+	put_status(reply, status, n, sync_batch(k, NULL, status, n, dirs));
 	mem_free(dirs);
 	return r->err != 0 ? ERR_CORRUPT : 0;
 }
@@ -653,7 +677,7 @@ static int do_unlink(struct queue_keeper *k, struct reader *r, struct buf *reply
 	dirs = mem_alloc(sizeof(*dirs));
 	for (uint32_t i = 0; i < n; i++)
 		status[i] = unlink_one(k, r, dirs);
-	put_status(reply, status, n, sync_dirs(k, dirs));
+	put_status(reply, status, n, sync_batch(k, NULL, status, n, dirs));
 	mem_free(dirs);
 	return r->err != 0 ? ERR_CORRUPT : 0;
 }

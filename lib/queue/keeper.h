@@ -15,7 +15,8 @@
  * A keeper that dies: qmgr drops the store and exits; the next start recovers (Q13). A qmgr that
  * dies: the keeper may finish the order at hand, must not begin another, and exits.
  */
-#define QUEUE_ORDER_MAX (2u << 20)
+/* Room for all events of one message (QUEUE_EVENTS_PLAIN_MAX), and of others up to 1 MB. */
+#define QUEUE_ORDER_MAX (66u << 20)
 #define QUEUE_REPLY_MAX (192u << 20)
 
 struct queue_keeper;

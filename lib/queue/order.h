@@ -45,7 +45,7 @@ enum queue_order {
 	QUEUE_ORDERS,
 };
 
-#define QUEUE_ORDER_ITEMS 64 /* of one MOVE, RENAME or UNLINK */
+#define QUEUE_ORDER_ITEMS 256 /* of one MOVE, RENAME or UNLINK */
 #define QUEUE_EVENTS_PLAIN_MAX (64u << 20)
 
 static inline void queue_put_ref(struct buf *b, const struct queue_ref *ref)

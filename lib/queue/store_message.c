@@ -498,16 +498,21 @@ static uint8_t wanted_place(const struct queue_message *m)
 	return m->state == QUEUE_M_HELD ? QUEUE_PLACE_HOLD : QUEUE_PLACE_DEFERRED;
 }
 
+/* Events that one order carries, in bytes; more of one message go by themselves. */
+#define ORDER_WEIGHT (1u << 20)
+
 static void order_move(struct queue_message *m, enum queue_order type)
 {
 	struct queue_store *s = m->p->store;
 	struct sorder *o = TAILQ_LAST(&s->ready, sorder_list);
 
-	if (o == NULL || o->type != type || o->n == QUEUE_ORDER_ITEMS) {
+	if (o == NULL || o->type != type || o->n == QUEUE_ORDER_ITEMS ||
+		o->weight + m->p->history.len > ORDER_WEIGHT) {
 		o = store_order_new(s, type);
 		store_order_put(s, o, false);
 	}
 	o->m[o->n++] = m;
+	o->weight += m->p->history.len;
 	m->p->busy++;
 	m->p->is_moving = true;
 }

@@ -101,6 +101,7 @@ struct sorder {
 	struct buf bytes;
 	struct queue_message *m[QUEUE_ORDER_ITEMS];
 	uint32_t n;
+	size_t weight; /* bytes of events, when it was filled */
 	struct sseg *seg;
 	int slot;
 	char id[QUEUE_ID_MAX + 1];

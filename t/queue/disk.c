@@ -511,6 +511,37 @@ static int m_sync(const struct queue_io *io, int fd)
 	return 0;
 }
 
+static int m_syncfs(const struct queue_io *io, int fd)
+{
+	struct proc *p = io->ctx;
+	struct disk *d = p->disk;
+	bool fails;
+
+	if (!enter(p, true))
+		return -1;
+	if (get_fd(p, fd) == NULL && fd != ROOT_FD)
+		return fail(EBADF);
+	if (d->lie_prefix[0] != '\0')
+		return fail(ENOSYS);
+	fails = d->fail_at != 0 && d->calls == d->fail_at;
+	for (size_t i = 0; i < FILES; i++) {
+		if (!d->inodes[i].used || d->inodes[i].is_dir)
+			continue;
+		if (fails)
+			fail_inode(&d->inodes[i], &d->fail_seed);
+		else
+			sync_inode(&d->inodes[i]);
+	}
+	if (fails) {
+		d->has_failed = true;
+		return fail(EIO);
+	}
+	for (int i = 0; i < d->ops_n; i++)
+		apply(&d->durable, &d->ops[i]);
+	d->ops_n = 0;
+	return 0;
+}
+
 static int m_fallocate(const struct queue_io *io, int fd, uint64_t offset, uint64_t len)
 {
 	struct proc *p = io->ctx;
@@ -761,8 +792,8 @@ const struct queue_io *disk_process(struct disk *d)
 		log_panic("model disk: too many processes");
 	p->disk = d;
 	p->io = (struct queue_io){p, m_openat, m_close, m_pread, m_pread, m_pwritev, m_sync, m_sync,
-		m_fallocate, m_ftruncate, m_writeback, m_renameat, m_unlinkat, m_mkdirat, m_statat,
-		m_fstat, m_set_mtime, m_list, m_lock, m_unlock, m_space, m_random};
+		m_syncfs, m_fallocate, m_ftruncate, m_writeback, m_renameat, m_unlinkat, m_mkdirat,
+		m_statat, m_fstat, m_set_mtime, m_list, m_lock, m_unlock, m_space, m_random};
 	d->procs[d->procs_n++] = p;
 	return &p->io;
 }
