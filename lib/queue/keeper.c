@@ -772,6 +772,65 @@ static int do_walk(struct queue_keeper *k, struct reader *r, struct buf *reply)
 	return err;
 }
 
+struct sweep {
+	struct queue_keeper *k;
+	int64_t before;
+	struct buf list;
+	uint32_t n;
+};
+
+/* True when nobody has it open and locked, and it has not been touched for long. */
+static bool is_abandoned(struct queue_keeper *k, const char *path, int64_t before)
+{
+	int fd = io_of(k)->openat(io_of(k), k->root.fd, path, O_RDWR, 0);
+	struct queue_stat st;
+	bool yes = fd != -1 && io_of(k)->fstat(io_of(k), fd, &st) == 0 && st.mtime < before &&
+		   io_of(k)->lock(io_of(k), fd, false) == 0;
+
+	queue_close(io_of(k), &fd);
+	return yes;
+}
+
+static bool sweep_one(const char *name, void *arg)
+{
+	struct sweep *sw = arg;
+	struct slice id = slice_str(name);
+	enum queue_place place;
+	char path[QUEUE_PATH_MAX];
+
+	if (id.len > QUEUE_ID_MAX + 5 ||
+		snprintf(path, sizeof(path), "incoming/%s", name) >= (int)sizeof(path))
+		return true;
+	if (slice_ends(id, ".new") && is_abandoned(sw->k, path, sw->before))
+		io_of(sw->k)->unlinkat(io_of(sw->k), sw->k->root.fd, path);
+	if (!slice_ends(id, ".body"))
+		return true;
+	id = slice_first(id, id.len - 5);
+	if (queue_id_is_valid(id) && is_abandoned(sw->k, path, sw->before) &&
+		queue_file_find(&sw->k->root, id, &place) == ERR_NOT_FOUND) {
+		wire_counted(&sw->list, id);
+		sw->n++;
+	}
+	return true;
+}
+
+/* What workers that died left half made; the store knows which bodies have a message. */
+static int do_sweep(struct queue_keeper *k, struct reader *r, struct buf *reply)
+{
+	struct sweep sw = {.k = k, .list = BUF_INIT(1u << 20)};
+	int err = 0;
+
+	sw.before = (int64_t)reader_u64(r);
+	if (r->err != 0)
+		return ERR_CORRUPT;
+	if (io_of(k)->list(io_of(k), k->root.fd, "incoming", sweep_one, &sw) == -1)
+		err = ERR_SYS;
+	wire_u32(reply, sw.n);
+	buf_add_slice(reply, buf_slice(&sw.list));
+	buf_clear(&sw.list);
+	return err;
+}
+
 static int (*const handlers[QUEUE_ORDERS])(
 	struct queue_keeper *k, struct reader *r, struct buf *reply) = {
 	[QUEUE_ORDER_SYNC] = do_sync,
@@ -788,6 +847,7 @@ static int (*const handlers[QUEUE_ORDERS])(
 	[QUEUE_ORDER_SCAN] = do_scan,
 	[QUEUE_ORDER_WARM] = do_warm,
 	[QUEUE_ORDER_ASIDE] = do_aside,
+	[QUEUE_ORDER_SWEEP] = do_sweep,
 };
 
 int queue_keeper_run(struct queue_keeper *k, struct slice order, struct buf *reply)

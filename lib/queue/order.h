@@ -26,6 +26,7 @@
  *   SCAN                                                   → n × segment u32
  *   WARM      segment u32, offset u64, length u32          →
  *   ASIDE     segment u32, offset u64, length u64          →
+ *   SWEEP     before u64                                   → n × id (bodies of nothing)
  */
 enum queue_order {
 	QUEUE_ORDER_SYNC = 1,
@@ -42,6 +43,7 @@ enum queue_order {
 	QUEUE_ORDER_SCAN,
 	QUEUE_ORDER_WARM,
 	QUEUE_ORDER_ASIDE,
+	QUEUE_ORDER_SWEEP,
 	QUEUE_ORDERS,
 };
 

@@ -74,6 +74,8 @@ static void build(struct sorder *o)
 {
 	struct buf *b = &o->bytes;
 
+	if (o->is_written)
+		return;
 	if (o->type == QUEUE_ORDER_MOVE || o->type == QUEUE_ORDER_RENAME ||
 		o->type == QUEUE_ORDER_UNLINK)
 		wire_u32(b, o->n);
@@ -587,9 +589,13 @@ void store_walk_step(struct queue_store *s)
 	}
 	d = TAILQ_FIRST(&s->walk);
 	if (d == NULL) {
-		if (!s->is_walked)
-			s->calls->walk_done(s->arg);
+		if (s->is_walked)
+			return;
 		s->is_walked = true;
+		o = store_order_new(s, QUEUE_ORDER_SWEEP);
+		wire_u64(&o->bytes, (uint64_t)(s->now - QUEUE_SWEEP_AGE));
+		store_order_put(s, o, false);
+		s->calls->walk_done(s->arg);
 		return;
 	}
 	o = store_order_new(s, QUEUE_ORDER_WALK);

@@ -405,7 +405,8 @@ void store_try_remove(struct queue_message *m)
 	if (!m->p->is_removed && (m->place != QUEUE_PLACE_JOURNAL || m->p->maybe_file ||
 					 (m->env.flags & QUEUE_FLAG_BODY_FILE))) {
 		o = TAILQ_LAST(&s->ready, sorder_list);
-		if (o == NULL || o->type != QUEUE_ORDER_UNLINK || o->n == QUEUE_ORDER_ITEMS) {
+		if (o == NULL || o->type != QUEUE_ORDER_UNLINK || o->n == QUEUE_ORDER_ITEMS ||
+			o->is_written) {
 			o = store_order_new(s, QUEUE_ORDER_UNLINK);
 			store_order_put(s, o, false);
 		}
@@ -506,7 +507,7 @@ static void order_move(struct queue_message *m, enum queue_order type)
 	struct queue_store *s = m->p->store;
 	struct sorder *o = TAILQ_LAST(&s->ready, sorder_list);
 
-	if (o == NULL || o->type != type || o->n == QUEUE_ORDER_ITEMS ||
+	if (o == NULL || o->type != type || o->n == QUEUE_ORDER_ITEMS || o->is_written ||
 		o->weight + m->p->history.len > ORDER_WEIGHT) {
 		o = store_order_new(s, type);
 		store_order_put(s, o, false);

@@ -21,6 +21,7 @@
 #define QUEUE_SYNC_FAILURES 3
 #define QUEUE_PIECES_KEPT 4
 #define QUEUE_ORDERS_SENT 4
+#define QUEUE_SWEEP_AGE (INT64_C(3600) * 1000000) /* µs that a body of nothing is left alone */
 #define QUEUE_RETRY (INT64_C(1000000)) /* µs until a busy or failed order is tried again */
 
 /* A record that was read: 16 bytes each, kept while its segment's generation is open. */
@@ -108,6 +109,7 @@ struct sorder {
 	uint8_t place;
 	char dir[3];
 	bool for_content;
+	bool is_written; /* complete as it is: of no loaded message */
 	TAILQ_ENTRY(sorder) entry;
 };
 TAILQ_HEAD(sorder_list, sorder);

@@ -173,7 +173,7 @@ static void to_corrupt(struct queue_store *s, const char *id, enum queue_place p
 	wire_u8(&o->bytes, 1);
 	wire_u64(&o->bytes, 0);
 	wire_counted(&o->bytes, SLICE_NONE);
-	o->slot = 0; /* written already */
+	o->is_written = true;
 	store_order_put(s, o, false);
 }
 
@@ -388,6 +388,28 @@ static void reply_walk(struct queue_store *s, struct reader *r)
 	store_walk_step(s);
 }
 
+/* A body that no message names, when everything that could has been read. */
+static void reply_sweep(struct queue_store *s, struct reader *r)
+{
+	uint32_t n = reader_u32(r);
+
+	for (uint32_t i = 0; i < n && r->err == 0 && !store_has_pending_segments(s); i++) {
+		struct slice id = reader_counted(r, QUEUE_ID_MAX);
+		struct sorder *o;
+
+		if (!queue_id_is_valid(id) || queue_store_knows(s, id) ||
+			dict_get(s->past, id) != NULL)
+			continue;
+		store_problem(s, false, "%.*s: body without a message: removed", SLICE_FMT(id));
+		o = store_order_new(s, QUEUE_ORDER_UNLINK);
+		wire_u32(&o->bytes, 1);
+		wire_counted(&o->bytes, id);
+		wire_u8(&o->bytes, 1);
+		o->is_written = true;
+		store_order_put(s, o, false);
+	}
+}
+
 static void reply_warm(struct queue_store *s, const struct sorder *o, int status)
 {
 	struct buf out = BUF_INIT(QUEUE_REPLY_MAX);
@@ -424,6 +446,7 @@ static int dispatch(struct queue_store *s, struct sorder *o, struct reader *r, i
 	case QUEUE_ORDER_FREE: reply_free(s, o, status); break;
 	case QUEUE_ORDER_SCAN: reply_scan(s, r); break;
 	case QUEUE_ORDER_WALK: reply_walk(s, r); break;
+	case QUEUE_ORDER_SWEEP: reply_sweep(s, r); break;
 	case QUEUE_ORDER_WARM: reply_warm(s, o, status); break;
 	default: break; /* ASIDE: the problem was told; more cannot be done */
 	}

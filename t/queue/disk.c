@@ -7,6 +7,7 @@
 
 #include "util/log.h"
 #include "util/mem.h"
+#include "util/slice.h"
 
 #define BLOCK QUEUE_BLOCK
 #define FILES 512
@@ -281,7 +282,8 @@ static void sync_inode(struct inode *o)
 static void fail_inode(struct inode *o, uint64_t *seed)
 {
 	for (size_t i = 0; i < o->n; i++) {
-		if (o->blocks[i].dirty && *seed != 0 && next_random(seed) % 2 == 0)
+		if (o->blocks[i].dirty && *seed != 0 &&
+			(*seed == UINT64_MAX || next_random(seed) % 2 == 0))
 			memcpy(o->blocks[i].durable, o->blocks[i].live, BLOCK);
 		clean_block(&o->blocks[i]);
 	}
@@ -964,5 +966,14 @@ int disk_count(const struct disk *d, const char *prefix)
 
 	for (int i = 0; i < d->live.n; i++)
 		n += begins(d->live.at[i].path, prefix) && !d->inodes[d->live.at[i].inode].is_dir;
+	return n;
+}
+
+int disk_count_suffix(const struct disk *d, const char *suffix)
+{
+	int n = 0;
+
+	for (int i = 0; i < d->live.n; i++)
+		n += slice_ends(slice_str(d->live.at[i].path), suffix);
 	return n;
 }

@@ -67,5 +67,6 @@ struct disk *disk_durable_copy(const struct disk *d);
 bool disk_damage(struct disk *d, const char *path, uint64_t offset);
 /* Names below a directory, for checks of leftovers. */
 int disk_count(const struct disk *d, const char *prefix);
+int disk_count_suffix(const struct disk *d, const char *suffix);
 
 #endif

@@ -63,11 +63,27 @@ static void failed_sync(struct world *w)
 	world_commit(w, 0);
 	world_submit(w, 0, "oo", 0);
 	world_submit(w, 0, "o", 5000);
-	world_fail_next_sync(w, "incoming/0");
+	world_fail_next_sync(w, "incoming/0", 7);
 	world_commit(w, 0);
 	world_pump(w);
 	world_submit(w, 0, "o", 0);
 	world_commit(w, 0);
+	rest(w);
+}
+
+/* The keeper cannot make the cut durable in time: nobody may be told 451. */
+static void failed_sync_alone(struct world *w)
+{
+	world_submit(w, 0, "o", 0);
+	world_commit(w, 0);
+	rest(w);
+	world_set_slow_keeper(w, true);
+	world_submit(w, 0, "oo", 0);
+	world_fail_next_sync(w, "incoming/0", UINT64_MAX);
+	world_commit(w, 0);
+	world_submit(w, 0, "o", 0);
+	world_commit(w, 0);
+	world_set_slow_keeper(w, false);
 	rest(w);
 }
 
@@ -76,7 +92,7 @@ static void failed_log_sync(struct world *w)
 	world_submit(w, 0, "od", 0);
 	world_commit(w, 0);
 	world_pump(w);
-	world_fail_next_sync(w, "log/");
+	world_fail_next_sync(w, "log/", 7);
 	world_submit(w, 0, "of", 0);
 	world_commit(w, 0);
 	rest(w);
@@ -482,6 +498,7 @@ static const struct script scripts[] = {
 	{"shared commit", commit_shared},
 	{"segment reuse (Q15)", reuse},
 	{"failed sync (Q18)", failed_sync},
+	{"failed sync, keeper away (Q18)", failed_sync_alone},
 	{"failed sync of the log (Q12)", failed_log_sync},
 	{"takeover (Q6)", takeover},
 	{"takeover after a failed sync (Q2)", takeover_failed},
@@ -621,6 +638,32 @@ static void forgotten(void)
 	ok(bad == 0, "%s: %u wrong%s", s.name, bad, first);
 }
 
+/* A worker dies with a large body half written: nothing of it stays. */
+static void leftovers(void)
+{
+	struct world *w = world_new(STOP_NEVER, DISK_KEEP_ALL, 1);
+	const char *wrong;
+
+	world_start(w);
+	world_submit_large(w, 1, "o", 9000);
+	world_set_queue_up(w, true);
+	world_submit_large(w, 0, "q", 9000);
+	world_commit(w, 0);
+	world_pump(w);
+	world_kill_cleanup(w, 1);
+	is_int(disk_count(world_disk(w), "incoming/") >= 4, 1, "bodies are in incoming");
+	world_kill_qmgr(w);
+	world_start(w);
+	world_wait(w, 2 * CLOCK_SEC);
+	is_int(world_bodies(w), 1,
+		"the one without a message is removed at start, the other stays");
+	world_set_queue_up(w, false);
+	wrong = world_finish(w);
+	ok(wrong == NULL, "leftovers: %s", wrong != NULL ? wrong : "all is well");
+	is_int(world_bodies(w), 0, "no body is left at the end");
+	world_free(&w);
+}
+
 static void keeper_lives(void)
 {
 	struct world *w = world_new(STOP_NEVER, DISK_KEEP_ALL, 1);
@@ -651,6 +694,7 @@ int main(void)
 	}
 	if (only == NULL || strcmp(only, "forgotten") == 0)
 		forgotten();
+	leftovers();
 	keeper_lives();
 	return done_testing();
 }

@@ -146,6 +146,11 @@ uint64_t world_calls(const struct world *w)
 	return disk_calls(w->disk);
 }
 
+int world_bodies(const struct world *w)
+{
+	return disk_count_suffix(w->disk, ".body");
+}
+
 bool world_is_off(const struct world *w)
 {
 	return w->is_off;
@@ -171,10 +176,10 @@ uint32_t world_doubts(const struct world *w)
 	return w->doubts;
 }
 
-void world_fail_next_sync(struct world *w, const char *prefix)
+void world_fail_next_sync(struct world *w, const char *prefix, uint64_t seed)
 {
 	if (!w->is_off)
-		disk_fail_next_sync(w->disk, prefix, 7);
+		disk_fail_next_sync(w->disk, prefix, seed);
 }
 
 void world_set_slow_worker(struct world *w, bool slow)

@@ -60,7 +60,8 @@ void world_hold(struct world *w, int msg);
 void world_release(struct world *w, int msg);
 void world_delete(struct world *w, int msg);
 void world_requeue(struct world *w, int msg);
-void world_fail_next_sync(struct world *w, const char *prefix);
+/* Seed as disk_fail_next_sync has it. */
+void world_fail_next_sync(struct world *w, const char *prefix, uint64_t seed);
 void world_kill_cleanup(struct world *w, int c);
 void world_kill_qmgr(struct world *w);
 /* qmgr dies, its keeper lives: the lock must hold off another until that has gone too (Q13). */
@@ -79,6 +80,8 @@ void world_set_silent(struct world *w, int c);
 void world_set_paused(struct world *w, bool paused);
 /* The keeper does not get to the orders it has. */
 void world_set_slow_keeper(struct world *w, bool slow);
+/* Files that end in .body, anywhere. */
+int world_bodies(const struct world *w);
 const char *world_id(const struct world *w, int msg);
 int world_sent(const struct world *w, int msg, int rcpt);
 bool world_is_refused(const struct world *w, int msg);
