@@ -101,6 +101,8 @@ static void adopt(struct unit *u, struct plan *p)
 
 	u->plan = p;
 	u->pause = u->backoff = 0;
+	if (p == NULL && before != NULL)
+		listen_release(before);
 	if (p == NULL)
 		worker_stop_unit(u, false);
 	else if (before != NULL && worker_is_kept(p->role))

@@ -229,7 +229,11 @@ static void retire_old(struct unit *u)
 		return;
 	TAILQ_FOREACH(w, &u->workers, next)
 	{
-		if (w->plan != u->plan && w->state == WORKER_READY)
+		if (w->plan == u->plan)
+			continue;
+		/* A port that is not wanted any more refuses now, not with its last session. */
+		listen_release(w->plan);
+		if (w->state == WORKER_READY)
 			drain(w, false);
 	}
 	limit_generations(u);

@@ -31,9 +31,14 @@ static uint64_t sessions_of(const struct service *v, const struct conf *settings
 		return (uint64_t)v->maxproc;
 	if (v->maxproc == 0)
 		return NO_LIMIT;
+	if (set_is_set(settings, P_default_process_limit))
+		return (uint64_t)set_int(settings, P_default_process_limit);
 	/* A delivery of these is a process. */
-	if (forks && !set_is_set(settings, P_default_process_limit))
+	if (forks)
 		return DELIVERIES_A_CORE * cores();
+	/* Idle clients are many, deliveries are not: as many as a worker a core carries. */
+	if (is_program(v, "smtp-client"))
+		return (uint64_t)set_int(settings, P_session_limit) * cores();
 	return (uint64_t)set_int(settings, P_default_process_limit);
 }
 

@@ -6,7 +6,7 @@
 
 /* What is not in any file. Each appends the text of a value. */
 void machine_hostname(struct buf *out);
-/* 1,000 sessions a core, or what memory carries, whichever is less. */
+/* 2,500 sessions a core, or what memory carries, whichever is less. */
 void machine_process_limit(struct buf *out);
 /* Own networks as mynetworks_style says (host, subnet, class) for inet_interfaces, inet_protocols.
  */
