@@ -20,10 +20,10 @@ endif
 EXTRA_DIST += %D%/run %D%/long $(check_SCRIPTS)
 GP_KIT =
 EXTRA_DIST += $(GP_KIT)
-GP_E2E = %D%/e2e/doubt.t %D%/e2e/kill.t %D%/e2e/slow.t %D%/e2e/dns.t %D%/e2e/disk.t %D%/e2e/peers.t %D%/e2e/restart.t \
-	%D%/e2e/relay.t %D%/e2e/shapes.t
-EXTRA_DIST += $(GP_E2E)
-check_SCRIPTS += %D%/e2e/kill.t %D%/e2e/slow.t %D%/e2e/disk.t %D%/e2e/doubt.t %D%/e2e/dns.t %D%/e2e/peers.t %D%/e2e/restart.t %D%/e2e/relay.t %D%/e2e/shapes.t
+# The longest first.
+check_SCRIPTS += %D%/e2e/kill.t %D%/e2e/slow.t %D%/e2e/disk.t %D%/e2e/doubt.t %D%/e2e/dns.t \
+	%D%/e2e/control.t %D%/e2e/local.t %D%/e2e/peers.t %D%/e2e/queue.t %D%/e2e/relay.t \
+	%D%/e2e/restart.t %D%/e2e/shapes.t
 check_SCRIPTS += %D%/kit/kit.t %D%/kit/dns.t %D%/kit/peers.t %D%/style.t
 GP_KIT += %D%/lib/make-users %D%/lib/peers-setup %D%/lib/Gatepost/Dns.pm \
 	%D%/lib/Gatepost/Instance.pm %D%/lib/Gatepost/Kit.pm %D%/lib/Gatepost/Ledger.pm \
