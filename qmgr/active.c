@@ -73,12 +73,34 @@ static void key_keep(uint64_t key, const char *id)
 
 /* ---- Small things. ---- */
 
-void active_walk(void (*visit)(const struct active *a, void *arg), void *arg)
+struct walk {
+	void (*visit)(uint64_t key, void *arg);
+	void *arg;
+};
+
+static bool walk_loading(struct slice key, void *value, void *arg)
 {
+	const struct walk *w = arg;
+	uint64_t n;
+
+	(void)value;
+	memcpy(&n, key.p, sizeof(n));
+	w->visit(n, w->arg);
+	return true;
+}
+
+void active_walk(void (*visit)(uint64_t key, void *arg), void *arg)
+{
+	struct walk w = {visit, arg};
 	const struct active *a;
 
 	TAILQ_FOREACH(a, &actives, link)
-	visit(a, arg);
+	{
+		if (a->m != NULL)
+			visit(active_key(slice_str(a->m->id)), arg);
+	}
+	if (loading != NULL)
+		dict_walk(loading, walk_loading, &w);
 }
 
 struct active *active_of(struct queue_message *m)

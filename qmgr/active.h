@@ -58,7 +58,8 @@ void active_loaded(const char *id, int result, struct queue_message *m);
 void active_ended(struct queue_message *m);
 /* NULL: not being worked on. */
 struct active *active_of(struct queue_message *m);
-void active_walk(void (*visit)(const struct active *a, void *arg), void *arg);
+/* The keys of all that is being worked on, or is on its way into memory for that. */
+void active_walk(void (*visit)(uint64_t key, void *arg), void *arg);
 
 /* Routes from cleanup for recipient r; an empty text is no failure. */
 void active_route(

@@ -34,6 +34,7 @@ enum op_kind {
 	OP_DELETE,
 	OP_EXPIRE,
 	OP_SHOW,
+	OP_HISTORY,
 	OP_CAT,
 	OP_KINDS
 };
@@ -49,6 +50,7 @@ static const struct {
 	[OP_DELETE] = {"delete", "removed"},
 	[OP_EXPIRE] = {"expire", "expired"},
 	[OP_SHOW] = {"show", NULL},
+	[OP_HISTORY] = {"history", NULL},
 	[OP_CAT] = {"cat", NULL},
 };
 
@@ -248,13 +250,21 @@ static void give_content(struct op *op, struct queue_message *m, int result, str
 	op_done(op, RESULT_OK, 1, NULL);
 }
 
+static void add_event(const struct queue_event *ev, void *arg)
+{
+	queue_show_event(arg, ev);
+}
+
 static void see(struct op *op, struct queue_message *m)
 {
 	struct buf out = BUF_INIT(QUEUE_RECORD_MAX);
 	int err;
 
-	if (op->kind == OP_SHOW) {
-		queue_show(&out, m, show_queue(m));
+	if (op->kind != OP_CAT) {
+		if (op->kind == OP_SHOW)
+			queue_show(&out, m, show_queue(m));
+		else
+			queue_store_history(m, add_event, &out);
 		send_text(op, buf_slice(&out));
 		op_done(op, RESULT_OK, 1, NULL);
 	} else {
@@ -283,7 +293,7 @@ static void let_go(struct queue_message *m)
 
 static void apply(struct op *op, struct queue_message *m)
 {
-	if (op->kind == OP_SHOW || op->kind == OP_CAT) {
+	if (op->kind >= OP_SHOW) {
 		see(op, m);
 		let_go(m);
 	} else if (op->kind == OP_LIST) {
@@ -409,10 +419,9 @@ static bool collect_row(const struct schedule_deferred *row, void *arg)
 	return true;
 }
 
-static void collect_active(const struct active *a, void *arg)
+static void collect_active(uint64_t key, void *arg)
 {
-	if (a->m != NULL)
-		collect_key(arg, active_key(slice_str(a->m->id)));
+	collect_key(arg, key);
 }
 
 /* As far as the connection has room; messages that are not in memory are read first. */

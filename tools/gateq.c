@@ -263,6 +263,11 @@ static int see(const struct gateq_backend *b, const char *what, const struct ids
 	for (size_t i = 0; i < ids->count; i++) {
 		int err = b->see(what, ids->list[i], write_text, NULL);
 
+		if (err == 0 && strcmp(what, "show") == 0) {
+			printf("\nhistory:\n");
+			gateq_file_history(ids->list[i], write_text, NULL);
+			b->see("history", ids->list[i], write_text, NULL);
+		}
 		if (err == ERR_NOT_FOUND)
 			gateq_error("%s: no such message", ids->list[i]);
 		if (err != 0)

@@ -42,7 +42,10 @@ struct gateq_backend {
 	int (*act)(const char *what, char *const *ids, size_t n, gateq_done *done, void *arg);
 	/* All, or what waits for a site (not NULL). */
 	int (*flush)(const char *site);
-	/* "show" (lines "name: value") or "cat" (content as on the wire). ERR_NOT_FOUND. */
+	/*
+	 * "show" (lines "name: value"), "history" (what its file does not have) or "cat" (content
+	 * as on the wire). ERR_NOT_FOUND.
+	 */
 	int (*see)(const char *what, const char *id, void (*text)(struct slice piece, void *arg),
 		void *arg);
 };
@@ -57,6 +60,9 @@ int gateq_open(const char *dir, const struct gateq_backend **backend);
 int gateq_ask_open(const struct gateq_backend **backend);
 int gateq_direct_open(const struct gateq_backend **backend);
 void gateq_direct_close(void); /* leaves the queue in good order; fine when it was not opened */
+
+/* The history that stands in the message's own file; nothing when it has none. */
+void gateq_file_history(const char *id, void (*text)(struct slice piece, void *arg), void *arg);
 
 /* To standard error, behind the program's name. */
 void gateq_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

@@ -26,6 +26,8 @@ tools_gateq_SOURCES = %D%/gateq.c %D%/gateq.h %D%/gateq_ask.c %D%/gateq_direct.c
 tools_gateq_LDADD = lib/queue/libqueue.a lib/mail/libmail.a lib/conf/libconf.a lib/ipc/libipc.a \
 	lib/net/libnet.a lib/util/libutil.a $(BSD_LIBS) $(EVENT_LIBS)
 
+check_SCRIPTS += t/gateq/offline.t
+
 if POSTFIX_NAMES
 install-exec-hook: install-gateq-links
 uninstall-hook: uninstall-gateq-links

@@ -32,6 +32,7 @@ static void add_rcpt(
 	struct queue_event ev = {0};
 
 	buf_add_char(out, '\n');
+	add_number(out, "index", to->index);
 	add(out, "recipient", to->address);
 	add(out, "original_recipient", to->orig_to);
 	add(out, "dsn_orig_rcpt", to->orcpt);
@@ -80,4 +81,31 @@ void queue_show(struct buf *out, const struct queue_message *m, const char *queu
 	add_number(out, "recipients", env->recipients);
 	while (queue_recipient_next(env, &offset, &index, &to))
 		add_rcpt(out, m, &to);
+}
+
+void queue_show_event(struct buf *out, const struct queue_event *ev)
+{
+	uint32_t n = queue_event_rcpt_count(ev);
+
+	clock_add_ctime(out, ev->time);
+	buf_add_fmt(out, "  %s", queue_event_name(ev->type));
+	for (uint32_t i = 0; i < n; i++)
+		buf_add_fmt(out, "%s%u", i == 0 ? "  recipient " : ",", queue_event_rcpt(ev, i));
+	if (ev->dsn.len > 0) {
+		buf_add_str(out, "  ");
+		log_quote(out, ev->dsn, 16);
+	}
+	if (ev->host.len > 0) {
+		buf_add_str(out, "  ");
+		log_quote(out, ev->host, 1024);
+	}
+	if (ev->text.len > 0) {
+		buf_add_str(out, "  ");
+		log_quote(out, ev->text, QUEUE_EVENT_TEXT_MAX);
+	}
+	if (ev->other.len > 0) {
+		buf_add_str(out, "  ");
+		log_quote(out, ev->other, QUEUE_ID_MAX);
+	}
+	buf_add_char(out, '\n');
 }

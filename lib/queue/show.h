@@ -10,5 +10,7 @@
  * that it is in. Text from outside is quoted as for the log.
  */
 void queue_show(struct buf *out, const struct queue_message *m, const char *queue);
+/* Appends one event as a line: when, what, of which recipients (indices), status, host, text. */
+void queue_show_event(struct buf *out, const struct queue_event *ev);
 
 #endif

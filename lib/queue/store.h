@@ -180,6 +180,10 @@ int queue_store_in_doubt(struct queue_message *m, const uint32_t *rcpts, uint32_
 /* The last result of a recipient, from memory; slices borrowed until the next call for m. False:
  * none. Its type is a result's or QUEUE_EV_IN_DOUBT. */
 bool queue_store_last(const struct queue_message *m, uint32_t index, struct queue_event *ev);
+/* The events of m that its file does not have (all of them while it lives in the journal), oldest
+ * first. */
+void queue_store_history(const struct queue_message *m,
+	void (*visit)(const struct queue_event *ev, void *arg), void *arg);
 
 /*
  * A notice or child for these recipients is being asked of cleanup: no job of them, no second ask

@@ -102,6 +102,17 @@ struct queue_message *queue_store_get(const struct queue_store *s, struct slice 
 	return m == NULL || m->p->is_unloading ? NULL : m;
 }
 
+void queue_store_history(const struct queue_message *m,
+	void (*visit)(const struct queue_event *ev, void *arg), void *arg)
+{
+	struct slice plain = buf_slice(&m->p->history);
+	struct queue_event ev;
+	size_t used;
+
+	for (; queue_event_decode(plain, 0, &ev, &used) == 0; plain = slice_from(plain, used))
+		visit(&ev, arg);
+}
+
 /* ---- Hand-out ---- */
 
 static bool rcpts_exist(const struct queue_message *m, const uint32_t *rcpts, uint32_t n)
