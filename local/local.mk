@@ -28,3 +28,4 @@ t_local_maildir_test_SOURCES = t/local/maildir_test.c $(LOCAL_STAGE)
 t_local_maildir_test_LDADD = t/libtap.a $(SERVER_LIBS)
 t_local_nss_test_SOURCES = t/local/nss_test.c $(LOCAL_STAGE)
 t_local_nss_test_LDADD = t/libtap.a $(SERVER_LIBS)
+check_SCRIPTS += t/local/kill.t

@@ -49,28 +49,68 @@ static void wait_a_while(void)
 	nanosleep(&t, NULL);
 }
 
-/* A lock file whose maker is long gone is taken away. */
-static void remove_stale(const char *path)
+/*
+ * What our lock files hold is "gatepost PID HOST", and their maker keeps them open and locked by
+ * flock(2): one that is not locked, of this machine, was left by a delivery that was killed.
+ */
+static bool is_orphan(int fd)
 {
-	struct stat st;
-	if (lstat(path, &st) != 0)
-		return;
-	int64_t age = clock_real() - (int64_t)st.st_mtim.tv_sec * CLOCK_SEC;
-	if (age > conf_time(P_stale_lock_time))
-		unlink(path);
+	struct buf text = BUF_INIT(300);
+	char host[256] = "";
+	struct slice rest, maker, pid;
+	bool orphan = false;
+	(void)gethostname(host, sizeof(host) - 1);
+	if (fd_read_all(fd, &text) == 0) {
+		rest = buf_slice(&text);
+		orphan = slice_token(&rest, " ", &maker) && slice_token(&rest, " ", &pid) &&
+			 slice_eq_str(maker, "gatepost") && slice_eq_str(slice_trim(rest), host) &&
+			 flock(fd, LOCK_EX | LOCK_NB) == 0;
+	}
+	buf_clear(&text);
+	return orphan;
 }
 
-static int make_dotlock(const char *path)
+/* A lock without its mark is a lock all the same; it is only not known as an orphan. */
+static void mark_lock(int fd)
 {
+	char host[256] = "", mark[320];
+	(void)gethostname(host, sizeof(host) - 1);
+	snprintf(mark, sizeof(mark), "gatepost %ld %s\n", (long)getpid(), host);
+	if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+		(void)fd_write_full(fd, mark, strlen(mark));
+}
+
+/* A lock file whose maker is long gone is taken away. True when it was. */
+static bool remove_stale(const char *path)
+{
+	struct stat st, now;
+	int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	bool known = fd >= 0 ? fstat(fd, &st) == 0 : lstat(path, &st) == 0;
+	bool stale = known && clock_real() - (int64_t)st.st_mtim.tv_sec * CLOCK_SEC >
+				      conf_time(P_stale_lock_time);
+	if (!stale && fd >= 0 && known && S_ISREG(st.st_mode))
+		stale = is_orphan(fd);
+	/* It is still the one that was looked at. */
+	bool removed =
+		stale && lstat(path, &now) == 0 && now.st_ino == st.st_ino && unlink(path) == 0;
+	fd_close(&fd);
+	return removed;
+}
+
+/* *fd stays open as long as the lock is held. */
+static int make_dotlock(const char *path, int *fd)
+{
+	const int flags = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
 	for (int64_t n = conf_int(P_deliver_lock_attempts); n > 0; n--) {
-		int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-		if (fd >= 0) {
-			fd_close(&fd);
+		*fd = open(path, flags, 0600);
+		if (*fd < 0 && errno == EEXIST && remove_stale(path))
+			*fd = open(path, flags, 0600);
+		if (*fd >= 0) {
+			mark_lock(*fd);
 			return 0;
 		}
 		if (errno != EEXIST)
 			return ERR_SYS;
-		remove_stale(path);
 		if (n > 1)
 			wait_a_while();
 	}
@@ -164,15 +204,13 @@ void mailbox_deliver_mbox(
 	const struct job *j, const struct job_rcpt *r, const struct mailbox *m, struct outcome *o)
 {
 	char *lock = mem_fmt("%s.lock", m->path);
-	bool is_locked = false;
-	int fd = -1;
-	if (has_lock(m, "dotlock") && make_dotlock(lock) != 0) {
+	int fd = -1, lock_fd = -1;
+	if (has_lock(m, "dotlock") && make_dotlock(lock, &lock_fd) != 0) {
 		mailbox_failed(o,
 			"cannot update mailbox %s for user %s. unable to create lock file %s",
 			m->path, m->user, lock);
 		goto out;
 	}
-	is_locked = has_lock(m, "dotlock");
 	/* O_NONBLOCK: a pipe or a device in this place holds nobody up. */
 	fd = open(m->path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
 	if (fd < 0)
@@ -186,7 +224,8 @@ void mailbox_deliver_mbox(
 		append(j, r, m, fd, o);
 out:
 	fd_close(&fd);
-	if (is_locked)
+	if (lock_fd >= 0)
 		unlink(lock);
+	fd_close(&lock_fd);
 	mem_free(lock);
 }

@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -142,10 +143,28 @@ static void test_locks(struct stage *s)
 		"locked");
 	ok(access(lock, F_OK) == 0, "another's lock stays");
 	world_run("touch -d '1 hour ago' %s", lock);
+	expect_letter(s, "bert@mx.example", "DOT R0=O2.0.0 END0 ", "delivered",
+		"a stale lock is taken away");
+	char host[256] = "";
+	(void)gethostname(host, sizeof(host) - 1);
+	char *mark = mem_fmt("gatepost 4711 %s\n", host);
+	world_write(lock, mark, BERT, 0600);
+	expect_letter(s, "bert@mx.example", "DOT R0=O2.0.0 END0 ", "delivered",
+		"a lock of a delivery that was killed, too");
+	world_write(lock, mark, BERT, 0600);
+	int held = open(lock, O_RDWR | O_CLOEXEC);
+	if (held < 0 || flock(held, LOCK_EX | LOCK_NB) != 0)
+		bail_out("flock");
 	expect_letter(s, "bert@mx.example", "DOT R0=D4.2.0 END0 ", "unable to create lock file",
-		"a stale lock: the first try takes it away");
-	expect_letter(
-		s, "bert@mx.example", "DOT R0=O2.0.0 END0 ", "delivered", "then there is none");
+		"not one of a living process");
+	fd_close(&held);
+	mem_free(mark);
+	mark = mem_fmt("gatepost 4711 not%s\n", host);
+	world_write(lock, mark, BERT, 0600);
+	expect_letter(s, "bert@mx.example", "DOT R0=D4.2.0 END0 ", "unable to create lock file",
+		"nor one of another machine");
+	mem_free(mark);
+	unlink(lock);
 	int fd = open(box, O_RDWR | O_CLOEXEC);
 	struct flock l = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
 	if (fd < 0 || fcntl(fd, F_SETLK, &l) != 0)
