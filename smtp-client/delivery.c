@@ -382,6 +382,19 @@ static bool cut_self(struct delivery *d)
 	}
 }
 
+/* best_mx_transport is for domains that are ours without being listed (RFC 5321, 5.1). */
+static void self_is_best(struct delivery *d)
+{
+	bool loops = strcmp(d->why.status, "5.4.6") == 0;
+	if (loops && !d->fallback && conf_str(P_best_mx_transport)[0] != '\0') {
+		problem_clear(&d->why);
+		outcome_all_rerouted(d);
+		delivery_end(d);
+		return;
+	}
+	next_site(d);
+}
+
 static void hosts_known(struct delivery *d)
 {
 	const char *prefer = conf_str(P_smtp_address_preference);
@@ -389,7 +402,7 @@ static void hosts_known(struct delivery *d)
 		     : strcmp(prefer, "ipv6") == 0 ? AF_INET6
 						   : 0;
 	if (!cut_self(d)) {
-		next_site(d);
+		self_is_best(d);
 		return;
 	}
 	hosts_order(d->hosts, conf_bool(P_smtp_randomize_addresses), family,

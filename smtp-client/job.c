@@ -34,6 +34,8 @@ static void report_clear(struct job_report *r)
 	mem_free(r->remote);
 	mem_free(r->diagnostic);
 	mem_free(r->text);
+	mem_free(r->transport);
+	mem_free(r->nexthop);
 }
 
 static void content_clear(struct job *j)
@@ -78,6 +80,10 @@ static void put_report(struct ipc *c, const struct job_rcpt *r)
 	if (p->text != NULL) {
 		ipc_put_str(c, FIELD_TEXT, p->text);
 	}
+	if (p->transport != NULL) {
+		ipc_put_str(c, FIELD_TRANSPORT, p->transport);
+		ipc_put_str(c, FIELD_NEXTHOP, p->nexthop);
+	}
 }
 
 static void send_held_report(const struct job *j, const struct job_rcpt *r)
@@ -97,17 +103,13 @@ static void send_held_end(const struct job *j)
 	(void)ipc_end(qmgr);
 }
 
-void job_report(struct job *j, struct job_rcpt *r, enum proto_result result, const char *status,
-	const char *remote, const char *diagnostic, const char *text)
+static void report_done(
+	struct job *j, struct job_rcpt *r, enum proto_result result, const char *status)
 {
-	struct job_report *p = &r->report;
 	r->state = RCPT_DONE;
 	j->open--;
-	p->result = result;
-	strlcpy(p->status, status, sizeof(p->status));
-	p->remote = mem_str(remote);
-	p->diagnostic = mem_str(diagnostic);
-	p->text = mem_str(text);
+	r->report.result = result;
+	strlcpy(r->report.status, status, sizeof(r->report.status));
 	if (j->qmgr != NULL) {
 		ipc_begin(j->qmgr, PROTO_JOB_REPORT, j->request);
 		put_report(j->qmgr, r);
@@ -115,6 +117,22 @@ void job_report(struct job *j, struct job_rcpt *r, enum proto_result result, con
 	} else if (qmgr != NULL) {
 		send_held_report(j, r);
 	}
+}
+
+void job_report(struct job *j, struct job_rcpt *r, enum proto_result result, const char *status,
+	const char *remote, const char *diagnostic, const char *text)
+{
+	r->report.remote = mem_str(remote);
+	r->report.diagnostic = mem_str(diagnostic);
+	r->report.text = mem_str(text);
+	report_done(j, r, result, status);
+}
+
+void job_reroute(struct job *j, struct job_rcpt *r, const char *transport, const char *nexthop)
+{
+	r->report.transport = mem_str(transport);
+	r->report.nexthop = mem_str(nexthop);
+	report_done(j, r, RESULT_REROUTE, "2.0.0");
 }
 
 static void say_room(unsigned n)

@@ -28,6 +28,7 @@ struct job_report {
 	enum proto_result result;
 	char status[16];
 	char *remote, *diagnostic, *text;
+	char *transport, *nexthop; /* RESULT_REROUTE */
 };
 
 struct job_rcpt {
@@ -77,6 +78,8 @@ void job_qmgr_gone(struct ipc *c);
 /* The recipient is done: notes it, tells qmgr. Texts are copied and may be NULL. */
 void job_report(struct job *j, struct job_rcpt *r, enum proto_result result, const char *status,
 	const char *remote, const char *diagnostic, const char *text);
+/* Another transport is to deliver to this recipient. */
+void job_reroute(struct job *j, struct job_rcpt *r, const char *transport, const char *nexthop);
 /* Every recipient is reported and the delivery is gone. */
 void job_end(struct job *j, unsigned flags, const char *text);
 /*

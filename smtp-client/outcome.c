@@ -5,6 +5,7 @@
 #include "mail/attempt.h"
 #include "smtp-client/session.h"
 #include "util/log.h"
+#include "util/mem.h"
 
 static void log_attempt(const struct delivery *d, const struct job_rcpt *r, const char *relay,
 	const char *dsn, const char *status, const char *text)
@@ -94,4 +95,22 @@ void outcome_all_failed(struct delivery *d, bool final)
 			}
 		}
 	}
+}
+
+void outcome_all_rerouted(struct delivery *d)
+{
+	struct job *j = d->job;
+	struct slice rest = slice_str(conf_str(P_best_mx_transport)), name = SLICE_NONE;
+	(void)slice_part(&rest, ':', &name);
+	char *transport = slice_dup(slice_trim(name)), *nexthop = slice_dup(slice_trim(rest));
+	for (size_t i = 0; i < j->n; i++) {
+		if (j->rcpts[i].state == RCPT_OPEN) {
+			log_info("%s: passing <%s> to transport=%s", j->id,
+				log_qs(j->rcpts[i].address), transport);
+			job_reroute(
+				j, &j->rcpts[i], transport, nexthop[0] != '\0' ? nexthop : d->site);
+		}
+	}
+	mem_free(transport);
+	mem_free(nexthop);
 }

@@ -19,5 +19,7 @@ void outcome_rcpt_failed(struct delivery *d, struct job_rcpt *r);
  * there is one (the message may have been taken).
  */
 void outcome_all_failed(struct delivery *d, bool final);
+/* Every recipient that is OPEN goes to best_mx_transport. */
+void outcome_all_rerouted(struct delivery *d);
 
 #endif

@@ -25,10 +25,10 @@ static const char settings[] =
 
 static const char content[] = "Subject: x\r\n\r\nbody\r\n";
 
-/* A next hop at the peers' port. */
+/* A next hop at the peers' port; self.test is about port 25 alone. */
 static char *hop(const char *name)
 {
-	return mem_fmt("%s:%u", name, port);
+	return strcmp(name, "self.test") == 0 ? mem_str(name) : mem_fmt("%s:%u", name, port);
 }
 
 /* One job; what qmgr was told, without the word of idle sessions. */
@@ -263,6 +263,9 @@ static void test_names(void)
 	ok(logged("(Domain null.test does not accept mail (nullMX))"), "in words");
 	is_str(deliver((struct job_spec){.rcpts = "u"}, "fail.test"), "R0=D4.4.3 END2",
 		"name servers fail");
+	is_str(deliver((struct job_spec){.rcpts = "u"}, "self.test"), "R0=F5.4.6 END2",
+		"the best MX is us");
+	ok(logged("(mail for self.test loops back to myself)"), "in words");
 	is_str(deliver((struct job_spec){.rcpts = "u"}, "[127.0.0.3]"), "R0=D4.4.1 END2",
 		"refused");
 	is_str(deliver((struct job_spec){.rcpts = "u"}, "[a]b"), "R0=D4.3.5 END2",
@@ -518,7 +521,8 @@ static void test_many(const char *keywords)
 static void test_fallback(void)
 {
 	char *more =
-		mem_fmt("%s; smtp_fallback_relay=[127.0.0.2]:%u; relay_sender=relay@example.test",
+		mem_fmt("%s; smtp_fallback_relay=[127.0.0.2]:%u; relay_sender=relay@example.test;"
+			"best_mx_transport=local:here",
 			settings, port);
 	fresh();
 	worker_start(&w, false, more);
@@ -534,6 +538,9 @@ static void test_fallback(void)
 		"with relay_sender");
 	is_str(deliver((struct job_spec){.rcpts = "u"}, "[127.0.0.3]"), "DOT R0=O2.0.0 END1",
 		"refused: too");
+	is_str(deliver((struct job_spec){.rcpts = "u v"}, "self.test"),
+		"R0=R2.0.0 local:here R1=R2.0.0 local:here END0",
+		"the best MX is us: best_mx_transport");
 	fresh();
 	is_str(deliver((struct job_spec){.rcpts = "r4", .sender = ""}, "one.test"),
 		"R0=D4.2.1 END1", "a temporary refusal: too");

@@ -35,6 +35,10 @@ static void add_report(struct worker *w, const char *kind, const struct ipc_msg 
 {
 	buf_add_fmt(&w->events, "%s%llu=%c%.*s ", kind, (unsigned long long)ipc_u64(m, FIELD_INDEX),
 		result_letter(ipc_u64(m, FIELD_RESULT)), SLICE_FMT(ipc_bytes(m, FIELD_STATUS)));
+	if (ipc_has(m, FIELD_TRANSPORT)) {
+		buf_add_fmt(&w->events, "%.*s:%.*s ", SLICE_FMT(ipc_bytes(m, FIELD_TRANSPORT)),
+			SLICE_FMT(ipc_bytes(m, FIELD_NEXTHOP)));
+	}
 }
 
 static void job_ended(struct worker *w, struct ipc *c, const struct ipc_msg *m)
@@ -112,6 +116,8 @@ static void resolver_msg(struct ipc *c, struct ipc_msg *m, void *arg)
 	} else if (slice_eq_str(name, "down.test")) {
 		add_addr(h, 10, "127.0.0.3", "a.down.test");
 		add_addr(h, 20, "127.0.0.1", "b.down.test");
+	} else if (slice_eq_str(name, "self.test")) {
+		add_addr(h, 10, "192.0.2.99", "mx.self.test");
 	} else if (slice_eq_str(name, "one.test")) {
 		add_addr(h, 10, "127.0.0.1", "mx.one.test");
 	} else {
