@@ -166,6 +166,7 @@ static void deliver_all(struct queue_root *root)
 	struct queue_keeper *k = queue_keeper_new(root);
 	struct queue_store *s = NULL;
 	int64_t begin = clock_mono(), used = cpu(), next;
+	bool first = true;
 
 	must(queue_store_start(&setup, clock_real(), &s), "start");
 	must(queue_store_claims_done(s, clock_real()), "claims");
@@ -178,6 +179,11 @@ static void deliver_all(struct queue_root *root)
 
 		given_n = 0;
 		(void)queue_store_read(s, 1000, now);
+		if (first && given_n > 0) {
+			printf("first message: %.0f ms after the start\n",
+				(double)(clock_mono() - begin) / 1e3);
+			first = false;
+		}
 		for (int i = 0; i < given_n; i++)
 			deliver(given[i], now);
 		queue_store_tick(s, now, clock_mono(), &next);

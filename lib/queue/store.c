@@ -532,6 +532,7 @@ void queue_store_tick(struct queue_store *s, int64_t now, int64_t mono, int64_t 
 	s->now = now;
 	s->mono = mono;
 	if (!s->is_stopping) {
+		store_ingest_start(s);
 		order_pieces(s);
 		retry_segments(s);
 		move_aged(s);
@@ -550,6 +551,9 @@ void queue_store_tick(struct queue_store *s, int64_t now, int64_t mono, int64_t 
 	*next = mono + s->setup.sync_interval;
 	if (s->last_sync + s->setup.sync_interval > mono)
 		*next = s->last_sync + s->setup.sync_interval;
+	if (s->is_claimed && !s->is_ingested && !s->is_warming && !s->is_full &&
+		queue_store_has_unread(s))
+		*next = mono + QUEUE_RETRY / 1000;
 }
 
 /* ---- Life ---- */

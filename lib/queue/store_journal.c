@@ -4,6 +4,8 @@
 #include "util/hash.h"
 #include "util/mem.h"
 
+#define INGEST_STEP 1000 /* records that a start reads at a time */
+
 struct sseg *store_segment(struct queue_store *s, uint32_t number)
 {
 	struct sseg *seg;
@@ -607,6 +609,27 @@ int store_ingest(struct queue_store *s, uint32_t max, uint32_t *n)
 	return err;
 }
 
+/*
+ * After a start everything is read, in steps, before a directory is walked or a file loaded; what
+ * has been read is given out meanwhile.
+ */
+int store_ingest_start(struct queue_store *s)
+{
+	uint32_t n = 0;
+	int err;
+
+	if (s->is_ingested || !s->is_claimed || s->is_stopping)
+		return 0;
+	err = store_ingest(s, INGEST_STEP, &n);
+	store_check_orphans(s);
+	if (err == 0 && !store_has_pending_segments(s)) {
+		s->is_ingested = true;
+		TAILQ_CONCAT(&s->ready, &s->held, entry);
+		store_walk_step(s);
+	}
+	return err;
+}
+
 int queue_store_read(struct queue_store *s, uint32_t max, int64_t now)
 {
 	struct queue_store_private *p;
@@ -616,17 +639,11 @@ int queue_store_read(struct queue_store *s, uint32_t max, int64_t now)
 	s->now = now;
 	if (!s->is_claimed || s->is_stopping)
 		return 0;
-	/* After a start everything is read before it is given out or a directory is walked. */
 	if (!s->is_ingested)
-		err = store_ingest(s, UINT32_MAX, &n);
+		err = store_ingest_start(s);
 	else if (TAILQ_EMPTY(&s->backlog))
 		err = store_ingest(s, max, &n);
 	store_check_orphans(s);
-	if (!s->is_ingested && err == 0 && !store_has_pending_segments(s)) {
-		s->is_ingested = true;
-		TAILQ_CONCAT(&s->ready, &s->held, entry);
-		store_walk_step(s);
-	}
 	while (given < max && (p = TAILQ_FIRST(&s->backlog)) != NULL) {
 		TAILQ_REMOVE(&s->backlog, p, backlog);
 		p->is_backlog = false;
@@ -644,14 +661,14 @@ bool queue_store_has_unread(const struct queue_store *s)
 {
 	const struct sseg *seg;
 
-	if (!TAILQ_EMPTY(&s->backlog) || !s->is_ingested)
+	if (!TAILQ_EMPTY(&s->backlog))
 		return true;
 	TAILQ_FOREACH(seg, &s->segs, entry)
 	{
 		if (seg->state != SEG_CLOSED && seg->pos < seg->durable)
 			return true;
 	}
-	return false;
+	return s->is_claimed && !s->is_ingested && !store_has_pending_segments(s);
 }
 
 void store_check_lost(struct queue_store *s)

@@ -189,6 +189,7 @@ int store_note_doubt(struct queue_message *m, bool above_floor);
 struct sseg *store_segment(struct queue_store *s, uint32_t number); /* found or made */
 int store_open_segment(struct queue_store *s, struct sseg *seg);
 int store_ingest(struct queue_store *s, uint32_t max, uint32_t *n);
+int store_ingest_start(struct queue_store *s);
 void store_check_segment(struct queue_store *s, struct sseg *seg);
 void store_check_lost(struct queue_store *s);
 void store_check_orphans(struct queue_store *s);
