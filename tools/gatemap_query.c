@@ -57,7 +57,7 @@ static void print_entry(struct slice key, struct slice value, bool with_key)
 	}
 	if (with_key) {
 		fwrite(key.p, 1, key.len, stdout);
-		putchar('\t');
+		fputs(gatemap_options.aliases ? ":\t" : "\t", stdout);
 	}
 	fwrite(value.p, 1, value.len, stdout);
 	putchar('\n');

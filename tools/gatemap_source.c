@@ -80,7 +80,7 @@ static bool alias_entry(
 	bool good = take_name(&rest, &name);
 	struct slice n = slice_trim(buf_slice(&name));
 	if (!good || n.len == 0) {
-		text_mistake(t, line, "expected format: name: value, value, ...");
+		text_mistake(t, line, "need name:value pair");
 		good = false;
 	} else if (slice_find(n, '@') >= 0) {
 		text_mistake(t, line, "name must be local");

@@ -32,3 +32,4 @@ dist_man5_MANS += man/gatepost-tables.5
 
 FUZZ_TARGETS += t/fuzz/map_fuzz
 t_fuzz_map_fuzz_LDADD = $(FUZZ_MAIN) lib/map/libmap.a lib/util/libutil.a $(DB_LIBS) $(PCRE2_LIBS) $(BSD_LIBS)
+check_SCRIPTS += t/map/postfix.t

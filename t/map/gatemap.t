@@ -123,13 +123,15 @@ empty:
 END
 is_run('aliases', '', ['postalias', "hash:$aliases"], 0, '', <<'END');
 postalias: warning: DIR/aliases, line 6: name must be local
-postalias: warning: DIR/aliases, line 7: expected format: name: value, value, ...
+postalias: warning: DIR/aliases, line 7: need name:value pair
 postalias: warning: DIR/aliases, line 8: no value for "empty"; expected format: name: value, value, ...
 END
 for ([root => 'alice, "bob smith"@example.com, carol'], ['quoted, name' => 'x'],
     [prog => '"|/bin/cmd a,b", :include:/list, /var/mail/x']) {
     is_run("alias $_->[0]", '', ['postalias', '-q', $_->[0], "hash:$aliases"], 0, "$_->[1]\n", '');
 }
+is_run('aliases as postalias lists them', "prog\n", ['postalias', '-q', '-', "hash:$aliases"], 0,
+    "prog:\t\"|/bin/cmd a,b\", :include:/list, /var/mail/x\n", '');
 is_run('aliases by option', '', ['gatemap', '-A', "btree:$aliases"], 0, '', qr/line 6: name must/);
 
 spew('main.cf', "alias_database = hash:$aliases\ndefault_database_type = btree\n");
