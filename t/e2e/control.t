@@ -127,10 +127,14 @@ isnt($gp->master_pid, $pid, 'a new master');
 $gp->stop;
 
 # Without root an instance is for development: it runs as who started it, and says so.
-my $dev = Gatepost::Instance->new(main => { relayhost => '[127.0.0.1]:' . $sink->port });
+# The programs are copied to where everybody may go.
+my $copy = tempdir('programs');
+run_ok('copy', 'cp', '-rL', build() . '/sbin', build() . '/libexec', $copy);
+my $dev = Gatepost::Instance->new(main => { relayhost => '[127.0.0.1]:' . $sink->port,
+    daemon_directory => "$copy/libexec", command_directory => "$copy/sbin" });
 chown 65534, 65534, $dev->dir, glob($dev->dir . '/*');
 my @as_nobody = ('setpriv', '--reuid=65534', '--regid=65534', '--clear-groups');
-($status, $out) = run_out(@as_nobody, build() . '/sbin/gatepost', '-c', $dev->dir, 'start');
+($status, $out) = run_out(@as_nobody, "$copy/sbin/gatepost", '-c', $dev->dir, 'start');
 is($status, 0, 'start without root');
 like($out, qr/development/, 'and what that means');
 if ($status == 0) {
@@ -138,6 +142,6 @@ if ($status == 0) {
     ok(wait_until(10, sub { grep { $_->{rcpts}[0] eq 'dev@next.test' } $sink->messages }), 'and relays it');
     my %uids = map { (stat "/proc/$_")[4] => 1 } map {@$_} values %{ $dev->roles };
     is_deeply([keys %uids], [65534], 'every process is the same user');
-    run_ok('stop without root', @as_nobody, build() . '/sbin/gatepost', '-c', $dev->dir, 'stop');
+    run_ok('stop without root', @as_nobody, "$copy/sbin/gatepost", '-c', $dev->dir, 'stop');
 }
 done_testing;

@@ -21,16 +21,18 @@ sub _setup {
     ioctl $sock, $SIOCSIFFLAGS, $request or die "lo cannot be set up: $!";
 }
 
-# Makes TEXT the namespace's /etc/resolv.conf. Later calls replace it at once, as an editor would not:
-# the file stays the same, so that a watcher sees its time change and nothing else.
+# Makes TEXT the namespace's /etc/resolv.conf. Later calls write to the same file, so that a watcher
+# sees its time change and nothing else.
+my $file;
+
 sub resolv_conf {
     my ($dir, $text) = @_;
-    my $file = "$dir/resolv.conf";
-    my $mounted = -e $file;
+    my $is_new = !$file;
+    $file //= "$dir/resolv.conf";
     open my $fh, '>', $file or die "$file: $!";
     print $fh $text;
     close $fh;
-    return if $mounted;
+    return if !$is_new;
     system('mount', '--bind', $file, '/etc/resolv.conf') == 0 or die "mount on /etc/resolv.conf failed";
 }
 
