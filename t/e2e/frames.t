@@ -1,0 +1,86 @@
+#!/usr/bin/perl
+# SPDX-License-Identifier: ISC
+# A program that has been broken into talks to the others: garbage, a frame over the limit, a type
+# that does not exist, a frame out of turn, on each connection of each running program (its own
+# descriptors, taken from it). The other side says what it refuses, closes, and mail goes on.
+use strict;
+use warnings;
+use Gatepost::Instance;
+use Gatepost::Kit;
+use Gatepost::Sink;
+use Socket;
+use Test::More;
+
+my $sink = Gatepost::Sink->new;
+my $gp = Gatepost::Instance->new(main => {
+    relayhost => '[127.0.0.1]:' . $sink->port, smtpd_client_connection_count_limit => 50 });
+$gp->start;
+my $serial = 0;
+
+sub passes {
+    my ($name) = @_;
+    my $rcpt = 'r' . ++$serial . '@next.test';
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    ok(wait_until(10, sub { $gp->mail('a@client.test', $rcpt, "Subject: $name\r\n\r\n")->{code} == 250 })
+            && wait_until(10, sub { grep { $_->{rcpts}[0] eq $rcpt } $sink->messages }),
+        "$name: a message goes through") or diag tail($gp->{log}, 20);
+}
+
+# The sending ends of all connections between processes that PID has.
+sub connections {
+    my ($pid) = @_;
+    my $pidfd = syscall 434, $pid, 0;
+    return if $pidfd < 0;
+    my @found;
+    for my $fd (sort { $a <=> $b } map {m{/(\d+)$}} glob "/proc/$pid/fd/*") {
+        next if (readlink("/proc/$pid/fd/$fd") // '') !~ /^socket:/;
+        my $own = syscall 438, $pidfd, $fd, 0;
+        next if $own < 0;
+        open my $sock, '+<&=', $own or die "fd $own: $!";
+        my $name = getsockname $sock;
+        my $type = getsockopt $sock, SOL_SOCKET, SO_TYPE;
+        next if !$name || sockaddr_family($name) != AF_UNIX || unpack('i', $type) != SOCK_STREAM;
+        next if unpack 'i', getsockopt $sock, SOL_SOCKET, 30;    # SO_ACCEPTCONN: a listener
+        push @found, $sock;
+    }
+    POSIX::close($pidfd);
+    return @found;
+}
+
+sub frame {
+    my ($type, $id, $body) = @_;
+    return pack 'VvvQ<a*', length $body, $type, 0, $id, $body;
+}
+srand 20261121;
+my %bad = (
+    'garbage'           => join('', map { chr int rand 256 } 1 .. 300),
+    'an oversized one'  => pack('VvvQ<', 0x7fffffff, 35, 0, 1) . 'x' x 4096,
+    'an unknown type'   => frame(999, 1, ''),
+    'one out of turn'   => frame(39, 77, ''),
+    'a missing field'   => frame(43, 0, ''),
+);
+passes('before');
+ok($gp->drained, 'nothing waits');
+for my $role (qw(smtpd cleanup qmgr smtp-client resolver tally)) {
+    for my $what (sort keys %bad) {
+        my ($pid) = @{ $gp->roles->{$role} // [] };
+        ok($pid, "$role runs") or next;
+        $gp->mark;
+        my $sent = 0;
+        for my $sock (connections($pid)) {
+            local $SIG{PIPE} = 'IGNORE';
+            $sent++ if defined send $sock, $bad{$what}, MSG_DONTWAIT;
+        }
+        cmp_ok($sent, '>', 0, "$what from $role, over $sent connections");
+        $gp->wait_log(qr/warning: \S+: \S+ frame from \S+ refused: /, "$what from $role: refused", 5);
+        passes("$what from $role");
+    }
+}
+$gp->{marks} = 0;
+is(scalar($gp->log_lines(qr/(?:panic|fatal):/)), 0, 'nobody ends by itself');
+ok($gp->drained, 'nothing is left');
+$gp->stop;
+my %times;
+$times{ $_->{rcpts}[0] }++ for $sink->messages;
+is(scalar(keys %times), $serial, 'every message has arrived');
+done_testing;
