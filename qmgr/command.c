@@ -347,6 +347,7 @@ static void not_loaded(struct op *op, int result)
 void command_loaded(const char *id, int result, struct queue_message *m)
 {
 	struct op *op, *next;
+	bool is_item;
 
 	for (op = TAILQ_FIRST(&ops); op != NULL; op = next) {
 		next = TAILQ_NEXT(op, link);
@@ -362,12 +363,15 @@ void command_loaded(const char *id, int result, struct queue_message *m)
 			not_loaded(op, ERR_SYS);
 			return;
 		}
+		is_item = op->list != NULL;
 		apply(op, m);
-		if (op->list != NULL)
+		if (is_item)
 			list_item_done(op);
 		command_loaded(id, 0, NULL);
 		return;
 	}
+	if (result == 0)
+		let_go(queue_store_get(qmgr.store, slice_str(id)));
 }
 
 void command_content(struct queue_message *m, int result, struct slice content)
