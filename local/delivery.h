@@ -50,6 +50,8 @@ struct plan {
 int plan_open(struct buf *why);
 /* 0, or ERR_LATER: to be called again. The plan is made anew each time. */
 int plan_make(const struct job_rcpt *r, struct later *l, struct plan *p);
+/* The recipient is unknown (5.1.1): true when the mail goes to somebody else (luser_relay). */
+bool plan_unknown(const struct job_rcpt *r, struct plan *p);
 void plan_clear(struct plan *p);
 void plan_answer(struct plan *p, enum proto_result result, const char *status, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));

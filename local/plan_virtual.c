@@ -17,3 +17,10 @@ int plan_make(const struct job_rcpt *r, struct later *l, struct plan *p)
 	p->kind = PLAN_DELIVER;
 	return 0;
 }
+
+bool plan_unknown(const struct job_rcpt *r, struct plan *p)
+{
+	(void)r;
+	(void)p;
+	return false;
+}

@@ -42,6 +42,7 @@ static int spawner;
 static struct loop_watch *spawner_end;
 
 static void run(struct work *w);
+static bool forward(struct work *w);
 
 static void forget_child(struct work *w)
 {
@@ -149,7 +150,11 @@ static void answered(int what, void *arg)
 	(void)what;
 	read_outcome(w, &o);
 	forget_child(w);
-	finish_and_run(&o, w);
+	bool unknown = o.result == RESULT_FAILED && strcmp(o.status, "5.1.1") == 0;
+	if (!unknown || w->plan.count > 0 || !plan_unknown(&w->j->rcpts[w->at], &w->plan))
+		finish_and_run(&o, w);
+	else if (!forward(w))
+		run(w);
 }
 
 /* A child that takes too long is given up; what could not be sent is tried again. */

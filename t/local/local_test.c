@@ -387,6 +387,19 @@ static void test_rest(void)
 			.content = "Delivered-To: team@mx.example\r\n\r\n"},
 		"DOT R0=D4.4.6 END0 ", "loop", "soft_bounce");
 	stage_end(&s);
+	start(&s, "luser_relay = admin+$local@next.test\n");
+	expect_letter(
+		&s, "Nobody-here+x@mx.example", "DOT R0=O2.0.0 END0 ", "forwarded", "luser_relay");
+	ok(strstr(buf_str(&s.message),
+		   "to=admin+Nobody-here+x@next.test\norig=Nobody-here+x@mx.example\n") != NULL,
+		"to whom it says");
+	expect_letter(&s, "anna@mx.example", "DOT R0=O2.0.0 END0 ", "delivered to mailbox",
+		"others as ever");
+	expect(&s,
+		&(struct stage_job){.rcpts = "nobody-here@mx.example",
+			.content = "Delivered-To: nobody-here@mx.example\r\n\r\n"},
+		"DOT R0=F5.4.6 END0 ", "loop", "a circle");
+	stage_end(&s);
 	char *text = settings("");
 	char *later = mem_fmt("%salias_maps = later:texthash:%s\n", text, world_path("aliases"));
 	stage_start(&s, "local", later);
