@@ -83,7 +83,8 @@ uint64_t queue_body_size(const struct queue_body *b);
 /* Writes the checksums, syncs the file, names it ID.body and syncs that. After 0 the record may be
  * committed. */
 int queue_body_sync(struct queue_body *b);
-/* Closes; the file stays. */
+/* Closes; the file stays. To be called when the record is durable: while it is open its lock tells
+ * sweepers that somebody is at it. */
 void queue_body_close(struct queue_body **b);
 /* Closes and unlinks: not committed. */
 void queue_body_discard(struct queue_body **b);

@@ -116,6 +116,8 @@ static int continue_log(struct queue_store *s, struct queue_log_image *image)
 		err = queue_log_flush(&s->log);
 	if (err == 0 && s->root.io->fdatasync(s->root.io, s->log.slots[s->log.current].fd) == -1)
 		err = queue_errno();
+	/* What comes now goes to blocks of its own. */
+	s->log.pos = queue_align(s->log.pos, QUEUE_BLOCK);
 	return err != 0 ? err : queue_log_publish(&s->log);
 }
 

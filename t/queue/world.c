@@ -44,6 +44,8 @@ struct cleanup {
 	struct queue_ids *ids;
 	uint64_t worker; /* 0: not known to qmgr */
 	int pending[16], pending_n;
+	struct queue_body *bodies[16]; /* open until their records are durable */
+	int bodies_n;
 	bool is_up;
 };
 
@@ -146,6 +148,21 @@ uint64_t world_calls(const struct world *w)
 	return disk_calls(w->disk);
 }
 
+void world_lone_body(struct world *w, int ci)
+{
+	struct cleanup *c = &w->cleanups[ci];
+	struct queue_root root = disk_root(c->io);
+	struct iovec iov = {(void *)(uintptr_t) "lone body, ", 11};
+
+	struct queue_body *b = NULL;
+
+	if (queue_body_create(&root, SLICE_LIT("ABCDEF01234"), &b) != 0)
+		return;
+	if (queue_body_append(b, &iov, 1) == 0)
+		(void)queue_body_sync(b);
+	c->bodies[c->bodies_n++] = b;
+}
+
 int world_bodies(const struct world *w)
 {
 	return disk_count_suffix(w->disk, ".body");
@@ -223,6 +240,12 @@ static struct fact *find_fact(struct world *w, const char *id)
 
 /* ---- Deaths ---- */
 
+static void close_bodies(struct cleanup *c)
+{
+	while (c->bodies_n > 0)
+		queue_body_close(&c->bodies[--c->bodies_n]);
+}
+
 static void drop_cleanup(struct world *w, struct cleanup *c)
 {
 	if (!c->is_up)
@@ -230,6 +253,7 @@ static void drop_cleanup(struct world *w, struct cleanup *c)
 	disk_kill(w->disk, c->io);
 	queue_journal_close(&c->journal);
 	queue_ids_close(&c->ids);
+	close_bodies(c);
 	for (int i = 0; i < c->pending_n; i++)
 		w->facts[c->pending[i]].asking = !w->is_off;
 	c->pending_n = 0;
@@ -790,7 +814,8 @@ static int submit(struct world *w, int ci, const char *rcpts, size_t size, size_
 	}
 	if (err == 0)
 		err = append(w, c, f, NULL);
-	queue_body_close(&b);
+	if (b != NULL)
+		c->bodies[c->bodies_n++] = b;
 	if (err == 0) {
 		f->pending = true;
 		c->pending[c->pending_n++] = (int)(f - w->facts);
@@ -835,6 +860,7 @@ void world_commit_quiet(struct world *w, int ci)
 		w->facts[c->pending[i]].pending = false;
 	}
 	c->pending_n = 0;
+	close_bodies(c);
 }
 
 void world_commit_and_die(struct world *w, int ci)
@@ -1071,6 +1097,31 @@ static void hand_out(struct world *w, struct sched *s)
 	w->moved = w->moved || s->n > 0;
 }
 
+/* A large body is read as a delivery worker reads it. */
+static void check_body(struct world *w, struct queue_message *m)
+{
+	struct fact *f = find_fact(w, m->id);
+	struct queue_body_reader r;
+	struct slice chunk;
+	uint64_t len = 0;
+	int fd = -1, err;
+
+	if (f == NULL || f->body == 0 || disk_is_dead(w->q_io))
+		return;
+	err = queue_store_body(m, &fd);
+	if (err != 0) {
+		wrong(w, "body of %s: %s", m->id, err_str(err));
+		return;
+	}
+	queue_body_reader_init(&r, w->q_io, fd, m->env.body_len);
+	while ((err = queue_body_reader_next(&r, &chunk)) == 0 && chunk.len > 0)
+		len += chunk.p[0] == 'B' ? chunk.len : 0;
+	if (err != 0 || len != f->body)
+		wrong(w, "body of %s is not what was committed", m->id);
+	queue_body_reader_clear(&r);
+	queue_close(w->q_io, &fd);
+}
+
 static void send_job(struct world *w, struct sched *s)
 {
 	struct queue_message *m = s->m;
@@ -1089,6 +1140,7 @@ static void send_job(struct world *w, struct sched *s)
 	}
 	if (!s->has_content || w->is_off)
 		return;
+	check_body(w, m);
 	err = queue_store_send(m, s->rcpts, s->n);
 	if (err == ERR_AGAIN || w->is_off || disk_is_dead(w->q_io))
 		return;

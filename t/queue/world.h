@@ -80,6 +80,8 @@ void world_set_silent(struct world *w, int c);
 void world_set_paused(struct world *w, bool paused);
 /* The keeper does not get to the orders it has. */
 void world_set_slow_keeper(struct world *w, bool slow);
+/* A body without a message, in cleanup c's hands. */
+void world_lone_body(struct world *w, int c);
 /* Files that end in .body, anywhere. */
 int world_bodies(const struct world *w);
 const char *world_id(const struct world *w, int msg);
