@@ -229,6 +229,21 @@ static bool is_of_transport(const struct name_check *k, struct slice name)
 	return false;
 }
 
+/* A row that no program reads, or a name of Postfix without one. Its default costs nothing. */
+static bool has_no_effect(const struct name_check *k, struct slice name, const struct setting *s)
+{
+	enum param p = param_find(name);
+	size_t prefix = 0;
+
+	if (dict_get(k->references, name) != NULL)
+		return false;
+	if (p == P_COUNT && is_of_transport(k, name))
+		p = param_find_transport(name, &prefix);
+	return p == P_COUNT ? param_is_unsupported(name)
+			    : param_row(p)->programs == PROG_NONE &&
+				      strcmp(s->value, param_row(p)->def) != 0;
+}
+
 static bool check_name(struct slice name, const struct setting *s, void *arg)
 {
 	const struct name_check *k = arg;
@@ -236,15 +251,15 @@ static bool check_name(struct slice name, const struct setting *s, void *arg)
 	const char *nearest = NULL;
 	size_t prefix = 0;
 
-	if (param_find(name) != P_COUNT || dict_get(k->references, name) != NULL ||
-		is_of_transport(k, name))
-		return true;
-	if (param_is_unsupported(name)) {
+	if (has_no_effect(k, name, s)) {
 		mistakes_warning(k->m, where,
 			"%.*s is not supported; expected another, it has no effect",
 			SLICE_FMT(name));
 		return true;
 	}
+	if (param_find(name) != P_COUNT || dict_get(k->references, name) != NULL ||
+		is_of_transport(k, name))
+		return true;
 	if (param_find_transport(name, &prefix) != P_COUNT) {
 		mistakes_error(k->m, where,
 			"%.*s is for a service \"%.*s\"; expected one that master.cf lists",

@@ -35,6 +35,7 @@ enum param {
 };
 
 enum {
+	PROG_NONE = 0, /* not supported */
 	PROG_MASTER = 1 << 0,
 	PROG_SMTPD = 1 << 1,
 	PROG_CLEANUP = 1 << 2,

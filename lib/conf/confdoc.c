@@ -62,7 +62,8 @@ static void sample(void)
 
 		if (param_is_transport((enum param)i) || i == P_compatibility_level ||
 			i == P_service_name || i == P_process_name || i == P_config_directory ||
-			i == P_transport_programs || i == P_mail_version || i == P_stress)
+			row->programs == PROG_NONE || i == P_transport_programs ||
+			i == P_mail_version || i == P_stress)
 			continue;
 		printf("# %s\n#%s =%s%s\n\n", sentence(row), row->name,
 			is_from_machine(row) || row->def[0] == '\0' ? "" : " ",
@@ -137,8 +138,10 @@ static void put_row(const struct param_row *row)
 static void put_rows(void)
 {
 	puts(".Sh PARAMETERS\n.Bl -tag -width Ds");
-	for (int i = 0; i < P_COUNT; i++)
-		put_row(param_row((enum param)i));
+	for (int i = 0; i < P_COUNT; i++) {
+		if (param_row((enum param)i)->programs != PROG_NONE)
+			put_row(param_row((enum param)i));
+	}
 	puts(".El");
 }
 
@@ -232,10 +235,14 @@ static void put_restrictions(void)
 static void put_unsupported(void)
 {
 	puts(".Sh NOT SUPPORTED\n"
-	     "These parameters of Postfix have no effect, and\n"
+	     "These parameters have no effect, and\n"
 	     ".Ql gatepost check\n"
 	     "says so.\n"
 	     ".Bl -bullet -compact");
+	for (int i = 0; i < P_COUNT; i++) {
+		if (param_row((enum param)i)->programs == PROG_NONE)
+			printf(".It\n.Va %s\n", param_row((enum param)i)->name);
+	}
 	for (size_t i = 0; i < COUNT(unsupported); i++)
 		printf(".It\n.Va %s\n", unsupported[i]);
 	puts(".El\n"

@@ -49,6 +49,32 @@ END
 is($status, 0, 'a parameter of Postfix that is not supported is no error');
 like($out, qr/main\.cf:3:1: warning: smtp_tls_security_level is not supported/, 'but a warning');
 
+($status, $out) = check("smtpd_delay_reject = no\nsoft_bounce = no\nsmtpd_client_message_rate_limit = 0\n"
+    . "slow_recipient_limit = 5\nluser_relay = \$user\@elsewhere.test\n", "slow unix - - n - - smtp\n"
+    . "2526 inet n - n - - smtpd -o smtpd_client_message_rate_limit=10\n2525 inet n - n - - smtpd\n");
+is($status, 0, 'a parameter that no program reads is no error');
+is(join('', sort split /^/, $out), <<"END", 'but a warning each, where its value is not the default') or diag $out;
+$dir/main.cf:3:1: warning: smtpd_delay_reject is not supported; expected another, it has no effect
+$dir/main.cf:6:1: warning: slow_recipient_limit is not supported; expected another, it has no effect
+$dir/main.cf:7:1: warning: luser_relay is not supported; expected another, it has no effect
+$dir/master.cf:2:30: warning: smtpd_client_message_rate_limit is not supported; expected another, it has no effect
+END
+
+# Each row of params.def: it says that no program reads it when none does, and only then.
+my %row = slurp(src() . '/lib/conf/params.def') =~ /^P\((\w+), (\w+, .*)$/mg;
+my $rows = join "\n", %row;
+my $code = join '', map { slurp($_) } grep { !m{/t/|/build} } map { glob(src() . "/$_") }
+    '{master,smtpd,cleanup,qmgr,smtp-client,local,tally,resolver,tools}/*.[ch]', 'lib/*/*.[ch]';
+my (%read, @wrong);
+$read{$_}++ for $code =~ /\bP_(\w+)/g;
+for my $name (sort keys %row) {
+    # A default of another row or of a transport, or nothing that could have an effect.
+    next if $rows =~ /\$\{?$name\b/ && $name ne 'default_recipient_limit'
+        || $name =~ /^local_destination_/ || $row{$name} =~ /accepted without effect/i;
+    push @wrong, $name if !$read{$name} != ($row{$name} =~ /PROG_NONE/);
+}
+is("@wrong", '', 'params.def says of each parameter whether a program reads it');
+
 SKIP: {
     skip 'owners are looked at by root alone', 3 if $>;
     ($status, $out) = check("smtpd_owner = gp-nobody-here\nqueue_group = gp-none\ntally_owner = root\n");
