@@ -22,7 +22,7 @@ qmgr_qmgr_SOURCES = \
 	%D%/transport.c %D%/transport.h \
 	%D%/users.c %D%/users.h \
 	%D%/worker.c %D%/worker.h
-qmgr_qmgr_LDADD = qmgr/libschedule.a lib/queue/libqueue.a lib/mail/libmail.a $(SERVER_LIBS) -lm
+qmgr_qmgr_LDADD = qmgr/libschedule.a lib/queue/libqueue.a lib/mail/libmail.a $(SERVER_LIBS) -lm $(BSD_CTOR_LIBS)
 
 dist_man8_MANS += man/qmgr.8
 
