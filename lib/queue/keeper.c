@@ -1,30 +1,15 @@
 /* SPDX-License-Identifier: ISC */
-#include "queue/keeper.h"
+#include "queue/keeper_private.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 
-#include "queue/log.h"
-#include "queue/order.h"
-#include "queue/segment.h"
 #include "util/dict.h"
 #include "util/err.h"
 #include "util/mem.h"
 
-#define SEGMENTS 256 /* open at a time */
 #define ASIDE_MAX (4u << 20)
-
-struct held {
-	struct queue_segment seg;
-	bool is_locked, is_used;
-};
-
-struct queue_keeper {
-	struct queue_root root;
-	int slots[QUEUE_PIECE_SLOTS]; /* kept open: an error of write-back is told to open files */
-	struct held held[SEGMENTS];
-};
 
 struct queue_keeper *queue_keeper_new(const struct queue_root *root)
 {
@@ -52,11 +37,6 @@ void queue_keeper_free(struct queue_keeper **kp)
 	*kp = NULL;
 }
 
-static const struct queue_io *io_of(const struct queue_keeper *k)
-{
-	return k->root.io;
-}
-
 /* ---- The log ---- */
 
 static int sync_slot(struct queue_keeper *k, uint8_t slot)
@@ -68,14 +48,14 @@ static int sync_slot(struct queue_keeper *k, uint8_t slot)
 		return ERR_CORRUPT;
 	if (k->slots[slot] == -1) {
 		queue_piece_path(slot, path);
-		k->slots[slot] = io_of(k)->openat(io_of(k), k->root.fd, path, O_RDWR, 0);
+		k->slots[slot] = keeper_io(k)->openat(keeper_io(k), k->root.fd, path, O_RDWR, 0);
 		if (k->slots[slot] == -1)
 			return ERR_SYS;
 	}
-	if (io_of(k)->fdatasync(io_of(k), k->slots[slot]) == 0)
+	if (keeper_io(k)->fdatasync(keeper_io(k), k->slots[slot]) == 0)
 		return 0;
 	err = queue_errno();
-	queue_close(io_of(k), &k->slots[slot]);
+	queue_close(keeper_io(k), &k->slots[slot]);
 	return err;
 }
 
@@ -97,7 +77,7 @@ static int do_piece(struct queue_keeper *k, struct reader *r, struct buf *reply)
 
 	if (r->err != 0 || slot >= QUEUE_PIECE_SLOTS || size > UINT64_C(1) << 30)
 		return ERR_CORRUPT;
-	queue_close(io_of(k), &k->slots[slot]);
+	queue_close(keeper_io(k), &k->slots[slot]);
 	return queue_piece_make(&k->root, slot, size);
 }
 
@@ -168,9 +148,9 @@ static int keep_events(struct queue_keeper *k, struct slice id, struct slice pla
 	filter(plain, last_no, &missing);
 	/* Also when nothing is missing: an unsynced append may have brought it. */
 	err = queue_file_append(&k->root, place, id, buf_slice(&missing), 0, &fd);
-	if (err == 0 && io_of(k)->fdatasync(io_of(k), fd) == -1)
+	if (err == 0 && keeper_io(k)->fdatasync(keeper_io(k), fd) == -1)
 		err = queue_errno();
-	queue_close(io_of(k), &fd);
+	queue_close(keeper_io(k), &fd);
 	buf_clear(&missing);
 	return err;
 }
@@ -257,7 +237,7 @@ static int lock_segment(struct queue_keeper *k, struct held *h)
 {
 	if (h->is_locked)
 		return 0;
-	if (io_of(k)->lock(io_of(k), h->seg.fd, false) == -1)
+	if (keeper_io(k)->lock(keeper_io(k), h->seg.fd, false) == -1)
 		return errno == EWOULDBLOCK ? ERR_AGAIN : ERR_SYS;
 	h->is_locked = true;
 	return queue_segment_reload(&h->seg);
@@ -289,7 +269,7 @@ static int write_again(
 		if (err != 0)
 			return err;
 		iov = (struct iovec){(void *)(uintptr_t)bytes.p, bytes.len};
-		err = queue_write_full(io_of(k), s->fd, &iov, 1, rec.ref.offset);
+		err = queue_write_full(keeper_io(k), s->fd, &iov, 1, rec.ref.offset);
 		if (err != 0)
 			return err;
 		*end = rec.end;
@@ -337,7 +317,7 @@ static int do_takeover(struct queue_keeper *k, struct reader *r, struct buf *rep
 			err = claimed(h, cut, &from, &cut);
 		if (err == 0)
 			err = write_again(k, h, from, cut, &end);
-		if (err == 0 && io_of(k)->fdatasync(io_of(k), h->seg.fd) == -1)
+		if (err == 0 && keeper_io(k)->fdatasync(keeper_io(k), h->seg.fd) == -1)
 			err = queue_errno();
 	} else if (err == 0) {
 		err = ERR_STATE; /* free */
@@ -387,7 +367,7 @@ static bool scan_one(const char *name, void *arg)
 	if (number == 0 || find_held(sc->k, number) != NULL)
 		return true;
 	if (queue_segment_open(&sc->k->root, number, &s) == 0 && s.state == QUEUE_SEGMENT_USED &&
-		io_of(sc->k)->lock(io_of(sc->k), s.fd, false) == 0) {
+		keeper_io(sc->k)->lock(keeper_io(sc->k), s.fd, false) == 0) {
 		wire_u32(&sc->list, number);
 		sc->n++;
 	}
@@ -401,7 +381,7 @@ static int do_scan(struct queue_keeper *k, struct reader *r, struct buf *reply)
 	struct scan sc = {.k = k, .list = BUF_INIT(1u << 20)};
 	int err = 0;
 
-	if (io_of(k)->list(io_of(k), k->root.fd, "incoming", scan_one, &sc) == -1)
+	if (keeper_io(k)->list(keeper_io(k), k->root.fd, "incoming", scan_one, &sc) == -1)
 		err = ERR_SYS;
 	wire_u32(reply, sc.n);
 	buf_add_slice(reply, buf_slice(&sc.list));
@@ -450,88 +430,20 @@ static int do_aside(struct queue_keeper *k, struct reader *r, struct buf *reply)
 	if (err == 0) {
 		snprintf(path, sizeof(path), "corrupt/%08X-%llX.journal", number,
 			(unsigned long long)offset);
-		fd = io_of(k)->openat(io_of(k), k->root.fd, path, O_RDWR | O_CREAT | O_TRUNC, 0660);
+		fd = keeper_io(k)->openat(
+			keeper_io(k), k->root.fd, path, O_RDWR | O_CREAT | O_TRUNC, 0660);
 		iov = (struct iovec){(void *)(uintptr_t)bytes.p, bytes.len};
-		err = fd == -1 ? queue_errno() : queue_write_full(io_of(k), fd, &iov, 1, 0);
-		if (err == 0 && io_of(k)->fsync(io_of(k), fd) == -1)
+		err = fd == -1 ? queue_errno() : queue_write_full(keeper_io(k), fd, &iov, 1, 0);
+		if (err == 0 && keeper_io(k)->fsync(keeper_io(k), fd) == -1)
 			err = queue_errno();
-		queue_close(io_of(k), &fd);
+		queue_close(keeper_io(k), &fd);
 	}
 	if (!h->is_locked)
 		drop_held(h);
 	return err != 0 ? err : queue_sync_dir(&k->root, "corrupt");
 }
 
-/* ---- Waiting files ---- */
-
-/* Directories to sync once for many files. */
-struct dirs {
-	char names[QUEUE_ORDER_ITEMS * 4][QUEUE_PATH_MAX];
-	int n;
-};
-
-static void add_dir(struct dirs *d, enum queue_place place, struct slice id)
-{
-	char path[QUEUE_PATH_MAX];
-	ptrdiff_t slash;
-
-	queue_file_path(place, id, false, path);
-	slash = slice_find_last(slice_str(path), '/');
-	path[slash] = '\0';
-	for (int i = 0; i < d->n; i++) {
-		if (strcmp(d->names[i], path) == 0)
-			return;
-	}
-	memcpy(d->names[d->n++], path, (size_t)slash + 1);
-}
-
-static int sync_dirs(struct queue_keeper *k, const struct dirs *d)
-{
-	int err = 0;
-
-	for (int i = 0; i < d->n; i++) {
-		int one = queue_sync_dir(&k->root, d->names[i]);
-
-		/* A hash directory that was never made holds no name. */
-		if (one != 0 && !(one == ERR_SYS && errno == ENOENT))
-			err = one;
-	}
-	return err;
-}
-
-/*
- * From this many files and directories on, one sync of the file system costs less than one each:
- * it shares the barrier, and with a journal the commit.
- */
-#define SYNC_TOGETHER 8
-
-/* Makes a batch durable: files (may be NULL), then names. Their own failures go to status. */
-static int sync_batch(
-	struct queue_keeper *k, const int *fds, int *status, uint32_t n, const struct dirs *d)
-{
-	uint32_t files = fds != NULL ? n : 0;
-
-	if (files + (uint32_t)d->n >= SYNC_TOGETHER) {
-		if (io_of(k)->syncfs(io_of(k), k->root.fd) == 0)
-			return 0;
-		if (errno != ENOSYS)
-			return queue_errno();
-	}
-	for (uint32_t i = 0; i < files; i++) {
-		if (fds[i] != -1 && io_of(k)->fsync(io_of(k), fds[i]) == -1)
-			status[i] = queue_errno();
-	}
-	return sync_dirs(k, d);
-}
-
-static void put_status(struct buf *reply, const int *status, uint32_t n, int all)
-{
-	wire_u32(reply, n);
-	for (uint32_t i = 0; i < n; i++)
-		wire_u32(reply, (uint32_t)(status[i] != 0 ? status[i] : all));
-}
-
-static int get_record(
+int keeper_record(
 	struct queue_keeper *k, struct slice id, const struct queue_ref *ref, struct slice *payload)
 {
 	struct held *h = NULL;
@@ -548,287 +460,12 @@ static int get_record(
 	return err != 0 ? err : queue_record_payload(&h->seg, &rec, rec.ref.length, false, payload);
 }
 
-static int move_one(struct queue_keeper *k, struct reader *r, struct dirs *dirs, int *fd)
+void keeper_drop_unlocked(struct queue_keeper *k)
 {
-	struct slice id = reader_counted(r, QUEUE_ID_MAX), payload, events;
-	uint8_t place = reader_u8(r), body;
-	int64_t due = (int64_t)reader_u64(r);
-	struct queue_ref ref = queue_get_ref(r);
-	int err;
-
-	*fd = -1;
-	body = reader_u8(r);
-	events = reader_counted(r, QUEUE_EVENTS_PLAIN_MAX);
-	if (r->err != 0 || !queue_id_is_valid(id) || place >= QUEUE_PLACES ||
-		place == QUEUE_PLACE_JOURNAL)
-		return ERR_CORRUPT;
-	err = get_record(k, id, &ref, &payload);
-	if (err != 0)
-		return err;
-	err = queue_file_write(&k->root, place, id, slice_first(payload, ref.envelope_len),
-		slice_from(payload, ref.envelope_len), events, due, fd);
-	if (err == 0)
-		add_dir(dirs, place, id);
-	if (err == 0 && body) {
-		add_dir(dirs, QUEUE_PLACE_JOURNAL, id);
-		err = queue_file_rename(&k->root, QUEUE_PLACE_JOURNAL, place, id, true);
-		if (err == ERR_NOT_FOUND)
-			err = 0; /* moved before, by one that died behind it */
-	}
-	return err;
-}
-
-static int do_move(struct queue_keeper *k, struct reader *r, struct buf *reply)
-{
-	uint32_t n = reader_u32(r);
-	int status[QUEUE_ORDER_ITEMS] = {0}, fds[QUEUE_ORDER_ITEMS];
-	struct dirs *dirs;
-	int all;
-
-	if (n > QUEUE_ORDER_ITEMS)
-		return ERR_CORRUPT;
-	dirs = mem_alloc(sizeof(*dirs));
-	for (uint32_t i = 0; i < n; i++)
-		status[i] = move_one(k, r, dirs, &fds[i]);
-	all = sync_batch(k, fds, status, n, dirs);
-	for (uint32_t i = 0; i < n; i++)
-		queue_close(io_of(k), &fds[i]);
-	put_status(reply, status, n, all);
-	mem_free(dirs);
 	for (int i = 0; i < SEGMENTS; i++) {
 		if (k->held[i].is_used && !k->held[i].is_locked)
 			drop_held(&k->held[i]);
 	}
-	return r->err != 0 ? ERR_CORRUPT : 0;
-}
-
-static int rename_one(struct queue_keeper *k, struct reader *r, struct dirs *dirs)
-{
-	struct slice id = reader_counted(r, QUEUE_ID_MAX), events;
-	uint8_t from = reader_u8(r), to = reader_u8(r), body = reader_u8(r);
-	int64_t due = (int64_t)reader_u64(r);
-	int fd = -1, err = 0;
-
-	events = reader_counted(r, QUEUE_EVENTS_PLAIN_MAX);
-	if (r->err != 0 || !queue_id_is_valid(id) || from >= QUEUE_PLACES || to >= QUEUE_PLACES)
-		return ERR_CORRUPT;
-	if (events.len > 0) {
-		err = queue_file_append(&k->root, from, id, events, due, &fd);
-		queue_close(io_of(k), &fd);
-		if (err != 0 && err != ERR_NOT_FOUND && err != ERR_CORRUPT)
-			return err;
-	}
-	add_dir(dirs, from, id);
-	add_dir(dirs, to, id);
-	if (body) {
-		err = queue_file_rename(&k->root, from, to, id, true);
-		if (err != 0 && err != ERR_NOT_FOUND)
-			return err;
-	}
-	return queue_file_rename(&k->root, from, to, id, false);
-}
-
-static int do_rename(struct queue_keeper *k, struct reader *r, struct buf *reply)
-{
-	uint32_t n = reader_u32(r);
-	int status[QUEUE_ORDER_ITEMS] = {0};
-	struct dirs *dirs;
-
-	if (n > QUEUE_ORDER_ITEMS)
-		return ERR_CORRUPT;
-	dirs = mem_alloc(sizeof(*dirs));
-	for (uint32_t i = 0; i < n; i++)
-		status[i] = rename_one(k, r, dirs);
-	put_status(reply, status, n, sync_batch(k, NULL, status, n, dirs));
-	mem_free(dirs);
-	return r->err != 0 ? ERR_CORRUPT : 0;
-}
-
-/* Wherever an interrupted move may have left a copy. */
-static int unlink_one(struct queue_keeper *k, struct reader *r, struct dirs *dirs)
-{
-	struct slice id = reader_counted(r, QUEUE_ID_MAX);
-	uint8_t body = reader_u8(r);
-	char path[QUEUE_PATH_MAX];
-
-	if (r->err != 0 || !queue_id_is_valid(id))
-		return ERR_CORRUPT;
-	for (int place = 0; place < QUEUE_PLACES; place++) {
-		for (int is_body = place == QUEUE_PLACE_JOURNAL; is_body <= (body != 0);
-			is_body++) {
-			queue_file_path((enum queue_place)place, id, is_body != 0, path);
-			if (io_of(k)->unlinkat(io_of(k), k->root.fd, path) == -1 && errno != ENOENT)
-				return queue_errno();
-		}
-		if (place != QUEUE_PLACE_JOURNAL || body)
-			add_dir(dirs, (enum queue_place)place, id);
-	}
-	return 0;
-}
-
-static int do_unlink(struct queue_keeper *k, struct reader *r, struct buf *reply)
-{
-	uint32_t n = reader_u32(r);
-	int status[QUEUE_ORDER_ITEMS] = {0};
-	struct dirs *dirs;
-
-	if (n > QUEUE_ORDER_ITEMS)
-		return ERR_CORRUPT;
-	dirs = mem_alloc(sizeof(*dirs));
-	for (uint32_t i = 0; i < n; i++)
-		status[i] = unlink_one(k, r, dirs);
-	put_status(reply, status, n, sync_batch(k, NULL, status, n, dirs));
-	mem_free(dirs);
-	return r->err != 0 ? ERR_CORRUPT : 0;
-}
-
-static int do_append(struct queue_keeper *k, struct reader *r, struct buf *reply)
-{
-	struct slice id = reader_counted(r, QUEUE_ID_MAX), events;
-	uint8_t place = reader_u8(r);
-	int64_t due = (int64_t)reader_u64(r);
-	int fd = -1, err;
-
-	events = reader_counted(r, QUEUE_EVENTS_PLAIN_MAX);
-	if (r->err != 0 || !queue_id_is_valid(id) || place >= QUEUE_PLACES)
-		return ERR_CORRUPT;
-	err = queue_file_append(&k->root, place, id, events, due, &fd);
-	queue_close(io_of(k), &fd);
-	return err;
-}
-
-static int do_read(struct queue_keeper *k, struct reader *r, struct buf *reply)
-{
-	struct slice id = reader_counted(r, QUEUE_ID_MAX);
-	uint8_t at = reader_u8(r), with_content = reader_u8(r);
-	struct buf plain = BUF_INIT(QUEUE_EVENTS_PLAIN_MAX);
-	enum queue_place place = at;
-	struct queue_event ev;
-	struct queue_file f = {0};
-	uint32_t last_no = 0;
-	int err;
-
-	if (r->err != 0 || !queue_id_is_valid(id) || at >= QUEUE_PLACES)
-		return ERR_CORRUPT;
-	err = queue_file_read(&k->root, place, id, with_content != 0, &f);
-	if (err == ERR_NOT_FOUND) {
-		err = queue_file_find(&k->root, id, &place);
-		if (err == 0)
-			err = queue_file_read(&k->root, place, id, with_content != 0, &f);
-	}
-	while (err == 0 && queue_file_event_next(&f, &last_no, &ev))
-		queue_event_encode(&plain, 0, &ev);
-	wire_u8(reply, (uint8_t)place);
-	wire_counted(reply, f.envelope);
-	wire_counted(reply, f.content);
-	wire_counted(reply, buf_slice(&plain));
-	buf_clear(&plain);
-	queue_file_clear(&f);
-	return err;
-}
-
-struct walk {
-	struct queue_keeper *k;
-	char dir[QUEUE_PATH_MAX];
-	struct buf list;
-	uint32_t n;
-};
-
-static bool walk_one(const char *name, void *arg)
-{
-	struct walk *w = arg;
-	struct queue_stat st;
-	char path[QUEUE_PATH_MAX];
-
-	if (strlen(name) > QUEUE_ID_MAX ||
-		snprintf(path, sizeof(path), "%s/%s", w->dir, name) >= (int)sizeof(path) ||
-		io_of(w->k)->statat(io_of(w->k), w->k->root.fd, path, &st) == -1)
-		return true;
-	if (st.is_dir ? strlen(name) != 2 : !st.is_regular || !queue_id_is_valid(slice_str(name)))
-		return true;
-	wire_counted(&w->list, slice_str(name));
-	wire_u64(&w->list, (uint64_t)st.mtime);
-	wire_u8(&w->list, st.is_dir);
-	w->n++;
-	return true;
-}
-
-static int do_walk(struct queue_keeper *k, struct reader *r, struct buf *reply)
-{
-	uint8_t place = reader_u8(r);
-	struct slice dir = reader_counted(r, 2);
-	struct walk w = {.k = k, .list = BUF_INIT(QUEUE_REPLY_MAX / 2)};
-	int err = 0;
-
-	if (r->err != 0 || place >= QUEUE_PLACES)
-		return ERR_CORRUPT;
-	snprintf(w.dir, sizeof(w.dir), "%s%s%.*s", queue_place_name(place), dir.len > 0 ? "/" : "",
-		SLICE_FMT(dir));
-	if (io_of(k)->list(io_of(k), k->root.fd, w.dir, walk_one, &w) == -1)
-		err = ERR_SYS;
-	wire_u32(reply, w.n);
-	buf_add_slice(reply, buf_slice(&w.list));
-	buf_clear(&w.list);
-	return err;
-}
-
-struct sweep {
-	struct queue_keeper *k;
-	int64_t before;
-	struct buf list;
-	uint32_t n;
-};
-
-/* True when nobody has it open and locked, and it has not been touched for long. */
-static bool is_abandoned(struct queue_keeper *k, const char *path, int64_t before)
-{
-	int fd = io_of(k)->openat(io_of(k), k->root.fd, path, O_RDWR, 0);
-	struct queue_stat st;
-	bool yes = fd != -1 && io_of(k)->fstat(io_of(k), fd, &st) == 0 && st.mtime < before &&
-		   io_of(k)->lock(io_of(k), fd, false) == 0;
-
-	queue_close(io_of(k), &fd);
-	return yes;
-}
-
-static bool sweep_one(const char *name, void *arg)
-{
-	struct sweep *sw = arg;
-	struct slice id = slice_str(name);
-	enum queue_place place;
-	char path[QUEUE_PATH_MAX];
-
-	if (id.len > QUEUE_ID_MAX + 5 ||
-		snprintf(path, sizeof(path), "incoming/%s", name) >= (int)sizeof(path))
-		return true;
-	if (slice_ends(id, ".new") && is_abandoned(sw->k, path, sw->before))
-		io_of(sw->k)->unlinkat(io_of(sw->k), sw->k->root.fd, path);
-	if (!slice_ends(id, ".body"))
-		return true;
-	id = slice_first(id, id.len - 5);
-	if (queue_id_is_valid(id) && is_abandoned(sw->k, path, sw->before) &&
-		queue_file_find(&sw->k->root, id, &place) == ERR_NOT_FOUND) {
-		wire_counted(&sw->list, id);
-		sw->n++;
-	}
-	return true;
-}
-
-/* What workers that died left half made; the store knows which bodies have a message. */
-static int do_sweep(struct queue_keeper *k, struct reader *r, struct buf *reply)
-{
-	struct sweep sw = {.k = k, .list = BUF_INIT(1u << 20)};
-	int err = 0;
-
-	sw.before = (int64_t)reader_u64(r);
-	if (r->err != 0)
-		return ERR_CORRUPT;
-	if (io_of(k)->list(io_of(k), k->root.fd, "incoming", sweep_one, &sw) == -1)
-		err = ERR_SYS;
-	wire_u32(reply, sw.n);
-	buf_add_slice(reply, buf_slice(&sw.list));
-	buf_clear(&sw.list);
-	return err;
 }
 
 static int (*const handlers[QUEUE_ORDERS])(
@@ -836,18 +473,18 @@ static int (*const handlers[QUEUE_ORDERS])(
 	[QUEUE_ORDER_SYNC] = do_sync,
 	[QUEUE_ORDER_PIECE] = do_piece,
 	[QUEUE_ORDER_DROP] = do_drop,
-	[QUEUE_ORDER_MOVE] = do_move,
-	[QUEUE_ORDER_RENAME] = do_rename,
-	[QUEUE_ORDER_UNLINK] = do_unlink,
-	[QUEUE_ORDER_APPEND] = do_append,
-	[QUEUE_ORDER_READ] = do_read,
+	[QUEUE_ORDER_MOVE] = keeper_move,
+	[QUEUE_ORDER_RENAME] = keeper_rename,
+	[QUEUE_ORDER_UNLINK] = keeper_unlink,
+	[QUEUE_ORDER_APPEND] = keeper_append,
+	[QUEUE_ORDER_READ] = keeper_read,
 	[QUEUE_ORDER_TAKEOVER] = do_takeover,
 	[QUEUE_ORDER_FREE] = do_free,
-	[QUEUE_ORDER_WALK] = do_walk,
+	[QUEUE_ORDER_WALK] = keeper_walk,
 	[QUEUE_ORDER_SCAN] = do_scan,
 	[QUEUE_ORDER_WARM] = do_warm,
 	[QUEUE_ORDER_ASIDE] = do_aside,
-	[QUEUE_ORDER_SWEEP] = do_sweep,
+	[QUEUE_ORDER_SWEEP] = keeper_sweep,
 };
 
 int queue_keeper_run(struct queue_keeper *k, struct slice order, struct buf *reply)

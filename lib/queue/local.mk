@@ -9,7 +9,7 @@ lib_queue_libqueue_a_SOURCES = \
 	%D%/id.c %D%/id.h \
 	%D%/io.c %D%/io.h \
 	%D%/journal.c %D%/journal.h \
-	%D%/keeper.c %D%/keeper.h \
+	%D%/keeper.c %D%/keeper.h %D%/keeper_file.c %D%/keeper_private.h \
 	%D%/log.c %D%/log.h \
 	%D%/order.h \
 	%D%/segment.c %D%/segment.h \
