@@ -67,6 +67,7 @@ sub start {
 
 sub stop {
     my ($self) = @_;
+    return if !cgroup_pids($self->{cg});
     system $self->stop_command;
     wait_until(20, sub { waitpid($self->{front}, POSIX::WNOHANG()); !cgroup_pids($self->{cg}) })
         or kill 'KILL', cgroup_pids($self->{cg});
