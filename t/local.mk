@@ -52,7 +52,7 @@ check-long:
 	$(top_srcdir)/t/long
 
 check-local:
-	@GP_BUILD='$(abs_top_builddir)' $(top_srcdir)/t/run
+	@GP_BUILD='$(abs_top_builddir)' $(top_srcdir)/t/run $(GP_TESTS)
 
 clean-local:
 	-rm -rf libexec sbin later
