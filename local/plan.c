@@ -6,8 +6,8 @@
 #include "local/delivery.h"
 #include "util/mem.h"
 
-static void set(struct outcome *o, enum proto_result result, const char *status, const char *fmt,
-	va_list ap)
+__attribute__((format(printf, 4, 0))) static void set(struct outcome *o, enum proto_result result,
+	const char *status, const char *fmt, va_list ap)
 {
 	*o = (struct outcome){.result = result};
 	strlcpy(o->status, status, sizeof(o->status));

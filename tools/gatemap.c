@@ -23,7 +23,8 @@ struct gatemap_options gatemap_options = {
 static const char *program = "gatemap", *config_dir;
 static bool is_conf_loaded;
 
-static void say(const char *grade, const char *fmt, va_list ap)
+__attribute__((format(printf, 2, 0))) static void say(
+	const char *grade, const char *fmt, va_list ap)
 {
 	struct buf text = BUF_INIT(65536);
 	char line[4096];

@@ -38,7 +38,7 @@ static bool dry_run, json;
 
 /* ---- Words to people. ---- */
 
-static void say(const char *fmt, va_list ap)
+__attribute__((format(printf, 1, 0))) static void say(const char *fmt, va_list ap)
 {
 	struct buf text = BUF_INIT(65536);
 	char line[4096];
