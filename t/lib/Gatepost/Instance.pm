@@ -28,6 +28,7 @@ sub new {
         die "make-users: $out" if $status;
     }
     my $dir = $arg{dir} // tempdir('gp');
+    my $daemons = daemons($dir);
     my $self = bless {
         dir => $dir, addr => $arg{addr} // '127.0.0.1', marks => 0,
         log => $arg{log} // "$dir/log", line => $arg{line} // {},
@@ -36,7 +37,7 @@ sub new {
     $self->{main} = {
         compatibility_level => '3.6',
         queue_directory => "$dir/queue", data_directory => "$dir/data",
-        daemon_directory => build() . '/libexec', command_directory => build() . '/sbin',
+        daemon_directory => $daemons, command_directory => build() . '/sbin',
         maillog_file => $self->{log}, myhostname => 'mx.example', mydomain => 'example',
         mydestination => '', mynetworks => '127.0.0.0/8', inet_interfaces => $self->{addr},
         inet_protocols => 'ipv4', alias_maps => '', local_recipient_maps => '',
@@ -58,6 +59,27 @@ sub new {
     Gatepost::Kit::at_end(sub { $self->_end });
     return $self;
 }
+
+# A sanitizer's report would be lost: daemons have no terminal, no files and a fixed environment.
+# Those of such a build are started by a script that gives them a file for it, and turns off the
+# leak check, which must trace a process that nobody may trace.
+sub daemons {
+    my ($dir) = @_;
+    my $built = build() . '/libexec';
+    return $built if (slurp(build() . '/config.h') // '') !~ /^#define GP_SANITIZE/m;
+    my ($daemons, $report) = ("$dir/libexec", "$dir/sanitizer");
+    make_path($daemons);
+    for my $name (map {s{.*/}{}r} glob "$built/*") {
+        # master opens its file when it has something to say: it closes what it is given.
+        my $path = $name eq 'master' ? ":log_path=$report" : '';
+        spew("$daemons/$name", "#!/bin/sh\nASAN_OPTIONS=detect_leaks=0$path"
+            . " UBSAN_OPTIONS=print_stacktrace=1$path exec $built/$name \"\$@\" 2>>$report\n");
+        chmod 0755, "$daemons/$name";
+    }
+    return $daemons;
+}
+
+sub sanitizer_reports { join '', map { slurp($_) // '' } glob "$_[0]{dir}/sanitizer*" }
 
 sub dir   { $_[0]{dir} }
 sub port  { $_[0]{port} }
@@ -218,6 +240,10 @@ sub _end {
     $self->tool('gatepost', 'stop') if $self->{started} && -x build() . '/sbin/gatepost';
     my $master = $self->{master};
     kill 'KILL', Gatepost::Kit::descendants($master) if $master && is_alive($master);
+    my $reports = $self->sanitizer_reports;
+    return if $reports !~ /ERROR: |runtime error/;
+    print STDERR $reports =~ s/^/# /mgr;
+    Gatepost::Kit::fail();
 }
 
 1;

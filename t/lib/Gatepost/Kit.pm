@@ -17,7 +17,7 @@ our @EXPORT = qw(tempdir free_port wait_until slurp spew appended spawn stop_pid
     run_ok run_out subreaper need build src tail children_of raise_files);
 
 my $owner = $$;
-my (@dirs, %children, @locks, @at_end);
+my (@dirs, %children, @locks, @at_end, $has_failed);
 $| = 1;
 $SIG{$_} //= sub { exit 130 } for qw(INT TERM HUP);
 
@@ -222,6 +222,9 @@ sub remove_dir {
     print STDERR "# not removed, since something is mounted there: $dir\n";
 }
 
+# What is seen at the end, when no test can be counted any more.
+sub fail { $has_failed = 1 }
+
 sub failed { !Test::More->builder->is_passing }
 
 END {
@@ -238,7 +241,7 @@ END {
             if ($ENV{GP_KEEP}) { print STDERR "# kept: $dir\n" }
             else               { remove_dir($dir) }
         }
-        $? = $status;
+        $? = $status || ($has_failed ? 1 : 0);
     }
 }
 
