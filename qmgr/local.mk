@@ -32,4 +32,9 @@ t_qmgr_schedule_test_LDADD = t/libtap.a qmgr/libschedule.a lib/util/libutil.a $(
 t_qmgr_simulation_test_SOURCES = t/qmgr/simulation_test.c
 t_qmgr_simulation_test_LDADD = t/libtap.a qmgr/libschedule.a lib/util/libutil.a $(BSD_LIBS) -lm
 
-check_SCRIPTS += t/qmgr/worker.t t/qmgr/retry.t
+check_PROGRAMS += t/qmgr/users_test
+t_qmgr_users_test_SOURCES = t/qmgr/users_test.c %D%/users.c
+t_qmgr_users_test_CPPFLAGS = $(AM_CPPFLAGS)
+t_qmgr_users_test_LDADD = t/libtap.a lib/util/libutil.a $(BSD_LIBS)
+
+check_SCRIPTS += t/qmgr/worker.t t/qmgr/retry.t t/qmgr/full.t
