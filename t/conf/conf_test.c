@@ -229,7 +229,8 @@ static void check_names(void)
 	for (int i = 0; i < P_COUNT; i++) {
 		const struct param_row *row = param_row((enum param)i);
 
-		if (param_find(slice_str(row->name)) != (enum param)i || row->programs == 0 ||
+		if (param_find(slice_str(row->name)) != (enum param)i ||
+			(row->programs & ~(unsigned)PROG_ALL) != 0 ||
 			row->text[strlen(row->text) - 1] != '.' ||
 			param_is_unsupported(slice_str(row->name)))
 			fail("row %s is sound", row->name);
