@@ -27,6 +27,7 @@ struct job {
 	struct buf content;  /* what is not sent yet */
 	enum stage stage;
 	bool has_doubt, has_dot, is_gone, is_over;
+	bool lacks_body;            /* its file is missing */
 	uint32_t count, left;       /* recipients; without report */
 	struct active_rcpt **rcpts; /* NULL: reported */
 	uint32_t *index;
@@ -446,6 +447,7 @@ static void send_job(struct job *j)
 	err = put_body(c, j);
 	if (err != 0 && err != ERR_CLOSED) {
 		j->is_over = true;
+		j->lacks_body = err == ERR_NOT_FOUND;
 		ipc_send(c, PROTO_JOB_CANCEL, j->id);
 		log_warning("%s: its body cannot be opened: %s", j->a->m->id, err_str(err));
 		return;
@@ -627,6 +629,8 @@ static void job_end(struct worker *w, struct job *j, struct ipc_msg *msg)
 
 	if (flags & 4) {
 		unreadable(j, "a delivery agent found damage");
+	} else if (j->lacks_body) {
+		unreadable(j, "its body is missing");
 	} else {
 		buf_add_slice(&reason, slice_first(ipc_bytes(msg, FIELD_TEXT), 1000));
 		if (j->left > 0)
