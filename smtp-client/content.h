@@ -4,7 +4,7 @@
 
 #include "net/stream.h"
 #include "queue/file.h"
-#include "smtp-client/job.h"
+#include "server/job.h"
 #include "smtp/dot.h"
 
 /*

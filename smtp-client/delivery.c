@@ -75,7 +75,7 @@ static void delivery_free(struct delivery *d)
 	problem_clear(&d->why);
 	mem_free(d->site);
 	mem_free(d->tried);
-	d->job->delivery = NULL;
+	d->job->work = NULL;
 	mem_free(d);
 }
 
@@ -128,7 +128,7 @@ void delivery_start(struct job *j)
 {
 	struct delivery *d = mem_alloc(sizeof(*d));
 	d->job = j;
-	j->delivery = d;
+	j->work = d;
 	d->begun = clock_real();
 	d->encoded = BUF_INIT(DNS_ANSWER_MAX);
 	d->sites = slice_str(j->nexthop);

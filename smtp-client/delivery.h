@@ -3,7 +3,7 @@
 #define CLIENT_DELIVERY_H
 
 #include "dns/client.h"
-#include "smtp-client/job.h"
+#include "server/job.h"
 
 /*
  * One attempt to deliver a job: the next hops one after the other (then smtp_fallback_relay), of

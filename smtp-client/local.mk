@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: ISC
 pkglibexec_PROGRAMS += smtp-client/smtp-client
 smtp_client_smtp_client_SOURCES = \
-	%D%/main.c %D%/client.h \
+	%D%/main.c \
 	%D%/command.c %D%/command.h \
 	%D%/content.c %D%/content.h \
 	%D%/delivery.c %D%/delivery.h \
-	%D%/job.c %D%/job.h \
 	%D%/outcome.c %D%/outcome.h \
 	%D%/self.c %D%/self.h \
 	%D%/session.c %D%/session.h \

@@ -1,15 +1,11 @@
 /* SPDX-License-Identifier: ISC */
 #include "dns/client.h"
 #include "server/server.h"
-#include "smtp-client/client.h"
 #include "smtp-client/delivery.h"
 #include "smtp-client/self.h"
 #include "smtp-client/session.h"
 
 /* smtp-client: delivers by SMTP and LMTP, see smtp-client(8). */
-
-/* For jobs that were sent before qmgr knew that this worker leaves. */
-enum { LEAVE_TIME = 100 * 1000 };
 
 static unsigned session_limit(void)
 {
@@ -22,10 +18,17 @@ static void init(void)
 	self_init();
 }
 
+static void abandon(struct job *j)
+{
+	delivery_abandon(j->work);
+}
+
+static const struct job_handler handler = {delivery_start, abandon};
+
 static void start(void)
 {
 	dns_client_init((size_t)session_limit() * 2);
-	job_init(session_limit());
+	job_init(&handler, session_limit());
 	session_init(session_limit());
 }
 
@@ -56,40 +59,17 @@ static void peer_gone(struct server_peer *peer)
 	}
 }
 
-static void leave(void *arg)
-{
-	if (job_working() == 0) {
-		(void)job_flush_dots();
-		server_done();
-	}
-}
-
-void client_idle(void)
-{
-	static struct loop_timer timer;
-	if (timer.fire == NULL) {
-		loop_timer_init(&timer, leave, NULL);
-	}
-	loop_timer_set(&timer, loop_now() + LEAVE_TIME);
-}
-
 /* What is at work goes on; the last job's end ends the program. */
 static void drain(bool now)
 {
 	session_quit_idle();
-	job_say_leaving();
-	if (job_working() == 0) {
-		client_idle();
-	}
+	job_leave();
 }
 
 static void stop(void)
 {
 	session_quit_idle();
 	job_withdraw_all();
-	if (job_working() == 0) {
-		leave(NULL);
-	}
 }
 
 int main(int argc, char **argv)

@@ -120,7 +120,7 @@ static void send_held_end(const struct job *j)
 
 static void tell(struct job *j, struct job_rcpt *r)
 {
-	r->done = true;
+	r->state = RCPT_DONE;
 	j->open--;
 	if (j->qmgr != NULL) {
 		ipc_begin(j->qmgr, PROTO_JOB_REPORT, j->request);
@@ -205,6 +205,19 @@ void job_dot(struct job *j)
 	}
 }
 
+void job_say_idle(const char *nexthop, unsigned sessions)
+{
+	struct slice rest = slice_str(server_service()), transport;
+
+	if (qmgr != NULL && slice_part(&rest, '/', &transport)) {
+		ipc_begin(qmgr, PROTO_SESSION_IDLE, 0);
+		ipc_put_text(qmgr, FIELD_TRANSPORT, transport);
+		ipc_put_str(qmgr, FIELD_NEXTHOP, nexthop);
+		ipc_put_u64(qmgr, FIELD_COUNT, sessions);
+		(void)ipc_end(qmgr);
+	}
+}
+
 static void say_leaving(void)
 {
 	if (qmgr != NULL) {
@@ -226,7 +239,7 @@ void job_leave(void)
 static void report_untried(struct job *j)
 {
 	for (size_t i = 0; i < j->n; i++) {
-		if (!j->rcpts[i].done) {
+		if (j->rcpts[i].state != RCPT_DONE) {
 			job_report(j, &j->rcpts[i], RESULT_UNTRIED, "4.3.2", NULL, NULL, NULL);
 		}
 	}
@@ -271,7 +284,7 @@ static void tell_held(const struct job *j)
 	}
 	(void)ipc_end(qmgr);
 	for (size_t i = 0; i < j->n; i++) {
-		if (j->rcpts[i].done) {
+		if (j->rcpts[i].state == RCPT_DONE) {
 			send_held_report(j, &j->rcpts[i]);
 		}
 	}

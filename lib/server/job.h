@@ -26,11 +26,17 @@ struct job_report {
 	char *transport, *nexthop; /* RESULT_REROUTE */
 };
 
+enum rcpt_state {
+	RCPT_OPEN, /* to be delivered */
+	RCPT_KEEP, /* the program's: open, but to be tried elsewhere */
+	RCPT_DONE, /* reported */
+};
+
 struct job_rcpt {
 	uint64_t index;
 	char *address, *orig_to, *orcpt; /* owned; the last two may be NULL */
 	unsigned notify, attempts;
-	bool done; /* reported */
+	enum rcpt_state state;
 	struct job_report report;
 };
 
@@ -93,6 +99,8 @@ void job_dot(struct job *j);
 bool job_flush_dots(void);
 /* Jobs at work. */
 size_t job_working(void);
+/* So many idle sessions to a next hop are open here. */
+void job_say_idle(const char *nexthop, unsigned sessions);
 /*
  * The program is to end: qmgr is told to send no more jobs; those on their way still may come. When
  * the last one is done the program ends (server_done).

@@ -539,7 +539,7 @@ static void test_fallback(void)
 	is_str(deliver((struct job_spec){.rcpts = "u"}, "[127.0.0.3]"), "DOT R0=O2.0.0 END1",
 		"refused: too");
 	is_str(deliver((struct job_spec){.rcpts = "u v"}, "self.test"),
-		"R0=R2.0.0 local:here R1=R2.0.0 local:here END0",
+		"R0=R4.3.0 local:here R1=R4.3.0 local:here END0",
 		"the best MX is us: best_mx_transport");
 	fresh();
 	is_str(deliver((struct job_spec){.rcpts = "r4", .sender = ""}, "one.test"),
