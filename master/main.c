@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -288,9 +289,11 @@ static void raise_limits(void)
 
 static void read_arguments(int argc, char **argv)
 {
+	static const struct option options[] = {
+		{"help", no_argument, NULL, 'h'}, {"version", no_argument, NULL, 'V'}, {0}};
 	int c = 0;
 
-	while ((c = getopt(argc, argv, "c:fs:V")) != -1) {
+	while ((c = getopt_long(argc, argv, "c:fs:V", options, NULL)) != -1) {
 		if (c == 'c')
 			master.dir = optarg;
 		else if (c == 'f')
@@ -301,8 +304,9 @@ static void read_arguments(int argc, char **argv)
 			puts(PACKAGE_STRING);
 			exit(0);
 		} else {
-			fputs("usage: master [-f] [-c DIR]; see gatepost(1)\n", stderr);
-			exit(1);
+			fputs("usage: master [-f] [-c DIR]; see gatepost(1)\n",
+				c == 'h' ? stdout : stderr);
+			exit(c != 'h');
 		}
 	}
 	if (master.status_fd >= 0)

@@ -18,7 +18,19 @@ static const char usage[] = "usage: gateconf [-c DIR] [-dfhHnx] [-o name=value] 
 			    "       gateconf [-c DIR] -X | -# name ...\n"
 			    "       gateconf [-c DIR] -M [-f] [name[/type] ...]\n"
 			    "       gateconf [-c DIR] -P [name[/type[/parameter]] ...]\n"
-			    "       gateconf -m\n";
+			    "       gateconf -m\n"
+			    "  -c, --config DIR  configuration directory\n"
+			    "  -d, --defaults    defaults, whatever main.cf says\n"
+			    "  -n, --set         only what main.cf sets\n"
+			    "  -x, --expand      values with every $name replaced\n"
+			    "  -o, --override NAME=VALUE  as if main.cf said so\n"
+			    "  -h, --no-name     values alone; -H, --no-value: names alone\n"
+			    "  -f, --fold        fold long lines\n"
+			    "  -e, --edit        change main.cf; -X, --remove; -#, --comment\n"
+			    "  -M, --master      lines of master.cf; -P, --options: their -o\n"
+			    "  -m, --types       table types\n"
+			    "  -p, -v            accepted without effect\n"
+			    "  --help, --version\n";
 
 static void warn(const char *fmt, const char *a, const char *b, const char *c)
 {
@@ -225,7 +237,13 @@ int main(int argc, char **argv)
 {
 	static const struct option options[] = {{"help", no_argument, NULL, 1},
 		{"version", no_argument, NULL, 2}, {"config", required_argument, NULL, 'c'},
-		{"defaults", no_argument, NULL, 'd'}, {"edit", no_argument, NULL, 'e'}, {0}};
+		{"defaults", no_argument, NULL, 'd'}, {"edit", no_argument, NULL, 'e'},
+		{"fold", no_argument, NULL, 'f'}, {"no-name", no_argument, NULL, 'h'},
+		{"no-value", no_argument, NULL, 'H'}, {"set", no_argument, NULL, 'n'},
+		{"override", required_argument, NULL, 'o'}, {"expand", no_argument, NULL, 'x'},
+		{"remove", no_argument, NULL, 'X'}, {"comment", no_argument, NULL, '#'},
+		{"master", no_argument, NULL, 'M'}, {"options", no_argument, NULL, 'P'},
+		{"types", no_argument, NULL, 'm'}, {0}};
 	struct gateconf g = {.dir = GP_SYSCONFDIR};
 	const char **overrides = mem_array((size_t)argc + 1, sizeof(*overrides));
 	size_t count = 0;

@@ -68,7 +68,8 @@ static const char help_text[] =
 	"  -p, --public     do not take the permissions of the source\n"
 	"  -j, --json       print entries as JSON, one object a line\n"
 	"  -c, --config DIR configuration directory\n"
-	"  -v               accepted without effect\n";
+	"  -v               accepted without effect\n"
+	"  --help, --version\n";
 
 _Noreturn static void usage(void)
 {
@@ -222,7 +223,7 @@ static void take_option(int c, struct task *task)
 	case 'v': break;
 	case 'w': o->quiet_duplicates = true; break;
 	case 'h': printf(help_text, program); exit(0);
-	case 'V': printf("gatemap (Gatepost) %s\n", PACKAGE_VERSION); exit(0);
+	case 'V': puts(PACKAGE_STRING); exit(0);
 	default: usage();
 	}
 }

@@ -31,9 +31,10 @@ static const char *dir = GP_SYSCONFDIR;
 static struct conf *conf;
 
 static const char usage[] =
-	"usage: gatepost [-c DIR] COMMAND\n"
+	"usage: gatepost [-c DIR | --config DIR] COMMAND\n"
 	"  start | start-fg | stop | restart | reload | status | logrotate | check\n"
-	"  service NAME[/TYPE] stop | start | restart | status\n";
+	"  service NAME[/TYPE] stop | start | restart | status\n"
+	"  --help, --version\n";
 
 static int fail(const char *text)
 {

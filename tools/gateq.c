@@ -26,7 +26,8 @@ static const char usage[] =
 	"  flush     try now: all, what --site names, or the given messages\n"
 	"  hold | release | requeue | delete | expire\n"
 	"filters: --sender PATTERN --recipient PATTERN --site NEXTHOP --reason TEXT\n"
-	"         --older TIME --queue NAME; --dry-run shows what would be done\n";
+	"         --older TIME --queue NAME; --dry-run shows what would be done\n"
+	"-c, --config DIR, --help, --version\n";
 
 static struct filter {
 	const char *sender, *recipient, *site, *reason, *queue;
@@ -342,6 +343,7 @@ int main(int argc, char **argv)
 	static const struct option options[] = {
 		{"help", no_argument, NULL, 'h'},
 		{"version", no_argument, NULL, 'V'},
+		{"config", required_argument, NULL, 'c'},
 		{"json", no_argument, NULL, 'j'},
 		{"dry-run", no_argument, NULL, 'n'},
 		{"sender", required_argument, NULL, 's'},

@@ -442,6 +442,8 @@ int gateq_postfix(const char *program, int argc, char **argv)
 		printf("%s\n", PACKAGE_STRING);
 		return 0;
 	}
+	if (argc == 2 && strcmp(argv[1], "--help") == 0)
+		return -1;
 	if (strcmp(program, "postqueue") == 0)
 		postqueue(argc, argv);
 	if (strcmp(program, "postsuper") == 0)

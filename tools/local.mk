@@ -27,6 +27,7 @@ tools_gateq_LDADD = lib/queue/libqueue.a lib/mail/libmail.a lib/conf/libconf.a l
 	lib/net/libnet.a lib/util/libutil.a $(BSD_LIBS) $(EVENT_LIBS)
 
 check_SCRIPTS += t/gateq/offline.t
+check_SCRIPTS += t/tools/commands.t t/tools/install.t
 
 if POSTFIX_NAMES
 install-exec-hook: install-gateq-links

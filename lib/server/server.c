@@ -294,8 +294,12 @@ int server_main(int argc, char **argv, const struct server_spec *spec)
 		printf("%s\n", PACKAGE_STRING);
 		return 0;
 	}
+	if (argc > 1 && strcmp(argv[1], "--help") == 0) {
+		printf("%s is started by master, see gatepost(1)\n", argv[0]);
+		return 0;
+	}
 	if (fcntl(SERVER_CONTROL_FD, F_GETFD) < 0) {
-		fprintf(stderr, "%s is started by master, see gatepost(8)\n", argv[0]);
+		fprintf(stderr, "%s is started by master, see gatepost(1)\n", argv[0]);
 		return 1;
 	}
 	ignore_signals();

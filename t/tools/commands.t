@@ -1,0 +1,71 @@
+#!/usr/bin/perl
+# SPDX-License-Identifier: ISC
+# What every command and daemon has in common: --help, --version, -c, long options, exit codes; and
+# that each has a page which knows the options that --help names.
+use strict;
+use warnings;
+use Gatepost::Kit;
+use Test::More;
+
+my ($version) = slurp(build() . '/config.h') =~ /define PACKAGE_STRING "(.*)"/;
+my $dir = tempdir('commands');
+spew("$dir/main.cf", "queue_directory = $dir/queue\n");
+
+# Standard output alone, and the status.
+sub out_of {
+    my $command = join ' ', map {"'$_'"} @_;
+    my $out = `$command 2>/dev/null </dev/null`;
+    return ($? >> 8, $out);
+}
+
+sub page { my ($path) = glob(src() . "/man/$_[0].[18]"); return $path ? slurp($path) : '' }
+
+for my $name (qw(gatepost gatemap gateconf gateq sendmail)) {
+    my $path = build() . "/sbin/$name";
+    is_deeply([out_of($path, '--version')], [0, "$version\n"], "$name --version");
+    my ($status, $help) = out_of($path, '--help');
+    is($status, 0, "$name --help");
+    like($help, qr/\Ausage: $name /, "$name --help goes to standard output");
+    my ($wrong, $said) = run_out($path, '--no-such-option');
+    is($wrong, $name eq 'sendmail' ? 64 : 1, "$name with a wrong option");
+    like($said, qr/usage|--help/, 'says how it is used');
+    my $text = page($name);
+    my %known = map { $_ => 1 } $text =~ /(?:Fl (?:-|Fl )?|Fl .* , -)([\w#][\w-]*)/g;
+    my @unknown = grep { !$known{$_} && $text !~ /-\Q$_\E\b/ } $help =~ /--([a-z][\w-]+)/g;
+    is("@unknown", '', "$name(1) has the long options of --help");
+}
+
+# Without a configuration each says so; -c and --config are one.
+my %needs = (gatepost => ['check'], gatemap => ['-q', 'a', 'hash:/nonexistent/t'],
+    gateq => ['list'], gateconf => ['myhostname']);
+for my $name (sort keys %needs) {
+    my @by = map { [run_out(build() . "/sbin/$name", @$_, @{ $needs{$name} })] }
+        ['-c', "$dir/none"], ['--config', "$dir/none"];
+    is($by[0][0], $name eq 'gateconf' ? 0 : 1, "$name -c with a directory that is not there")
+        or diag $by[0][1];
+    isnt($by[0][1], '', 'says why');
+    is_deeply($by[1], $by[0], "$name --config is the same");
+}
+
+# By Postfix's names.
+for my $case (['gatemap', 'postmap'], ['gatemap', 'postalias'], ['gateconf', 'postconf'],
+    ['gateq', 'postqueue'], ['gateq', 'postsuper'], ['gateq', 'postcat'], ['sendmail', 'mailq'],
+    ['sendmail', 'newaliases']) {
+    my ($program, $name) = @$case;
+    symlink build() . "/sbin/$program", "$dir/$name" or die "$name: $!";
+    is_deeply([out_of("$dir/$name", '--version')], [0, "$version\n"], "$name --version");
+    is((out_of("$dir/$name", '--help'))[0], 0, "$name --help");
+}
+
+for my $name (qw(master smtpd cleanup qmgr smtp-client local virtual resolver tally nss)) {
+    my $path = build() . "/libexec/$name";
+    is_deeply([out_of($path, '--version')], [0, "$version\n"], "$name --version");
+    my ($status, $help) = out_of($path, '--help');
+    is($status, 0, "$name --help");
+    like($help, qr/gatepost\(1\)/, 'which says what starts it');
+    is((run_out($path))[0], 1, "$name alone does not run") if $name ne 'master';
+    like(page($name), qr/^\.Dt \U$name\E 8$/m, "$name(8)");
+}
+ok(-e src() . "/man/$_" || -e build() . "/man/$_", "the page $_")
+    for qw(gatepost.conf.5 master.cf.5 gatepost-tables.5 gatepost-queue.5 gatepost-ipc.5 gatepost.7);
+done_testing;
