@@ -4,6 +4,7 @@
 #include "util/hash.h"
 #include "util/mem.h"
 
+#define LOAD_MAX 60      /* percent of what the log takes between two syncs */
 #define INGEST_STEP 1000 /* records that a start reads at a time */
 
 struct sseg *store_segment(struct queue_store *s, uint32_t number)
@@ -639,6 +640,13 @@ int queue_store_read(struct queue_store *s, uint32_t max, int64_t now)
 	s->now = now;
 	if (!s->is_claimed || s->is_stopping)
 		return 0;
+	/* The disk does not keep up with notes: what room is left is for mail that is out already.
+	 */
+	if (queue_log_load(&s->log) > LOAD_MAX) {
+		if (!s->sync_ordered && !s->sync_wanted)
+			queue_store_sync(s);
+		return ERR_AGAIN;
+	}
 	if (!s->is_ingested)
 		err = store_ingest_start(s);
 	else if (TAILQ_EMPTY(&s->backlog))
