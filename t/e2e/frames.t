@@ -77,7 +77,9 @@ for my $role (qw(smtpd cleanup qmgr smtp-client resolver tally)) {
     }
 }
 $gp->{marks} = 0;
-is(scalar($gp->log_lines(qr/(?:panic|fatal):/)), 0, 'nobody ends by itself');
+# The keeper is part of qmgr: fed with garbage in its name, both begin anew.
+my @ends = grep { !/fatal: the keeper has ended/ } $gp->log_lines(qr/(?:panic|fatal):/);
+is(scalar @ends, 0, 'nobody else ends by itself') or diag join "\n", @ends;
 ok($gp->drained, 'nothing is left');
 $gp->stop;
 my %times;
