@@ -345,6 +345,25 @@ static void check_programs(const struct instance *in, struct mistakes *m)
 	}
 }
 
+/* Two would want the same queue. */
+static void check_single_qmgr(const struct instance *in, struct mistakes *m)
+{
+	const struct service *first = NULL;
+
+	for (size_t i = 0; i < in->services.count; i++) {
+		const struct service *v = &in->services.service[i];
+
+		if (strcmp(v->program, "qmgr") != 0 || v->is_disabled)
+			continue;
+		if (first != NULL)
+			mistakes_error(m, (struct place){in->services.path, v->line, v->column},
+				"%s/%s is a second qmgr; expected one, it stands in line %u",
+				v->name, service_type_name(v->type), first->line);
+		else
+			first = v;
+	}
+}
+
 static bool is_transport(const struct instance *in, struct slice name, const char **nearest)
 {
 	unsigned best = UINT_MAX;
@@ -386,6 +405,42 @@ static void check_transports(const struct instance *in, struct mistakes *m)
 			nearest != NULL ? nearest : "one that master.cf lists",
 			nearest != NULL ? "\"" : "");
 	}
+}
+
+static bool is_host_name(const char *name)
+{
+	const char *letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.";
+
+	return *name != '\0' && *name != '.' && *name != '-' &&
+	       name[strspn(name, letters)] == '\0' && strstr(name, "..") == NULL;
+}
+
+/* Values whose type is a text, but not any text. */
+static void check_texts(const struct conf *c, struct mistakes *m)
+{
+	const struct setting *s = set_find(c, SLICE_LIT("inet_protocols"));
+	struct slice rest = slice_str(set_str(c, P_inet_protocols)), item;
+	const char *relay = set_str(c, P_relayhost);
+
+	while (s != NULL && line_item(&rest, &item)) {
+		if (!slice_case_eq_str(item, "all") && !slice_case_eq_str(item, "ipv4") &&
+			!slice_case_eq_str(item, "ipv6"))
+			mistakes_error(m, set_place(s, 0),
+				"inet_protocols: \"%.*s\" is none of its values; expected all, "
+				"ipv4 or ipv6",
+				SLICE_FMT(item));
+	}
+	s = set_find(c, SLICE_LIT("myhostname"));
+	if (s != NULL && !is_host_name(set_str(c, P_myhostname)))
+		mistakes_error(m, set_place(s, 0),
+			"myhostname: \"%s\" is no host name; expected letters, digits, - and .",
+			set_str(c, P_myhostname));
+	s = set_find(c, SLICE_LIT("relayhost"));
+	if (s != NULL && (strchr(relay, '[') != NULL) != (strchr(relay, ']') != NULL))
+		mistakes_error(m, set_place(s, 0),
+			"relayhost: \"%s\" has a bracket without its partner; expected "
+			"[host], [host]:port or a domain",
+			relay);
 }
 
 /* What holds between parameters. */
@@ -433,6 +488,8 @@ void instance_read(struct instance *in, const char *dir, int checks, struct mist
 	check_names(in, m);
 	check_relay_control(in, m);
 	check_log(in->main, m);
+	check_texts(in->main, m);
+	check_single_qmgr(in, m);
 	check_transports(in, m);
 	if ((checks & CHECK_OWNERS) != 0)
 		check_owners(in->main, m);

@@ -19,7 +19,7 @@ check_PROGRAMS += t/conf/conf_test
 t_conf_conf_test_LDADD = $(conf_test_libs)
 check_PROGRAMS += t/conf/master_cf_test
 t_conf_master_cf_test_LDADD = $(conf_test_libs)
-check_SCRIPTS += t/conf/gateconf.t t/conf/check.t
+check_SCRIPTS += t/conf/gateconf.t t/conf/check.t t/conf/mistakes.t
 
 # What params.def says, for people: made at build time.
 noinst_PROGRAMS += lib/conf/confdoc

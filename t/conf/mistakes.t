@@ -1,0 +1,78 @@
+#!/usr/bin/perl
+# SPDX-License-Identifier: ISC
+# Each class of mistake in main.cf and master.cf: named once, with its place and what is expected.
+use strict;
+use warnings;
+use Gatepost::Kit;
+use Test::More;
+
+my $dir = tempdir('mistakes');
+my $port = "2525 inet n - n - - smtpd\n";
+
+# A line of main.cf, where in it, what is said.
+my @main = (
+    ['message_size_limit = many', 22, 'error: message_size_limit: "many" is no number; expected 0 or more'],
+    ['message_size_limit = -1', 22, 'error: message_size_limit: "-1" is no number; expected 0 or more'],
+    ['smtpd_timeout = 5x', 17, 'error: smtpd_timeout: "5x" is no time; expected a number and s, m, h, d or w, 1s or more'],
+    ['soft_bounce = ja', 15, 'error: soft_bounce: "ja" is neither; expected yes or no'],
+    ['log_level = loud', 13, 'error: log_level: "loud" is none of its values; expected one of none, error, info, debug'],
+    ['inet_protocols = ipv5', 18, 'error: inet_protocols: "ipv5" is none of its values; expected all, ipv4 or ipv6'],
+    ['myhostname = bad_host!', 14, 'error: myhostname: "bad_host!" is no host name; expected letters, digits, - and .'],
+    ['relayhost = [mx.test:25', 13, 'error: relayhost: "[mx.test:25" has a bracket without its partner; expected [host], [host]:port or a domain'],
+    ['garbage line', 1, 'error: no "="; expected name = value'],
+    ['= value', 1, 'error: "" is no name; expected letters, digits and _'],
+    ['smtpd_baner = x', 1, 'error: unknown parameter "smtpd_baner"; expected "smtpd_banner"'],
+    ['colourless_green_ideas = x', 1, 'error: unknown parameter "colourless_green_ideas"; expected one of gatepost.conf(5)'],
+    ['slowly_destination_rate_delay = 1s', 1, 'error: slowly_destination_rate_delay is for a service "slowly"; expected one that master.cf lists'],
+    ['smtpd_banner = ${myhostname', 16, 'error: smtpd_banner: a "${" without its "}"'],
+    ['mynetworks = 10.0.0.0/33', 14, 'error: mynetworks: bad network length in "10.0.0.0/33"; expected a number from 0 to 32'],
+    ['mynetworks = 10.0.0.1/8', 14, 'error: mynetworks: non-null host address bits in "10.0.0.1/8"; expected 10.0.0.0/8'],
+    ['mynetworks = 127.*.3.1', 14, q{error: mynetworks: bad address pattern "127.*.3.1"; expected '*' for whole parts at the end, as in 127.0.3.*}],
+    ['transport_maps = hsah:/etc/x', 18, 'error: transport_maps: unknown table type "hsah"; expected "hash"'],
+    ['transport_maps = lmdb:/etc/x', 18, qr/error: transport_maps: table type "lmdb" is not supported; expected one of hash .*/],
+    ['transport_maps = hash:', 18, 'error: transport_maps: "hash:" names no table; expected hash:name'],
+    ['transport_maps = /etc/x', 18, 'error: transport_maps: "/etc/x" is no table; expected type:name'],
+    ['smtpd_recipient_restrictions = permit_mynetwork, reject', 32, 'error: smtpd_recipient_restrictions: unknown restriction "permit_mynetwork"; expected "permit_mynetworks"'],
+    ['smtpd_recipient_restrictions = { permit_mynetworks, reject', 32, 'error: smtpd_recipient_restrictions: a brace without its partner; expected { … }'],
+    ['default_transport = smpt', 21, 'error: default_transport: no service "smpt"; expected "smtp"'],
+    ['smtpd_relay_restrictions = permit', 28, 'error: smtpd_relay_restrictions and smtpd_recipient_restrictions let anybody relay; expected reject_unauth_destination, defer_unauth_destination, reject or defer in one of them'],
+    ['soft_bounce = $soft_bounce', 15, 'error: soft_bounce: a value that leads back to itself'],
+    ["soft_bounce = yes\nsoft_bounce = no", 1, 'warning: soft_bounce is set again; expected one setting, the one in line 3 is not used', 4],
+    ['smtp_tls_security_level = may', 1, 'warning: smtp_tls_security_level is not supported; expected another, it has no effect'],
+);
+
+# Text of master.cf, line and column, what is said.
+my @master = (
+    ["2525 inet n - n - -\n", 1, 1, 'error: too few columns; expected name, type, private, unprivileged, chroot, wakeup, maxproc and command'],
+    ["2525 tcp n - n - - smtpd\n", 1, 6, 'error: service type "tcp"; expected inet, unix, fifo, pass or unix-dgram'],
+    ["2525 inet x - n - - smtpd\n", 1, 11, 'error: private is "x"; expected y, n or -'],
+    ["2525 inet n - n 1x - smtpd\n", 1, 17, 'error: wakeup time is "1x"; expected seconds or -'],
+    ["2525 inet n - n - many smtpd\n", 1, 19, 'error: process limit is "many"; expected a number or -'],
+    ["2525 inet n - n - - smptd\n", 1, 21, 'error: unknown command "smptd"; expected "smtpd"'],
+    ["2525 inet n - n - - smtpd -z\n", 1, 27, 'error: option "-z"; expected -o name=value or -v'],
+    ["2525 inet n - n - - smtpd -o\n", 1, 27, 'error: -o at the end; expected name=value behind it'],
+    ["2525 inet n - n - - smtpd -o foo\n", 1, 30, 'error: "foo" behind -o; expected name=value'],
+    ["2525 inet n - n - - smtpd\n -o smtpd_baner=x\n", 2, 5, 'error: unknown parameter "smtpd_baner"; expected "smtpd_banner"'],
+    ["2525 inet n - n - - smtpd -o smtpd_timeout=soon\n", 1, 44, qr/error: smtpd_timeout: "soon" is no time; expected .*/],
+    ["99999 inet n - n - - smtpd\n", 1, 1, 'error: "99999" is no address; expected a port or host:port'],
+    ["$port$port", 2, 1, 'error: service 2525/inet is listed again; expected it once, it stands in line 1'],
+    ["${port}qmgr unix n - n - 1 qmgr\nsecond unix n - n - 1 qmgr\n", 3, 1, 'error: second/unix is a second qmgr; expected one, it stands in line 2'],
+    ["  -o a=b\n$port", 1, 1, q{error: the first line begins with a blank; expected a service's name}],
+    ["${port}p unix - n n - - pipe\n", 2, 18, 'warning: command "pipe" is not supported; expected another, the service is not started'],
+);
+
+sub said {
+    my ($main, $master, $place, $text, $name) = @_;
+    spew("$dir/main.cf",
+        "alias_maps =\ndaemon_directory = " . build() . "/libexec\n$main\n");
+    spew("$dir/master.cf", $master);
+    my ($status, $out) = run_out(build() . '/sbin/gatepost', '-c', $dir, 'check');
+    $text = ref $text ? $text : qr/\Q$text\E/;
+    like($out, qr/\A\Q$dir\/$place\E: $text\n\z/, $name);
+    is($status, $out =~ /error:/ ? 1 : 0, "$name: status");
+}
+
+run_out(src() . '/t/lib/make-users') if $> == 0;
+said($_->[0], $port, 'main.cf:' . ($_->[3] // 3) . ":$_->[1]", $_->[2], $_->[0]) for @main;
+said('', $_->[0], "master.cf:$_->[1]:$_->[2]", $_->[3], $_->[0] =~ s/\n/;/gr) for @master;
+done_testing;
