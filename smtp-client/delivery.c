@@ -365,10 +365,21 @@ static void look_up(struct delivery *d, bool use_mx)
 		wants_protocol("ipv6"), loop_now() + LOOKUP_TIME * CLOCK_SEC, hosts_found, d);
 }
 
+bool delivery_may_loop(const struct delivery *d)
+{
+	return !server_is_lmtp() && port_of(d) == SMTP_PORT;
+}
+
+bool delivery_is_best(const struct delivery *d)
+{
+	return d->hosts != NULL && d->at > 0 &&
+	       d->hosts->addr[d->at - 1].pref == d->hosts->addr[0].pref;
+}
+
 static bool cut_self(struct delivery *d)
 {
 	const char *host = d->site;
-	if (server_is_lmtp() || port_of(d) != SMTP_PORT) {
+	if (!delivery_may_loop(d)) {
 		return true;
 	}
 	switch (hosts_cut_self(d->hosts, self_has, NULL)) {

@@ -67,6 +67,13 @@ void delivery_retry(struct delivery *d);
 void delivery_next(struct delivery *d);
 /* No other server will be tried after this one. */
 bool delivery_is_last(const struct delivery *d);
+/*
+ * Whether a server that calls itself by our name is taken for ourselves: one at the SMTP port. A
+ * second instance behind another port may well have the same name.
+ */
+bool delivery_may_loop(const struct delivery *d);
+/* The present address is among the nearest to the domain. */
+bool delivery_is_best(const struct delivery *d);
 /* Towards a relay (relay_sender): relayhost or the fall-back. */
 bool delivery_is_relay(const struct delivery *d);
 

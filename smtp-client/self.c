@@ -82,3 +82,10 @@ bool self_has(const struct host_addr *a, void *arg)
 	}
 	return false;
 }
+
+bool self_is_named(const struct reply *r)
+{
+	struct slice rest = buf_slice(&r->text), line, word;
+	return reply_next_line(&rest, &line) && slice_token(&line, " \t", &word) &&
+	       slice_case_eq_str(word, conf_str(P_myhostname));
+}

@@ -3,6 +3,7 @@
 #define CLIENT_SELF_H
 
 #include "dns/nexthop.h"
+#include "smtp/reply.h"
 
 /*
  * Which addresses are this system's (inet_interfaces, proxy_interfaces), so that mail for a domain
@@ -10,5 +11,7 @@
  */
 void self_init(void); /* looks at the interfaces once */
 bool self_has(const struct host_addr *a, void *arg);
+/* Whether a greeting or a reply to EHLO begins with our own name (myhostname). */
+bool self_is_named(const struct reply *r);
 
 #endif

@@ -8,6 +8,7 @@
 #include "net/addr.h"
 #include "server/counters.h"
 #include "server/server.h"
+#include "smtp-client/self.h"
 #include "smtp-client/xact.h"
 #include "util/err.h"
 #include "util/log.h"
@@ -229,14 +230,32 @@ static void greeting(struct session *s)
 		handshake_failed(s, true);
 		return;
 	}
+	if (delivery_may_loop(s->delivery) && self_is_named(&s->reply)) {
+		log_warning("host %s greeted me with my own hostname %s", s->relay,
+			conf_str(P_myhostname));
+	}
 	bool helo = conf_bool(P_smtp_never_send_ehlo) && !s->lmtp;
 	say_hello(s, helo ? SESSION_HELO : SESSION_EHLO);
+}
+
+/* The server is this one, whatever the way to it: mail for it would go in a circle. */
+static void met_self(struct session *s)
+{
+	struct delivery *d = s->delivery;
+	log_warning("host %s replied to HELO/EHLO with my own hostname %s", s->relay,
+		conf_str(P_myhostname));
+	problem_set(&d->why, delivery_is_best(d) ? "5.4.6" : "4.4.6",
+		"mail for %s loops back to myself", d->site);
+	d->why.remote = mem_str(s->relay);
+	handshake_failed(s, true);
 }
 
 static void hello_reply(struct session *s)
 {
 	int class = reply_class(&s->reply);
-	if (class == 2) {
+	if (class == 2 && delivery_may_loop(s->delivery) && self_is_named(&s->reply)) {
+		met_self(s);
+	} else if (class == 2) {
 		if (s->state == SESSION_EHLO) {
 			unsigned discard =
 				ehlo_keywords(slice_str(conf_str(P_smtp_discard_ehlo_keywords)));

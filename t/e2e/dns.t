@@ -12,8 +12,9 @@ use Gatepost::Sink;
 use Test::More;
 
 my $busy = { connect => sub { { reply => '421 4.3.2 not now', drop => 1 } } };
-my %sink = map { $_->[0] => Gatepost::Sink->new(addr => $_->[1], port => 25, on => $_->[2] // {}) }
-    (['three', '127.0.0.3'], ['four', '127.0.0.4'], ['busy', '127.0.0.6', $busy], ['six', '::1']);
+my %sink = map { $_->[0] => Gatepost::Sink->new(addr => $_->[1], port => 25, on => $_->[2] // {},
+    name => $_->[0] eq 'namesake' ? 'mx.example' : 'sink.example') }
+    (['three', '127.0.0.3'], ['four', '127.0.0.4'], ['busy', '127.0.0.6', $busy], ['six', '::1'], ['namesake', '127.0.0.7']);
 
 my $records = <<'END';
 dead    A 127.0.0.2
@@ -21,6 +22,11 @@ three   A 127.0.0.3
 four    A 127.0.0.4
 busy    A 127.0.0.6
 self    A 127.0.0.1
+namesake A 127.0.0.7
+circle  MX 10 dead
+circle  MX 20 namesake
+around  MX 10 namesake
+around  MX 20 four
 six     AAAA ::1
 pair    A 127.0.0.2
 pair    A 127.0.0.3
@@ -51,12 +57,14 @@ $gp->start;
 
 # domain => sink that gets it
 my %goes = (fall => 'three', turn => 'four', two => 'three', mixed => 'six', plain => 'four',
-    alias => 'four', mxalias => 'four', backup => 'three', v6 => 'six');
+    alias => 'four', mxalias => 'four', backup => 'three', v6 => 'six', around => 'four');
 # domain => what the log says; mail comes back to nobody (null sender)
 my %fails = (
     null => qr/dsn=5\.1\.0, status=bounced \(Domain null\.test does not accept mail \(nullMX\)\)/,
     nomx => qr/dsn=5\.4\.4, status=bounced \(Host or domain name not found\. Name service error for name=nomx\.test type=A/,
     nosuch => qr/dsn=5\.4\.4, status=bounced \(Host or domain name not found\. Name service error for name=nosuch\.test type=/,
+    namesake => qr/dsn=5\.4\.6, status=bounced \(mail for namesake\.test loops back to myself\)/,
+    circle => qr/dsn=4\.4\.6, status=deferred \(mail for circle\.test loops back to myself\)/,
     mine => qr/dsn=5\.4\.6, status=bounced \(mail for mine\.test loops back to myself\)/,
 );
 # MX hosts that do not exist: Postfix's words, and whether it waits, depend on the last of them.
@@ -78,6 +86,10 @@ for my $domain (sort keys %all) {
     ok($gp->find_log(qr/to=<x\@$domain\.test>, .* $all{$domain}/), "$domain: reason")
         or diag join "\n", $gp->log_lines(qr/\@$domain\./);
 }
+
+is(($gp->tool('gateq', 'delete', '--recipient', 'x@circle.test'))[0], 0, 'what goes in a circle is deleted');
+$gp->wait_log(qr/warning: host namesake\.test\[127\.0\.0\.7\]:25 greeted me with my own hostname mx\.example$/);
+$gp->wait_log(qr/to=<x\@namesake\.test>, relay=namesake\.test\[127\.0\.0\.7\]:25, /, 'the relay is named');
 
 # The name server is away: nothing is known, so mail waits, and no longer than the server is away.
 $dns->stop;
