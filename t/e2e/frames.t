@@ -63,7 +63,7 @@ passes('before');
 ok($gp->drained, 'nothing waits');
 for my $role (qw(smtpd cleanup qmgr smtp-client resolver tally)) {
     for my $what (sort keys %bad) {
-        my ($pid) = @{ $gp->roles->{$role} // [] };
+        my $pid = wait_until(15, sub { ($gp->roles->{$role} // [])->[0] });
         ok($pid, "$role runs") or next;
         $gp->mark;
         my $sent = 0;
