@@ -126,6 +126,13 @@ ok(is_open($gp->port), 'restart');
 isnt($gp->master_pid, $pid, 'a new master');
 $gp->stop;
 
+# In the foreground: what a program complains of by itself would be seen there.
+my $fg = spawn({ out => $gp->dir . '/fg' }, build() . '/sbin/gatepost', '-c', $gp->dir, 'start-fg');
+ok(wait_until(15, sub { greeting($gp->port) }), 'start-fg serves');
+ok(scalar(grep { slurp("/proc/$_/cmdline") =~ /keeper/ } map {@$_} values %{ $gp->roles }), 'the keeper has its title');
+is((gatepost('stop'))[0], 0, 'stop ends it');
+is(slurp($gp->dir . '/fg'), '', 'and nothing was said outside of the log');
+
 # Without root an instance is for development: it runs as who started it, and says so.
 # The programs are copied to where everybody may go.
 my $copy = tempdir('programs');
