@@ -97,18 +97,47 @@ static bool remove_stale(const char *path)
 	return removed;
 }
 
+/*
+ * The lock file appears with its mark, or not at all: a delivery that is killed between the two
+ * steps would leave one that nobody knows for an orphan. -1 with EEXIST: somebody has the lock.
+ */
+static int create_marked(const char *path)
+{
+	const char *base = strrchr(path, '/');
+	char *dir = base == NULL ? mem_fmt(".") : mem_fmt("%.*s/", (int)(base - path), path);
+	int fd = open(dir, O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
+	char self[40];
+	mem_free(dir);
+	if (fd < 0)
+		return -1;
+	mark_lock(fd);
+	snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
+	if (linkat(AT_FDCWD, self, AT_FDCWD, path, AT_SYMLINK_FOLLOW) != 0)
+		fd_close(&fd);
+	return fd;
+}
+
+/* Where the file system has no files without a name, in two steps. */
+static int create_lock(const char *path)
+{
+	int fd = create_marked(path);
+	if (fd >= 0 || errno == EEXIST)
+		return fd;
+	fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd >= 0)
+		mark_lock(fd);
+	return fd;
+}
+
 /* *fd stays open as long as the lock is held. */
 static int make_dotlock(const char *path, int *fd)
 {
-	const int flags = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
 	for (int64_t n = conf_int(P_deliver_lock_attempts); n > 0; n--) {
-		*fd = open(path, flags, 0600);
+		*fd = create_lock(path);
 		if (*fd < 0 && errno == EEXIST && remove_stale(path))
-			*fd = open(path, flags, 0600);
-		if (*fd >= 0) {
-			mark_lock(*fd);
+			*fd = create_lock(path);
+		if (*fd >= 0)
 			return 0;
-		}
 		if (errno != EEXIST)
 			return ERR_SYS;
 		if (n > 1)
