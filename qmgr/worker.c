@@ -583,7 +583,7 @@ void worker_result(struct active *a, struct active_rcpt *r, const struct worker_
 			result->text);
 		return;
 	}
-	if (a->m != NULL && queue_store_withdraw(a->m, &r->index, 1, qmgr_now()) != 0) {
+	if (a->m != NULL && queue_store_give_back(a->m, r->index, qmgr_now()) != 0) {
 		active_result(a, r, QUEUE_EV_DEFERRED, SLICE_LIT("4.3.0"), SLICE_NONE,
 			SLICE_LIT("delivery agent gave it back"));
 		return;

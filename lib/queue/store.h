@@ -172,6 +172,11 @@ int queue_store_handout(
 int queue_store_send(struct queue_message *m, const uint32_t *rcpts, uint32_t n);
 /* A job that was noted and will not be sent: its recipients wait again. */
 int queue_store_withdraw(struct queue_message *m, const uint32_t *rcpts, uint32_t n, int64_t now);
+/*
+ * A job was sent, and its worker says that it has done nothing for this recipient (it is for
+ * another transport, or was not reached): it waits again. ERR_STATE: it is not handed out.
+ */
+int queue_store_give_back(struct queue_message *m, uint32_t index, int64_t now);
 int queue_store_result(struct queue_message *m, uint32_t index, const struct queue_result *result,
 	int64_t now, uint64_t *ticket);
 /* The worker died after `dot`: noted; send again after the next hand-out's ticket (Q16). */

@@ -244,6 +244,20 @@ int queue_store_withdraw(struct queue_message *m, const uint32_t *rcpts, uint32_
 	return err;
 }
 
+int queue_store_give_back(struct queue_message *m, uint32_t index, int64_t now)
+{
+	int err = 0;
+
+	if (!rcpts_exist(m, &index, 1) || !m->r[index].is_out)
+		return ERR_STATE;
+	if (m->state != QUEUE_M_ENDED)
+		err = note_unsent(m, index, now);
+	if (err == 0)
+		no_longer_out(m, index);
+	store_try_remove(m);
+	return err;
+}
+
 /* Q17: what is noted and not sent comes back before hold or delete is acknowledged. */
 static int withdraw_unsent(struct queue_message *m, int64_t now)
 {

@@ -24,6 +24,8 @@ my $gp = Gatepost::Instance->new(main => {
     virtual_mailbox_maps => texthash("$dir/boxes", "anna\@dovecot.test x\nbert\@dovecot.test x\n"),
     virtual_transport => "lmtp:unix:$dovecot->{path}", unix_nexthop_directories => '/run, /tmp',
     recipient_delimiter => '+',
+    mydestination => 'local.test', local_recipient_maps => 'inline:{anna=x, bert=x}',
+    mailbox_transport => "lmtp:unix:$dovecot->{path}",
 });
 $gp->start;
 
@@ -75,13 +77,23 @@ $gp->wait_log(qr/lmtp\[\d+\]: \w+: to=<anna\@dovecot\.test>, relay=\S+\[\Q$dovec
     'log: lmtp');
 is($gp->session->mail('a@client.test', 'nobody@dovecot.test', "x\r\n")->{code}, 550, 'an unknown one is refused at RCPT');
 
+# The same by way of local: mailbox_transport.
+is($gp->mail('a@client.test', 'bert@local.test', "From: a\@client.test\r\nSubject: by local\r\n\r\nx\r\n")->{code}, 250, 'for a local user');
+@mail = $dovecot->wait_received(3);
+is(scalar(grep {/^Subject: by local$/m} @mail), 1, 'mailbox_transport: Dovecot has it');
+$gp->wait_log(qr/lmtp\[\d+\]: \w+: to=<bert\@local\.test>, relay=\S+\[\Q$dovecot->{path}\E\], .* status=sent \(250 2\.0\.0 /,
+    'log: lmtp, for a local user');
+
 # Dovecot restarts: mail waits no longer than that.
 $dovecot->stop;
 is($gp->mail('a@client.test', 'anna@dovecot.test', "Subject: while away\r\n\r\nx\r\n")->{code}, 250, 'accepted meanwhile');
 $gp->wait_log(qr/to=<anna\@dovecot\.test>, .* status=deferred/, 'deferred');
+is($gp->mail('a@client.test', 'bert@local.test', "Subject: local, away\r\n\r\nx\r\n")->{code}, 250, 'for a local user meanwhile');
+$gp->wait_log(qr/to=<bert\@local\.test>, .* status=deferred/, 'deferred');
 $dovecot->start;
 my $t = time;
-@mail = $dovecot->wait_received(3, 15);
+@mail = $dovecot->wait_received(5, 15);
+is(scalar(grep {/^Subject: local, away$/m} @mail), 1, 'mailbox_transport: delivered when it is back');
 is(scalar(grep {/^Subject: while away$/m} @mail), 1, 'delivered when it is back');
 cmp_ok(time - $t, '<=', 8, 'soon');
 ok($gp->drained, 'nothing is left');
