@@ -77,13 +77,23 @@ int world_count(const char *directory, char *first)
 	return n;
 }
 
+/* Only processes of this test's own mount namespace: others use the same uid at the same time. */
+static bool is_ours(uint64_t pid)
+{
+	struct stat theirs, ours;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%llu/ns/mnt", (unsigned long long)pid);
+	return stat(path, &theirs) == 0 && stat("/proc/self/ns/mnt", &ours) == 0 &&
+	       theirs.st_ino == ours.st_ino;
+}
+
 int world_kill(uid_t uid)
 {
 	DIR *d = opendir("/proc");
 	int n = 0;
 	for (struct dirent *e; d != NULL && (e = readdir(d)) != NULL;) {
 		char path[64];
-		struct stat st;
 		uint64_t pid;
 		snprintf(path, sizeof(path), "/proc/%.20s/status", e->d_name);
 		if (slice_u64(slice_str(e->d_name), 2, INT32_MAX, &pid) != 0)
@@ -91,7 +101,7 @@ int world_kill(uid_t uid)
 		char *uids = strstr(world_read(path), "\nUid:\t");
 		unsigned real;
 		if (uids != NULL && sscanf(uids, "\nUid:\t%u", &real) == 1 && real == uid &&
-			stat(path, &st) == 0 && kill((pid_t)pid, SIGKILL) == 0)
+			is_ours(pid) && kill((pid_t)pid, SIGKILL) == 0)
 			n++;
 	}
 	if (d != NULL)
