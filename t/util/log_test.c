@@ -298,17 +298,21 @@ static void test_change_of_sink(void)
 	struct buf all = BUF_INIT(4 << 20), rest = BUF_INIT(4 << 20);
 	struct slice lines = SLICE_NONE, line = SLICE_NONE;
 	size_t n = 0, bad = 0;
+	int twice = 0;
 
 	for (int i = 0; i < 1000; i++)
 		log_info("%0150d", i);
 	is_int(log_flush(), ERR_AGAIN, "the pipe is full");
 	buf_add_slice(&all, drain(old));
 	ok(!slice_ends(buf_slice(&all), "\n"), "it ends within a line");
+	/* Where in the line depends on how long the process id is. */
+	line = slice_from(buf_slice(&all), (size_t)slice_find_last(buf_slice(&all), '\n') + 1);
+	twice = slice_find_str(line, "mx gatepost/smtpd") >= 0;
 	fd = file_sink();
 	drain_all(fd, &rest);
 	is_int(count_lines(buf_slice(&all), "mx gatepost/smtpd") +
 			count_lines(buf_slice(&rest), "mx gatepost/smtpd"),
-		1001, "only the line that was cut is there twice");
+		1000 + twice, "only the line that was cut is there twice");
 	lines = buf_slice(&rest);
 	while (slice_part(&lines, '\n', &line) && lines.p != NULL) {
 		n++;
