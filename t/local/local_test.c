@@ -26,7 +26,7 @@ static char *settings(const char *more)
 	return mem_fmt(
 		"myhostname = mx.example\nmydestination = mx.example\nmyorigin = mx.example\n"
 		"recipient_delimiter = +\nmail_spool_directory = %s\nalias_maps = texthash:%s\n"
-		"deliver_lock_attempts = 1\n%s",
+		"deliver_lock_attempts = 4\n%s",
 		world_path("spool"), world_path("aliases"), more);
 }
 
