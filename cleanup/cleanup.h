@@ -30,6 +30,7 @@ struct cleanup {
 	size_t held; /* bytes of unfinished messages in memory */
 	/* Settings that are looked at for each message. */
 	size_t buffer_limit, journal_limit, header_limit;
+	uint64_t outgoing_limit; /* bytes for a recipient of the default class; 0: none */
 	int64_t hop_limit;
 	bool long_ids, keep_original;
 };

@@ -45,6 +45,7 @@ static void init(void)
 	cleanup.journal_limit = (size_t)conf_int(P_queue_journal_message_limit);
 	cleanup.header_limit = (size_t)conf_int(P_header_size_limit);
 	cleanup.hop_limit = conf_int(P_hopcount_limit);
+	cleanup.outgoing_limit = (uint64_t)conf_int(P_outgoing_message_size_limit);
 	cleanup.long_ids = conf_bool(P_enable_long_queue_ids);
 	cleanup.keep_original = conf_bool(P_enable_original_recipient);
 }

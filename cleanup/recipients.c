@@ -135,9 +135,31 @@ static bool is_answered_at_once(struct slice transport)
 	       slice_eq_str(transport, "discard");
 }
 
+static const struct message_failure too_large = {552, "5.3.4", "Message size exceeds fixed limit"};
+
+static bool is_too_large(const struct message *m)
+{
+	return cleanup.outgoing_limit > 0 && m->content.size > cleanup.outgoing_limit &&
+	       m->recipients.route.class == ROUTE_DEFAULT &&
+	       (m->env.flags & QUEUE_FLAG_NOTICE) == 0;
+}
+
+/* It is returned, unless nobody gets the message and the client can be told. */
+static void return_one(struct recipients *r)
+{
+	buf_reset(&r->route.transport);
+	buf_reset(&r->route.nexthop);
+	buf_add_str(&r->route.transport, "error");
+	buf_add_fmt(&r->route.nexthop, "%s %s", too_large.status, too_large.text);
+	r->too_large++;
+}
+
 static int encode(struct message *m, struct queue_recipient *q, struct message_failure *why)
 {
 	struct recipients *r = &m->recipients;
+
+	if (is_too_large(m))
+		return_one(r);
 	struct slice nexthop = buf_slice(&r->route.nexthop);
 	int err;
 
@@ -236,6 +258,11 @@ int recipients_run(struct message *m, struct message_failure *why)
 		if (err != 0)
 			return err;
 		r->is_expanded = false;
+	}
+	if (err == 0 && r->n > 0 && r->too_large == r->n) {
+		log_warning("%s: outgoing_message_size_limit exceeded", m->id);
+		fail(why, &too_large);
+		return ERR_TEMP;
 	}
 	return err;
 }

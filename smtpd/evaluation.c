@@ -114,6 +114,7 @@ static void evaluate(void *arg)
 		.helo = slice_str(s->helo),
 		.sender = s->transaction != NULL ? buf_slice(&s->transaction->sender) : SLICE_NONE,
 		.recipient = slice_str(e->address),
+		.size = s->transaction != NULL ? s->transaction->size : 0,
 	};
 	int err = s->is_local && e->verb == SMTP_RCPT
 			  ? 0

@@ -113,6 +113,7 @@ int policy_open(struct buf *why, struct policy **out)
 	p->untrusted_routing = conf_bool(P_allow_untrusted_routing);
 	p->reject_unlisted = conf_bool(P_smtpd_reject_unlisted_recipient);
 	p->show_table = conf_bool(P_show_user_unknown_table_name);
+	p->outgoing_limit = (uint64_t)conf_int(P_outgoing_message_size_limit);
 	*out = p;
 	return 0;
 }
@@ -242,6 +243,28 @@ static int check_listed(struct policy_eval *e)
 	return 0;
 }
 
+/* A recipient elsewhere, and a message that says that it is too large to leave. */
+static int check_outgoing(struct policy_eval *e)
+{
+	struct policy *p = e->policy;
+	enum route_class class = ROUTE_DEFAULT;
+	struct slice local, domain;
+
+	if (p->outgoing_limit == 0 || e->facts->size <= p->outgoing_limit)
+		return 0;
+	address_split(buf_slice(&e->recipient), &local, &domain);
+	int err = route_classify(p->route, domain, e->later, &class);
+	e->verdict->parameter = "outgoing_message_size_limit";
+	if (err != 0)
+		return lookup_failed(e, err);
+	if (class == ROUTE_DEFAULT)
+		policy_refuse(e, 552, "5.3.4",
+			"Recipient address rejected: Message size exceeds fixed limit");
+	else
+		e->verdict->parameter = "";
+	return 0;
+}
+
 static int check_all(struct policy_eval *e)
 {
 	struct policy *p = e->policy;
@@ -259,6 +282,8 @@ static int check_all(struct policy_eval *e)
 		err = run_list(e, lists[i], &decided);
 	if (err == 0 && !decided && p->reject_unlisted)
 		err = check_listed(e);
+	if (err == 0 && e->verdict->action == POLICY_PERMIT)
+		err = check_outgoing(e);
 	return err;
 }
 

@@ -26,6 +26,7 @@ struct policy_facts {
 	struct slice client_name; /* "unknown" when there is none */
 	struct slice client_addr;
 	struct slice helo, login, sender, recipient;
+	uint64_t size; /* SIZE= of MAIL; 0: not said */
 };
 
 enum policy_action { POLICY_PERMIT, POLICY_REJECT };

@@ -40,6 +40,7 @@ struct policy {
 	struct match *mynetworks, *safe;
 	struct route *route;
 	struct address_rules rules;
+	uint64_t outgoing_limit; /* bytes for a recipient elsewhere; 0: none of its own */
 	bool relay_first, untrusted_routing, reject_unlisted, show_table;
 };
 

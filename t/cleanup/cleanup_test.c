@@ -392,6 +392,68 @@ static void test_settings(void)
 	is_int(harness_stop(&h), 0, "it ends in good order");
 }
 
+/* outgoing_message_size_limit: for whom a message is too large. */
+static void test_outgoing(void)
+{
+	static const struct {
+		const char *to, *and; /* NULL: one recipient */
+		size_t size;
+		int code;
+		uint32_t returned; /* recipients, from the first */
+	} rows[] = {
+		{"r@far.example", NULL, 1000, 0, 0},
+		{"r@far.example", NULL, 1001, 552, 0},
+		{"r@far.example", "s@far.example", 1001, 552, 0},
+		{"r@far.example", "u@own.example", 1001, 0, 1},
+		{"u@own.example", NULL, 1001, 0, 0},
+		{"alias@own.example", NULL, 1001, 552, 0},
+	};
+	struct harness h = {.inject = NULL};
+	struct author a;
+	char text[1100];
+
+	memset(text, 'x', sizeof(text));
+	memcpy(text, "X: 1\r\n\r\n", 8);
+	harness_start(&h, "cleanup/cleanup", ROLE_CLEANUP,
+		"mydestination =\nrelay_domains = own.example\noutgoing_message_size_limit = 1000\n"
+		"virtual_alias_maps = inline:{alias@own.example=r@far.example}\n");
+	author_connect(&h, &a);
+	for (size_t i = 0; i < COUNT_OF(rows); i++) {
+		struct harness_record r;
+		struct queue_recipient q;
+		uint32_t offset = 0, index = 0, returned = 0;
+		uint64_t id = author_open(&a, "s@far.example", CLIENT_FAR);
+
+		a.is_over = a.is_done = false;
+		a.code = 0;
+		author_rcpt(&a, id, rows[i].to);
+		if (rows[i].and != NULL)
+			author_rcpt(&a, id, rows[i].and);
+		author_data(&a, id, slice_of(text, rows[i].size), 500);
+		author_end(&a, id, 0);
+		author_commit(&a, id);
+		harness_wait(&a.is_over);
+		is_int(a.code, rows[i].code, "%zu bytes to %s", rows[i].size, rows[i].to);
+		if (rows[i].code != 0) {
+			is_str(a.status, "5.3.4", "its status");
+			continue;
+		}
+		ok(harness_record(&h, a.id, &r), "it is in the journal");
+		while (queue_recipient_next(&r.env, &offset, &index, &q))
+			if (slice_eq_str(q.transport, "error")) {
+				is_slice(q.reason, "5.3.4 Message size exceeds fixed limit",
+					"why it is returned");
+				returned++;
+			}
+		is_int(returned, rows[i].returned, "returned for recipients elsewhere alone");
+		harness_record_clear(&r);
+	}
+	ok(harness_wait_log(&h, ": outgoing_message_size_limit exceeded") != NULL,
+		"the log has it");
+	ipc_free(&a.ipc);
+	is_int(harness_stop(&h), 0, "it ends in good order");
+}
+
 /* What was coming in when the worker was killed goes, when nobody can be at it any more. */
 static void test_sweep(void)
 {
@@ -454,6 +516,7 @@ int main(void)
 	test_lost_author(&h);
 	is_int(harness_stop(&h), 0, "it ends in good order");
 	test_settings();
+	test_outgoing();
 	test_sweep();
 	return done_testing();
 }

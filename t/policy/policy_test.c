@@ -71,6 +71,7 @@ static const struct {
 	const char *client, *login, *to;
 	int code; /* 0: permitted */
 	const char *text, *restriction;
+	uint64_t size; /* SIZE= */
 } rows[] = {
 	{"reject_unauth_destination", "", NULL, "198.51.100.1", "", "user@local.test", 0, "", ""},
 	{"reject_unauth_destination", "", NULL, "198.51.100.1", "", "x@far.test", 554,
@@ -97,6 +98,17 @@ static const struct {
 		"x@far.test", 451, "<x@far.test>: Temporary lookup failure", "permit_mynetworks"},
 	{"reject_unauth_destination", "", "relay_domains=fail:x", "192.0.2.1", "", "x@far.test",
 		451, "<x@far.test>: Temporary lookup failure", "reject_unauth_destination"},
+	{"permit_mynetworks, reject_unauth_destination", "", "outgoing_message_size_limit=1000",
+		"192.0.2.1", "", "x@far.test", 552,
+		"<x@far.test>: Recipient address rejected: Message size exceeds fixed limit", "",
+		1001},
+	{"permit_mynetworks, reject_unauth_destination", "", "outgoing_message_size_limit=1000",
+		"192.0.2.1", "", "x@far.test", 0, "", "", 1000},
+	{"permit_mynetworks, reject_unauth_destination", "", "outgoing_message_size_limit=1000",
+		"192.0.2.1", "", "x@relay.test", 0, "", "", 1001},
+	{"permit_mynetworks, reject_unauth_destination", "", "outgoing_message_size_limit=1000",
+		"198.51.100.1", "", "x@far.test", 554, "<x@far.test>: Relay access denied",
+		"reject_unauth_destination", 1001},
 };
 
 /* Runs one evaluation to its end; how often it had to be run again. */
@@ -119,7 +131,8 @@ static struct policy_facts facts_of(size_t i)
 	return (struct policy_facts){.client_name = SLICE_LIT("unknown"),
 		.client_addr = slice_str(rows[i].client),
 		.login = slice_str(rows[i].login),
-		.recipient = slice_str(rows[i].to)};
+		.recipient = slice_str(rows[i].to),
+		.size = rows[i].size};
 }
 
 static void test_rows(void)
