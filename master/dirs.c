@@ -103,8 +103,14 @@ const char *dirs_root(enum role role)
 	return path;
 }
 
-int dirs_open_for(enum role role, const char **name)
+int dirs_open_for(enum role role, unsigned n, const char **name)
 {
+	if (role == ROLE_RESOLVER && n == 1) {
+		*name = "resolver_hosts_file";
+		return open(master_str(P_resolver_hosts_file), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	}
+	if (n > 0)
+		return -1;
 	switch (role) {
 	case ROLE_CLEANUP:
 	case ROLE_QMGR:

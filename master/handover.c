@@ -15,7 +15,7 @@
 
 /* The two sides of proto.def's start-up frames are here and in lib/server. */
 enum { FLAG_DEVELOPMENT = 1, FLAG_LMTP = 2, FLAG_LAST = 1, FLAG_RELOAD = 2, FLAG_UNIX = 1 };
-enum { SETTINGS_LIMIT = 4 << 20, PIECE = 50000, TABLES_LIMIT = 1000 };
+enum { SETTINGS_LIMIT = 4 << 20, PIECE = 50000, TABLES_LIMIT = 1000, OWN_MAX = 2 };
 
 static void send_fd(struct ipc *c, int fd)
 {
@@ -109,14 +109,16 @@ static void send_listeners(struct worker *w)
 
 void handover_own(struct worker *w)
 {
-	const char *name = NULL;
-	int fd = dirs_open_for(w->plan->role, &name);
+	for (unsigned n = 0; n < OWN_MAX; n++) {
+		const char *name = NULL;
+		int fd = dirs_open_for(w->plan->role, n, &name);
 
-	if (fd < 0)
-		return;
-	ipc_begin(w->control, PROTO_DATA_DIR, 0);
-	ipc_put_str(w->control, FIELD_NAME, name);
-	ipc_end_fd(w->control, &fd);
+		if (fd < 0)
+			continue;
+		ipc_begin(w->control, PROTO_DATA_DIR, 0);
+		ipc_put_str(w->control, FIELD_NAME, name);
+		ipc_end_fd(w->control, &fd);
+	}
 }
 
 void handover(struct worker *w)

@@ -144,7 +144,8 @@ int dirs_make(struct buf *why);
 int dirs_lock(struct buf *why);        /* one master; waits for the processes of a dead one */
 int dirs_share_lock(void);             /* a worker's own hold on pid/alive.lock; -1 */
 const char *dirs_root(enum role role); /* root directory; "" for none */
-int dirs_open_for(enum role role, const char **name); /* directory or file of its own; -1: none */
+int dirs_open_for(enum role role, unsigned n,
+	const char **name); /* its n-th own directory or file; -1: none */
 int dirs_ids(enum role role, const struct conf *c, uid_t *uid, gid_t gids[3], size_t *n);
 
 /* control.c: the socket for gatepost. */

@@ -153,21 +153,31 @@ static bool look(struct slice key, void *value, void *arg)
 	return true;
 }
 
-/* The name servers: resolver gets the file again when it has changed. */
-static void look_at_resolver_config(void)
+/* Has this file changed since the last look? */
+static bool has_changed(const char *path, struct watched *last)
 {
-	static struct watched last;
+	struct watched now;
+	struct stat st;
+
+	if (stat(path, &st) != 0)
+		return false;
+	now = seen(&st);
+	if (is_same(last, &now))
+		return false;
+	*last = now;
+	return true;
+}
+
+/* Name servers and names of hosts: resolver gets the files again when one has changed. */
+static void look_at_resolver_files(void)
+{
+	static struct watched config, hosts;
 	struct unit *u = NULL;
 	struct worker *w = NULL;
-	struct stat st;
-	struct watched now;
+	bool changed = has_changed(master_str(P_resolver_config), &config);
 
-	if (stat(master_str(P_resolver_config), &st) != 0)
+	if (!has_changed(master_str(P_resolver_hosts_file), &hosts) && !changed)
 		return;
-	now = seen(&st);
-	if (is_same(&last, &now))
-		return;
-	last = now;
 	TAILQ_FOREACH(u, &master.units, next)
 	{
 		TAILQ_FOREACH(w, &u->workers, next)
@@ -180,5 +190,5 @@ void table_watch(void)
 {
 	if (watched != NULL)
 		dict_walk(watched, look, NULL);
-	look_at_resolver_config();
+	look_at_resolver_files();
 }

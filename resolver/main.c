@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <sys/queue.h>
 
+#include "dns/hostsfile.h"
 #include "resolver/engine.h"
 #include "resolver/lookup.h"
 #include "server/server.h"
@@ -20,11 +21,14 @@ struct request {
 	struct lookup *lookup;
 };
 
+enum { ASKS_HOSTS_FILE = 1 }; /* a flag of DNS_QUERY */
+
 LIST_HEAD(request_list, request);
 
 static struct engine *engine;
 static struct resolvconf servers;
-static bool configured;
+static bool configured, has_hosts;
+static struct hostsfile *hosts_file; /* owned; NULL: none */
 
 static void log_servers(void)
 {
@@ -50,10 +54,24 @@ static void configure(int fd)
 	}
 }
 
+static void take_hosts(int fd)
+{
+	struct buf text = BUF_INIT(HOSTSFILE_SIZE_MAX);
+	if (fd_read_all(fd, &text) != 0) {
+		log_warning("%s: cannot be read whole", conf_str(P_resolver_hosts_file));
+	}
+	hostsfile_free(&hosts_file);
+	hosts_file = hostsfile_parse(buf_slice(&text));
+	has_hosts = true;
+	buf_clear(&text);
+}
+
 static void data_dir(const char *name, int fd)
 {
 	if (strcmp(name, conf_name(P_resolver_config)) == 0) {
 		configure(fd);
+	} else if (strcmp(name, conf_name(P_resolver_hosts_file)) == 0) {
+		take_hosts(fd);
 	}
 	fd_close(&fd);
 }
@@ -69,6 +87,10 @@ static void init(void)
 		log_warning("%s: %s; using a name server on 127.0.0.1", conf_str(P_resolver_config),
 			err_str(ERR_SYS));
 		resolvconf_parse(SLICE_NONE, &servers);
+	}
+	if (!has_hosts && (fd = open(conf_str(P_resolver_hosts_file), O_RDONLY | O_CLOEXEC)) >= 0) {
+		take_hosts(fd);
+		fd_close(&fd);
 	}
 }
 
@@ -110,6 +132,13 @@ static void hosts_found(void *arg, const struct hosts *h)
 	buf_clear(&b);
 }
 
+/* What resolver_hosts_file says, for who wants to know; empty: nothing. */
+static struct slice known(const struct dns_question *q, const struct ipc_msg *msg)
+{
+	bool wanted = q->type == DNS_PTR || (ipc_u64(msg, FIELD_FLAGS) & ASKS_HOSTS_FILE) != 0;
+	return wanted ? hostsfile_find(hosts_file, q->type, slice_str(q->name)) : SLICE_NONE;
+}
+
 static void query(struct request *r, const struct ipc_msg *msg)
 {
 	struct dns_question q;
@@ -120,6 +149,11 @@ static void query(struct request *r, const struct ipc_msg *msg)
 		dns_answer_begin(&b, DNS_NXDOMAIN, false, 0, SLICE_NONE);
 		answered(r, buf_slice(&b));
 		buf_clear(&b);
+		return;
+	}
+	struct slice answer = known(&q, msg);
+	if (answer.len > 0) {
+		answered(r, answer);
 		return;
 	}
 	r->ask = (struct engine_ask){.done = answered, .arg = r};

@@ -31,6 +31,17 @@ static void finish(struct peername *p, const char *name)
 	done(copy, arg);
 }
 
+/* In libc's words, which log tools know. */
+static const char *why_not(enum dns_status status)
+{
+	switch (status) {
+	case DNS_NXDOMAIN: return "Name or service not known";
+	case DNS_NODATA: return "No address associated with hostname";
+	case DNS_TEMP: return "Temporary failure in name resolution";
+	default: return dns_status_str(status);
+	}
+}
+
 static void forward_done(void *arg, const struct dns_answer *answer)
 {
 	struct peername *p = arg;
@@ -48,7 +59,7 @@ static void forward_done(void *arg, const struct dns_answer *answer)
 		log_warning("hostname %s does not resolve to address %s", p->name, p->text);
 	else
 		log_warning("hostname %s does not resolve to address %s: %s", p->name, p->text,
-			dns_status_str(answer->status));
+			why_not(answer->status));
 	finish(p, NULL);
 }
 
@@ -76,7 +87,7 @@ static void reverse_done(void *arg, const struct dns_answer *answer)
 		return;
 	}
 	memcpy(p->name, r.data.p, r.data.len);
-	p->query = dns_query(
+	p->query = dns_query_client(
 		p->addr.len == 4 ? DNS_A : DNS_AAAA, r.data, p->deadline, forward_done, p);
 }
 

@@ -20,7 +20,7 @@ struct dns_query {
 	enum state state;
 	enum kind kind;
 	struct dns_question q;
-	unsigned flags; /* of DNS_HOSTS */
+	unsigned flags; /* of DNS_HOSTS or DNS_QUERY */
 	struct ipc *to;
 	uint64_t id;
 	struct loop_timer timer;
@@ -34,7 +34,7 @@ struct dns_query {
 
 TAILQ_HEAD(query_list, dns_query);
 
-enum { RESOLVERS_MAX = 16, FLAG_MX = 1, FLAG_IPV4 = 2, FLAG_IPV6 = 4 };
+enum { RESOLVERS_MAX = 16, FLAG_MX = 1, FLAG_IPV4 = 2, FLAG_IPV6 = 4, FLAG_HOSTS_FILE = 1 };
 
 static struct {
 	struct query_list queries;
@@ -152,6 +152,9 @@ static void query_send(struct dns_query *q)
 		ipc_begin(c, PROTO_DNS_QUERY, id);
 		ipc_put_u64(c, FIELD_TYPE, q->q.type);
 		ipc_put_bytes(c, FIELD_KEY, slice_str(q->q.name));
+		if (q->flags != 0) {
+			ipc_put_u64(c, FIELD_FLAGS, q->flags);
+		}
 	}
 	if (ipc_end(c) != 0) {
 		return; /* that connection is at its end: dns_client_remove comes, then another */
@@ -228,12 +231,13 @@ static struct dns_query *query_new(enum kind kind, int named, int64_t deadline)
 }
 
 static struct dns_query *records_query(
-	enum kind kind, enum dns_type type, struct slice name, int64_t deadline)
+	enum kind kind, enum dns_type type, struct slice name, unsigned flags, int64_t deadline)
 {
 	struct dns_question question;
 	int r = dns_question_set(&question, type, name);
 	struct dns_query *q = query_new(kind, r, deadline);
 	q->q = question;
+	q->flags = flags;
 	if (q->state != DECIDED) {
 		query_send(q);
 	}
@@ -243,7 +247,16 @@ static struct dns_query *records_query(
 struct dns_query *dns_query(
 	enum dns_type type, struct slice name, int64_t deadline, dns_done_fn *done, void *arg)
 {
-	struct dns_query *q = records_query(RECORDS, type, name, deadline);
+	struct dns_query *q = records_query(RECORDS, type, name, 0, deadline);
+	q->done = done;
+	q->arg = arg;
+	return q;
+}
+
+struct dns_query *dns_query_client(
+	enum dns_type type, struct slice name, int64_t deadline, dns_done_fn *done, void *arg)
+{
+	struct dns_query *q = records_query(RECORDS, type, name, FLAG_HOSTS_FILE, deadline);
 	q->done = done;
 	q->arg = arg;
 	return q;
@@ -312,7 +325,7 @@ int dns_later(struct later *l, enum dns_type type, struct slice name, int64_t ti
 	if (answer != NULL) {
 		r = later_value(answer, a);
 	} else if (l != NULL && l->count < l->limit) {
-		struct dns_query *q = records_query(LATER, type, name, loop_now() + time_limit);
+		struct dns_query *q = records_query(LATER, type, name, 0, loop_now() + time_limit);
 		q->later = later_add(l, &later_source, buf_slice(&key), later_withdrawn, q);
 		r = ERR_LATER;
 	}

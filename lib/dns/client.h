@@ -38,7 +38,10 @@ struct dns_query;
  */
 struct dns_query *dns_query(
 	enum dns_type type, struct slice name, int64_t deadline, dns_done_fn *done, void *arg);
-/* Asks for the name of an address: 4 or 16 bytes. */
+/* The same for the address of a client's name: resolver_hosts_file is looked at first. */
+struct dns_query *dns_query_client(
+	enum dns_type type, struct slice name, int64_t deadline, dns_done_fn *done, void *arg);
+/* Asks for the name of an address: 4 or 16 bytes; looks at resolver_hosts_file first. */
 struct dns_query *dns_query_ptr(struct slice addr, int64_t deadline, dns_done_fn *done, void *arg);
 /*
  * Asks for the hosts of a next hop and all their addresses: by MX with use_mx (without MX records

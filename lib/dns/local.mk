@@ -5,6 +5,7 @@ lib_dns_libdns_a_SOURCES = \
 	%D%/answer.c %D%/answer.h \
 	%D%/cache.c %D%/cache.h \
 	%D%/client.c %D%/client.h \
+	%D%/hostsfile.c %D%/hostsfile.h \
 	%D%/nexthop.c %D%/nexthop.h \
 	%D%/packet.c %D%/packet.h \
 	%D%/resolvconf.c %D%/resolvconf.h
@@ -25,6 +26,10 @@ t_dns_nexthop_test_LDADD = t/libtap.a $(GP_DNS_LIBS) lib/util/libutil.a $(BSD_LI
 check_PROGRAMS += t/dns/resolvconf_test
 t_dns_resolvconf_test_SOURCES = t/dns/resolvconf_test.c
 t_dns_resolvconf_test_LDADD = t/libtap.a $(GP_DNS_LIBS) lib/util/libutil.a $(BSD_LIBS)
+
+check_PROGRAMS += t/dns/hostsfile_test
+t_dns_hostsfile_test_SOURCES = t/dns/hostsfile_test.c
+t_dns_hostsfile_test_LDADD = t/libtap.a $(GP_DNS_LIBS) lib/util/libutil.a $(BSD_LIBS)
 
 check_PROGRAMS += t/dns/client_test
 t_dns_client_test_SOURCES = t/dns/client_test.c

@@ -17,8 +17,10 @@ my $dns = Gatepost::Dns->new(zones => {
         [2, 'good.example.test'], [3, 'liar.example.test'], [4, 'nowhere.example.test'],
         [5, 'two.example.test'], [7, 'odd\\\\name.example.test']),
 });
+my $hosts = tempdir('hosts') . '/hosts';
+spew($hosts, "127.0.0.1 localhost\n127.0.0.8 filed.example.test filed\n127.0.0.11 good.example.test\n");
 my $gp = Gatepost::Instance->new(main => {
-    smtpd_peername_lookup => 'yes', smtpd_client_connection_count_limit => 2,
+    smtpd_peername_lookup => 'yes', resolver_hosts_file => $hosts, smtpd_client_connection_count_limit => 2,
     mynetworks => '127.0.0.9', mydestination => 'local.test', default_transport => 'discard',
     local_recipient_maps => 'unix:passwd.byname', smtpd_recipient_restrictions => '',
     smtpd_relay_restrictions => 'permit_mynetworks, reject_unauth_destination',
@@ -26,12 +28,16 @@ my $gp = Gatepost::Instance->new(main => {
 $gp->start;
 
 for my $row (
-    ['127.0.0.2', 'good.example.test'],
     ['127.0.0.3', 'unknown', qr/warning: hostname liar\.example\.test does not resolve to address 127\.0\.0\.3$/],
-    ['127.0.0.4', 'unknown', qr/warning: hostname nowhere\.example\.test does not resolve to address 127\.0\.0\.4: Host not found$/],
+    ['127.0.0.4', 'unknown', qr/warning: hostname nowhere\.example\.test does not resolve to address 127\.0\.0\.4: Name or service not known$/],
     ['127.0.0.5', 'two.example.test'],
     ['127.0.0.6', 'unknown'],
     ['127.0.0.7', 'unknown'],
+    ['127.0.0.1', 'localhost'],
+    ['127.0.0.8', 'filed.example.test'],
+    # Found by a name server, but the file says that this name is elsewhere.
+    ['127.0.0.2', 'unknown', qr/warning: hostname good\.example\.test does not resolve to address 127\.0\.0\.2$/],
+    ['127.0.0.11', 'good.example.test'],
 ) {
     my ($addr, $name, $line) = @$row;
     $gp->mark;
@@ -41,6 +47,22 @@ for my $row (
     $gp->wait_log(qr/: connect from \Q$name\E\[\Q$addr\E\]$/);
     $gp->wait_log($line) if $line;
     $_->quit for $c, $from;
+}
+
+# The file is replaced: the new one counts, and what it does not have is asked of name servers.
+spew($hosts, "127.0.0.8 new.example.test\n");
+ok(wait_until(10, sub {
+    my $c = Gatepost::Smtp->new(host => $gp->{addr}, port => $gp->port, from => '127.0.0.8');
+    $c->hello;
+    $c->quit;
+    $gp->log_lines(qr/connect from new\.example\.test\[127\.0\.0\.8\]$/);
+}), 'a replaced file of hosts is taken');
+$gp->mark;
+{
+    my $c = Gatepost::Smtp->new(host => $gp->{addr}, port => $gp->port, from => '127.0.0.2');
+    ok($c->hello, 'another client');
+    $gp->wait_log(qr/: connect from good\.example\.test\[127\.0\.0\.2\]$/);
+    $c->quit;
 }
 
 # Without an answer a client is greeted all the same.
