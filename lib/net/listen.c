@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <strings.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -58,8 +59,13 @@ _Noreturn static void resolve_in_child(const char *host, int family, int out)
 	if (geteuid() == 0 &&
 		(setresgid(NOBODY, NOBODY, NOBODY) != 0 || setresuid(NOBODY, NOBODY, NOBODY) != 0))
 		_exit(1);
-	if (getaddrinfo(host, NULL, &hints, &all) != 0)
-		_exit(1);
+	if (getaddrinfo(host, NULL, &hints, &all) != 0) {
+		/* RFC 6761, 6.3. A bare container may have no /etc/hosts to say so. */
+		if (strcasecmp(host, "localhost") == 0)
+			dprintf(out, "%s%s", family != AF_INET6 ? "127.0.0.1\n" : "",
+				family != AF_INET ? "::1\n" : "");
+		_exit(0);
+	}
 	for (const struct addrinfo *a = all; a != NULL; a = a->ai_next) {
 		if (getnameinfo(a->ai_addr, a->ai_addrlen, text, sizeof(text), NULL, 0,
 			    NI_NUMERICHOST) == 0)

@@ -13,8 +13,8 @@ int net_listen(const struct net_addr *a, int64_t until, int *fd);
 
 /*
  * The addresses of a host name, one a line, appended to out. A child without rights asks the system
- * and is given NET_RESOLVE_MSEC. Blocks. ERR_NOT_FOUND: none in time; ERR_SYS. family: AF_UNSPEC,
- * AF_INET or AF_INET6.
+ * and is given NET_RESOLVE_MSEC; localhost needs no answer (RFC 6761, 6.3). Blocks. ERR_NOT_FOUND:
+ * none in time; ERR_SYS. family: AF_UNSPEC, AF_INET or AF_INET6.
  */
 enum { NET_RESOLVE_MSEC = 5000 };
 int net_resolve(const char *host, int family, struct buf *out);
