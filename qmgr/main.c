@@ -334,6 +334,7 @@ static int reload(struct conf **c, struct buf *why)
 	take_settings();
 	transport_reload();
 	command_reload();
+	worker_withdraw_ahead();
 	active_reroute();
 	qmgr_work();
 	return 0;

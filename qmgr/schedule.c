@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 #include "qmgr/schedule_priv.h"
+#include "util/err.h"
 #include "util/hash.h"
 #include "util/log.h"
 #include "util/mem.h"
@@ -13,6 +14,7 @@ struct schedule *schedule_new(const struct schedule_settings *settings)
 	TAILQ_INIT(&s->runnable);
 	TAILQ_INIT(&s->drain);
 	TAILQ_INIT(&s->idle);
+	TAILQ_INIT(&s->prepare);
 	RB_INIT(&s->timers);
 	s->index = schedule_index_new();
 	return s;
@@ -123,6 +125,7 @@ struct schedule_message *schedule_message_add(
 
 	m->owner = owner;
 	m->sender = sender;
+	m->loaded = loaded;
 	LIST_INIT(&m->groups);
 	s->messages++;
 	if (loaded)
@@ -227,7 +230,8 @@ unsigned schedule_withdraw(
 }
 
 /* The group was taken out of its destination; what is left of it waits another turn. */
-static struct schedule_job *job_make(struct schedule *s, struct schedule_group *g, bool suspended)
+static struct schedule_job *job_make(
+	struct schedule *s, struct schedule_group *g, bool suspended, bool ahead)
 {
 	struct schedule_job *job = mem_alloc(sizeof(*job));
 	struct schedule_dest *d = g->dest;
@@ -236,6 +240,7 @@ static struct schedule_job *job_make(struct schedule *s, struct schedule_group *
 	job->message = g->message;
 	job->dest = d;
 	job->suspended = suspended;
+	job->ahead = ahead;
 	STAILQ_INIT(&job->rcpts);
 	if (limit == 0 || g->count <= limit) {
 		STAILQ_CONCAT(&job->rcpts, &g->rcpts);
@@ -258,8 +263,20 @@ static struct schedule_job *job_make(struct schedule *s, struct schedule_group *
 	job->message->jobs++;
 	s->recipients -= job->count;
 	s->jobs++;
-	d->jobs++;
+	if (ahead) {
+		d->ahead++;
+		s->ahead += job->count;
+	} else {
+		d->jobs++;
+	}
 	return job;
+}
+
+static void pass_time(struct schedule_transport *t, uint64_t tag)
+{
+	t->vtime++;
+	if (tag > t->vtime)
+		t->vtime = tag;
 }
 
 static struct schedule_job *serve(struct schedule *s, struct schedule_transport *t, int64_t now)
@@ -267,15 +284,28 @@ static struct schedule_job *serve(struct schedule *s, struct schedule_transport 
 	struct schedule_dest *d = RB_MIN(schedule_ready, &t->ready);
 	struct schedule_job *job;
 
-	t->vtime++;
-	if (d->tag > t->vtime)
-		t->vtime = d->tag;
-	job = job_make(s, schedule_dest_take(d), false);
+	pass_time(t, d->tag);
+	job = job_make(s, schedule_dest_take(d), false, false);
 	t->busy++;
 	if (t->limits.transport_rate_delay > 0) {
 		t->delayed = true;
 		schedule_timer_set(s, &t->timer, now + t->limits.transport_rate_delay);
 	}
+	schedule_dest_place(s, d, true);
+	return job;
+}
+
+/* Destinations in turn; one that may prepare no more, for others took the room, comes again with
+ * its next event. */
+static struct schedule_job *prepare(struct schedule *s)
+{
+	struct schedule_dest *d = TAILQ_FIRST(&s->prepare);
+	struct schedule_job *job;
+
+	if (d == NULL || s->ahead >= SCHEDULE_AHEAD_RCPTS)
+		return NULL;
+	pass_time(d->transport, schedule_dest_first(d));
+	job = job_make(s, schedule_dest_take(d), false, true);
 	schedule_dest_place(s, d, true);
 	return job;
 }
@@ -287,12 +317,12 @@ static struct schedule_job *next_job(struct schedule *s, int64_t now)
 	struct schedule_job *job;
 
 	if (d != NULL) {
-		job = job_make(s, schedule_dest_take(d), true);
+		job = job_make(s, schedule_dest_take(d), true, false);
 		schedule_dest_place(s, d, true);
 		return job;
 	}
 	if (t == NULL)
-		return NULL;
+		return prepare(s);
 	TAILQ_REMOVE(&s->runnable, t, runnable);
 	TAILQ_INSERT_TAIL(&s->runnable, t, runnable);
 	return serve(s, t, now);
@@ -331,6 +361,36 @@ void schedule_next(struct schedule *s, int64_t now, struct schedule_decision *d)
 		d->until = due;
 }
 
+static void no_longer_ahead(struct schedule *s, struct schedule_job *job)
+{
+	job->ahead = false;
+	job->dest->ahead--;
+	s->ahead -= job->count;
+	job->dest->jobs++;
+}
+
+int schedule_job_start(struct schedule *s, struct schedule_job *job, int64_t now)
+{
+	struct schedule_dest *d = job->dest;
+	struct schedule_transport *t = d->transport;
+
+	if (!job->ahead)
+		return 0;
+	schedule_timers_run(s, now);
+	if (d->window == 0 || t->suspended) {
+		no_longer_ahead(s, job);
+		job->suspended = true;
+		return ERR_STATE;
+	}
+	if (d->jobs >= d->window || d->timer.due != CLOCK_NEVER || t->delayed ||
+		t->busy >= t->capacity)
+		return ERR_AGAIN;
+	no_longer_ahead(s, job);
+	t->busy++;
+	schedule_dest_place(s, d, false);
+	return 0;
+}
+
 void schedule_job_done(struct schedule *s, struct schedule_job **jobp, int64_t now,
 	enum schedule_outcome outcome, struct slice reason)
 {
@@ -338,8 +398,12 @@ void schedule_job_done(struct schedule *s, struct schedule_job **jobp, int64_t n
 	struct schedule_dest *d = job->dest;
 
 	s->jobs--;
-	d->jobs--;
 	job->message->jobs--;
+	if (job->ahead) {
+		no_longer_ahead(s, job);
+		job->suspended = true;
+	}
+	d->jobs--;
 	if (!job->suspended) {
 		d->transport->busy--;
 		schedule_dest_feedback(s, d, now, outcome, reason);

@@ -25,6 +25,13 @@
  * moves time on a little, so that no stream of newcomers keeps an old group waiting for ever.
  * Each step costs at most the logarithm of what is active, and nothing of what is deferred.
  *
+ * Ahead. A retry's hand-out must be noted durably before it is sent, and its content comes from a
+ * file: jobs of loaded messages are made ahead of a full window, so that the caller can prepare
+ * them together; schedule_job_start says when one may go. What is prepared goes before what still
+ * waits, so there is never much of it: SCHEDULE_AHEAD windows of a destination, of one that has
+ * been reached since it was last thought dead, and SCHEDULE_AHEAD_RCPTS recipients in all (which
+ * an unclean end calls in doubt). As soon as new mail is next in the destination no more is made.
+ *
  * Ownership. Messages and jobs are made and freed here; a recipient (struct schedule_rcpt) is
  * embedded in an object of the caller, which gets it back in exactly one job or by
  * schedule_withdraw. Nothing is called back.
@@ -69,6 +76,7 @@ struct schedule_job {
 	struct schedule_rcpts rcpts;
 	unsigned count;
 	bool suspended; /* not to be sent: the destination rests, see schedule_dest_reason */
+	bool ahead;     /* to be prepared; sent when schedule_job_start says so */
 	void *owner;    /* the caller's */
 };
 
@@ -79,6 +87,9 @@ struct schedule_decision {
 	uint64_t id;              /* LOAD: this deferred message is due; it has left the index */
 	int64_t until; /* WAIT: nothing before this without an event; may be CLOCK_NEVER */
 };
+
+#define SCHEDULE_AHEAD 4
+#define SCHEDULE_AHEAD_RCPTS 1000
 
 /* What a job showed of its destination. */
 enum schedule_outcome {
@@ -131,6 +142,11 @@ unsigned schedule_withdraw(
 
 /* One decision; call again until it is WAIT. */
 void schedule_next(struct schedule *s, int64_t now, struct schedule_decision *d);
+/*
+ * May this job, made ahead, go now? 0: yes, it counts from now on; ERR_AGAIN: not yet; ERR_STATE:
+ * its destination rests, it is a suspended job from now on. 0 for any other job.
+ */
+int schedule_job_start(struct schedule *s, struct schedule_job *job, int64_t now);
 /* The job is over, its recipients are the caller's. Frees it. reason is for FAILED; copied. */
 void schedule_job_done(struct schedule *s, struct schedule_job **job, int64_t now,
 	enum schedule_outcome outcome, struct slice reason);

@@ -65,6 +65,7 @@ static unsigned first_window(const struct schedule_transport *t)
 static void forget(struct schedule_dest *d)
 {
 	d->window = first_window(d->transport);
+	d->proven = false;
 	d->success = d->failure = d->cohorts = 0;
 	mem_free(d->reason);
 	d->reason = NULL;
@@ -105,6 +106,7 @@ static void leave_place(struct schedule *s, struct schedule_dest *d)
 		TAILQ_REMOVE(&s->idle, d, list);
 		s->idle_count--;
 		break;
+	case SCHEDULE_IN_PREPARE: TAILQ_REMOVE(&s->prepare, d, list); break;
 	case SCHEDULE_IN_NONE: break;
 	}
 	d->place = SCHEDULE_IN_NONE;
@@ -124,7 +126,7 @@ void schedule_dest_drop(struct schedule *s, struct schedule_dest *d)
 static void place_idle(struct schedule *s, struct schedule_dest *d)
 {
 	leave_place(s, d);
-	if (d->jobs > 0)
+	if (d->jobs > 0 || d->ahead > 0)
 		return;
 	if (d->timer.due == CLOCK_NEVER && d->cohorts == 0 &&
 		d->window == first_window(d->transport)) {
@@ -150,6 +152,24 @@ static void place_ready(struct schedule *s, struct schedule_dest *d, bool served
 	d->place = SCHEDULE_IN_READY;
 }
 
+/* Of a full one. */
+static bool may_prepare(const struct schedule *s, struct schedule_dest *d)
+{
+	return d->proven && d->ahead < SCHEDULE_AHEAD * d->window &&
+	       s->ahead < SCHEDULE_AHEAD_RCPTS && d->transport->limits.rate_delay == 0 &&
+	       d->transport->limits.transport_rate_delay == 0 &&
+	       schedule_dest_peek(d)->message->loaded;
+}
+
+static void place_full(struct schedule *s, struct schedule_dest *d)
+{
+	leave_place(s, d);
+	if (may_prepare(s, d)) {
+		TAILQ_INSERT_TAIL(&s->prepare, d, list);
+		d->place = SCHEDULE_IN_PREPARE;
+	}
+}
+
 void schedule_dest_place(struct schedule *s, struct schedule_dest *d, bool served)
 {
 	struct schedule_transport *t = d->transport;
@@ -162,10 +182,12 @@ void schedule_dest_place(struct schedule *s, struct schedule_dest *d, bool serve
 			TAILQ_INSERT_TAIL(&s->drain, d, list);
 			d->place = SCHEDULE_IN_DRAIN;
 		}
-	} else if (d->jobs < d->window && d->timer.due == CLOCK_NEVER) {
+	} else if (d->timer.due != CLOCK_NEVER) {
+		leave_place(s, d);
+	} else if (d->jobs + d->ahead < d->window) {
 		place_ready(s, d, served);
 	} else {
-		leave_place(s, d);
+		place_full(s, d);
 	}
 	schedule_transport_place(s, t);
 }
@@ -198,6 +220,7 @@ static void reached(struct schedule_dest *d)
 	double step = feedback_value(&limits->positive, d->window);
 
 	d->cohorts = 0;
+	d->proven = true;
 	if (limits->rate_delay > 0 || d->window >= d->jobs + 1 + limits->initial_concurrency)
 		return;
 	if (limits->concurrency != 0 && d->window >= limits->concurrency)

@@ -146,17 +146,21 @@ uint64_t schedule_dest_first(struct schedule_dest *d)
 	return g->tag > d->transport->vtime ? g->tag : d->transport->vtime;
 }
 
-struct schedule_group *schedule_dest_take(struct schedule_dest *d)
+struct schedule_group *schedule_dest_peek(struct schedule_dest *d)
 {
 	struct schedule_flow *flow;
-	struct schedule_group *g;
 
 	migrate(d);
 	flow = TAILQ_FIRST(&d->ring);
-	if (flow == NULL) {
-		g = RB_MIN(schedule_future, &d->future);
-	} else {
-		g = TAILQ_FIRST(&flow->groups);
+	return flow != NULL ? TAILQ_FIRST(&flow->groups) : RB_MIN(schedule_future, &d->future);
+}
+
+struct schedule_group *schedule_dest_take(struct schedule_dest *d)
+{
+	struct schedule_group *g = schedule_dest_peek(d);
+	struct schedule_flow *flow = g != NULL ? g->flow : NULL;
+
+	if (flow != NULL) {
 		TAILQ_REMOVE(&d->ring, flow, ring);
 		TAILQ_INSERT_TAIL(&d->ring, flow, ring);
 	}

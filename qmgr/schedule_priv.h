@@ -12,7 +12,8 @@
  *
  * States of a destination and where its groups are:
  *   open       window > jobs, no delay      in the transport's ready tree when it has groups
- *   full       window = jobs                groups wait in it
+ *   full       window = jobs                groups wait in it; on the prepare list when the next
+ *                                          one is a retry and few are prepared
  *   delayed    rate delay                   groups wait in it, timer set
  *   dead       window = 0                   groups leave by the drain list, timer set
  * While a transport is suspended all its destinations drain.
@@ -54,6 +55,7 @@ struct schedule_message {
 	struct schedule_share *shares;
 	LIST_HEAD(, schedule_group) groups;
 	unsigned waiting, jobs;
+	bool loaded;
 };
 
 /* What a message has for a destination. In the tree `future`, or in the ring of a flow. */
@@ -83,7 +85,13 @@ struct schedule_flow {
 };
 RB_HEAD(schedule_flows, schedule_flow);
 
-enum schedule_place { SCHEDULE_IN_NONE, SCHEDULE_IN_READY, SCHEDULE_IN_DRAIN, SCHEDULE_IN_IDLE };
+enum schedule_place {
+	SCHEDULE_IN_NONE,
+	SCHEDULE_IN_READY,
+	SCHEDULE_IN_DRAIN,
+	SCHEDULE_IN_IDLE,
+	SCHEDULE_IN_PREPARE
+};
 
 struct schedule_dest {
 	struct schedule_transport *transport;
@@ -93,7 +101,7 @@ struct schedule_dest {
 	enum schedule_place place;
 	union {
 		RB_ENTRY(schedule_dest) ready;
-		TAILQ_ENTRY(schedule_dest) list; /* drain or idle */
+		TAILQ_ENTRY(schedule_dest) list; /* drain, idle or prepare */
 	};
 	uint64_t tag, seq; /* of the place in ready */
 	struct schedule_future future;
@@ -105,6 +113,8 @@ struct schedule_dest {
 	double success, failure, cohorts;
 	uint32_t key_len;
 	unsigned groups, jobs, window; /* window 0: dead */
+	unsigned ahead;                /* jobs made, not counted in jobs */
+	bool proven;                   /* reached since it was last forgotten */
 };
 RB_HEAD(schedule_ready, schedule_dest);
 RB_HEAD(schedule_dests, schedule_dest);
@@ -130,10 +140,11 @@ struct schedule_index;
 struct schedule {
 	struct schedule_settings settings;
 	struct schedule_transports transports, runnable;
-	struct schedule_list drain, idle;
+	struct schedule_list drain, idle, prepare;
 	struct schedule_timers timers;
 	struct schedule_index *index;
 	size_t messages, recipients, jobs, loading, dests, idle_count;
+	size_t ahead; /* recipients */
 	bool new_waiting, last_was_new;
 };
 
@@ -151,6 +162,8 @@ void schedule_group_enqueue(struct schedule *s, struct schedule_group *g);
 void schedule_group_dequeue(struct schedule_group *g);
 /* The group whose turn it is in d; it is taken out. NULL: none. */
 struct schedule_group *schedule_dest_take(struct schedule_dest *d);
+/* The one that would be taken, left in its place. */
+struct schedule_group *schedule_dest_peek(struct schedule_dest *d);
 /* The tag of the first group in d; only when it has any. */
 uint64_t schedule_dest_first(struct schedule_dest *d);
 struct schedule_share *schedule_share_get(

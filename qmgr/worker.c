@@ -12,7 +12,8 @@
 
 #define IDLE_LIMIT 10000 /* destinations with idle sessions that are remembered of a worker */
 #define DATA_PIECE 64000
-#define HEAD_SIZE 65536 /* room wanted beside the content for a job's other frames */
+#define AHEAD_BYTES (16u << 20) /* content of jobs that may not start yet */
+#define HEAD_SIZE 65536         /* room wanted beside the content for a job's other frames */
 
 enum stage { STAGE_NOTING, STAGE_LINING, STAGE_READING, STAGE_READY, STAGE_SENT, STAGES };
 
@@ -21,11 +22,13 @@ struct job {
 	TAILQ_ENTRY(job) of_work; /* in its worker's */
 	struct schedule_job *scheduled;
 	struct active *a;
-	struct worker *worker;
-	uint64_t number, id; /* id: the request on the worker's connection */
-	uint64_t wait, line; /* ticket; line that must be with the log */
-	struct buf content;  /* what is not sent yet */
+	struct transport *transport;
+	struct worker *worker; /* NULL: made ahead, not started */
+	uint64_t number, id;   /* id: the request on the worker's connection */
+	uint64_t wait, line;   /* ticket; line that must be with the log */
+	struct buf content;    /* what is not sent yet */
 	enum stage stage;
+	size_t ahead_bytes; /* counted in the sum below */
 	bool has_doubt, has_dot, is_gone, is_over;
 	bool lacks_body;            /* its file is missing */
 	uint32_t count, left;       /* recipients; without report */
@@ -54,7 +57,7 @@ static struct jobs lists[STAGES] = {
 	TAILQ_HEAD_INITIALIZER(lists[3]),
 	TAILQ_HEAD_INITIALIZER(lists[4]),
 };
-static size_t sent_jobs;
+static size_t sent_jobs, ahead_bytes;
 
 /* The content that was read last: the jobs of a message mostly come one after the other. */
 static struct {
@@ -113,23 +116,30 @@ static struct job *job_new(struct schedule_job *sj)
 		j->has_doubt |= j->was_doubt[n];
 		n++;
 	}
+	j->transport = j->rcpts[0]->transport;
 	TAILQ_INSERT_TAIL(&lists[STAGE_NOTING], j, link);
 	return j;
+}
+
+static void not_ahead(struct job *j)
+{
+	ahead_bytes -= j->ahead_bytes;
+	j->ahead_bytes = 0;
 }
 
 static void job_free(struct job *j, enum schedule_outcome outcome, struct slice reason)
 {
 	struct active *a = j->a;
-	struct transport *t = j->worker != NULL ? j->worker->transport : NULL;
+	struct transport *t = j->transport;
 
+	not_ahead(j);
 	TAILQ_REMOVE(&lists[j->stage], j, link);
 	sent_jobs -= j->stage == STAGE_SENT;
 	if (j->worker != NULL)
 		TAILQ_REMOVE(&j->worker->jobs, j, of_work);
 	schedule_job_done(qmgr.schedule, &j->scheduled, qmgr_now(), outcome, reason);
 	/* A job that has ended makes room only when its worker says so. */
-	if (t != NULL)
-		transport_room(t, 0);
+	transport_room(t, 0);
 	buf_clear(&j->content);
 	mem_free(j->rcpts);
 	mem_free(j->index);
@@ -236,31 +246,53 @@ static void set_room(struct worker *w, int n)
 
 /* ---- Decided by the scheduler. ---- */
 
-static void suspended(struct schedule_job *sj)
+static void suspend_rcpt(struct active *a, struct active_rcpt *r, const struct schedule_job *sj)
 {
-	struct active *a = schedule_message_owner(sj->message);
 	struct buf text = BUF_INIT(QUEUE_EVENT_TEXT_MAX);
-	struct schedule_rcpt *link;
 
 	buf_add_str(&text, "delivery temporarily suspended: ");
 	buf_add_slice(&text, slice_first(schedule_dest_reason(sj->dest), 900));
-	while ((link = STAILQ_FIRST(&sj->rcpts)) != NULL) {
-		struct active_rcpt *r = (struct active_rcpt *)(void *)link;
-
-		STAILQ_REMOVE_HEAD(&sj->rcpts, next);
-		line_result("error", a, r, "deferred", SLICE_LIT("4.4.1"), buf_slice(&text));
-		active_result(
-			a, r, QUEUE_EV_DEFERRED, SLICE_LIT("4.4.1"), SLICE_NONE, buf_slice(&text));
-	}
+	line_result("error", a, r, "deferred", SLICE_LIT("4.4.1"), buf_slice(&text));
+	active_result(a, r, QUEUE_EV_DEFERRED, SLICE_LIT("4.4.1"), SLICE_NONE, buf_slice(&text));
 	buf_clear(&text);
+}
+
+static void suspended(struct schedule_job *sj)
+{
+	struct active *a = schedule_message_owner(sj->message);
+	struct schedule_rcpt *link;
+
+	while ((link = STAILQ_FIRST(&sj->rcpts)) != NULL) {
+		STAILQ_REMOVE_HEAD(&sj->rcpts, next);
+		suspend_rcpt(a, (struct active_rcpt *)(void *)link, sj);
+	}
 	schedule_job_done(qmgr.schedule, &sj, qmgr_now(), SCHEDULE_NEUTRAL, SLICE_NONE);
 	active_check(a);
+}
+
+/* There is one with room: the scheduler knows how much there is. */
+static void assign(struct job *j)
+{
+	struct slice nexthop = active_nexthop(j->a, j->rcpts[0]);
+
+	j->worker = choose(j->transport, nexthop);
+	if (j->worker == NULL)
+		log_panic("no worker of %s has room", j->transport->name);
+	TAILQ_INSERT_TAIL(&j->worker->jobs, j, of_work);
+	use_idle(j->worker, nexthop);
+	set_room(j->worker, -1);
+}
+
+/* A job that was not sent leaves room. */
+static void unassign(struct job *j)
+{
+	if (j->worker != NULL)
+		set_room(j->worker, 1);
 }
 
 void worker_job(struct schedule_job *sj)
 {
 	struct job *j;
-	struct slice nexthop;
 	int err;
 
 	if (sj->suspended) {
@@ -268,15 +300,10 @@ void worker_job(struct schedule_job *sj)
 		return;
 	}
 	j = job_new(sj);
-	nexthop = active_nexthop(j->a, j->rcpts[0]);
-	j->worker = choose(j->rcpts[0]->transport, nexthop);
-	if (j->worker == NULL)
-		log_panic("no worker of %s has room", j->rcpts[0]->transport->name);
-	TAILQ_INSERT_TAIL(&j->worker->jobs, j, of_work);
-	use_idle(j->worker, nexthop);
 	err = queue_store_handout(j->a->m, j->index, j->count, qmgr_now(), &j->wait);
 	if (err == 0) {
-		set_room(j->worker, -1);
+		if (!sj->ahead)
+			assign(j);
 		return;
 	}
 	if (err != ERR_STATE)
@@ -410,7 +437,7 @@ static void unreadable(struct job *j, const char *reason)
 
 	job_take_back(j);
 	if (j->stage != STAGE_SENT)
-		set_room(j->worker, 1);
+		unassign(j);
 	if (m != NULL) {
 		log_warning("%s: %s: moved to corrupt", m->id, reason);
 		queue_store_corrupt(m, reason, qmgr_now(), &ticket);
@@ -421,11 +448,32 @@ static void unreadable(struct job *j, const char *reason)
 	active_withdraw(a);
 }
 
+/* Made ahead: false when it cannot go now; then it may be gone. */
+static bool start_job(struct job *j)
+{
+	int err = schedule_job_start(qmgr.schedule, j->scheduled, qmgr_now());
+
+	if (err == 0) {
+		not_ahead(j);
+		assign(j);
+		return true;
+	}
+	if (err == ERR_AGAIN)
+		return false;
+	for (uint32_t i = 0; i < j->count; i++)
+		suspend_rcpt(j->a, j->rcpts[i], j->scheduled);
+	job_free(j, SCHEDULE_NEUTRAL, SLICE_NONE);
+	return false;
+}
+
 static void send_job(struct job *j)
 {
-	struct ipc *c = j->worker->peer->ipc;
+	struct ipc *c;
 	int err;
 
+	if (j->worker == NULL && !start_job(j))
+		return;
+	c = j->worker->peer->ipc;
 	if (ipc_room(c) < buf_slice(&j->content).len / 8 + HEAD_SIZE)
 		return;
 	err = queue_store_send(j->a->m, j->index, j->count);
@@ -435,7 +483,7 @@ static void send_job(struct job *j)
 	}
 	if (err != 0) {
 		job_take_back(j);
-		set_room(j->worker, 1);
+		unassign(j);
 		job_free(j, SCHEDULE_NEUTRAL, SLICE_NONE);
 		return;
 	}
@@ -463,7 +511,7 @@ static void got_content(struct job *j, int result, struct slice content)
 		unreadable(j, "content is damaged");
 	} else {
 		job_take_back(j);
-		set_room(j->worker, 1);
+		unassign(j);
 		job_free(j, SCHEDULE_NEUTRAL, SLICE_NONE);
 	}
 }
@@ -522,8 +570,22 @@ static bool is_void(struct job *j)
 	if (j->a->m != NULL)
 		return false;
 	job_take_back(j);
-	set_room(j->worker, 1);
+	unassign(j);
 	job_free(j, SCHEDULE_NEUTRAL, SLICE_NONE);
+	return true;
+}
+
+/* What is not needed yet may fill only so much memory. */
+static bool may_read(struct job *j)
+{
+	size_t size = (size_t)j->a->m->env.size;
+
+	if (j->worker != NULL)
+		return true;
+	if (ahead_bytes > 0 && ahead_bytes + size > AHEAD_BYTES)
+		return false;
+	ahead_bytes += size;
+	j->ahead_bytes = size;
 	return true;
 }
 
@@ -533,7 +595,7 @@ void worker_run(void)
 
 	for (j = TAILQ_FIRST(&lists[STAGE_NOTING]); j != NULL; j = next) {
 		next = TAILQ_NEXT(j, link);
-		if (is_void(j) || j->wait > queue_store_durable(qmgr.store))
+		if (is_void(j) || j->wait > queue_store_durable(qmgr.store) || !may_read(j))
 			continue;
 		if (j->has_doubt && j->line == 0)
 			say_doubt(j);
@@ -766,7 +828,24 @@ void worker_withdraw(struct active *a)
 
 			if (a == NULL || j->a == a) {
 				job_take_back(j);
-				set_room(j->worker, 1);
+				unassign(j);
+				job_free(j, SCHEDULE_NEUTRAL, SLICE_NONE);
+			}
+			j = next;
+		}
+	}
+}
+
+void worker_withdraw_ahead(void)
+{
+	for (enum stage s = STAGE_NOTING; s < STAGE_SENT; s++) {
+		struct job *j = TAILQ_FIRST(&lists[s]);
+
+		while (j != NULL) {
+			struct job *next = TAILQ_NEXT(j, link);
+
+			if (j->worker == NULL) {
+				job_take_back(j);
 				job_free(j, SCHEDULE_NEUTRAL, SLICE_NONE);
 			}
 			j = next;

@@ -8,13 +8,14 @@
 /*
  * Delivery workers (smtp-client, local, virtual) and the jobs that they hold.
  *
- * A job: the scheduler decides (worker_job); the hand-out is noted and a worker chosen; then it
- * goes from list to list until nothing keeps it back:
+ * A job: the scheduler decides (worker_job); the hand-out is noted and a worker chosen, but not
+ * yet for a job made ahead; then it goes from list to list until nothing keeps it back:
  *
  *   NOTING   its notes must be durable first (Q1, Q16): a retry, or one in doubt
  *   LINING   a line "in doubt" must be with the log first
  *   READING  its content comes from the keeper
- *   READY    the worker's connection has room → its frames are sent
+ *   READY    made ahead: the scheduler says that it may start, and a worker is chosen;
+ *            the worker's connection has room → its frames are sent
  *   SENT     waits for reports; what is left of the content goes as credit comes
  *
  * A worker that ends: recipients without report are in doubt if the job's dot was sent, else they
@@ -46,6 +47,8 @@ bool worker_has_lines(void);
 
 /* Takes back jobs of a message that are not yet sent (Q17); all (NULL) at the end. */
 void worker_withdraw(struct active *a);
+/* Takes back what was prepared by old settings. */
+void worker_withdraw_ahead(void);
 /* Jobs that are with workers. */
 size_t worker_jobs(void);
 /* Asks workers to give back what has no dot. */

@@ -74,6 +74,19 @@ sub stop {
     wait_until(5, sub { waitpid($self->{front}, POSIX::WNOHANG()); !cgroup_pids($self->{cg}) });
 }
 
+# Waiting messages: files of the deferred directory.
+sub deferred {
+    my ($self) = @_;
+    my $dir = $self->queue_dir . '/deferred';
+    return -d $dir ? scalar split /\n/, sh('find', $dir, '-type', 'f') : 0;
+}
+
+# All that waits is to be tried now.
+sub flush {
+    my ($self) = @_;
+    system($self->flush_command) == 0 or die $self->name . ": cannot flush\n";
+}
+
 sub kill_all {
     my ($self) = @_;
     wait_until(10, sub {
@@ -110,7 +123,7 @@ sub prepare {
         smtpd_timeout => '600s');
     my @services = (
         "$self->{port} inet n - n - - smtpd", 'cleanup unix n - n - 0 cleanup',
-        'qmgr unix n - n 300 1 qmgr', 'rewrite unix - - n - - trivial-rewrite',
+        'qmgr unix n - n 300 1 qmgr', 'pickup unix n - n 60 1 pickup', 'rewrite unix - - n - - trivial-rewrite',
         'bounce unix - - n - 0 bounce', 'defer unix - - n - 0 bounce',
         'trace unix - - n - 0 bounce', 'verify unix - - n - 1 verify',
         'flush unix n - n 1000? 0 flush', 'proxymap unix - - n - - proxymap',
@@ -131,6 +144,13 @@ sub stop_command {
     my ($self) = @_;
     return ('chroot', $self->{root}, 'postfix', '-c', $self->{dir}, 'stop');
 }
+
+sub flush_command {
+    my ($self) = @_;
+    return ('chroot', $self->{root}, 'postqueue', '-c', $self->{dir}, '-f');
+}
+
+sub queue_dir { $_[0]{queue} }
 
 # Messages in the queue, by a look at its directories.
 sub queued {
@@ -172,6 +192,9 @@ sub prepare {
 
 sub start_command { (build() . '/sbin/gatepost', '-c', $_[0]{dir}, 'start-fg') }
 sub stop_command  { (build() . '/sbin/gatepost', '-c', $_[0]{dir}, 'stop') }
+
+sub flush_command { (build() . '/sbin/gateq', '-c', $_[0]{dir}, 'flush') }
+sub queue_dir     { "$_[0]{queue}/queue" }
 
 sub queued {
     my ($self) = @_;

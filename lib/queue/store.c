@@ -20,8 +20,10 @@ struct sorder *store_order_new(struct queue_store *s, enum queue_order type)
 
 void store_order_put(struct queue_store *s, struct sorder *o, bool is_urgent)
 {
-	if (is_urgent)
-		TAILQ_INSERT_HEAD(&s->ready, o, entry);
+	if (is_urgent && o->type == QUEUE_ORDER_SYNC)
+		TAILQ_INSERT_HEAD(&s->urgent, o, entry);
+	else if (is_urgent)
+		TAILQ_INSERT_TAIL(&s->urgent, o, entry);
 	else
 		TAILQ_INSERT_TAIL(&s->ready, o, entry);
 	s->calls->order(s->arg);
@@ -128,16 +130,61 @@ static void build(struct sorder *o)
 	}
 }
 
+/*
+ * Files of what has ended go when no retry is under way, or when there are too many of them: a
+ * removal takes the disk longer than all else that a retry needs. A stop leaves them to the next
+ * start, which finds their ends in the log (Q3).
+ */
+static struct sorder *order_unlink(struct queue_store *s)
+{
+	bool many = s->to_unlink_n >= QUEUE_ENDED_LIMIT;
+	struct queue_store_private *p;
+	struct sorder *o;
+
+	if (s->to_unlink_n == 0 || s->is_stopping ||
+		(!many && (s->sent_n > 0 || s->mono < s->unlink_at)))
+		return NULL;
+	o = store_order_new(s, QUEUE_ORDER_UNLINK);
+	while (o->n < (many ? QUEUE_ORDER_ITEMS : QUEUE_UNLINKS) &&
+		(p = TAILQ_FIRST(&s->to_unlink)) != NULL) {
+		TAILQ_REMOVE(&s->to_unlink, p, to_unlink);
+		p->is_to_unlink = false;
+		s->to_unlink_n--;
+		o->m[o->n++] = p->m;
+	}
+	return o;
+}
+
+static struct sorder *next_order(struct queue_store *s)
+{
+	struct sorder *o = TAILQ_FIRST(&s->urgent);
+
+	if (o != NULL) {
+		TAILQ_REMOVE(&s->urgent, o, entry);
+		return o;
+	}
+	o = TAILQ_FIRST(&s->ready);
+	if (o == NULL || s->to_unlink_n >= QUEUE_ENDED_LIMIT) {
+		struct sorder *unlink = order_unlink(s);
+
+		if (unlink != NULL)
+			return unlink;
+	}
+	if (o != NULL)
+		TAILQ_REMOVE(&s->ready, o, entry);
+	return o;
+}
+
 bool queue_store_order(struct queue_store *s, struct buf *out)
 {
-	struct sorder *o = TAILQ_FIRST(&s->ready);
+	struct sorder *o;
 
 	buf_reset(out);
-	if (o == NULL || s->sent_n >= QUEUE_ORDERS_SENT)
+	o = s->sent_n < QUEUE_ORDERS_SENT ? next_order(s) : NULL;
+	if (o == NULL)
 		return false;
 	/* What an order may tell of is in the page cache before it. */
 	queue_log_flush(&s->log);
-	TAILQ_REMOVE(&s->ready, o, entry);
 	build(o);
 	TAILQ_INSERT_TAIL(&s->sent, o, entry);
 	s->sent_n++;
@@ -151,7 +198,7 @@ int queue_store_run(struct queue_store *s, struct queue_keeper *k, int64_t now)
 	struct buf order = BUF_INIT(QUEUE_REPLY_MAX), reply = BUF_INIT(QUEUE_REPLY_MAX);
 	int err = 0;
 
-	while (err == 0 && queue_store_order(s, &order)) {
+	while (s->unlink_at = 0, err == 0 && queue_store_order(s, &order)) {
 		buf_reset(&reply);
 		err = queue_keeper_run(k, buf_slice(&order), &reply);
 		if (err == 0)
@@ -551,6 +598,10 @@ void queue_store_tick(struct queue_store *s, int64_t now, int64_t mono, int64_t 
 	*next = mono + s->setup.sync_interval;
 	if (s->last_sync + s->setup.sync_interval > mono)
 		*next = s->last_sync + s->setup.sync_interval;
+	if (s->to_unlink_n > 0 && s->mono < s->unlink_at && s->unlink_at < *next)
+		*next = s->unlink_at;
+	else if (s->to_unlink_n > 0 && s->sent_n == 0)
+		s->calls->order(s->arg);
 	if (s->is_claimed && !s->is_ingested && !s->is_warming && !s->is_full &&
 		queue_store_has_unread(s))
 		*next = mono + QUEUE_RETRY / 1000;
@@ -613,7 +664,7 @@ int queue_store_stop(struct queue_store *s, int64_t now)
 	s->now = now;
 	s->is_stopping = true;
 	s->sync_wanted = true;
-	if (TAILQ_EMPTY(&s->ready) && TAILQ_EMPTY(&s->sent))
+	if (TAILQ_EMPTY(&s->urgent) && TAILQ_EMPTY(&s->ready) && TAILQ_EMPTY(&s->sent))
 		return store_order_sync(s);
 	return 0;
 }
@@ -645,6 +696,7 @@ void queue_store_free(struct queue_store **sp)
 	dict_free(&s->messages);
 	dict_free(&s->past);
 	dict_free(&s->claims);
+	TAILQ_CONCAT(&s->ready, &s->urgent, entry);
 	TAILQ_CONCAT(&s->ready, &s->sent, entry);
 	TAILQ_CONCAT(&s->ready, &s->held, entry);
 	while ((o = TAILQ_FIRST(&s->ready)) != NULL) {

@@ -15,7 +15,11 @@ void store_unlist(struct queue_message *m)
 		TAILQ_REMOVE(&s->backlog, m->p, backlog);
 	if (m->p->is_orphan)
 		TAILQ_REMOVE(&s->orphans, m->p, orphan);
-	m->p->is_aged = m->p->is_backlog = m->p->is_orphan = false;
+	if (m->p->is_to_unlink) {
+		TAILQ_REMOVE(&s->to_unlink, m->p, to_unlink);
+		s->to_unlink_n--;
+	}
+	m->p->is_aged = m->p->is_backlog = m->p->is_orphan = m->p->is_to_unlink = false;
 }
 
 struct queue_message *store_message_new(struct queue_store *s, struct slice id,
@@ -171,6 +175,7 @@ int queue_store_handout(
 	if (*wait != 0) {
 		/* One sync serves all that wait; nobody should wait for the next interval. */
 		s->sync_wanted = true;
+		s->unlink_at = s->mono + QUEUE_CALM;
 		s->calls->order(s->arg);
 	}
 	return 0;
@@ -423,20 +428,16 @@ int queue_store_delete(struct queue_message *m, int64_t now, uint64_t *ticket)
 void store_try_remove(struct queue_message *m)
 {
 	struct queue_store *s = m->p->store;
-	struct sorder *o;
 
 	if (!m->p->is_ended_durable || m->p->out > 0 || m->p->asked > 0 || m->p->busy > 0)
 		return;
 	if (!m->p->is_removed && (m->place != QUEUE_PLACE_JOURNAL || m->p->maybe_file ||
 					 (m->env.flags & QUEUE_FLAG_BODY_FILE))) {
-		o = TAILQ_LAST(&s->ready, sorder_list);
-		if (o == NULL || o->type != QUEUE_ORDER_UNLINK || o->n == QUEUE_ORDER_ITEMS ||
-			o->is_written) {
-			o = store_order_new(s, QUEUE_ORDER_UNLINK);
-			store_order_put(s, o, false);
-		}
-		o->m[o->n++] = m;
+		TAILQ_INSERT_TAIL(&s->to_unlink, m->p, to_unlink);
+		m->p->is_to_unlink = true;
+		s->to_unlink_n++;
 		m->p->busy++;
+		s->calls->order(s->arg);
 		return;
 	}
 	if (m->p->seg != NULL)
@@ -633,7 +634,8 @@ int queue_store_content(struct queue_message *m, struct buf *out)
 	o->for_content = true;
 	o->m[o->n++] = m;
 	m->p->busy++;
-	store_order_put(s, o, false);
+	/* Somebody waits for it; thousands of loads may stand in line. */
+	store_order_put(s, o, true);
 	return ERR_LATER;
 }
 

@@ -21,6 +21,9 @@
 #define QUEUE_SYNC_FAILURES 3
 #define QUEUE_PIECES_KEPT 4
 #define QUEUE_ORDERS_SENT 4
+#define QUEUE_UNLINKS 64             /* of one order, when there are few */
+#define QUEUE_CALM (INT64_C(100000)) /* µs without a retry before files are removed */
+#define QUEUE_ENDED_LIMIT 20000      /* messages whose files may wait for their removal */
 #define QUEUE_SWEEP_AGE (INT64_C(3600) * 1000000) /* µs that a body of nothing is left alone */
 #define QUEUE_RETRY (INT64_C(1000000)) /* µs until a busy or failed order is tried again */
 
@@ -88,11 +91,11 @@ struct queue_store_private {
 	bool is_moving, is_unloading, is_wanted, is_corrupt, is_removed, is_ended_durable;
 	bool was_touched; /* held, or recovered: never fresh again */
 	bool is_damaged;
-	uint8_t target;          /* of the move under way */
-	int64_t due;             /* for its mtime */
-	int64_t unload_at;       /* not before, after a failure */
-	bool is_aged, is_orphan; /* on these lists */
-	TAILQ_ENTRY(queue_store_private) aged, backlog, orphan;
+	uint8_t target;                        /* of the move under way */
+	int64_t due;                           /* for its mtime */
+	int64_t unload_at;                     /* not before, after a failure */
+	bool is_aged, is_orphan, is_to_unlink; /* on these lists */
+	TAILQ_ENTRY(queue_store_private) aged, backlog, orphan, to_unlink;
 };
 
 TAILQ_HEAD(splist, queue_store_private);
@@ -153,10 +156,12 @@ struct queue_store {
 	struct dict *past;     /* id → struct buf of plain events from the log at start, owned */
 	struct dict *claims;   /* "id index" → this */
 	struct sseg_list segs;
-	struct splist backlog; /* read, not yet given out */
-	struct splist aged;    /* in the journal, oldest first */
-	struct splist orphans; /* children whose parent is not known yet */
-	struct sorder_list ready, sent;
+	struct splist backlog;   /* read, not yet given out */
+	struct splist aged;      /* in the journal, oldest first */
+	struct splist orphans;   /* children whose parent is not known yet */
+	struct splist to_unlink; /* ended; their files go when the keeper has time */
+	uint32_t to_unlink_n;
+	struct sorder_list urgent, ready, sent;
 	struct sorder_list held; /* loads, until the journal has been read */
 	int sent_n;
 	struct swaiter_list waiters;
@@ -169,6 +174,7 @@ struct queue_store {
 	int drop_slot; /* being carried; -1: none */
 	uint32_t drop_number;
 	uint64_t drop_end;
+	int64_t unlink_at; /* monotonic; not before */
 	int64_t now, mono, last_sync, piece_retry, scan_retry;
 };
 

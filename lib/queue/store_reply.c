@@ -459,7 +459,8 @@ static int go_on_stopping(struct queue_store *s)
 	struct queue_event ev = {.type = QUEUE_EV_STOP};
 	int err;
 
-	if (!s->is_stopping || s->sync_ordered || !TAILQ_EMPTY(&s->ready) || !TAILQ_EMPTY(&s->sent))
+	if (!s->is_stopping || s->sync_ordered || !TAILQ_EMPTY(&s->urgent) ||
+		!TAILQ_EMPTY(&s->ready) || !TAILQ_EMPTY(&s->sent))
 		return 0;
 	if (s->stop_noted && !queue_log_is_dirty(&s->log)) {
 		s->is_stopped = true;

@@ -298,6 +298,8 @@ static struct queue_store *store_new(const struct queue_store_setup *setup, int6
 	TAILQ_INIT(&s->backlog);
 	TAILQ_INIT(&s->aged);
 	TAILQ_INIT(&s->orphans);
+	TAILQ_INIT(&s->to_unlink);
+	TAILQ_INIT(&s->urgent);
 	TAILQ_INIT(&s->ready);
 	TAILQ_INIT(&s->sent);
 	TAILQ_INIT(&s->held);

@@ -3,6 +3,7 @@
 
 #include "qmgr/schedule.h"
 #include "t/tap.h"
+#include "util/err.h"
 #include "util/mem.h"
 
 #define NOW (INT64_C(1700000000) * CLOCK_SEC)
@@ -535,10 +536,119 @@ static void test_limits(void)
 	schedule_free(&s);
 }
 
+/* Loaded messages of one sender, a recipient each. */
+static void load(struct rig *r, int n, const char *dest)
+{
+	struct schedule_deferred row = {.due = 1};
+	struct schedule_decision d;
+
+	for (row.id = 1; row.id <= (uint64_t)n; row.id++)
+		schedule_defer(r->s, &row);
+	for (int i = 0; i < n; i++) {
+		struct rcpt *rcpt = mem_alloc(sizeof(*rcpt));
+
+		do
+			schedule_next(r->s, r->now, &d);
+		while (d.what != SCHEDULE_LOAD);
+		schedule_rcpt_add(r->s, schedule_message_add(r->s, mem_str("a"), 'a', true),
+			r->smtp, slice_str(dest), &rcpt->link);
+		if (i + 1 < n)
+			schedule_transport_capacity(r->s, r->smtp, 0);
+	}
+	schedule_transport_capacity(r->s, r->smtp, 100);
+}
+
+/* All jobs of now, those made ahead from the back of the list. */
+static int take(struct rig *r, struct schedule_job **now, int *n, struct schedule_job **ahead)
+{
+	struct schedule_job *j;
+	int made = 0;
+
+	while ((j = job(r)) != NULL) {
+		if (j->ahead)
+			ahead[made++] = j;
+		else
+			now[(*n)++] = j;
+	}
+	return made;
+}
+
+static void test_ahead(void)
+{
+	struct rig r = rig_new(&limits, 100);
+	struct schedule_job *now[400], *ahead[400], *late[400];
+	int n = 0, made, first = 0, others = 0;
+
+	load(&r, 300, "x.test");
+	is_int(take(&r, now, &n, ahead), 0, "nothing ahead of the first window");
+	is_int(n, 5, "which is full");
+	done(&r, now[0], SCHEDULE_REACHED);
+	made = take(&r, now, &n, ahead);
+	is_int(n, 7, "its place and one more are taken");
+	is_int(made, 6 * SCHEDULE_AHEAD, "windows of retries are prepared once it was reached");
+	is_int(schedule_job_start(r.s, ahead[0], r.now), ERR_AGAIN, "none may start yet");
+	done(&r, now[1], SCHEDULE_NEUTRAL);
+	is_int(schedule_job_start(r.s, ahead[0], r.now), 0,
+		"a free place is for the first of them");
+	ok(!ahead[0]->ahead, "which is a job like others now");
+	is_int(schedule_job_start(r.s, ahead[1], r.now), ERR_AGAIN, "the second waits");
+	/* New mail: behind what is prepared, before everything else. */
+	add(&r, "b", "x.test", 1);
+	is_int(take(&r, now, &n, late), 0, "no more is prepared while new mail is next");
+	done(&r, ahead[0], SCHEDULE_NEUTRAL);
+	for (first = 1; first < made && n == 7; first++) {
+		is_int(schedule_job_start(r.s, ahead[first], r.now), 0, "prepared job %d", first);
+		others += take(&r, now, &n, late);
+		done(&r, ahead[first], SCHEDULE_NEUTRAL);
+	}
+	others += take(&r, now, &n, late);
+	is_str(name_of(now[7]), "b", "then it goes");
+	/* It dies: what is prepared rests with it. */
+	for (int i = 2; i < 7; i++)
+		done(&r, now[i], SCHEDULE_FAILED);
+	done(&r, now[7], SCHEDULE_FAILED);
+	is_int(schedule_dest_window(late[0]->dest), 0, "the destination dies");
+	is_int(schedule_job_start(r.s, late[0], r.now), ERR_STATE, "no prepared job may start");
+	ok(late[0]->suspended, "it is suspended");
+	for (int i = 0; i < others; i++)
+		done(&r, late[i], SCHEDULE_NEUTRAL);
+	for (n = 8; n < 400 && (now[8] = job(&r)) != NULL; n++) {
+		if (!now[8]->suspended)
+			break;
+		done(&r, now[8], SCHEDULE_NEUTRAL);
+	}
+	ok(job(&r) == NULL, "and all that waited with it");
+	rig_free(&r);
+}
+
+/* Retries of many destinations together keep below one limit. */
+static void test_ahead_limit(void)
+{
+	static const struct schedule_limits wide = {
+		.recipients = 50, .initial_concurrency = 400, .concurrency = 1000};
+	struct rig r = rig_new(&wide, 100);
+	static struct schedule_job *now[4000], *ahead[4000];
+	int n = 0, made;
+
+	load(&r, 3000, "x.test");
+	schedule_transport_capacity(r.s, r.smtp, 3000);
+	take(&r, now, &n, ahead);
+	done(&r, now[0], SCHEDULE_REACHED);
+	made = take(&r, now, &n, ahead);
+	is_int(made, SCHEDULE_AHEAD_RCPTS, "recipients ahead in all");
+	for (int i = 0; i < made; i++)
+		done(&r, ahead[i], SCHEDULE_NEUTRAL);
+	for (int i = 1; i < n; i++)
+		done(&r, now[i], SCHEDULE_NEUTRAL);
+	rig_free(&r);
+}
+
 int main(void)
 {
 	test_jobs();
 	test_window();
+	test_ahead();
+	test_ahead_limit();
 	test_death();
 	test_suspend();
 	test_rate();
