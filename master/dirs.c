@@ -36,6 +36,8 @@ static const struct {
 	{false, "empty/smtpd", P_COUNT, P_COUNT, 0755},
 	{false, "empty/smtp-client", P_COUNT, P_COUNT, 0755},
 	{false, "empty/resolver", P_COUNT, P_COUNT, 0755},
+	{false, "empty/vault", P_COUNT, P_COUNT, 0755},
+	{true, "vault", P_COUNT, P_COUNT, 0700},
 	{true, "tally", P_tally_owner, P_COUNT, 0700},
 };
 
@@ -48,6 +50,7 @@ static const struct {
 	{ROLE_CLEANUP, P_cleanup_owner, true},
 	{ROLE_QMGR, P_qmgr_owner, true},
 	{ROLE_CLIENT, P_client_owner, false},
+	{ROLE_VAULT, P_vault_owner, false},
 	{ROLE_RESOLVER, P_resolver_owner, false},
 	{ROLE_TALLY, P_tally_owner, false},
 	{ROLE_NSS, P_default_privs, false},
@@ -93,6 +96,7 @@ const char *dirs_root(enum role role)
 	case ROLE_SMTPD: below = "/empty/smtpd"; break;
 	case ROLE_CLIENT: below = "/empty/smtp-client"; break;
 	case ROLE_RESOLVER: below = "/empty/resolver"; break;
+	case ROLE_VAULT: below = "/empty/vault"; break;
 	case ROLE_TALLY:
 		queue = master_str(P_data_directory);
 		below = "/tally";

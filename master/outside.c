@@ -120,7 +120,7 @@ int outside_connect(const struct worker *w, const char *name)
 
 	/* The working directory is the queue directory: relative paths start there. */
 	if (strncmp(name, "unix:", 5) == 0)
-		return connect_unix(w, name, name + 5, allowed);
+		return connect_unix(w, name, name + 5, allowed || is_in_parameter(w, name + 5));
 	if (strncmp(name, "inet:", 5) == 0)
 		return connect_inet(w, name + 5, allowed);
 	errno = EINVAL;

@@ -207,8 +207,10 @@ int plan_load(struct buf *why)
 	struct plan **plans = NULL;
 	int r = read_instance(&in, why);
 
-	if (r == 0)
+	if (r == 0) {
 		add_programs(&in);
+		check_give_vault(&in);
+	}
 	plans = mem_array(in.services.count + 1, sizeof(*plans));
 	for (size_t i = 0; r == 0 && i < in.services.count; i++)
 		r = plan_make(&in, i, wait, why, &plans[i]);
@@ -236,8 +238,10 @@ int plan_load_unit(struct unit *u, struct buf *why)
 	int r = read_instance(&in, why);
 	bool found = false;
 
-	if (r == 0)
+	if (r == 0) {
 		add_programs(&in);
+		check_give_vault(&in);
+	}
 	for (size_t i = 0; r == 0 && i < in.services.count; i++) {
 		if (strcmp(in.services.service[i].name, u->name) != 0 ||
 			in.services.service[i].type != u->type)

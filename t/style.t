@@ -15,7 +15,7 @@ chdir $top or BAIL_OUT("$top: $!");
 # Rows of the layout: a file includes from its own folder and from rows above.
 my @ROWS = (
     [qw(lib/util)], [qw(lib/net)], [qw(lib/ipc lib/priv lib/conf)], [qw(lib/tls lib/map lib/dns)],
-    [qw(lib/mail)], [qw(lib/smtp lib/mime lib/queue)], [qw(lib/route)], [qw(lib/policy)],
+    [qw(lib/mail)], [qw(lib/smtp lib/mime lib/queue lib/sasl)], [qw(lib/route)], [qw(lib/policy)],
     [qw(lib/server)],
     [qw(master smtpd cleanup qmgr smtp-client local vault tally resolver monitor)],
     [qw(tools)], [qw(t bench)],
@@ -27,7 +27,7 @@ for my $i (0 .. $#ROWS) { $row{$_} = $i for @{ $ROWS[$i] } }
 # Headers of a library and the only folders that may see them.
 my @OWNED = (
     [qr{^(?:event2/|event\.h)},       'libevent',    qw(lib/net)],
-    [qr{^openssl/},                   'OpenSSL',     qw(lib/tls vault)],
+    [qr{^openssl/},                   'OpenSSL',     qw(lib/tls lib/sasl vault)],
     [qr{^(?:db\.h|lmdb\.h|pcre2)},    'the table libraries', qw(lib/map)],
     [qr{^ldns/},                      'ldns',        qw(lib/dns resolver)],
 );

@@ -164,7 +164,10 @@ static void check_tables(const struct instance *in, struct mistakes *m)
 		t.of_defaults = round == 1;
 		for (size_t i = 0; i < in->services.count; i++) {
 			t.c = in->settings[i];
-			check_walk_tables(t.c, check_program(in->services.service[i].program),
+			/* vault opens a listener's password tables, but here they are named. */
+			check_walk_tables(t.c,
+				check_program(in->services.service[i].program) |
+					(check_wants_vault(in, i) ? PROG_VAULT : 0U),
 				check_table, &t);
 		}
 	}
@@ -175,12 +178,28 @@ static const struct {
 	enum param p;
 	bool is_group;
 } owners[] = {{P_smtpd_owner, false}, {P_cleanup_owner, false}, {P_qmgr_owner, false},
-	{P_client_owner, false}, {P_resolver_owner, false}, {P_tally_owner, false},
-	{P_default_privs, false}, {P_queue_group, true}, {P_setgid_group, true}};
+	{P_client_owner, false}, {P_vault_owner, false}, {P_resolver_owner, false},
+	{P_tally_owner, false}, {P_default_privs, false}, {P_queue_group, true},
+	{P_setgid_group, true}};
 
-static void check_owners(const struct conf *c, struct mistakes *m)
+static bool has_vault(const struct instance *in)
 {
+	for (size_t i = 0; i < in->services.count; i++) {
+		const struct service *v = &in->services.service[i];
+
+		if (strcmp(v->program, "vault") == 0 && !v->is_disabled)
+			return true;
+	}
+	return false;
+}
+
+static void check_owners(const struct instance *in, struct mistakes *m)
+{
+	const struct conf *c = in->main;
+
 	for (size_t i = 0; i < COUNT(owners); i++) {
+		if (owners[i].p == P_vault_owner && !has_vault(in))
+			continue;
 		const char *name = set_str(c, owners[i].p);
 		const struct setting *s = set_find(c, slice_str(conf_name(owners[i].p)));
 		struct place where = s != NULL ? set_place(s, 0) : (struct place){0};
@@ -485,6 +504,7 @@ void instance_read(struct instance *in, const char *dir, int checks, struct mist
 			service_settings(&in->services, &in->services.service[i], in->main);
 		set_build(in->settings[i], m);
 	}
+	check_leave_out_vault(in);
 	check_names(in, m);
 	check_relay_control(in, m);
 	check_log(in->main, m);
@@ -492,7 +512,7 @@ void instance_read(struct instance *in, const char *dir, int checks, struct mist
 	check_single_qmgr(in, m);
 	check_transports(in, m);
 	if ((checks & CHECK_OWNERS) != 0)
-		check_owners(in->main, m);
+		check_owners(in, m);
 	if ((checks & CHECK_PROGRAMS) != 0)
 		check_programs(in, m);
 	if ((checks & CHECK_TABLES) != 0)

@@ -25,6 +25,16 @@ enum {
 void instance_read(struct instance *in, const char *dir, int checks, struct mistakes *m);
 void instance_clear(struct instance *in);
 
+/*
+ * vault (conf/vault.c). Whether service i authenticates by tables that vault reads; an implied
+ * vault that none wants is disabled; vault's settings get all of these tables (vault_password_maps,
+ * vault_services), the others lose smtpd_sasl_password_maps. The last is for master, behind all
+ * checks.
+ */
+bool check_wants_vault(const struct instance *in, size_t i);
+void check_leave_out_vault(struct instance *in);
+void check_give_vault(struct instance *in);
+
 /* Programs that a service's command stands for: PROG_… */
 unsigned check_program(const char *program);
 

@@ -12,6 +12,7 @@ lib_conf_libconf_a_SOURCES = \
 	%D%/mistake.c %D%/mistake.h \
 	%D%/params.c %D%/params.h \
 	%D%/value.c %D%/value.h \
+	%D%/vault.c \
 	%D%/params.def %D%/postfix_names.def %D%/restrictions.def %D%/table_types.def
 
 conf_test_libs = t/libtap.a lib/conf/libconf.a lib/util/libutil.a $(BSD_LIBS)

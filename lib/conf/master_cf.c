@@ -31,6 +31,7 @@ static const struct {
 	{"resolver", "resolver", true},
 	{"tally", "tally", true},
 	{"nss", "nss", true},
+	{"vault", "vault", true},
 	{"smtp", "smtp-client", true},
 	{"relay", "smtp-client", true},
 	{"lmtp", "lmtp", true},

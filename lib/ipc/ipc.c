@@ -135,6 +135,12 @@ static bool handle_frames(struct ipc *c, struct slice *in)
 	return false;
 }
 
+static void wipe(struct ipc *c, struct slice done)
+{
+	if (c->secret && done.len > 0)
+		explicit_bzero((void *)(uintptr_t)done.p, done.len);
+}
+
 static void handle_kept(struct ipc *c)
 {
 	struct slice in = buf_slice(&c->in);
@@ -142,6 +148,7 @@ static void handle_kept(struct ipc *c)
 
 	if (!handle_frames(c, &in))
 		return;
+	wipe(c, slice_first(buf_slice(&c->in), before - in.len));
 	buf_consume(&c->in, before - in.len);
 	buf_release(&c->in);
 }
@@ -149,11 +156,12 @@ static void handle_kept(struct ipc *c)
 static void handle_fresh(struct ipc *c, size_t n)
 {
 	struct slice in = slice_of(scratch, n);
-	bool alive;
+	bool alive, secret = c->secret;
 
 	if (c->in.len > 0) {
 		if (buf_add_slice(&c->in, in) != 0)
 			log_panic("ipc: input over its limit");
+		wipe(c, in);
 		handle_kept(c);
 		return;
 	}
@@ -162,6 +170,8 @@ static void handle_fresh(struct ipc *c, size_t n)
 	scratch_busy = false;
 	if (alive && in.len > 0 && buf_add_slice(&c->in, in) != 0)
 		log_panic("ipc: input over its limit");
+	if (secret)
+		explicit_bzero(scratch, n);
 }
 
 static void keep_fds(struct ipc *c, struct msghdr *msg)
@@ -254,6 +264,7 @@ static void sent_part(struct ipc *c, size_t n)
 		memmove(c->leaving, c->leaving + 1, c->leaving_n * sizeof(c->leaving[0]));
 	}
 	c->sent += n;
+	wipe(c, slice_first(buf_slice(&c->out), n));
 	buf_consume(&c->out, n);
 }
 
@@ -383,6 +394,11 @@ static void destroy(struct ipc *c)
 	buf_clear(&c->in);
 	buf_clear(&c->out);
 	mem_free(c);
+}
+
+void ipc_set_secret(struct ipc *c)
+{
+	c->secret = c->in.secret = c->out.secret = true;
 }
 
 enum role ipc_peer(const struct ipc *c)

@@ -59,6 +59,8 @@ struct ipc *ipc_new(int fd, enum role self, enum role peer, const struct ipc_eve
 void ipc_free(struct ipc **c);        /* in a handler too */
 enum role ipc_peer(const struct ipc *c);
 void ipc_set_events(struct ipc *c, const struct ipc_events *events, void *arg);
+/* What is sent and received may be secret: its bytes are overwritten when they are done with. */
+void ipc_set_secret(struct ipc *c);
 /* Reading can be stopped (back-pressure); it starts on. */
 void ipc_read(struct ipc *c, bool on);
 /* Waits for and handles frames until the deadline or for one round; for start-up, without the loop.

@@ -37,7 +37,7 @@ struct ipc {
 	size_t arrived_n, arrived_cap;
 	struct dict *mine, *theirs;
 	uint64_t last_mine, last_theirs;
-	bool reading, blocked, ended, over, overrun;
+	bool reading, blocked, ended, over, overrun, secret;
 	unsigned busy; /* callbacks under way: ipc_free then waits for them */
 	bool freed;
 };

@@ -323,6 +323,15 @@ void stream_consume(struct stream *s, size_t n)
 		update_watch(s);
 }
 
+void stream_wipe(struct stream *s, size_t n)
+{
+	struct slice in = slice_first(stream_input(s), n);
+
+	if (in.len > 0)
+		explicit_bzero((void *)(uintptr_t)in.p, in.len);
+	stream_consume(s, n);
+}
+
 void stream_again(struct stream *s)
 {
 	loop_soon(&s->again);

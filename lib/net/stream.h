@@ -54,6 +54,8 @@ void stream_set_arg(struct stream *s, const struct stream_events *events, void *
 void stream_read(struct stream *s, bool on);
 struct slice stream_input(const struct stream *s);
 void stream_consume(struct stream *s, size_t n);
+/* The same for a secret: its bytes are overwritten. */
+void stream_wipe(struct stream *s, size_t n);
 /* Calls on_input soon if there are unread bytes: after a pause in the owner's own state. */
 void stream_again(struct stream *s);
 /* Drops unread bytes, for STARTTLS (RFC 3207, 4.2); how many there were. */

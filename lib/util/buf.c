@@ -17,8 +17,11 @@ void buf_init(struct buf *b, size_t limit)
 
 void buf_clear(struct buf *b)
 {
-	mem_free(b->data);
-	*b = BUF_INIT(b->limit);
+	if (b->secret)
+		mem_wipe_free(b->data, b->cap);
+	else
+		mem_free(b->data);
+	*b = (struct buf){.limit = b->limit, .secret = b->secret};
 }
 
 void buf_wipe_clear(struct buf *b)
@@ -62,7 +65,16 @@ static void buf_grow(struct buf *b, size_t need)
 		cap = b->limit + 1;
 	if (b->start > 0)
 		buf_to_front(b);
-	b->data = mem_resize(b->data, cap, 1);
+	if (b->secret) {
+		char *data = mem_alloc(cap);
+
+		if (b->data != NULL)
+			memcpy(data, b->data, b->len + 1);
+		mem_wipe_free(b->data, b->cap);
+		b->data = data;
+	} else {
+		b->data = mem_resize(b->data, cap, 1);
+	}
 	b->cap = cap;
 	b->data[b->len] = '\0';
 }

@@ -9,19 +9,22 @@
  * buf_init, use, buf_clear. What would exceed the limit is not added at all, the buffer is marked
  * failed (sticky until buf_reset or buf_clear) and ERR_LIMIT is returned, so a builder may add ten
  * things and check buf_failed once. Bytes are taken off the front without moving the rest.
- * Memory is given on first use and returned by buf_clear and buf_release.
+ * Memory is given on first use and returned by buf_clear and buf_release. A secret one (BUF_SECRET)
+ * overwrites whatever memory it leaves.
  */
 struct buf {
 	char *data; /* private */
 	size_t start, len, cap, limit;
-	bool failed;
+	bool failed, secret;
 };
 
 #define BUF_INIT(max) ((struct buf){.limit = (max)})
+#define BUF_SECRET(max) ((struct buf){.limit = (max), .secret = true})
 
 void buf_init(struct buf *b, size_t limit);
 void buf_clear(struct buf *b);      /* frees; limit stays, usable again */
-void buf_wipe_clear(struct buf *b); /* for secrets; buf_room first, as growth leaves copies */
+void buf_wipe_clear(struct buf *b); /* for secrets in one that is not BUF_SECRET; buf_room first, as
+				       growth leaves copies */
 void buf_reset(struct buf *b);      /* empty, memory kept */
 void buf_release(struct buf *b);    /* gives memory back when empty */
 

@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: ISC */
+#include "sasl/exchange.h"
+#include "sasl/mechanism.h"
+#include "t/tap.h"
+#include "util/base64.h"
+#include "util/err.h"
+
+/* RFC 7677, 3. */
+static const char salt_text[] = "W22ZaJ0SNY7soEsUEjb6gQ==";
+static const char nonce_text[] = "%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0";
+static const char first_text[] = "n,,n=user,r=rOprNGfwEbeRWgbNEkqO";
+static const char challenge_text[] = "r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,"
+				     "s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096";
+static const char final_text[] = "c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,"
+				 "p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=";
+static const char verifier_text[] = "v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=";
+
+static struct sasl_scram record_of(const char *password)
+{
+	struct sasl_scram s;
+	struct buf salt = BUF_INIT(64);
+
+	(void)base64_decode(&salt, slice_str(salt_text));
+	sasl_scram_make(slice_str(password), buf_slice(&salt), 4096, &s);
+	buf_clear(&salt);
+	return s;
+}
+
+static int finish(const char *first, const char *password, const char *final, struct buf *out)
+{
+	struct sasl_scram_server x;
+	struct sasl_scram s = record_of(password);
+
+	sasl_scram_init(&x);
+	int r = sasl_scram_begin(&x, slice_str(first));
+	if (r == 0) {
+		sasl_scram_challenge(&x, &s, slice_str(nonce_text));
+		if (strcmp(first, first_text) == 0)
+			is_str(buf_str(&x.server_first), challenge_text, "the challenge");
+		r = sasl_scram_finish(&x, slice_str(final), out);
+	}
+	sasl_scram_clear(&x);
+	return r;
+}
+
+static void test_scram(void)
+{
+	static const char *const bad_finals[] = {"", "p=", "c=biws", "c=biws,r=x,p=AA==",
+		"c=eSws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,"
+		"p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=",
+		"c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,p=AAAA",
+		"c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0",
+		"r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,"
+		"c=biws,p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ="};
+	struct buf out = BUF_INIT(200);
+
+	is_int(finish(first_text, "pencil", final_text, &out), 0, "RFC 7677: proof");
+	is_str(buf_str(&out), verifier_text, "RFC 7677: the server's signature");
+	buf_reset(&out);
+	is_int(finish(first_text, "pencils", final_text, &out), ERR_DENIED, "another password");
+	is_int(out.len, 0, "says nothing then");
+	for (size_t i = 0; i < COUNT_OF(bad_finals); i++)
+		is_int(finish(first_text, "pencil", bad_finals[i], &out), ERR_SYNTAX,
+			"bad client-final-message %zu", i);
+	buf_clear(&out);
+}
+
+static void test_scram_first(void)
+{
+	static const struct {
+		const char *message, *login, *authzid;
+	} good[] = {
+		{"n,,n=user,r=abc", "user", ""},
+		{"y,,n=user,r=abc,x=extension", "user", ""},
+		{"n,a=boss,n=a=2Cb=3Dc,r=abc", "a,b=c", "boss"},
+		{"n,,n=\xc3\xa4,r=abc", "\xc3\xa4", ""},
+	};
+	static const char *const bad[] = {"", "n", "n,,", "n,,n=user", "n,,n=,r=abc",
+		"n,,n=user,r=", "p=tls-unique,,n=user,r=abc", "n,,n=a=2Db,r=abc", "n,,n=a=,r=abc",
+		"n,,m=x,n=user,r=abc", "x,,n=user,r=abc", "n,b=x,n=user,r=abc", "n,,n=us\ter,r=abc",
+		"n,,n=us\xff,r=abc", "n,,n=user,r=a bc", "n,,r=abc,n=user"};
+	struct sasl_scram_server x;
+
+	for (size_t i = 0; i < COUNT_OF(good); i++) {
+		sasl_scram_init(&x);
+		is_int(sasl_scram_begin(&x, slice_str(good[i].message)), 0, "%s", good[i].message);
+		is_str(buf_str(&x.login), good[i].login, "its login");
+		is_str(buf_str(&x.authzid), good[i].authzid, "its other identity");
+		sasl_scram_clear(&x);
+	}
+	for (size_t i = 0; i < COUNT_OF(bad); i++) {
+		sasl_scram_init(&x);
+		is_int(sasl_scram_begin(&x, slice_str(bad[i])), ERR_SYNTAX,
+			"bad client-first-message %zu", i);
+		sasl_scram_clear(&x);
+	}
+}
+
+static void test_plain(void)
+{
+	static const struct {
+		struct slice message;
+		int want;
+		const char *authzid, *login, *password;
+	} rows[] = {
+		{SLICE_LIT("\0joe\0secret"), 0, "", "joe", "secret"},
+		{SLICE_LIT("boss\0joe@x\0p w"), 0, "boss", "joe@x", "p w"},
+		{SLICE_LIT(""), ERR_SYNTAX, "", "", ""},
+		{SLICE_LIT("\0joe"), ERR_SYNTAX, "", "", ""},
+		{SLICE_LIT("\0joe\0"), ERR_SYNTAX, "", "", ""},
+		{SLICE_LIT("\0\0secret"), ERR_SYNTAX, "", "", ""},
+		{SLICE_LIT("\0joe\0sec\0ret"), ERR_SYNTAX, "", "", ""},
+		{SLICE_LIT("\0jo\ne\0secret"), ERR_SYNTAX, "", "", ""},
+		{SLICE_LIT("\0joe\0sec\xffret"), ERR_SYNTAX, "", "", ""},
+		{SLICE_LIT("bo\rss\0joe\0secret"), ERR_SYNTAX, "", "", ""},
+	};
+	struct sasl_plain p;
+
+	for (size_t i = 0; i < COUNT_OF(rows); i++) {
+		is_int(sasl_plain_parse(rows[i].message, &p), rows[i].want, "PLAIN %zu", i);
+		if (rows[i].want != 0)
+			continue;
+		is_slice(p.authzid, rows[i].authzid, "authzid");
+		is_slice(p.login, rows[i].login, "login");
+		is_slice(p.password, rows[i].password, "password");
+	}
+}
+
+static void test_records(void)
+{
+	static const char *const bad[] = {"", "secret", "{PLAIN}secret", "{CRYPT}secret",
+		"$1$abc$0123456789012345678901", "$5$salt$short", "$5$", "$y$", "$6$x",
+		"{SCRAM-SHA-256}", "{SCRAM-SHA-256}4096,W22ZaJ0SNY7soEsUEjb6gQ==",
+		"{SCRAM-SHA-256}4095,W22ZaJ0SNY7soEsUEjb6gQ==,"
+		"WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=,"
+		"wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=",
+		"{SCRAM-SHA-256}4096,W22ZaJ0SNY7soEsUEjb6gQ==,AAAA,AAAA",
+		"{SCRAM-SHA-256}4096,W22ZaJ0SNY7soEsUEjb6gQ==,"
+		"WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=,"
+		"wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=,more",
+		"$5$salt:x$0123456789012345678901234567890123456789012"};
+	static const char scram[] = "{SCRAM-SHA-256}4096,W22ZaJ0SNY7soEsUEjb6gQ==,"
+				    "WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=,"
+				    "wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=";
+	struct buf text = BUF_INIT(2000);
+	struct sasl_scram s = record_of("pencil");
+
+	for (size_t i = 0; i < COUNT_OF(bad); i++)
+		ok(!sasl_records_are_good(slice_str(bad[i])), "no record: %s", bad[i]);
+	sasl_scram_format(&s, &text);
+	is_str(buf_str(&text), scram, "a record as it is written (the keys of RFC 7677's user)");
+	ok(sasl_records_are_good(buf_slice(&text)), "and read");
+	ok(sasl_records_verify(buf_slice(&text), SLICE_LIT("pencil")), "its password");
+	ok(!sasl_records_verify(buf_slice(&text), SLICE_LIT("pencils")), "not another");
+	(void)buf_add_str(&text, "  {CRYPT}");
+	is_int(sasl_crypt_make(SLICE_LIT("second"), &text), 0, "a hash of crypt is made");
+	ok(sasl_records_are_good(buf_slice(&text)), "two records: %s", buf_str(&text));
+	ok(sasl_records_verify(buf_slice(&text), SLICE_LIT("pencil")), "the password of the one");
+	ok(sasl_records_verify(buf_slice(&text), SLICE_LIT("second")), "and of the other");
+	ok(!sasl_records_verify(buf_slice(&text), SLICE_LIT("third")), "and no other");
+	ok(!sasl_records_verify(buf_slice(&text), SLICE_LIT("pen\ncil")), "no control characters");
+	(void)buf_add_str(&text, " clear");
+	ok(!sasl_records_are_good(buf_slice(&text)), "a clear password among them");
+	buf_clear(&text);
+}
+
+/* One hash of each kind, made by crypt(3) for "pencil". */
+static void test_hashes(void)
+{
+	static const char *const hashes[] = {
+		"$y$j75$0123456789abcdefghijk/$U/yfz6fzm9qbgO2vv5e.ciGZruXTHy7F6981gmHkGF7",
+		"$6$rounds=1000$saltstring$"
+		"Dst5SzMCiLiSWQN0EnEgf8DNbHOJRybf7gWFoq4HhaAWnZcpnsBwYgTSajPGyhfsjkr51qmiDafX//"
+		"8bUiGTO1",
+		"$5$rounds=1000$saltstring$IDMRVjjzM7pxdq5saV3T0Syncing1KAt3iS2GewFZH1",
+		"$2b$04$abcdefghijklmnopqrstuu/FyAyuZSl3DbPdvio4KrIBdz2k2yhV2",
+	};
+
+	for (size_t i = 0; i < COUNT_OF(hashes); i++) {
+		ok(sasl_records_are_good(slice_str(hashes[i])), "hash %zu", i);
+		ok(sasl_records_verify(slice_str(hashes[i]), SLICE_LIT("pencil")), "its password");
+		ok(!sasl_records_verify(slice_str(hashes[i]), SLICE_LIT("Pencil")), "no other");
+	}
+}
+
+static void test_options(void)
+{
+	static const struct {
+		const char *text;
+		unsigned properties;
+		bool permitted;
+	} rows[] = {
+		{"", SASL_PLAINTEXT, true},
+		{"noanonymous", SASL_PLAINTEXT, true},
+		{"noanonymous", SASL_ANONYMOUS, false},
+		{"noanonymous, noplaintext", SASL_PLAINTEXT, false},
+		{"NoPlaintext", SASL_MUTUAL_AUTH, true},
+		{"mutual_auth", SASL_PLAINTEXT, false},
+		{"mutual_auth", SASL_MUTUAL_AUTH, true},
+		{"forward_secrecy", SASL_MUTUAL_AUTH, false},
+		{"nodictionary noactive", SASL_DICTIONARY, false},
+	};
+	struct sasl_options o;
+	struct buf why = BUF_INIT(200);
+
+	for (size_t i = 0; i < COUNT_OF(rows); i++) {
+		is_int(sasl_options_parse(slice_str(rows[i].text), &why, &o), 0, "options: %s",
+			rows[i].text);
+		is_int(sasl_options_permit(&o, rows[i].properties), rows[i].permitted, "row %zu",
+			i);
+	}
+	is_int(sasl_options_parse(SLICE_LIT("noplain"), &why, &o), ERR_SYNTAX, "an unknown option");
+	ok(strstr(buf_str(&why), "\"noplain\"") != NULL, "is named");
+	buf_clear(&why);
+	ok(sasl_is_mechanism(SLICE_LIT("SCRAM-SHA-256")), "a mechanism");
+	ok(!sasl_is_mechanism(SLICE_LIT("")) && !sasl_is_mechanism(SLICE_LIT("A B")) &&
+			!sasl_is_mechanism(SLICE_LIT("ABCDEFGHIJKLMNOPQRSTU")),
+		"no mechanisms");
+	is_int(sasl_property(SLICE_LIT("mutual-auth")), SASL_MUTUAL_AUTH, "a property");
+	is_int(sasl_property(SLICE_LIT("private")), 0, "none that counts");
+}
+
+int main(void)
+{
+	test_scram();
+	test_scram_first();
+	test_plain();
+	test_records();
+	test_hashes();
+	test_options();
+	return done_testing();
+}
