@@ -66,12 +66,13 @@ void check_give_vault(struct instance *in)
 	for (size_t i = 0; i < in->services.count; i++) {
 		struct conf *c = in->settings[i];
 
-		set_override(c, SLICE_LIT("smtpd_sasl_password_maps"), SLICE_NONE, NULL, NULL);
+		set_override(c, slice_str(conf_name(P_smtpd_sasl_password_maps)), SLICE_NONE, NULL,
+			NULL);
 		if (strcmp(in->services.service[i].program, "vault") == 0) {
-			set_override(
-				c, SLICE_LIT("vault_password_maps"), buf_slice(&maps), NULL, NULL);
-			set_override(
-				c, SLICE_LIT("vault_services"), buf_slice(&services), NULL, NULL);
+			set_override(c, slice_str(conf_name(P_vault_password_maps)),
+				buf_slice(&maps), NULL, NULL);
+			set_override(c, slice_str(conf_name(P_vault_services)),
+				buf_slice(&services), NULL, NULL);
 			(void)set_build(c, &m);
 		}
 	}

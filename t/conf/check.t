@@ -64,7 +64,7 @@ END
 my %row = slurp(src() . '/lib/conf/params.def') =~ /^P\((\w+), (\w+, .*)$/mg;
 my $rows = join "\n", %row;
 my $code = join '', map { slurp($_) } grep { !m{/t/|/build} } map { glob(src() . "/$_") }
-    '{master,smtpd,cleanup,qmgr,smtp-client,local,tally,resolver,tools}/*.[ch]', 'lib/*/*.[ch]';
+    '{master,smtpd,cleanup,qmgr,smtp-client,local,tally,resolver,vault,tools}/*.[ch]', 'lib/*/*.[ch]';
 my (%read, @wrong);
 $read{$_}++ for $code =~ /\bP_(\w+)/g;
 for my $name (sort keys %row) {
