@@ -18,7 +18,8 @@
 #include "util/mem.h"
 
 struct gatemap_options gatemap_options = {
-	.fold = true, .as_owner = true, .source_mode = true, .nul = true};
+	.fold = true, .as_owner = true, .source_mode = true, .nul = true, .utf8 = true};
+char gatemap_why[4096];
 
 static const char *program = "gatemap", *config_dir;
 static bool is_conf_loaded;
@@ -52,8 +53,11 @@ void gatemap_fatal(const char *fmt, ...)
 	exit(1);
 }
 
+static const char usage_text[] =
+	"usage: %s [-%s] [-c config_dir] [-d key] [-q key] [file_type:]file_name...";
+
 static const char help_text[] =
-	"usage: %s [-ANfijnoprsvw] [-c config_dir] [-d key] [-q key] [file_type:]file_name...\n"
+	"\n"
 	"  (no option)      build the table from its source\n"
 	"  -q, --query KEY  print the value of KEY; of each key on standard input for -\n"
 	"  -s, --list       print all entries\n"
@@ -62,19 +66,37 @@ static const char help_text[] =
 	"  -r, --replace    a later entry replaces an earlier one with the same key\n"
 	"  -w, --no-warning no warning about duplicate keys\n"
 	"  -A, --aliases    the source has alias syntax (name: value, ...)\n"
+	"  -F, --files      values are the content of the files that they name\n"
 	"  -f, --no-fold    keys keep upper case\n"
+	"  -h, --headers    with -q -: keys are the header fields of a message\n"
+	"  -b, --body       with -q -: keys are the lines of its body\n"
+	"  -m, --mime       with -h or -b: its parts have headers and bodies, too\n"
 	"  -N, -n           store a null byte behind keys and values (default), or none\n"
 	"  -o, --as-root    stay root when the source is another user's\n"
 	"  -p, --public     do not take the permissions of the source\n"
+	"  -U, -u           the source must be UTF-8 (default), or need not\n"
 	"  -j, --json       print entries as JSON, one object a line\n"
 	"  -c, --config DIR configuration directory\n"
 	"  -v               accepted without effect\n"
 	"  --help, --version\n";
 
+static const char *letters(void)
+{
+	if (strcmp(program, "postalias") == 0 || strcmp(program, "newaliases") == 0)
+		return "NfijnoprsUuvw";
+	return strcmp(program, "postmap") == 0 ? "bFfhijmNnoprsUuvw" : "AbFfhijmNnoprsUuvw";
+}
+
 _Noreturn static void usage(void)
 {
-	fprintf(stderr, help_text, program);
-	exit(1);
+	gatemap_fatal(usage_text, program, letters());
+}
+
+_Noreturn static void help(void)
+{
+	printf(usage_text, program, letters());
+	puts(help_text);
+	exit(0);
 }
 
 /* main.cf is read when something of it is needed, so that a mistake in it stops no other use. */
@@ -107,7 +129,8 @@ static int open_file(const char *spec, int *fd)
 		*fd = open(buf_str(&path), O_RDONLY | O_CLOEXEC);
 		r = *fd >= 0 ? 0 : errno == ENOENT ? ERR_NOT_FOUND : ERR_SYS;
 		if (r != 0)
-			gatemap_warning("open database %s: %s", buf_str(&path), strerror(errno));
+			(void)snprintf(gatemap_why, sizeof(gatemap_why), "open database %s: %s",
+				buf_str(&path), strerror(errno));
 	}
 	buf_clear(&path);
 	return r;
@@ -188,14 +211,18 @@ static int build_aliases(void)
 	return 0;
 }
 
+enum { OPTION_HELP = 1000, OPTION_VERSION };
+
 static const struct option long_options[] = {{"query", required_argument, NULL, 'q'},
 	{"list", no_argument, NULL, 's'}, {"delete", required_argument, NULL, 'd'},
 	{"incremental", no_argument, NULL, 'i'}, {"replace", no_argument, NULL, 'r'},
 	{"no-warning", no_argument, NULL, 'w'}, {"aliases", no_argument, NULL, 'A'},
 	{"no-fold", no_argument, NULL, 'f'}, {"as-root", no_argument, NULL, 'o'},
 	{"public", no_argument, NULL, 'p'}, {"json", no_argument, NULL, 'j'},
-	{"config", required_argument, NULL, 'c'}, {"help", no_argument, NULL, 'h'},
-	{"version", no_argument, NULL, 'V'}, {NULL, 0, NULL, 0}};
+	{"files", no_argument, NULL, 'F'}, {"headers", no_argument, NULL, 'h'},
+	{"body", no_argument, NULL, 'b'}, {"mime", no_argument, NULL, 'm'},
+	{"config", required_argument, NULL, 'c'}, {"help", no_argument, NULL, OPTION_HELP},
+	{"version", no_argument, NULL, OPTION_VERSION}, {NULL, 0, NULL, 0}};
 
 struct task {
 	const char *query, *removal;
@@ -207,31 +234,59 @@ static void take_option(int c, struct task *task)
 	struct gatemap_options *o = &gatemap_options;
 	switch (c) {
 	case 'A': o->aliases = true; break;
+	case 'F': o->files = true; break;
 	case 'N': o->nul = true; break;
 	case 'n': o->nul = false; break;
+	case 'b': o->body = true; break;
 	case 'c': config_dir = optarg; break;
 	case 'd': task->removal = optarg; break;
 	case 'f': o->fold = false; break;
+	case 'h': o->headers = true; break;
 	case 'i': o->incremental = true; break;
 	case 'j': o->json = true; break;
+	case 'm': o->mime = true; break;
 	case 'o': o->as_owner = false; break;
 	case 'p': o->source_mode = false; break;
 	case 'q': task->query = optarg; break;
 	case 'r': o->replace = true; break;
 	case 's': task->lists = true; break;
-	case 'u': break;
+	case 'U': o->utf8 = true; break;
+	case 'u': o->utf8 = false; break;
 	case 'v': break;
 	case 'w': o->quiet_duplicates = true; break;
-	case 'h': printf(help_text, program); exit(0);
-	case 'V': puts(PACKAGE_STRING); exit(0);
+	case OPTION_HELP: help();
+	case OPTION_VERSION: puts(PACKAGE_STRING); exit(0);
 	default: usage();
 	}
+}
+
+static void check_task(const struct task *task)
+{
+	struct gatemap_options *o = &gatemap_options;
+	if ((task->query != NULL) + (task->removal != NULL) + task->lists > 1)
+		gatemap_fatal("specify only one of -s -q or -d");
+	if ((o->headers || o->body || o->mime) &&
+		(task->query == NULL || strcmp(task->query, "-") != 0))
+		gatemap_fatal("specify -b -h or -m only with \"-q -\"");
+	if (o->mime && !o->headers && !o->body) {
+		gatemap_warning("ignoring -m option without -b or -h");
+		o->mime = false;
+	}
+}
+
+static void read_options(int argc, char **argv, struct task *task)
+{
+	char accepted[64];
+	int c;
+	(void)snprintf(accepted, sizeof(accepted), "%sc:d:q:", letters());
+	while ((c = getopt_long(argc, argv, accepted, long_options, NULL)) != -1)
+		take_option(c, task);
+	check_task(task);
 }
 
 int main(int argc, char **argv)
 {
 	struct task task = {0};
-	int c;
 	const char *slash = argc > 0 ? strrchr(argv[0], '/') : NULL;
 	if (argc > 0)
 		program = slash != NULL ? slash + 1 : argv[0];
@@ -240,14 +295,7 @@ int main(int argc, char **argv)
 		config_dir = GP_SYSCONFDIR;
 	gatemap_options.aliases =
 		strcmp(program, "postalias") == 0 || strcmp(program, "newaliases") == 0;
-	while ((c = getopt_long(argc, argv, "ANc:d:fijnopq:rsuvw", long_options, NULL)) != -1)
-		take_option(c, &task);
-	if ((task.query != NULL) + (task.removal != NULL) + task.lists +
-			gatemap_options.incremental >
-		1) {
-		fprintf(stderr, "%s: specify only one of -q, -d, -s or -i\n", program);
-		usage();
-	}
+	read_options(argc, argv, &task);
 	log_init(program, NULL);
 	log_set_level(LOG_LEVEL_NONE);
 	map_set_opener(open_file);

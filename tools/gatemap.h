@@ -15,6 +15,9 @@ struct gatemap_options {
 	bool source_mode;
 	bool nul;
 	bool json;
+	bool utf8;                /* input must be UTF-8 */
+	bool files;               /* values name files whose content is the value, in base64 */
+	bool headers, body, mime; /* a message gives the keys */
 };
 
 extern struct gatemap_options gatemap_options;
@@ -29,6 +32,12 @@ void gatemap_build(const char *type, const char *path);
 bool gatemap_remove(const char *type, const char *path, const char *key);
 bool gatemap_query(const char *const *specs, size_t count, const char *key);
 void gatemap_list(const char *spec);
+
+/* Why a table could not be opened, or "". */
+extern char gatemap_why[4096];
+
+/* tools/gatemap_message.c: calls use for each header field and body line that is asked for. */
+void gatemap_message(void (*use)(struct slice key, void *arg), void *arg);
 
 /* Calls use for each line of standard input without its end. */
 void gatemap_each_line(void (*use)(struct slice line, void *arg), void *arg);

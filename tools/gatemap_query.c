@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include "tools/gatemap.h"
+#include "util/base64.h"
 #include "util/err.h"
 #include "util/mem.h"
 
@@ -22,8 +23,7 @@ void gatemap_each_line(void (*use)(struct slice line, void *arg), void *arg)
 		struct slice s = slice_of(line, (size_t)n);
 		while (s.len > 0 && (s.p[s.len - 1] == '\n' || s.p[s.len - 1] == '\r'))
 			s.len--;
-		if (s.len > 0)
-			use(s, arg);
+		use(s, arg);
 	}
 	if (ferror(stdin))
 		gatemap_fatal("cannot read standard input");
@@ -63,6 +63,17 @@ static void print_entry(struct slice key, struct slice value, bool with_key)
 	putchar('\n');
 }
 
+/* A value that was built with -F. */
+static void decode(struct buf *value, const char *spec)
+{
+	struct buf text = BUF_INIT(MAP_VALUE_LIMIT);
+	if (base64_decode(&text, buf_slice(value)) != 0)
+		gatemap_fatal("table %s: malformed BASE64 value: %.30s", spec, buf_str(value));
+	buf_reset(value);
+	buf_add_slice(value, buf_slice(&text));
+	buf_clear(&text);
+}
+
 static void query_key(struct slice key, void *arg)
 {
 	struct query *q = arg;
@@ -73,6 +84,8 @@ static void query_key(struct slice key, void *arg)
 		if (r != 0 && r != ERR_NOT_FOUND)
 			gatemap_fatal("table %s: query error for \"%.*s\"", map_spec(q->maps[i]),
 				SLICE_FMT(key));
+		if (r == 0 && gatemap_options.files)
+			decode(&value, map_spec(q->maps[i]));
 	}
 	if (r == 0) {
 		q->found = true;
@@ -106,6 +119,8 @@ static struct map *open_map(const char *spec)
 	if (map_open(spec, &why, &m) != 0)
 		gatemap_fatal("%s", buf_str(&why));
 	buf_clear(&why);
+	if (map_is_failed(m) && *gatemap_why != '\0')
+		gatemap_fatal("%s", gatemap_why);
 	if (map_is_failed(m))
 		gatemap_fatal("table %s cannot be used", spec);
 	return m;
@@ -117,7 +132,9 @@ bool gatemap_query(const char *const *specs, size_t count, const char *key)
 	for (size_t i = 0; i < count; i++)
 		q.maps[i] = open_map(specs[i]);
 	q.prints_key = strcmp(key, "-") == 0;
-	if (q.prints_key)
+	if (q.prints_key && (gatemap_options.headers || gatemap_options.body))
+		gatemap_message(query_key, &q);
+	else if (q.prints_key)
 		gatemap_each_line(query_key, &q);
 	else
 		query_key(slice_str(key), &q);
@@ -127,17 +144,21 @@ bool gatemap_query(const char *const *specs, size_t count, const char *key)
 	return q.found;
 }
 
-static bool list_entry(struct slice key, struct slice value, void *arg)
+static bool list_entry(struct slice key, struct slice value, void *spec)
 {
-	(void)arg;
-	print_entry(key, value, true);
+	struct buf text = BUF_INIT(MAP_VALUE_LIMIT);
+	buf_add_slice(&text, value);
+	if (gatemap_options.files)
+		decode(&text, spec);
+	print_entry(key, buf_slice(&text), true);
+	buf_clear(&text);
 	return true;
 }
 
 void gatemap_list(const char *spec)
 {
 	struct map *m = open_map(spec);
-	int r = map_walk(m, list_entry, NULL);
+	int r = map_walk(m, list_entry, (void *)(uintptr_t)spec);
 	if (r == ERR_STATE)
 		gatemap_fatal("table %s has no entries to list", spec);
 	if (r != 0)

@@ -1,7 +1,13 @@
 /* SPDX-License-Identifier: ISC */
+#include <fcntl.h>
+
 #include "map/keyed.h"
 #include "map/text.h"
 #include "tools/gatemap.h"
+#include "util/base64.h"
+#include "util/err.h"
+#include "util/fd.h"
+#include "util/mem.h"
 
 /* Table sources (KEY VALUE) and alias files (NAME: VALUE, VALUE). */
 
@@ -13,17 +19,64 @@ static void add_key(struct buf *key, struct slice s)
 		buf_add_slice(key, s);
 }
 
+static bool add_file(struct text *t, unsigned line, const char *name, struct buf *content)
+{
+	int fd = open(name, O_RDONLY | O_CLOEXEC);
+	int r = fd < 0 ? ERR_SYS : fd_read_all(fd, content);
+	if (r != 0)
+		text_mistake(t, line, "%s %s: %s: skipping this entry", fd < 0 ? "open" : "read",
+			name, err_str(r));
+	fd_close(&fd);
+	return r == 0;
+}
+
+/* -F: the value is what the named files hold, a line end between them, in base64. */
+static bool add_files(struct text *t, unsigned line, struct slice names, struct buf *value)
+{
+	struct buf content = BUF_INIT(MAP_VALUE_LIMIT);
+	struct slice word;
+	bool good = true;
+	while (good && slice_token(&names, ", \t\r\n", &word)) {
+		char *name = slice_dup(word);
+		if (content.len > 0)
+			buf_add_char(&content, '\n');
+		good = add_file(t, line, name, &content);
+		mem_free(name);
+	}
+	base64_encode(value, buf_slice(&content));
+	buf_clear(&content);
+	return good;
+}
+
+static bool is_unbalanced(struct slice key)
+{
+	bool quoted = false;
+	for (size_t i = 0; i < key.len; i++) {
+		if (key.p[i] == '\\')
+			i++;
+		else if (key.p[i] == '"')
+			quoted = !quoted;
+	}
+	return quoted;
+}
+
 static bool table_entry(
 	struct text *t, struct slice logical, unsigned line, struct buf *key, struct buf *value)
 {
 	struct slice k, v;
 	if (!keyed_split(logical, &k, &v)) {
-		text_mistake(t, line, "expected format: key whitespace value");
+		if (is_unbalanced(k))
+			text_mistake(t, line, "unbalanced '\"' in '%.*s' -- ignoring this line",
+				SLICE_FMT(slice_first(k, 60)));
+		else
+			text_mistake(t, line, "expected format: key whitespace value");
 		return false;
 	}
 	if (k.p[k.len - 1] == ':')
 		text_mistake(t, line, "record is in \"key: value\" format; is this an alias file?");
 	add_key(key, k);
+	if (gatemap_options.files)
+		return add_files(t, line, v, value);
 	buf_add_slice(value, v);
 	return true;
 }
@@ -109,8 +162,9 @@ bool gatemap_entry(
 {
 	buf_reset(key);
 	buf_reset(value);
-	if (!slice_is_utf8(logical)) {
-		text_mistake(t, line, "non-UTF-8 input; this line is left out");
+	if (gatemap_options.utf8 && !slice_is_utf8(logical)) {
+		text_mistake(t, line, "non-UTF-8 input \"%.*s\" -- ignoring this line",
+			SLICE_FMT(slice_first(logical, 60)));
 		return false;
 	}
 	bool good = gatemap_options.aliases ? alias_entry(t, logical, line, key, value)

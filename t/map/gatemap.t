@@ -100,14 +100,15 @@ is_run('without NUL', '', ['postmap', '-nw', "btree:$d"], 0, '', '');
 is_run('is found', '', ['postmap', '-q', 'a', "btree:$d"], 0, "1\n", '');
 
 # Every class of mistake in a source: a warning with file and line, the rest is built.
-my $bad = spew('bad', "  blank first\nkey\nname: x\n" . ('k' x 3000) . " v\n\xff\xfe v\ngood v\nn\0ul v\n");
+my $bad = spew('bad', "  blank first\nkey\nname: x\n" . ('k' x 3000) . " v\n\xff\xfe v\ngood v\nn\0ul v\n\"open v\n");
 is_run('mistakes', '', ['postmap', "hash:$bad"], 0, '', <<'END');
 postmap: warning: DIR/bad, line 1: line begins with a blank, but continues nothing; expected a key
 postmap: warning: DIR/bad, line 2: expected format: key whitespace value
 postmap: warning: DIR/bad, line 3: record is in "key: value" format; is this an alias file?
 postmap: warning: DIR/bad, line 4: key or value too long; at most 2048 and 65536 bytes
-postmap: warning: DIR/bad, line 5: non-UTF-8 input; this line is left out
+postmap: warning: DIR/bad, line 5: non-UTF-8 input "?? v" -- ignoring this line
 postmap: warning: DIR/bad, line 7: NUL byte; expected text
+postmap: warning: DIR/bad, line 8: unbalanced '"' in '"open v' -- ignoring this line
 END
 is_run('the good line', '', ['postmap', '-q', 'good', "hash:$bad"], 0, "v\n", '');
 
@@ -148,18 +149,98 @@ is_run('missing source', '', ['postmap', "hash:$dir/none"], 1, '',
     "postmap: fatal: open DIR/none: No such file or directory\n");
 ok(!-e "$dir/none.db", 'makes no table');
 is_run('missing table', '', ['postmap', '-q', 'x', "hash:$dir/none"], 1, '',
-    qr/warning: open database DIR\/none\.db: No such file or directory\n.*fatal/s);
+    "postmap: fatal: open database DIR/none.db: No such file or directory\n");
 is_run('unknown type', '', ['postmap', "lmdbx:$t"], 1, '', qr/fatal: type "lmdbx" cannot be built/);
 is_run('cidr cannot be built', '', ['postmap', "cidr:$t"], 1, '', qr/fatal: type "cidr" cannot/);
 is_run('mistake in a text table', '', ['postmap', '-q', '10.1.1.1', 'cidr:' . spew('c', "10.0.0.1/8 x\n")],
     1, '', qr{fatal: DIR/c:1: non-null host address bits in "10\.0\.0\.1/8"; expected 10\.0\.0\.0/8});
-is_run('usage', '', ['postmap'], 1, '', qr/^usage: postmap /);
-is_run('two tasks', '', ['postmap', '-q', 'a', '-s', $t], 1, '', qr/specify only one/);
+is_run('usage', '', ['postmap'], 1, '', qr/^postmap: fatal: usage: postmap \[-bFfhij/);
+is_run('two tasks', '', ['postmap', '-q', 'a', '-s', $t], 1, '',
+    "postmap: fatal: specify only one of -s -q or -d\n");
+is_run('-q before -i', '', ['postmap', '-i', '-q', 'k', 'inline:{k=v}'], 0, "v\n", '');
+is_run('an option of postmap alone', '', ['postalias', '-h', $t], 1, '', qr/fatal: usage: postalias/);
 is_run('user', '', ['postmap', '-q', 'root', 'unix:passwd.byname'], 0, "root:x:0:0:root:/root:/bin/bash\n",
     '') if (getpwnam 'root')[8] eq '/bin/bash' && (getpwnam 'root')[6] eq 'root';
 is_run('no user', '', ['postmap', '-q', 'no-such-user', 'unix:passwd.byname'], 1, '', '');
 is_run('help', '', ['gatemap', '--help'], 0, ((run('', 'gatemap', '--help'))[1]), '');
 is_run('version', '', ['gatemap', '--version'], 0, ((run('', 'gatemap', '--version'))[1]), '');
+
+# Values from files, and input that is not UTF-8.
+spew($_->[0], $_->[1]) for ['one', "first\n"], ['two', "second\n"];
+my $files = spew('files', "k $dir/one\nboth $dir/one, $dir/two\nnone $dir/nothing\n");
+is_run('files', '', ['postmap', '-F', "hash:$files"], 0, '',
+    "postmap: warning: DIR/files, line 3: open DIR/nothing: No such file or directory: skipping this entry\n");
+is_run('as it lies there', '', ['postmap', '-q', 'k', "hash:$files"], 0, "Zmlyc3QK\n", '');
+is_run('content', '', ['postmap', '-F', '-q', 'k', "hash:$files"], 0, "first\n\n", '');
+is_run('of two files', '', ['postmap', '-Fq', 'both', "hash:$files"], 0, "first\n\nsecond\n\n", '');
+is_run('no base64', '', ['postmap', '-Fq', 'k', 'inline:{k=?}'], 1, '',
+    "postmap: fatal: table inline:{k=?}: malformed BASE64 value: ?\n");
+my $latin = spew('latin', "\xffx 1\n");
+is_run('not UTF-8', '', ['postmap', '-u', "hash:$latin"], 0, '', '');
+is_run('is there', '', ['postmap', '-u', '-q', "\xffx", "hash:$latin"], 0, "1\n", '');
+
+# A message as keys: what Postfix's postmap prints for the same.
+my $all = 'pcre:' . spew('all', "/^/ F\n");
+my $mime = <<'END';
+Subject: hi
+X-A: b
+ c
+Content-Type: multipart/mixed;
+ boundary="q q"
+
+pre
+
+--q q
+Content-Type: message/rfc822
+
+Subject: in
+Content-Type: multipart/alternative; boundary=z
+
+--z
+
+plain
+--z
+Content-Type: text/html
+
+html
+--z--
+post
+--q q
+not a header
+--q q--
+end
+END
+my $digest = "Content-Type: multipart/digest; boundary=q\n\n--q\n\nSubject: in\n\nbody\n--q\n"
+    . "Content-Type: text/plain\n\nA: b\n--q--\n";
+my $top = "Subject: hi|X-A: b\n c|Content-Type: multipart/mixed;\n boundary=\"q q\"|";
+my @letters = (
+    ['-h', $mime, $top],
+    ['-b', $mime, substr(($mime =~ s/\n/|/gr), length $top)],
+    ['-hb', $mime, $top . substr(($mime =~ s/\n/|/gr), length $top)],
+    ['-hm', $mime, $top . 'Content-Type: message/rfc822|Subject: in|'
+        . 'Content-Type: multipart/alternative; boundary=z|Content-Type: text/html|'],
+    ['-bm', $mime, '|pre||--q q|||--z||plain|--z||html|--z--|post|--q q|not a header|--q q--|end|'],
+    ['-hm', $digest, 'Content-Type: multipart/digest; boundary=q|Subject: in|Content-Type: text/plain|'],
+    ['-bm', $digest, '|--q|||body|--q||A: b|--q--|'],
+    ['-hb', " x\nbody\n", '| x|body|'],
+    ['-hb', "From me\nA: b\n\nb\n", '|From me|A: b||b|'],
+    ['-hb', "A: b\nnotheader\nC: d\n", 'A: b||notheader|C: d|'],
+    ['-hb', 'A: b', 'A: b|'],
+    ['-hm', "Content-Type: multipart/x; boundary=\n\n--\nA: b\n", 'Content-Type: multipart/x; boundary=|'],
+    ['-b', '', ''],
+);
+for (@letters) {
+    my ($option, $text, $keys) = @$_;
+    is_run("$option of a message", $text, ['postmap', "${option}q", '-', $all], $keys eq '' ? 1 : 0,
+        $keys =~ s/\|/\tF\n/gr, '');
+}
+my $deep = join '', map {"Content-Type: multipart/mixed; boundary=b$_\n\n--b$_\n"} 1001 .. 1200;
+is_run('nested without an end', $deep, ['postmap', '-hmq', '-', $all], 0,
+    join('', map {"Content-Type: multipart/mixed; boundary=b$_\tF\n"} 1001 .. 1101), '');
+is_run('only with -q -', '', ['postmap', '-hq', 'a', $all], 1, '',
+    "postmap: fatal: specify -b -h or -m only with \"-q -\"\n");
+is_run('-m alone', "A: b\n\n", ['postmap', '-mq', '-', $all], 0, "A: b\tF\n\tF\n",
+    "postmap: warning: ignoring -m option without -b or -h\n");
 
 # A table in use is replaced whole: a failed build leaves the old one, and nothing else behind.
 is_run('old', '', ['postmap', "hash:$t"], 0, '', '');
