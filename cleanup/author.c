@@ -103,7 +103,7 @@ static void take_parents(struct message *m, const struct ipc_msg *msg)
 		wire_u32(&m->parents, (uint32_t)index);
 	m->env.parent = ipc_bytes(msg, FIELD_PARENT);
 	m->env.parent_rcpts = buf_slice(&m->parents);
-	m->env.reason = (uint8_t)ipc_u64(msg, FIELD_REASON);
+	m->env.reason = QUEUE_REASON_FORWARD;
 }
 
 static void take_client(struct queue_envelope *env, const struct ipc_msg *msg)
@@ -134,7 +134,7 @@ static struct slice decode_envid(struct message *m, struct slice envid)
 	return envid;
 }
 
-static void fill(struct message *m, const struct ipc_msg *msg)
+static void fill(struct message *m, const struct ipc_msg *msg, enum role from)
 {
 	struct queue_envelope *env = &m->env;
 	struct ipc_msg own = *msg;
@@ -151,7 +151,9 @@ static void fill(struct message *m, const struct ipc_msg *msg)
 	if (ipc_has(&own, FIELD_ENVID))
 		env->envid = decode_envid(m, ipc_bytes(&own, FIELD_ENVID));
 	take_client(env, &own);
-	if (ipc_has(&own, FIELD_PARENT))
+	/* A child ends recipients of its parent: only who delivers mail may say so. */
+	if (from == ROLE_LOCAL && ipc_u64(&own, FIELD_REASON) == QUEUE_REASON_FORWARD &&
+		queue_id_is_valid(ipc_bytes(&own, FIELD_PARENT)))
 		take_parents(m, &own);
 }
 
@@ -177,7 +179,7 @@ static void open_message(struct server_peer *peer, struct ipc_msg *msg)
 	*r = (struct request){.peer = peer, .id = msg->id, .message = m};
 	TAILQ_INSERT_TAIL((struct requests *)peer->arg, r, next);
 	open_n++;
-	fill(m, msg);
+	fill(m, msg, peer->role);
 	ipc_set_arg(peer->ipc, msg->id, false, r);
 	ipc_begin(peer->ipc, PROTO_MSG_OPENED, msg->id);
 	ipc_put_str(peer->ipc, FIELD_QUEUE_ID, m->id);

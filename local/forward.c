@@ -80,6 +80,10 @@ static void put_envelope(struct forward *f, const struct plan *p)
 	if (f->j->body != 0)
 		ipc_put_u64(c, FIELD_BODY, f->j->body);
 	ipc_put_u64(c, FIELD_SIZE, f->j->size);
+	/* qmgr ends the recipient with it, or drops it when another one came first. */
+	ipc_put_str(c, FIELD_PARENT, f->j->id);
+	ipc_put_u64(c, FIELD_REASON, QUEUE_REASON_FORWARD);
+	ipc_put_u64(c, FIELD_PARENT_INDEX, f->r->index);
 	(void)ipc_end(c);
 	for (size_t i = 0; i < p->count; i++) {
 		ipc_begin(c, PROTO_MSG_RCPT, f->id);
@@ -200,7 +204,7 @@ void forward_msg(struct server_peer *peer, struct ipc_msg *msg)
 		snprintf(text, sizeof(text), "forwarded as %.*s",
 			SLICE_FMT(ipc_bytes(msg, FIELD_QUEUE_ID)));
 		f->cleanup = NULL;
-		finish(f, RESULT_OK, "2.0.0", slice_str(text));
+		finish(f, RESULT_PASSED, "2.0.0", slice_str(text));
 		break;
 	case PROTO_MSG_FAILED:
 		f->cleanup = NULL;
@@ -218,15 +222,12 @@ void forward_room(struct server_peer *peer)
 		send_more(f);
 }
 
-/* What was committed may be durable or not: it is made again, and the log says so. */
+/* What was committed may be durable or not: qmgr takes the first that it reads, no second one. */
 void forward_gone(struct server_peer *peer)
 {
 	struct forward *f, *next;
 	TAILQ_FOREACH_SAFE(f, &forwards, link, next)
 	if (f->cleanup == peer) {
-		if (f->is_ended)
-			log_must("%s: to=<%s>: in doubt: cleanup died; sending again", f->j->id,
-				log_qs(f->r->address));
 		f->cleanup = NULL;
 		finish(f, RESULT_DEFERRED, "4.3.0", SLICE_LIT("queue service went away"));
 	}

@@ -7,9 +7,9 @@
 
 /*
  * A new message through cleanup to the addresses of a plan, made from one recipient of a job. The
- * content is passed on unread; Delivered-To: goes on top. It is a message of its own: the recipient
- * is reported as delivered when it is durable, so a death in between leaves that in doubt, as with
- * any next hop.
+ * content is passed on unread; Delivered-To: goes on top. It names the job's message and recipient
+ * as its parent, so that qmgr accepts one such message alone, whoever dies in between. The
+ * recipient is reported as passed on when it is durable.
  */
 struct forward;
 

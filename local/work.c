@@ -75,9 +75,9 @@ static void log_outcome(const struct work *w, const struct job_rcpt *r, const st
 		.ended = clock_real(),
 		.dsn = o->status,
 		.text = slice_str(o->text),
-		.status = o->result == RESULT_OK       ? "sent"
-			  : o->result == RESULT_FAILED ? "bounced"
-						       : "deferred",
+		.status = o->result == RESULT_OK || o->result == RESULT_PASSED ? "sent"
+			  : o->result == RESULT_FAILED                         ? "bounced"
+									       : "deferred",
 		.digits = (unsigned)conf_int(P_delay_logging_resolution_limit)};
 	mail_attempt_log(&a);
 	/* Before qmgr's line about the message's end. */

@@ -22,6 +22,7 @@ static TAILQ_HEAD(, active) actives = TAILQ_HEAD_INITIALIZER(actives);
 static struct dict *loading;  /* key → itself: loads that the scheduler asked for */
 static struct dict *long_ids; /* key → id, while it is in the index */
 static char loading_mark;
+static size_t forwards; /* messages with is_forward */
 
 /* ---- Keys. A short id is its number; a long one a hash, with the text kept beside. ---- */
 
@@ -205,6 +206,12 @@ static void rcpt_free(struct active_rcpt *r)
 	r->nexthop = NULL;
 }
 
+static void no_longer_asking(struct active *a)
+{
+	forwards -= a->is_forward;
+	a->is_asking = a->is_forward = false;
+}
+
 static void release_slot(struct active *a)
 {
 	schedule_message_free(qmgr.schedule, &a->scheduled);
@@ -254,6 +261,18 @@ void active_result(struct active *a, struct active_rcpt *r, enum queue_event_typ
 	err = queue_store_result(a->m, r->index, &result, qmgr_now(), &ticket);
 	if (err != 0 && err != ERR_STATE)
 		qmgr_dies("a result", err);
+}
+
+void active_passed(struct active *a, struct active_rcpt *r)
+{
+	rcpt_done(a, r);
+	if (a->m != NULL)
+		queue_store_passed(a->m, r->index);
+}
+
+size_t active_forwards(void)
+{
+	return forwards;
 }
 
 static void expire(struct active *a)
@@ -332,6 +351,21 @@ static bool ask_notice(struct active *a)
 	return n > 0;
 }
 
+/* True when a forward was made and not read: the message cannot end before. */
+static bool await_forward(struct active *a)
+{
+	const struct queue_message *m = a->m;
+
+	for (uint32_t i = 0; i < m->env.recipients && !a->is_forward; i++)
+		a->is_forward = m->r[i].is_asked;
+	if (!a->is_forward)
+		return false;
+	forwards++;
+	a->is_asking = true;
+	release_slot(a);
+	return true;
+}
+
 /* The next attempt; 0: nobody waits. */
 static int64_t next_due(const struct queue_message *m)
 {
@@ -354,6 +388,8 @@ static void settle(struct active *a)
 		active_free(a);
 		return;
 	}
+	if (await_forward(a))
+		return;
 	if (m->state == QUEUE_M_HELD) {
 		active_free(a);
 		active_park(m, qmgr_now());
@@ -422,7 +458,7 @@ void active_child(struct queue_message *m, enum queue_reason reason, int result)
 	for (uint32_t i = 0; i < m->env.recipients; i++)
 		if (m->r[i].is_asked)
 			return;
-	a->is_asking = false;
+	no_longer_asking(a);
 	active_check(a);
 }
 
@@ -435,7 +471,7 @@ void active_ended(struct queue_message *m)
 		return;
 	m->user = NULL;
 	a->m = NULL;
-	a->is_asking = false;
+	no_longer_asking(a);
 	active_check(a);
 }
 
@@ -502,6 +538,10 @@ static void enqueue(struct active *a, struct active_rcpt *r)
 {
 	struct buf key = BUF_INIT(QUEUE_STRING_MAX + QUEUE_ADDRESS_MAX);
 
+	if (a->m->r[r->index].state == QUEUE_R_PASSED) {
+		rcpt_done(a, r);
+		return;
+	}
 	if (r->transport->kind != TRANSPORT_WORKERS) {
 		answer(a, r);
 		return;
@@ -548,7 +588,9 @@ void active_unrouted(struct active *a, struct slice text)
 
 void active_again(struct active *a, struct active_rcpt *r)
 {
-	if (a->m == NULL || a->m->state != QUEUE_M_LIVE) {
+	/* Held or deleted, or its child was read before its worker had spoken. */
+	if (a->m == NULL || a->m->state != QUEUE_M_LIVE ||
+		a->m->r[r->index].state == QUEUE_R_PASSED) {
 		rcpt_done(a, r);
 		return;
 	}

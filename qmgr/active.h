@@ -40,7 +40,8 @@ struct active {
 	uint32_t open;      /* recipients that are not DONE */
 	uint32_t resolving; /* recipients */
 	int64_t since;
-	bool is_asking;  /* a notice is under way */
+	bool is_asking;  /* a notice is under way, or a forward has not been read yet */
+	bool is_forward; /* the latter */
 	bool is_passing; /* active_check is at work: not again from inside */
 	bool has_failed_ask;
 	bool is_told; /* cleanup says that nobody is to be told of the failed ones */
@@ -73,6 +74,10 @@ void active_unrouted(struct active *a, struct slice text);
  */
 void active_result(struct active *a, struct active_rcpt *r, enum queue_event_type type,
 	struct slice dsn, struct slice host, struct slice text);
+/* Its worker made a new message of it, which is durable: done, with the child. */
+void active_passed(struct active *a, struct active_rcpt *r);
+/* Messages whose children have not all been read. */
+size_t active_forwards(void);
 /* Not delivered and not its fault: into the scheduler again. */
 void active_again(struct active *a, struct active_rcpt *r);
 /* Ends the pass when nothing is under way. May free a. */

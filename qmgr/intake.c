@@ -4,13 +4,15 @@
 #include <stdio.h>
 
 #include "qmgr/ack.h"
+#include "qmgr/active.h"
 #include "qmgr/ask.h"
 #include "qmgr/qmgr.h"
 #include "util/log.h"
 #include "util/mem.h"
 
 #define READ_AT_ONCE 256
-/* Read although there is no place: a notice that a message waits for may be among them. */
+/* Read although there is no place: a notice or forward that a message waits for may be among them.
+ */
 #define READ_FOR_NOTICES 16
 #define QUESTIONS 1000
 #define QUESTION_TIME (10 * CLOCK_SEC)
@@ -185,7 +187,7 @@ void intake_run(void)
 	int n;
 
 	if (unread) {
-		if (room < READ_FOR_NOTICES && ask_notices() > 0)
+		if (room < READ_FOR_NOTICES && (ask_notices() > 0 || active_forwards() > 0))
 			room = READ_FOR_NOTICES;
 		if (room > READ_AT_ONCE)
 			room = READ_AT_ONCE;

@@ -640,6 +640,10 @@ void worker_result(struct active *a, struct active_rcpt *r, const struct worker_
 {
 	bool is_reroute = result->result == RESULT_REROUTE;
 
+	if (result->result == RESULT_PASSED) {
+		active_passed(a, r);
+		return;
+	}
 	if (result->result != RESULT_UNTRIED && !is_reroute) {
 		active_result(a, r, type_of(result->result), result->status, result->remote,
 			result->text);

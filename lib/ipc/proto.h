@@ -38,6 +38,7 @@ enum proto_result {
 	RESULT_NOT_FOUND = 4, /* certainly not there */
 	RESULT_EXPIRED = 5,   /* gave up */
 	RESULT_UNTRIED = 6,   /* withdrawn before anything was done */
+	RESULT_PASSED = 7,    /* lives on in a new message that names this one as its parent */
 };
 
 enum proto_kind {

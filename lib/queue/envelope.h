@@ -64,7 +64,7 @@ enum queue_reason {
 	QUEUE_REASON_SUCCESS, /* the parent's recipients end with it */
 	QUEUE_REASON_REQUEUE, /* the parent's recipients live on in the child */
 	QUEUE_REASON_SPLIT,   /* likewise */
-	QUEUE_REASON_FORWARD, /* likewise */
+	QUEUE_REASON_FORWARD, /* likewise; made by the delivery worker that has it */
 };
 
 struct queue_envelope {

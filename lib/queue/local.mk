@@ -16,11 +16,12 @@ lib_queue_libqueue_a_SOURCES = \
 	%D%/show.c %D%/show.h \
 	%D%/state.c %D%/state.h \
 	%D%/store.c %D%/store.h %D%/store_private.h \
-	%D%/store_event.c %D%/store_journal.c %D%/store_message.c %D%/store_reply.c \
+	%D%/store_child.c %D%/store_event.c %D%/store_journal.c %D%/store_message.c %D%/store_reply.c \
 	%D%/store_start.c
 
 check_PROGRAMS += t/queue/model_test
-t_queue_model_test_SOURCES = t/queue/model_test.c t/queue/disk.c t/queue/disk.h t/queue/world.c \
+t_queue_model_test_SOURCES = t/queue/model_test.c t/queue/model_scripts.c \
+	t/queue/model_scripts.h t/queue/disk.c t/queue/disk.h t/queue/world.c \
 	t/queue/world.h
 t_queue_model_test_LDADD = lib/queue/libqueue.a t/libtap.a lib/util/libutil.a $(BSD_LIBS)
 

@@ -17,7 +17,7 @@
  *   DELIVERED                             DELIVERED from OUT, WAIT, DOUBT
  *   FAILED     permanently; wants notice  FAILED, EXPIRED from OUT, WAIT, DOUBT
  *   RETURNED   sender was told            NOTIFIED from FAILED, DELIVERED
- *   PASSED     lives on in a child        PASSED from WAIT, DOUBT
+ *   PASSED     lives on in a child        PASSED from WAIT, DOUBT; forwards: OUT
  *   DELETED    by the operator            DELETED from any but the four final ones
  * Final: DELIVERED, RETURNED, PASSED, DELETED. A DELIVERED or FAILED recipient for which no
  * notice is wanted is final when the caller says so: ENDED of the message.

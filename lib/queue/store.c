@@ -557,6 +557,10 @@ static void retry_segments(struct queue_store *s)
 	{
 		if (seg->is_silent)
 			store_order_scan(s);
+		if (seg->is_held && s->now >= seg->retry) {
+			seg->is_held = false;
+			order_free(s, seg);
+		}
 		store_check_segment(s, seg);
 		if (seg->state == SEG_LOST && !seg->is_busy && s->now >= seg->retry) {
 			struct sorder *o = store_order_new(s, QUEUE_ORDER_TAKEOVER);

@@ -83,8 +83,9 @@ struct queue_store_calls {
 	void (*walk_done)(void *arg);
 	/* Content asked for by queue_store_content that did not come at once; valid in the call. */
 	void (*content)(void *arg, struct queue_message *m, int result, struct slice content);
-	/* A child was accepted for these recipients of m (their states have changed) or, result
-	 * ERR_STATE, dropped because it came too late. */
+	/* A child was accepted for recipients of m (their states have changed) or, result
+	 * ERR_STATE, dropped because it came too late. One of reason FORWARD may come before the
+	 * delivery worker that made it has reported. */
 	void (*child)(void *arg, struct queue_message *m, const char *child,
 		enum queue_reason reason, int result);
 	/* m has a new place (moved to a file): it may be unloaded now. */
@@ -179,6 +180,12 @@ int queue_store_withdraw(struct queue_message *m, const uint32_t *rcpts, uint32_
 int queue_store_give_back(struct queue_message *m, uint32_t index, int64_t now);
 int queue_store_result(struct queue_message *m, uint32_t index, const struct queue_result *result,
 	int64_t now, uint64_t *ticket);
+/*
+ * The worker has made a child of the recipient (reason FORWARD), and cleanup told it that this is
+ * durable. The recipient counts as asked for (is_asked) until the child is read: then calls->child
+ * comes; when it was read before, it is passed on already.
+ */
+int queue_store_passed(struct queue_message *m, uint32_t index);
 /* The worker died after `dot`: noted; send again after the next hand-out's ticket (Q16). */
 int queue_store_in_doubt(struct queue_message *m, const uint32_t *rcpts, uint32_t n,
 	const char *reason, int64_t now, uint64_t *ticket);

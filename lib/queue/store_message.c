@@ -319,6 +319,24 @@ int queue_store_result(struct queue_message *m, uint32_t index, const struct que
 	return err;
 }
 
+int queue_store_passed(struct queue_message *m, uint32_t index)
+{
+	struct queue_rstatus *r;
+
+	if (!rcpts_exist(m, &index, 1))
+		return ERR_RANGE;
+	r = &m->r[index];
+	no_longer_out(m, index);
+	/* Until the child is read neither the log nor the queue may forget the parent (Q3). */
+	if (m->state != QUEUE_M_ENDED && !r->is_asked &&
+		queue_rstate_next(r->state, QUEUE_EV_PASSED) != -1) {
+		r->is_asked = true;
+		m->p->asked++;
+	}
+	store_try_remove(m);
+	return 0;
+}
+
 int queue_store_in_doubt(struct queue_message *m, const uint32_t *rcpts, uint32_t n,
 	const char *reason, int64_t now, uint64_t *ticket)
 {

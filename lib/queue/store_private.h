@@ -13,9 +13,9 @@
 
 /*
  * Inside of the store (lib/queue only). store.c: life, time, orders under way; store_start.c: the
- * log at start; store_journal.c: segments, records, children; store_message.c: what qmgr does
- * to a message; store_event.c: notes and what they do to states; store_reply.c: the keeper's
- * answers.
+ * log at start; store_journal.c: segments, records; store_child.c: mail made from mail;
+ * store_message.c: what qmgr does to a message; store_event.c: notes and what they do to states;
+ * store_reply.c: the keeper's answers.
  */
 #define QUEUE_SEGMENTS 1024
 #define QUEUE_SYNC_FAILURES 3
@@ -48,6 +48,7 @@ struct sseg {
 	bool is_silent; /* found locked at start; its worker has not spoken yet */
 	bool is_busy;   /* an order about it is under way */
 	bool is_ending; /* its end is noted */
+	bool is_held;   /* likewise, and its worker still had it locked */
 	uint64_t worker;
 	uint64_t durable;              /* to be read up to here */
 	uint64_t known;                /* bad bytes below this are damage */
@@ -198,11 +199,18 @@ int store_ingest(struct queue_store *s, uint32_t max, uint32_t *n);
 int store_ingest_start(struct queue_store *s);
 void store_check_segment(struct queue_store *s, struct sseg *seg);
 void store_check_lost(struct queue_store *s);
-void store_check_orphans(struct queue_store *s);
 void store_record_done(struct queue_store *s, struct sseg *seg, size_t rec);
 void store_close_segment(struct sseg *seg);
 void store_give(struct queue_store *s, struct queue_message *m);
+/* cleanup said that it is to be held, and nothing has happened to it yet. */
+int store_hold_new(struct queue_message *m);
 bool store_has_pending_segments(const struct queue_store *s);
+
+/* store_child.c */
+/* In the log at start: the parent's event names the child; one of its own does too. */
+bool store_was_accepted(const struct queue_store *s, const struct queue_message *child);
+void store_note_orphan(struct queue_store *s, struct queue_message *m);
+void store_check_orphans(struct queue_store *s);
 
 /* store_message.c */
 struct queue_message *store_message_new(struct queue_store *s, struct slice id,

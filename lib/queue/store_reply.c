@@ -330,7 +330,8 @@ static void reply_free(struct queue_store *s, const struct sorder *o, int status
 		return;
 	if (status == ERR_AGAIN) {
 		/* Its worker has not let go yet. */
-		store_wait(s, s->log.durable, WAIT_SEGMENT_END, NULL, o->seg, 0);
+		o->seg->is_held = true;
+		o->seg->retry = s->now + QUEUE_RETRY / 10;
 		return;
 	}
 	store_close_segment(o->seg);

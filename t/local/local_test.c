@@ -200,11 +200,12 @@ struct alias_case {
 
 static void test_aliases(struct stage *s)
 {
-	static const char done[] = "DOT R0=O2.0.0 END0 ";
+	static const char done[] = "DOT R0=P2.0.0 END0 ";
+	static const char mailbox[] = "DOT R0=O2.0.0 END0 ";
 	static const char now_later[] = "R0=D4.3.5 END0 ";
 	static const struct alias_case cases[] = {
 		{"team@mx.example", letter, done, "forwarded as CHILD",
-			"sender=s@client.test\nreason=0 "
+			"sender=s@client.test\nparent=ABCDEF12345\nreason=6 "
 			"index=0\nto=anna@mx.example\n"
 			"orig=team@mx.example\nto=bert@mx.example\norig=team@mx.example\n"},
 		{"Deep+x@mx.example", letter, done, "forwarded as CHILD",
@@ -223,7 +224,7 @@ static void test_aliases(struct stage *s)
 			"mail forwarding loop for team@mx.example", NULL},
 		{"anna2@mx.example", "Delivered-To: anna2@mx.example\r\n\r\n",
 			"DOT R0=F5.1.1 END0 ", "unknown user: \"anna2\"", NULL},
-		{"bert@mx.example", "Delivered-To: bert@mx.example\r\n\r\n", done,
+		{"bert@mx.example", "Delivered-To: bert@mx.example\r\n\r\n", mailbox,
 			"delivered to mailbox", NULL},
 		{"bert@mx.example",
 			"Delivered-To: bert@mx.example\r\nDelivered-To: bert@mx.example\r\n\r\n",
@@ -389,7 +390,7 @@ static void test_rest(void)
 	stage_end(&s);
 	start(&s, "luser_relay = admin+$local@next.test\n");
 	expect_letter(
-		&s, "Nobody-here+x@mx.example", "DOT R0=O2.0.0 END0 ", "forwarded", "luser_relay");
+		&s, "Nobody-here+x@mx.example", "DOT R0=P2.0.0 END0 ", "forwarded", "luser_relay");
 	ok(strstr(buf_str(&s.message),
 		   "to=admin+Nobody-here+x@next.test\norig=Nobody-here+x@mx.example\n") != NULL,
 		"to whom it says");
@@ -403,7 +404,7 @@ static void test_rest(void)
 	char *text = settings("");
 	char *later = mem_fmt("%salias_maps = later:texthash:%s\n", text, world_path("aliases"));
 	stage_start(&s, "local", later);
-	expect_letter(&s, "deep@mx.example bert@mx.example", "DOT R0=O2.0.0 R1=O2.0.0 END0 ",
+	expect_letter(&s, "deep@mx.example bert@mx.example", "DOT R0=P2.0.0 R1=P2.0.0 END0 ",
 		"forwarded", "a table that answers late");
 	stage_end(&s);
 	mem_free(later);

@@ -26,7 +26,7 @@ enum { WAIT_SECONDS = 20 };
 
 static void put_report(struct stage *s, const struct ipc_msg *m, const char *kind)
 {
-	static const char letters[] = "ODFRNEU";
+	static const char letters[] = "ODFRNEUP";
 	uint64_t result = ipc_u64(m, FIELD_RESULT);
 	buf_add_fmt(&s->events, "%s%llu=%c%.*s ", kind, (unsigned long long)ipc_u64(m, FIELD_INDEX),
 		result < sizeof(letters) - 1 ? letters[result] : '?',

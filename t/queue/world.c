@@ -34,6 +34,7 @@ struct fact {
 	int parent_n;
 	int tries[WORLD_RCPTS]; /* that the next hop saw */
 	int taken[WORLD_RCPTS]; /* that the next hop accepted */
+	int by[WORLD_RCPTS];    /* the forward, if any, that it was accepted as */
 	bool notice_sent[WORLD_RCPTS];
 	bool hold_flag;
 };
@@ -69,7 +70,7 @@ struct report {
 	int msg;
 	uint32_t rcpt;
 	char id[QUEUE_ID_MAX + 1];
-	enum queue_event_type type;
+	enum queue_event_type type; /* PASSED: a forward of it is durable */
 };
 
 struct ask {
@@ -883,16 +884,19 @@ void world_commit(struct world *w, int ci)
 }
 
 /* A child, as qmgr asks for it. */
-/* False: there is nobody to ask. */
-static bool write_child(struct world *w, struct queue_message *m, struct ask *ask)
+/* False: there is nobody to ask; or nobody said that the forward is durable. */
+static bool write_child(struct world *w, const char *id, const struct ask *ask)
 {
 	struct cleanup *c = &w->cleanups[0];
-	struct fact *f, *parent = find_fact(w, m->id);
+	struct fact *f, *parent = find_fact(w, id);
 	char spec[WORLD_RCPTS + 1] = "o";
 
 	if (!c->is_up || disk_is_dead(c->io))
 		return false;
-	for (uint32_t i = 0; ask->reason >= QUEUE_REASON_REQUEUE && i < ask->n; i++) {
+	for (uint32_t i = 0;
+		(ask->reason == QUEUE_REASON_REQUEUE || ask->reason == QUEUE_REASON_SPLIT) &&
+		i < ask->n;
+		i++) {
 		spec[i] = parent->spec[ask->rcpts[i]];
 		spec[i + 1] = '\0';
 	}
@@ -904,7 +908,12 @@ static bool write_child(struct world *w, struct queue_message *m, struct ask *as
 	f->parent_n = (int)ask->n;
 	f->known = true;
 	memcpy(f->parent_rcpts, ask->rcpts, ask->n * sizeof(uint32_t));
-	if (append(w, c, f, m->id) == 0) {
+	if (append(w, c, f, id) == 0) {
+		/* Whoever forwards is told, as any client is. */
+		if (ask->reason == QUEUE_REASON_FORWARD) {
+			f->pending = true;
+			c->pending[c->pending_n++] = (int)(f - w->facts);
+		}
 		if (w->child_dies)
 			world_commit_quiet(w, 0);
 		else
@@ -914,7 +923,7 @@ static bool write_child(struct world *w, struct queue_message *m, struct ask *as
 		w->child_dies = false;
 	} else if (!w->is_off)
 		answer_failed(w, c);
-	return true;
+	return ask->reason != QUEUE_REASON_FORWARD || f->acked;
 }
 
 /* ---- The next hop ---- */
@@ -984,6 +993,33 @@ static void check_notice(struct world *w, struct fact *f)
 	}
 }
 
+/* A delivery worker makes a new message of the recipient. */
+static enum queue_event_type forward(struct world *w, const char *id, uint32_t rcpt)
+{
+	struct ask a = {.rcpts = {rcpt}, .n = 1, .reason = QUEUE_REASON_FORWARD};
+
+	return write_child(w, id, &a) ? QUEUE_EV_PASSED : QUEUE_EV_DEFERRED;
+}
+
+static void check_forward(struct world *w, struct fact *f, struct fact *root, uint32_t rcpt)
+{
+	int me = (int)(f - w->facts);
+
+	if (f->reason == QUEUE_REASON_FORWARD && root->by[rcpt] != 0 && root->by[rcpt] != me)
+		wrong(w, "forwarded twice: %s %u", root->id, (unsigned)rcpt);
+	if (f->reason == QUEUE_REASON_FORWARD)
+		root->by[rcpt] = me;
+}
+
+static struct report *find_report(struct world *w, const char *id, uint32_t rcpt)
+{
+	for (int i = 0; i < w->reports_n; i++) {
+		if (strcmp(w->reports[i].id, id) == 0 && w->reports[i].rcpt == rcpt)
+			return &w->reports[i];
+	}
+	return NULL;
+}
+
 /* The job has left: what the next hop makes of it is a fact from now on. */
 static void arrive(struct world *w, const char *id, uint32_t rcpt)
 {
@@ -1013,9 +1049,20 @@ static void arrive(struct world *w, const char *id, uint32_t rcpt)
 	}
 	if (f->parent != -1 && f->reason < QUEUE_REASON_REQUEUE && f->tries[rcpt] == 0)
 		check_notice(w, f);
+	check_forward(w, f, root, root_rcpt);
 	f->tries[rcpt]++;
+	w->reports_n++;
 	*r = (struct report){.rcpt = rcpt, .type = QUEUE_EV_DELIVERED};
 	strlcpy(r->id, id, sizeof(r->id));
+	if (spec == 'w') {
+		enum queue_event_type type = forward(w, id, rcpt);
+
+		/* The store and the worker may have died meanwhile. */
+		r = find_report(w, id, rcpt);
+		if (r != NULL)
+			r->type = type;
+		return;
+	}
 	if (spec == 'f' || (spec == 'e' && f->tries[rcpt] > 1))
 		r->type = QUEUE_EV_FAILED;
 	else if (((spec == 'd' || spec == 'e') && f->tries[rcpt] == 1) ||
@@ -1023,7 +1070,6 @@ static void arrive(struct world *w, const char *id, uint32_t rcpt)
 		r->type = QUEUE_EV_DEFERRED;
 	else
 		root->taken[root_rcpt]++;
-	w->reports_n++;
 }
 
 static void take_reports(struct world *w)
@@ -1045,7 +1091,9 @@ static void take_reports(struct world *w)
 				w->reports[i--] = w->reports[--w->reports_n];
 			continue;
 		}
-		if (queue_store_result(m, r.rcpt, &result, w->now, &ticket) != 0)
+		if (r.type == QUEUE_EV_PASSED)
+			queue_store_passed(m, r.rcpt);
+		else if (queue_store_result(m, r.rcpt, &result, w->now, &ticket) != 0)
 			continue;
 		w->moved = true;
 		w->reports[i--] = w->reports[--w->reports_n];
@@ -1066,7 +1114,7 @@ static void ask_for(struct world *w, struct queue_message *m, const uint32_t *rc
 	memcpy(a->rcpts, rcpts, n * sizeof(uint32_t));
 	w->asks_n++;
 	copy = *a;
-	if (write_child(w, m, &copy)) {
+	if (write_child(w, copy.id, &copy)) {
 		w->moved = true;
 	} else if (!w->is_off && w->store != NULL) {
 		queue_store_ask_failed(m, rcpts, n);

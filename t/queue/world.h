@@ -12,11 +12,12 @@
  *
  *   no acknowledged recipient is lost; none is sent again after the next hop took it unless "in
  *   doubt" is durable before; none is invented; refused and deleted mail is not sent; held mail
- *   is not sent; no two notices for one failure; content is what was committed.
+ *   is not sent; no two notices for one failure; no two forwards of one recipient, whatever is in
+ *   doubt; content is what was committed.
  *
  * What a recipient does: 'o' taken, 'd' deferred once and then taken, 'f' refused for good (a
  * notice goes to the sender), 'e' deferred once and then refused, 'q' deferred as long as
- * world_set_queue_up is on.
+ * world_set_queue_up is on; 'w' forwarded: the delivery worker makes a new message of it.
  */
 #define WORLD_MESSAGES 64
 #define WORLD_RCPTS 4
