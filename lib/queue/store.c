@@ -538,6 +538,9 @@ static void move_aged(struct queue_store *s)
 			under_way++;
 			continue;
 		}
+		/* First: thousands that have ended wait here for a sync. */
+		if (p->file_at > s->now && !crowded)
+			break;
 		if (p->is_orphan || p->m->state == QUEUE_M_ENDED)
 			continue;
 		if (p->file_at > s->now && crowded && p->seg != NULL && p->seg->state != SEG_LIVING)

@@ -67,15 +67,6 @@ int slice_cmp(struct slice a, struct slice b)
 	return (a.len > b.len) - (a.len < b.len);
 }
 
-struct slice slice_from(struct slice a, size_t n)
-{
-	if (a.p == NULL)
-		return a;
-	if (n > a.len)
-		n = a.len;
-	return slice_of(a.p + n, a.len - n);
-}
-
 struct slice slice_first(struct slice a, size_t n)
 {
 	return slice_of(a.p, n < a.len ? n : a.len);

@@ -46,8 +46,17 @@ bool slice_case_ends(struct slice a, const char *suffix);
 int slice_cmp(struct slice a, struct slice b); /* as memcmp, shorter first */
 
 /* From byte n on, or the first n bytes; n behind the end gives the empty slice or all. */
-struct slice slice_from(struct slice a, size_t n);
+static inline struct slice slice_from(struct slice a, size_t n)
+{
+	if (a.p == NULL)
+		return a;
+	if (n > a.len)
+		n = a.len;
+	return slice_of(a.p + n, a.len - n);
+}
+
 struct slice slice_first(struct slice a, size_t n);
+
 /* Offset of the first / last c, or -1. */
 ptrdiff_t slice_find(struct slice a, char c);
 ptrdiff_t slice_find_last(struct slice a, char c);

@@ -3,25 +3,6 @@
 
 #include "util/err.h"
 
-/* Byte by byte and by shifts: right on any machine, one load or store where it is little-endian. */
-static inline uint64_t load(const void *p, size_t len)
-{
-	const uint8_t *b = p;
-	uint64_t v = 0;
-
-	for (size_t i = 0; i < len; i++)
-		v |= (uint64_t)b[i] << (8 * i);
-	return v;
-}
-
-static inline void store(void *p, uint64_t v, size_t len)
-{
-	uint8_t *b = p;
-
-	for (size_t i = 0; i < len; i++)
-		b[i] = (uint8_t)(v >> (8 * i));
-}
-
 static void reader_fail(struct reader *r, int err)
 {
 	if (r->err == 0)
@@ -48,7 +29,7 @@ static inline uint64_t reader_number(struct reader *r, size_t len)
 {
 	struct slice s = reader_bytes(r, len);
 
-	return s.len == len ? load(s.p, len) : 0;
+	return s.len == len ? wire_load(s.p, len) : 0;
 }
 
 uint8_t reader_u8(struct reader *r)
@@ -95,7 +76,7 @@ static void wire_number(struct buf *b, uint64_t v, size_t len)
 {
 	uint8_t bytes[8];
 
-	store(bytes, v, len);
+	wire_put_u64(bytes, v);
 	buf_add(b, bytes, len);
 }
 
@@ -127,34 +108,4 @@ void wire_counted(struct buf *b, struct slice s)
 	}
 	wire_u32(b, (uint32_t)s.len);
 	buf_add_slice(b, s);
-}
-
-void wire_put_u16(void *p, uint16_t v)
-{
-	store(p, v, 2);
-}
-
-void wire_put_u32(void *p, uint32_t v)
-{
-	store(p, v, 4);
-}
-
-void wire_put_u64(void *p, uint64_t v)
-{
-	store(p, v, 8);
-}
-
-uint16_t wire_get_u16(const void *p)
-{
-	return (uint16_t)load(p, 2);
-}
-
-uint32_t wire_get_u32(const void *p)
-{
-	return (uint32_t)load(p, 4);
-}
-
-uint64_t wire_get_u64(const void *p)
-{
-	return load(p, 8);
 }

@@ -2,6 +2,8 @@
 #ifndef UTIL_WIRE_H
 #define UTIL_WIRE_H
 
+#include <endian.h>
+
 #include "util/buf.h"
 
 /*
@@ -37,11 +39,46 @@ void wire_u64(struct buf *b, uint64_t v);
 void wire_counted(struct buf *b, struct slice s); /* u32 length, bytes */
 
 /* The same at a known place; p has room. */
-void wire_put_u16(void *p, uint16_t v);
-void wire_put_u32(void *p, uint32_t v);
-void wire_put_u64(void *p, uint64_t v);
-uint16_t wire_get_u16(const void *p);
-uint32_t wire_get_u32(const void *p);
-uint64_t wire_get_u64(const void *p);
+static inline void wire_put_u16(void *p, uint16_t v)
+{
+	v = htole16(v);
+	memcpy(p, &v, sizeof(v));
+}
+
+static inline void wire_put_u32(void *p, uint32_t v)
+{
+	v = htole32(v);
+	memcpy(p, &v, sizeof(v));
+}
+
+static inline void wire_put_u64(void *p, uint64_t v)
+{
+	v = htole64(v);
+	memcpy(p, &v, sizeof(v));
+}
+
+/* The first bytes of a little-endian number are its low ones: len may be less than 8. */
+static inline uint64_t wire_load(const void *p, size_t len)
+{
+	uint64_t v = 0;
+
+	memcpy(&v, p, len);
+	return le64toh(v);
+}
+
+static inline uint16_t wire_get_u16(const void *p)
+{
+	return (uint16_t)wire_load(p, 2);
+}
+
+static inline uint32_t wire_get_u32(const void *p)
+{
+	return (uint32_t)wire_load(p, 4);
+}
+
+static inline uint64_t wire_get_u64(const void *p)
+{
+	return wire_load(p, 8);
+}
 
 #endif
