@@ -17,7 +17,7 @@ static const struct {
 #undef M
 };
 
-enum argument { NONE, TABLE, NAME };
+enum argument { NONE, TABLE, NAME, NUMBER };
 
 static const struct {
 	const char *name;

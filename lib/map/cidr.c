@@ -118,4 +118,5 @@ static int cidr_find(void *state, struct slice key, struct later *l, struct buf 
 	return ERR_NOT_FOUND;
 }
 
-const struct map_driver map_cidr = {"cidr", MAP_SOURCE_TEXT, cidr_open, cidr_find, cidr_close};
+const struct map_driver map_cidr = {
+	"cidr", MAP_SOURCE_TEXT, cidr_open, cidr_find, cidr_close, NULL, true};

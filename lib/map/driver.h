@@ -37,6 +37,7 @@ struct map_driver {
 	void (*close)(void *state);
 	/* As map_walk, with find's ERR_CORRUPT (nothing is said why). NULL: cannot be walked. */
 	int (*walk)(void *state, map_visitor *visit, void *arg);
+	bool is_pattern; /* see map_is_pattern */
 };
 
 extern const struct map_driver map_hash, map_btree, map_cidr, map_pcre, map_texthash, map_inline,

@@ -211,6 +211,13 @@ unsigned map_version(const struct map *m)
 	return m->version;
 }
 
+bool map_is_pattern(const struct map *m)
+{
+	if (m->driver == &map_later)
+		return map_is_pattern(m->state);
+	return m->driver->is_pattern;
+}
+
 bool map_is_failed(const struct map *m)
 {
 	return m->failed;

@@ -66,6 +66,11 @@ void map_replace(const char *spec, int fd);
 /* Changes with each map_replace: who keeps something made from a whole table makes it again then.
  */
 unsigned map_version(const struct map *m);
+/*
+ * Whether entries are patterns (cidr, pcre): such a table is asked for a whole name or address
+ * alone, never for the parts that tables of keys are tried with.
+ */
+bool map_is_pattern(const struct map *m);
 /* Whether lookups fail because the table could not be opened or is damaged. */
 bool map_is_failed(const struct map *m);
 /*

@@ -331,4 +331,5 @@ static int pcre_find(void *state, struct slice key, struct later *l, struct buf 
 	return ERR_NOT_FOUND;
 }
 
-const struct map_driver map_pcre = {"pcre", MAP_SOURCE_TEXT, pcre_open, pcre_find, pcre_close};
+const struct map_driver map_pcre = {
+	"pcre", MAP_SOURCE_TEXT, pcre_open, pcre_find, pcre_close, NULL, true};

@@ -2,7 +2,11 @@
 noinst_LIBRARIES += lib/policy/libpolicy.a
 lib_policy_libpolicy_a_SOURCES = \
 	%D%/policy.c %D%/policy.h \
+	%D%/list.c %D%/verdict.c \
+	%D%/action.c %D%/access.c %D%/access.h \
 	%D%/restrict.c %D%/restrict.h \
+	%D%/restrict_client.c %D%/restrict_helo.c \
+	%D%/restrict_sender.c %D%/restrict_recipient.c \
 	%D%/tally_client.c %D%/tally_client.h
 
 check_PROGRAMS += t/policy/policy_test

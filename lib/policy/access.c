@@ -1,0 +1,457 @@
+/* SPDX-License-Identifier: ISC */
+#include "policy/access.h"
+
+#include <stdio.h>
+
+#include "mail/address.h"
+#include "util/err.h"
+#include "util/mem.h"
+
+enum { SUFFIX_MAX = 256, KEY_ROOM = MAP_KEY_LIMIT };
+
+struct access_table {
+	struct map *map;
+	bool is_pattern; /* asked for whole names and addresses alone */
+	/* Keys of our own that this version holds. */
+	unsigned version;
+	bool is_known, has_domains; /* "@domain" */
+	uint8_t stars;              /* "a.b.c.*": bit n is set for n parts before the star */
+	uint8_t groups;             /* the same with ':' */
+	uint64_t suffixes[SUFFIX_MAX / 64]; /* lengths of what is behind "@*" */
+};
+
+int access_open(const char *spec, struct buf *why, struct access_table **out)
+{
+	struct map *m = NULL;
+	int err = map_open(spec, why, &m);
+
+	*out = NULL;
+	if (err != 0)
+		return err;
+	*out = mem_alloc(sizeof(**out));
+	(*out)->map = m;
+	(*out)->is_pattern = map_is_pattern(m);
+	return 0;
+}
+
+void access_close(struct access_table **tp)
+{
+	struct access_table *t = *tp;
+
+	*tp = NULL;
+	if (t == NULL)
+		return;
+	map_close(&t->map);
+	mem_free(t);
+}
+
+const char *access_name(const struct access_table *t)
+{
+	return map_spec(t->map);
+}
+
+/* Which keys of our own are there. */
+
+static unsigned count_parts(struct slice key, char between)
+{
+	unsigned n = 0;
+
+	for (size_t i = 0; i < key.len; i++)
+		n += key.p[i] == between;
+	return n < 8 ? n : 0;
+}
+
+static bool note_key(struct slice key, struct slice value, void *arg)
+{
+	struct access_table *t = arg;
+
+	(void)value;
+	if (slice_starts(key, "@*")) {
+		size_t n = key.len - 2;
+
+		if (n < SUFFIX_MAX)
+			t->suffixes[n / 64] |= UINT64_C(1) << (n % 64);
+	} else if (slice_starts(key, "@")) {
+		t->has_domains = true;
+	} else if (slice_ends(key, ".*")) {
+		t->stars |= (uint8_t)(1u << count_parts(key, '.'));
+	} else if (slice_ends(key, ":*")) {
+		t->groups |= (uint8_t)(1u << count_parts(key, ':'));
+	}
+	return true;
+}
+
+static void learn(struct access_table *t)
+{
+	struct map *m = t->map;
+
+	if (t->is_known && t->version == map_version(m))
+		return;
+	t->is_known = true;
+	t->version = map_version(m);
+	t->has_domains = false;
+	t->stars = t->groups = 0;
+	memset(t->suffixes, 0, sizeof(t->suffixes));
+	/* A type without entries to list has Postfix's keys alone. */
+	if (!t->is_pattern)
+		(void)map_walk(m, note_key, t);
+}
+
+/* One lookup. */
+
+int access_key(struct policy_eval *e, struct access_table *t, struct slice key, bool is_whole,
+	struct policy_about about, bool *found, enum restrict_result *result)
+{
+	struct buf *value = &e->policy->value;
+	char kept[256];
+	int err;
+
+	*result = RESTRICT_DUNNO;
+	if (key.len == 0 || (t->is_pattern && !is_whole))
+		return 0;
+	err = map_find(t->map, key, e->later, value);
+	if (err == ERR_NOT_FOUND)
+		return 0;
+	*found = true;
+	if (err == ERR_LATER)
+		return err;
+	if (err != 0) {
+		*result = policy_reject_server(e, about);
+		return 0;
+	}
+	/* What it says may lead to other tables, which use the same memory. */
+	if (value->len < sizeof(kept)) {
+		memcpy(kept, buf_str(value), value->len);
+		return policy_do(e, access_name(t), key, slice_of(kept, value->len), about, result);
+	}
+	char *copy = slice_dup(buf_slice(value));
+	err = policy_do(e, access_name(t), key, slice_str(copy), about, result);
+	mem_free(copy);
+	return err;
+}
+
+/* Host names. */
+
+static bool is_address(struct slice name)
+{
+	for (size_t i = 0; i < name.len; i++)
+		if ((name.p[i] < '0' || name.p[i] > '9') && name.p[i] != '.')
+			return slice_find(name, ':') >= 0;
+	return true;
+}
+
+int access_domain(struct policy_eval *e, struct access_table *t, struct slice domain, bool is_whole,
+	struct policy_about about, bool *found, enum restrict_result *result)
+{
+	bool numeric = is_address(domain);
+	int err = 0;
+
+	while (domain.len > 0) {
+		ptrdiff_t dot = -1;
+
+		err = access_key(e, t, domain, is_whole, about, found, result);
+		if (err != 0 || *found || numeric || t->is_pattern)
+			return err;
+		dot = slice_find(slice_from(domain, 1), '.');
+		if (dot < 0)
+			break;
+		/* "example.com", or ".example.com": parent_domain_matches_subdomains. */
+		domain = slice_from(domain, (size_t)dot + (e->policy->access_parents ? 2 : 1));
+		is_whole = false;
+	}
+	return err;
+}
+
+/* Addresses. */
+
+/* "127.0.3.*", then "127.0.*", as far as there are such keys. */
+static int find_star(struct policy_eval *e, struct access_table *t, struct slice address,
+	char delim, struct policy_about about, bool *found, enum restrict_result *result)
+{
+	unsigned lengths = delim == '.' ? t->stars : t->groups;
+	char key[64];
+	int err = 0;
+
+	for (ptrdiff_t at; err == 0 && !*found && lengths != 0 &&
+			   (at = slice_find_last(address, delim)) > 0;) {
+		address = slice_first(address, (size_t)at);
+		if (address.len + 2 > sizeof(key) ||
+			!(lengths & (1u << (count_parts(address, delim) + 1))))
+			continue;
+		memcpy(key, address.p, address.len);
+		key[address.len] = delim;
+		key[address.len + 1] = '*';
+		err = access_key(e, t, slice_of(key, address.len + 2), false, about, found, result);
+	}
+	return err;
+}
+
+int access_address(struct policy_eval *e, struct access_table *t, struct slice address,
+	struct policy_about about, bool *found, enum restrict_result *result)
+{
+	char delim = slice_find(address, ':') >= 0 ? ':' : '.';
+	struct slice part = address;
+	bool is_whole = true;
+	int err = 0;
+
+	while (err == 0 && part.len > 0) {
+		ptrdiff_t at = slice_find_last(part, delim);
+
+		err = access_key(e, t, part, is_whole, about, found, result);
+		if (*found || t->is_pattern || at < 0)
+			break;
+		part = slice_first(part, (size_t)at);
+		is_whole = false;
+	}
+	if (err != 0 || *found)
+		return err;
+	learn(t);
+	return find_star(e, t, address, delim, about, found, result);
+}
+
+int access_host(struct policy_eval *e, struct access_table *t, struct slice name,
+	struct slice address, struct policy_about about, bool *found, enum restrict_result *result)
+{
+	int err = access_domain(e, t, name, true, about, found, result);
+
+	if (err == 0 && !*found)
+		err = access_address(e, t, address, about, found, result);
+	return err;
+}
+
+/* Mail addresses. */
+
+struct mail_search {
+	struct policy_eval *e;
+	struct access_table *t;
+	struct policy_about about;
+	struct slice local, user, domain;
+	bool has_extension;
+	bool *found;
+	enum restrict_result *result;
+};
+
+/* a@b */
+static int find_joined(struct mail_search *s, struct slice a, struct slice b, bool is_whole)
+{
+	char key[KEY_ROOM];
+
+	if (a.len + 1 + b.len > sizeof(key))
+		return 0;
+	if (a.len > 0)
+		memcpy(key, a.p, a.len);
+	key[a.len] = '@';
+	if (b.len > 0)
+		memcpy(key + a.len + 1, b.p, b.len);
+	return access_key(s->e, s->t, slice_of(key, a.len + 1 + b.len), is_whole, s->about,
+		s->found, s->result);
+}
+
+static int find_whole(struct mail_search *s)
+{
+	int err = find_joined(s, s->local, s->domain, true);
+
+	if (err == 0 && !*s->found && s->has_extension)
+		err = find_joined(s, s->user, s->domain, false);
+	return err;
+}
+
+static int find_user(struct mail_search *s)
+{
+	int err = find_joined(s, s->local, SLICE_NONE, false);
+
+	if (err == 0 && !*s->found && s->has_extension)
+		err = find_joined(s, s->user, SLICE_NONE, false);
+	return err;
+}
+
+/* "@*" and the end of the domain, longest first: lengths that no key has are left out. */
+static int find_suffix(struct mail_search *s)
+{
+	char key[KEY_ROOM] = "@*";
+	int err = 0;
+
+	for (size_t n = s->domain.len < SUFFIX_MAX ? s->domain.len : SUFFIX_MAX - 1;
+		n > 0 && err == 0 && !*s->found; n--) {
+		if ((s->t->suffixes[n / 64] >> (n % 64) & 1) == 0)
+			continue;
+		memcpy(key + 2, s->domain.p + s->domain.len - n, n);
+		err = access_key(
+			s->e, s->t, slice_of(key, n + 2), false, s->about, s->found, s->result);
+	}
+	return err;
+}
+
+static int find_own(struct mail_search *s)
+{
+	int err = 0;
+
+	learn(s->t);
+	if (s->t->has_domains)
+		err = find_joined(s, SLICE_NONE, s->domain, false);
+	if (err == 0 && !*s->found)
+		err = find_suffix(s);
+	return err;
+}
+
+/*
+ * "x%far@here" may be relayed elsewhere: an entry for here must not permit it
+ * (allow_untrusted_routing).
+ */
+static bool is_suspicious(struct mail_search *s)
+{
+	const struct policy *p = s->e->policy;
+
+	return !p->untrusted_routing && s->about.class == policy_recipient &&
+	       address_has_route(s->local, &p->rules);
+}
+
+int access_mail(struct policy_eval *e, struct access_table *t, struct slice address,
+	struct policy_about about, bool *found, enum restrict_result *result)
+{
+	struct mail_search s = {.e = e, .t = t, .about = about, .found = found, .result = result};
+	struct slice extension;
+	int err;
+
+	*result = RESTRICT_DUNNO;
+	address_split(address, &s.local, &s.domain);
+	s.has_extension =
+		address_split_extension(s.local, e->policy->delimiters, &s.user, &extension);
+	err = find_whole(&s);
+	if (err == 0 && !*found && !t->is_pattern)
+		err = access_domain(e, t, s.domain, false, about, found, result);
+	if (err == 0 && !*found && !t->is_pattern)
+		err = find_user(&s);
+	if (err == 0 && !*found && !t->is_pattern)
+		err = find_own(&s);
+	if (*result == RESTRICT_OK && is_suspicious(&s))
+		*result = RESTRICT_DUNNO;
+	return err;
+}
+
+/* The restrictions. */
+
+static int check_client(
+	struct policy_eval *e, const struct policy_item *item, enum restrict_result *result)
+{
+	char text[512];
+	bool found = false;
+	struct slice namaddr = e->facts->namaddr;
+
+	if (namaddr.len == 0) {
+		int n = snprintf(text, sizeof(text), "%.*s[%.*s]", SLICE_FMT(e->facts->client_name),
+			SLICE_FMT(e->facts->client_addr));
+		namaddr = slice_of(text, n > 0 && n < (int)sizeof(text) ? (size_t)n : 0);
+	}
+	return access_host(e, item->table, e->facts->client_name, e->facts->client_addr,
+		(struct policy_about){namaddr, policy_client}, &found, result);
+}
+
+static int check_reverse_client(
+	struct policy_eval *e, const struct policy_item *item, enum restrict_result *result)
+{
+	struct slice name = e->facts->reverse_name;
+	bool found = false;
+	int err = access_host(e, item->table, name, e->facts->client_addr,
+		(struct policy_about){name, policy_reverse_client}, &found, result);
+
+	/* Anybody can give himself such a name: it may refuse, not permit. */
+	if (err == 0 && *result == RESTRICT_OK) {
+		policy_note(e, POLICY_WARNING, SLICE_NONE,
+			"restriction %s returns OK for %.*s; this is not allowed for security "
+			"reasons; use DUNNO instead of OK if you want to make an exception",
+			item->row->name, SLICE_FMT(name));
+		*result = RESTRICT_DUNNO;
+	}
+	return err;
+}
+
+static int check_helo(
+	struct policy_eval *e, const struct policy_item *item, enum restrict_result *result)
+{
+	struct slice helo = e->facts->helo;
+	bool found = false;
+
+	if (helo.p == NULL)
+		return 0;
+	return access_domain(e, item->table, helo, true, (struct policy_about){helo, policy_helo},
+		&found, result);
+}
+
+static int check_mail(struct policy_eval *e, const struct policy_item *item, struct slice given,
+	struct slice address, const char *class, enum restrict_result *result)
+{
+	struct policy_about about = {given, class};
+	bool found = false;
+
+	if (given.p == NULL)
+		return 0;
+	if (given.len == 0)
+		return access_key(e, item->table, slice_str(e->policy->null_key), true, about,
+			&found, result);
+	return access_mail(e, item->table, address, about, &found, result);
+}
+
+static int check_sender(
+	struct policy_eval *e, const struct policy_item *item, enum restrict_result *result)
+{
+	return check_mail(e, item, e->facts->sender, e->sender, policy_sender, result);
+}
+
+static int check_recipient(
+	struct policy_eval *e, const struct policy_item *item, enum restrict_result *result)
+{
+	return check_mail(e, item, e->facts->recipient, e->recipient, policy_recipient, result);
+}
+
+static int check_etrn(
+	struct policy_eval *e, const struct policy_item *item, enum restrict_result *result)
+{
+	struct slice domain = e->facts->etrn_domain;
+	bool found = false;
+
+	if (domain.p == NULL)
+		return 0;
+	return access_domain(e, item->table, domain, true,
+		(struct policy_about){domain, policy_etrn}, &found, result);
+}
+
+static int check_sasl(
+	struct policy_eval *e, const struct policy_item *item, enum restrict_result *result)
+{
+	struct slice login = e->facts->login;
+	bool found = false;
+
+	if (login.len == 0)
+		return 0;
+	return access_key(e, item->table, login, true, (struct policy_about){login, policy_login},
+		&found, result);
+}
+
+/* By the certificate's fingerprint, then its key's; decides nothing without a certificate. */
+static int check_ccert(
+	struct policy_eval *e, const struct policy_item *item, enum restrict_result *result)
+{
+	const struct slice prints[] = {
+		e->facts->ccert_fingerprint, e->facts->ccert_pubkey_fingerprint};
+	bool found = false;
+	int err = 0;
+
+	for (size_t i = 0; i < 2 && err == 0 && !found; i++)
+		err = access_key(e, item->table, prints[i], true,
+			(struct policy_about){e->facts->namaddr, policy_ccert}, &found, result);
+	return err;
+}
+
+const struct restriction access_rows[] = {
+	{"check_client_access", RESTRICT_TABLE, 0, check_client, NULL, NULL},
+	{"check_reverse_client_hostname_access", RESTRICT_TABLE, 0, check_reverse_client, NULL,
+		NULL},
+	{"check_helo_access", RESTRICT_TABLE, 0, check_helo, NULL, NULL},
+	{"check_sender_access", RESTRICT_TABLE, 0, check_sender, NULL, NULL},
+	{"check_recipient_access", RESTRICT_TABLE, 0, check_recipient, NULL, NULL},
+	{"check_etrn_access", RESTRICT_TABLE, 0, check_etrn, NULL, NULL},
+	{"check_sasl_access", RESTRICT_TABLE, 0, check_sasl, NULL, NULL},
+	{"check_ccert_access", RESTRICT_TABLE, 0, check_ccert, NULL, NULL},
+	{NULL, RESTRICT_NONE, 0, NULL, NULL, NULL},
+};
