@@ -21,6 +21,8 @@
 #include "util/log.h"
 #include "util/mem.h"
 
+enum { ENVID_LIMIT = 100 };
+
 struct sendmail sendmail;
 static const char *program = "sendmail";
 
@@ -58,13 +60,15 @@ void sendmail_warning(const char *fmt, ...)
 }
 
 static const char help_text[] =
-	"usage: %s [-bim[s]] [-C config_dir] [-F full_name] [-f sender] [-it] [-N dsn] [-R ret]\n"
+	"usage: %s [-bmode] [-C config_dir] [-F full_name] [-f sender] [-it] [-N dsn] [-R ret]\n"
 	"                [-V envid] [recipient ...]\n"
 	"  (no option)      read a message from standard input and send it to the recipients\n"
 	"  -bs              speak SMTP on standard input and output\n"
 	"  -bp              list the queue (mailq)\n"
-	"  -bi, -I          build the alias tables (newaliases)\n"
-	"  -q, -qRsite      try to deliver what waits\n"
+	"  -bi, -I          build the alias tables (newaliases); those of -oATABLE, if given\n"
+	"  -bd, -bl         start the mail system\n"
+	"  -q, -qIqueueid, -qRsite  try to deliver what waits: all, a message, a site's\n"
+	"  -B 7BIT | 8BITMIME  accepted; the message itself shows what it is\n"
 	"  -C DIR           the instance whose main.cf is in DIR\n"
 	"  -F NAME          full name for a From: header, where there is none\n"
 	"  -f, -r SENDER    envelope sender\n"
@@ -73,7 +77,8 @@ static const char help_text[] =
 	"  -R full | hdrs   how much of the message a notice returns\n"
 	"  -t               take recipients from the message's To:, Cc: and Bcc:\n"
 	"  -V ENVID         envelope id for notices\n"
-	"  -v               accepted, as are -A -B -e -G -h -L -m -n -O -o -p -U -X\n"
+	"  -v               accepted, as are -A -bh -bH -c -e -G -h -L -m -n -O -o -p -qTIME -U -X "
+	"-x\n"
 	"  --help, --version\n";
 
 void sendmail_add_recipient(const char *text)
@@ -101,20 +106,32 @@ static void set_mode(const char *arg)
 	case 's': sendmail.mode = SENDMAIL_SMTP; break;
 	case 'p': sendmail.mode = SENDMAIL_LIST; break;
 	case 'i': sendmail.mode = SENDMAIL_ALIASES; break;
+	case 'd':
+	case 'l': sendmail.mode = SENDMAIL_DAEMON; break;
+	case 'h':
+	case 'H': sendmail.mode = SENDMAIL_NOTHING; break; /* there is no host status to purge */
 	default: sendmail_fatal(EX_USAGE, "unsupported: -b%s", arg);
 	}
 }
 
 static void set_flush(const char *arg)
 {
-	/* -q30m asks for a daemon, which master is. */
-	if (arg != NULL && *arg >= '0' && *arg <= '9')
-		sendmail_fatal(EX_USAGE, "-q%s is not supported; master runs the queue", arg);
+	if (arg != NULL && *arg >= '0' && *arg <= '9') {
+		/* -q30m asks for a daemon that runs the queue, which master is. */
+		if (sendmail.mode == SENDMAIL_MAIL)
+			sendmail.mode = SENDMAIL_NOTHING;
+		return;
+	}
 	sendmail.mode = SENDMAIL_FLUSH;
-	if (arg != NULL && *arg == 'R')
+	if (arg == NULL)
+		return;
+	if (*arg == 'R' && arg[1] != '\0')
 		sendmail.flush_site = arg + 1;
-	else if (arg != NULL && *arg == 'I')
+	else if (*arg == 'I' && arg[1] != '\0')
 		sendmail.flush_id = arg + 1;
+	else
+		sendmail_fatal(
+			EX_USAGE, "-q%s is not supported; expected -q, -qIqueueid or -qRsite", arg);
 }
 
 static void version(void)
@@ -141,23 +158,45 @@ static void set_notify(const char *arg)
 {
 	static const char *const words[] = {"never", "success", "failure", "delay", NULL};
 	struct slice rest = slice_str(arg), word;
+	bool good = true, never = false;
+	int n = 0;
 
 	while (slice_part(&rest, ',', &word)) {
 		char text[16] = "";
 		if (word.len < sizeof(text))
 			memcpy(text, word.p, word.len);
-		if (!one_of(text, words))
-			sendmail_fatal(EX_USAGE, "bad -N option value: %s", arg);
+		good = good && one_of(text, words);
+		never = never || slice_case_eq_str(word, "never");
+		n++;
 	}
-	sendmail.notify = arg;
+	if (good && (!never || n == 1))
+		sendmail.notify = arg;
+	else
+		sendmail_warning("bad -N option value \"%s\" -- ignored", arg);
+}
+
+/* RFC 3461, 4.4: printable ASCII. */
+static void set_envid(const char *arg)
+{
+	bool good = slice_is_ascii(slice_str(arg)) && slice_is_printable(slice_str(arg));
+
+	if (good && strlen(arg) <= ENVID_LIMIT)
+		sendmail.envid = arg;
+	else
+		sendmail_warning("bad syntax in -V option value -- ignored");
 }
 
 static void set_option(int c)
 {
 	static const char *const rets[] = {"full", "hdrs", NULL};
+	static const char *const bodies[] = {"7bit", "8bitmime", NULL};
 
 	switch (c) {
 	case 'b': set_mode(optarg); break;
+	case 'B':
+		if (!one_of(optarg, bodies))
+			sendmail_fatal(EX_USAGE, "-B option needs 8BITMIME or 7BIT");
+		break;
 	case 'C': sendmail.config_dir = optarg; break;
 	case 'F': sendmail.full_name = optarg; break;
 	case 'f':
@@ -168,15 +207,18 @@ static void set_option(int c)
 	case 'o':
 		if (strcmp(optarg, "i") == 0)
 			sendmail.ignore_dots = true;
+		else if (*optarg == 'A' && optarg[1] != '\0')
+			sendmail.aliases = optarg + 1;
 		break;
 	case 'q': set_flush(optarg); break;
 	case 'R':
-		if (!one_of(optarg, rets))
-			sendmail_fatal(EX_USAGE, "bad -R option value: %s", optarg);
-		sendmail.ret = optarg;
+		if (one_of(optarg, rets))
+			sendmail.ret = optarg;
+		else
+			sendmail_warning("bad -R option value \"%s\" -- ignored", optarg);
 		break;
 	case 't': sendmail.from_header = true; break;
-	case 'V': sendmail.envid = optarg; break;
+	case 'V': set_envid(optarg); break;
 	case 'v': sendmail.verbose = true; break;
 	case 1000: help(); break;
 	case 1001: version(); break;
@@ -195,6 +237,10 @@ static void read_options(int argc, char **argv)
 	while ((c = getopt_long(argc, argv, "+A:B:C:F:GIL:N:O:R:UV:X:b:ce:f:h:imno:p:r:q::tvx",
 			longs, NULL)) != -1)
 		set_option(c);
+	if (sendmail.from_header && sendmail.mode != SENDMAIL_MAIL)
+		sendmail_fatal(EX_USAGE, "-t can be used only in delivery mode");
+	if (optind < argc && sendmail.mode == SENDMAIL_SMTP)
+		sendmail_fatal(EX_USAGE, "stand-alone mode requires no recipient");
 	for (int i = optind; i < argc; i++)
 		if (sendmail.mode == SENDMAIL_MAIL)
 			sendmail_add_recipient(argv[i]);
@@ -207,6 +253,8 @@ static void read_settings(void)
 	struct stat st;
 	char path[PATH_MAX] = GP_SYSCONFDIR;
 
+	if (sendmail.config_dir == NULL)
+		sendmail.config_dir = getenv("MAIL_CONFIG");
 	if (sendmail.config_dir != NULL && *sendmail.config_dir != '\0') {
 		(void)snprintf(path, sizeof(path), "%s", sendmail.config_dir);
 		if (stat(path, &st) == 0 && S_ISREG(st.st_mode))
@@ -263,7 +311,9 @@ _Noreturn static void build_aliases(void)
 {
 	enum { TABLES = 100 };
 	char *argv[TABLES + 5] = {NULL, arg("-A"), arg("-c"), arg(sendmail.config_dir)};
-	struct slice rest = slice_str(conf_str(P_alias_database)), word;
+	struct slice rest =
+		slice_str(sendmail.aliases != NULL ? sendmail.aliases : conf_str(P_alias_database));
+	struct slice word;
 	int n = 4;
 
 	while (n < TABLES + 4 && slice_token(&rest, ", \t\r\n", &word))
@@ -271,6 +321,13 @@ _Noreturn static void build_aliases(void)
 	if (n == 4)
 		exit(0);
 	become("gatemap", argv);
+}
+
+_Noreturn static void start_system(void)
+{
+	char *argv[] = {NULL, arg("-c"), arg(sendmail.config_dir), arg("start"), NULL};
+
+	become("gatepost", argv);
 }
 
 /* Who calls: the envelope sender, and the name for a From: header. */
@@ -318,6 +375,8 @@ int main(int argc, char **argv)
 	case SENDMAIL_LIST: list_queue();
 	case SENDMAIL_ALIASES: build_aliases();
 	case SENDMAIL_FLUSH: flush_queue();
+	case SENDMAIL_DAEMON: start_system();
+	case SENDMAIL_NOTHING: return 0;
 	case SENDMAIL_SMTP: return sendmail_speak();
 	default: return send_message();
 	}

@@ -11,7 +11,9 @@ enum sendmail_mode {
 	SENDMAIL_SMTP,
 	SENDMAIL_LIST,
 	SENDMAIL_ALIASES,
-	SENDMAIL_FLUSH
+	SENDMAIL_FLUSH,
+	SENDMAIL_DAEMON,
+	SENDMAIL_NOTHING
 };
 
 enum { SENDMAIL_RECIPIENTS = 100000 };
@@ -21,7 +23,8 @@ struct sendmail {
 	const char *config_dir, *sender, *full_name, *envid, *notify, *ret;
 	bool from_header, ignore_dots, verbose;
 	const char *flush_site, *flush_id;
-	char **recipients; /* external form; owned */
+	const char *aliases; /* -oA */
+	char **recipients;   /* external form; owned */
 	size_t recipients_n;
 	struct buf content; /* with CRLF line ends */
 	bool has_from;      /* content has a From: header */

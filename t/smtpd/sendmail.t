@@ -71,9 +71,15 @@ my @bad = (
     ['no recipient',       64, "x\n",            ],
     ['-t, none found',     64, "From: x\n\n",     '-t'],
     ['unknown option',     64, "x\n",            '-Z', 'a'],
-    ['unknown mode',       64, "x\n",            '-bd'],
-    ['bad -N',             64, "x\n",            '-N', 'sometimes', 'a'],
-    ['bad -R',             64, "x\n",            '-R', 'some', 'a'],
+    ['unknown mode',       64, "x\n",            '-bz'],
+    ['unsupported mode',   64, "x\n",            '-bv', 'a'],
+    ['-bs, a recipient',   64, '',               '-bs', 'a'],
+    ['-t without a mail',  64, '',               '-t', '-bp'],
+    ['-qI without an id',  64, '',               '-qI'],
+    ['-qR without a site', 64, '',               '-qR'],
+    ['-qS',                64, '',               '-qSx'],
+    ['bad -B',             64, "x\n",            '-B', '9BIT', 'a'],
+    ['no such instance',   75, "x\n",            '-C', '/nonexistent', 'a'],
     ['bad address',        65, "x\n",            'a b@x.test'],
     ['bad sender',         65, "x\n",            '-f', 'a b@c', 'a'],
     ['too large',          69, 'x' x 120_000,    'a'],
@@ -87,6 +93,16 @@ for my $row (@bad) {
     like($out, qr/^sendmail: fatal: /m, "$name: says why");
 }
 
+# A mistake in a DSN option costs the notice, not the mail.
+for my $row (['-N', 'sometimes', 'bad -N option value "sometimes"'], ['-R', 'some', 'bad -R option value "some"'],
+    ['-N', 'never,delay', 'bad -N option value "never,delay"'], ['-V', "a\tb", 'bad syntax in -V option value']) {
+    my ($option, $value, $text) = @$row;
+    my ($status, $out) = sendmail("From: x\n\n", $option, $value, 'a');
+    is_deeply([$status, $out], [0, "sendmail: warning: $text -- ignored\n"], "$option, a bad value");
+    is_deeply([@{ new_letter() }{qw(notify ret envid)}], [undef, undef, undef], 'the mail is sent without it');
+}
+is_deeply([sendmail('', $_)], [0, ''], "$_ has nothing to do") for qw(-bh -bH -q30m);
+
 # -bs is a plain SMTP session.
 my ($status, $out) = sendmail("EHLO x\r\nMAIL FROM:<s>\r\nRCPT TO:<a>\r\nDATA\r\nFrom: x\r\n\r\n.\r\nQUIT\r\n", '-bs');
 is($status, 0, '-bs');
@@ -94,7 +110,7 @@ like($out, qr/^220 .*^250 2\.1\.5 Ok\r\n354 .*^250 2\.0\.0 Ok: queued as \w+\r\n
 
 # Other commands by name and option.
 mkdir "$dir/bin";
-for my $tool (qw(gateq gatemap)) {
+for my $tool (qw(gateq gatemap gatepost)) {
     spew("$dir/bin/$tool", "#!/bin/sh\necho $tool \"\$@\"\n");
     chmod 0755, "$dir/bin/$tool";
 }
@@ -104,6 +120,13 @@ is((run_out("$dir/mailq", '-C', $dir))[1], "gateq -c $dir list\n", 'mailq');
 is((sendmail('', '-bi'))[1], "gatemap -A -c $dir hash:$dir/aliases hash:$dir/more\n", '-bi');
 is((run_out("$dir/newaliases", '-C', "$dir/main.cf"))[1],
     "gatemap -A -c $dir hash:$dir/aliases hash:$dir/more\n", 'newaliases, -C FILE');
+is((sendmail('', '-bi', '-oAhash:/x'))[1], "gatemap -A -c $dir hash:/x\n", '-oA');
+is((sendmail('', $_, '-q30m'))[1], "gatepost -c $dir start\n", $_) for qw(-bd -bl);
+{
+    local $ENV{MAIL_CONFIG} = $dir;
+    is((run_out("$dir/mailq"))[1], "gateq -c $dir list\n", 'MAIL_CONFIG');
+}
+is((sendmail('', '-qI4711'))[1], "gateq -c $dir flush 4711\n", '-qI');
 is((sendmail('', '-q'))[1], "gateq -c $dir flush ALL\n", '-q');
 is((sendmail('', '-qRsite.test'))[1], "gateq -c $dir flush --site site.test\n", '-qR');
 like((sendmail('', '--help'))[1], qr/^usage: sendmail/, '--help');
