@@ -1,11 +1,8 @@
 /* SPDX-License-Identifier: ISC */
-#include <errno.h>
 #include <signal.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#include "conf/conf.h"
-#include "local/content.h"
+#include "local/deliver.h"
 #include "local/spawner.h"
 #include "local/target.h"
 #include "util/err.h"
@@ -44,32 +41,6 @@ static void refused(struct outcome *o, int err, const struct identity *id)
 			(unsigned long)id->uid, err_str(err));
 }
 
-/* From here on as the recipient. */
-static void deliver(struct job *j, const struct job_rcpt *r, const struct request *q,
-	const struct target *t, int content, struct outcome *o)
-{
-	struct stat st;
-	int err = fd_read_all(content, &j->content);
-	if (err != 0) {
-		outcome_set(
-			o, RESULT_DEFERRED, "4.3.0", "cannot read the message: %s", err_str(err));
-		return;
-	}
-	if (content_count_delivered(j, r->address) > q->loops) {
-		outcome_set(o, RESULT_FAILED, "5.4.6", "mail forwarding loop for %s", r->address);
-		return;
-	}
-	if (t->by_home && conf_bool(P_require_home_directory) &&
-		(stat(t->id.home, &st) != 0 || !S_ISDIR(st.st_mode))) {
-		mailbox_failed(o, "cannot access home directory %s", t->id.home);
-		return;
-	}
-	if (t->path[strlen(t->path) - 1] == '/')
-		mailbox_deliver_maildir(j, r, &t->box, o);
-	else
-		mailbox_deliver_mbox(j, r, &t->box, o);
-}
-
 static void carry_out(const struct request *q, struct slice sums, const int fds[REQUEST_FDS],
 	pid_t parent, struct outcome *o)
 {
@@ -96,7 +67,7 @@ static void carry_out(const struct request *q, struct slice sums, const int fds[
 	if (err != 0)
 		refused(o, err, &t.id);
 	else
-		deliver(&j, &r, q, &t, fds[REQUEST_CONTENT], o);
+		deliver(&j, &r, &t, q->loops, fds[REQUEST_CONTENT], o);
 }
 
 _Noreturn void child_run(

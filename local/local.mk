@@ -4,8 +4,10 @@ LOCAL_SOURCES = local/main.c \
 	local/become.c local/become.h \
 	local/child.c \
 	local/content.c local/content.h \
+	local/deliver.c local/deliver.h \
 	local/delivery.h \
 	local/forward.c local/forward.h \
+	local/front.c local/front.h \
 	local/mailbox.h local/maildir.c local/mbox.c \
 	local/plan.c \
 	local/spawner.c local/spawner.h \

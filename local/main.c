@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include "conf/conf.h"
 #include "local/become.h"
-#include "local/forward.h"
+#include "local/front.h"
 #include "local/spawner.h"
 #include "local/work.h"
 #include "priv/priv.h"
@@ -36,46 +36,6 @@ static void start(void)
 	work_init(spawner, server_limit() > 0 ? (unsigned)server_limit() : 1);
 }
 
-static void peer_new(struct server_peer *peer)
-{
-	if (peer->role == ROLE_QMGR)
-		job_qmgr_new(peer->ipc);
-}
-
-static void peer_msg(struct server_peer *peer, struct ipc_msg *msg)
-{
-	if (peer->role == ROLE_QMGR)
-		job_qmgr_msg(peer->ipc, msg);
-	else if (peer->role == ROLE_CLEANUP)
-		forward_msg(peer, msg);
-}
-
-static void peer_gone(struct server_peer *peer)
-{
-	if (peer->role == ROLE_QMGR)
-		job_qmgr_gone(peer->ipc);
-	else if (peer->role == ROLE_CLEANUP)
-		forward_gone(peer);
-}
-
-static void peer_room(struct server_peer *peer)
-{
-	if (peer->role == ROLE_CLEANUP)
-		forward_room(peer);
-}
-
-/* What is at work goes on; the last job's end ends the program. */
-static void drain(bool now)
-{
-	(void)now;
-	job_leave();
-}
-
-static void stop(void)
-{
-	job_withdraw_all();
-}
-
 int main(int argc, char **argv)
 {
 	static const struct server_spec spec = {
@@ -84,12 +44,12 @@ int main(int argc, char **argv)
 		.keep_root = true, /* for init; start gives it up, the spawner keeps it */
 		.init = init,
 		.start = start,
-		.peer_new = peer_new,
-		.peer_msg = peer_msg,
-		.peer_gone = peer_gone,
-		.peer_room = peer_room,
-		.drain = drain,
-		.stop = stop,
+		.peer_new = front_peer_new,
+		.peer_msg = front_peer_msg,
+		.peer_gone = front_peer_gone,
+		.peer_room = front_peer_room,
+		.drain = front_drain,
+		.stop = front_stop,
 	};
 	return server_main(argc, argv, &spec);
 }

@@ -1,118 +1,31 @@
 /* SPDX-License-Identifier: ISC */
 #include "local/target.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-
 #include "conf/conf.h"
 #include "mail/address.h"
-#include "map/map.h"
-#include "map/nss.h"
+#include "map/files.h"
 #include "util/err.h"
-#include "util/fd.h"
 #include "util/log.h"
 #include "util/mem.h"
 
 /* virtual: mailbox, user and group of a recipient come from tables alone, see virtual(8). */
 
-enum { FILES_MAX = 64 };
-
 static const enum param params[] = {P_virtual_mailbox_maps, P_virtual_uid_maps, P_virtual_gid_maps};
 static struct map_list *lists[3]; /* mailboxes, users, groups */
 
-/* The indexed files, and what they were when they were opened. */
-static struct file {
-	char *spec, *path;
-	struct stat was;
-} files[FILES_MAX];
-static size_t file_count;
-
-static int open_path(const char *spec, int *fd)
-{
-	struct buf path = BUF_INIT(4096);
-	int r = map_spec_path(spec, &path);
-	if (r == 0) {
-		*fd = open(buf_str(&path), O_RDONLY | O_CLOEXEC);
-		r = *fd < 0 ? ERR_SYS : 0;
-	}
-	buf_clear(&path);
-	return r;
-}
-
-static void note_file(struct slice spec, void *arg)
-{
-	struct buf path = BUF_INIT(4096);
-	char *text = slice_dup(spec);
-	(void)arg;
-	if (file_count < FILES_MAX && map_spec_path(text, &path) == 0 &&
-		slice_ends(buf_slice(&path), ".db")) {
-		struct file *f = &files[file_count++];
-		*f = (struct file){.spec = mem_str(text), .path = mem_str(buf_str(&path))};
-		(void)stat(f->path, &f->was);
-	}
-	mem_free(text);
-	buf_clear(&path);
-}
-
 void target_refresh(void)
 {
-	for (struct file *f = files; f < files + file_count; f++) {
-		struct stat st = {0};
-		if (stat(f->path, &st) != 0 ||
-			(st.st_ino == f->was.st_ino && st.st_dev == f->was.st_dev &&
-				st.st_size == f->was.st_size &&
-				st.st_ctim.tv_sec == f->was.st_ctim.tv_sec &&
-				st.st_ctim.tv_nsec == f->was.st_ctim.tv_nsec))
-			continue;
-		int fd = open(f->path, O_RDONLY | O_CLOEXEC);
-		f->was = st;
-		if (fd >= 0)
-			map_replace(f->spec, fd);
-		log_flush();
-	}
-}
-
-static int ask_nss(const char *spec, struct slice key, struct later *l, struct buf *value)
-{
-	(void)l;
-	return map_nss_find(slice_from(slice_str(spec), strlen("unix:")), key, value);
-}
-
-/* Nothing else waits here: what a table wants to do later is done as soon as it was asked. */
-static void (*deferred)(void *arg);
-static void *deferred_arg;
-
-static void defer(void (*run)(void *arg), void *arg)
-{
-	deferred = run;
-	deferred_arg = arg;
+	map_files_refresh();
+	log_flush();
 }
 
 int target_open(struct buf *why)
 {
 	int r = 0;
-	map_set_opener(open_path);
-	map_set_asker(ask_nss);
-	map_set_deferrer(defer);
-	for (size_t i = 0; r == 0 && i < 3; i++) {
-		map_walk_specs(conf_str(params[i]), note_file, NULL);
-		r = map_list_open(conf_str(params[i]), why, &lists[i]);
-	}
+	map_files_use();
+	for (size_t i = 0; r == 0 && i < 3; i++)
+		r = map_files_open(conf_str(params[i]), why, &lists[i]);
 	return r;
-}
-
-static int find_key(struct map_list *table, struct slice key, struct buf *value)
-{
-	struct later l;
-	int r;
-	later_init(&l, 16, NULL, NULL);
-	while ((r = map_list_find(table, key, &l, value)) == ERR_LATER && deferred != NULL) {
-		void (*run)(void *arg) = deferred;
-		deferred = NULL;
-		run(deferred_arg);
-	}
-	later_clear(&l);
-	return r == ERR_LATER ? ERR_TEMP : r;
 }
 
 /* The whole address, without its extension, then @domain. */
@@ -120,17 +33,17 @@ static int find(struct map_list *table, struct slice address, struct buf *value)
 {
 	struct slice local, domain, user, extension;
 	struct buf key = BUF_INIT(ADDRESS_LIMIT + 8);
-	int r = find_key(table, address, value);
+	int r = map_files_find(table, address, value);
 	address_split(address, &local, &domain);
 	if (r == ERR_NOT_FOUND && address_split_extension(local, conf_str(P_recipient_delimiter),
 					  &user, &extension)) {
 		buf_add_fmt(&key, "%.*s@%.*s", SLICE_FMT(user), SLICE_FMT(domain));
-		r = find_key(table, buf_slice(&key), value);
+		r = map_files_find(table, buf_slice(&key), value);
 	}
 	if (r == ERR_NOT_FOUND) {
 		buf_reset(&key);
 		buf_add_fmt(&key, "@%.*s", SLICE_FMT(domain));
-		r = find_key(table, buf_slice(&key), value);
+		r = map_files_find(table, buf_slice(&key), value);
 	}
 	buf_clear(&key);
 	return r;

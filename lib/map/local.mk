@@ -7,6 +7,7 @@ lib_map_libmap_a_SOURCES = \
 	%D%/build.c %D%/build.h \
 	%D%/cidr.c \
 	%D%/driver.h \
+	%D%/files.c %D%/files.h \
 	%D%/keyed.c %D%/keyed.h \
 	%D%/list.c \
 	%D%/map.c %D%/map.h \
@@ -20,7 +21,9 @@ lib_map_libmap_a_SOURCES = \
 	%D%/text.c %D%/text.h
 
 GP_MAP_TEST_LIBS = t/libtap.a lib/map/libmap.a lib/util/libutil.a $(DB_LIBS) $(PCRE2_LIBS) $(BSD_LIBS)
-check_PROGRAMS += t/map/map_test t/map/match_test t/map/table_file_test
+check_PROGRAMS += t/map/files_test t/map/map_test t/map/match_test t/map/table_file_test
+t_map_files_test_SOURCES = t/map/files_test.c
+t_map_files_test_LDADD = $(GP_MAP_TEST_LIBS)
 t_map_map_test_SOURCES = t/map/map_test.c
 t_map_map_test_LDADD = $(GP_MAP_TEST_LIBS)
 t_map_match_test_SOURCES = t/map/match_test.c

@@ -3,12 +3,17 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
+#include "util/clock.h"
 #include "util/err.h"
 
 #define FD_CHUNK 65536
+
+enum { LOCK_WAIT_USEC = 10000 };
 
 void fd_close(int *fd)
 {
@@ -102,6 +107,26 @@ int fd_read_all(int fd, struct buf *out)
 			return n < 0 ? ERR_SYS : 0;
 		buf_added(out, (size_t)n);
 	}
+}
+
+int fd_lock(int fd, int64_t until)
+{
+	while (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+		if (clock_mono() >= until)
+			return ERR_TIMEOUT;
+		usleep(LOCK_WAIT_USEC);
+	}
+	return 0;
+}
+
+void fd_raise_limit(void)
+{
+	struct rlimit files;
+
+	if (getrlimit(RLIMIT_NOFILE, &files) != 0)
+		return;
+	files.rlim_cur = files.rlim_max;
+	(void)setrlimit(RLIMIT_NOFILE, &files);
 }
 
 int fd_memory(const char *name, int *fd)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: ISC
 noinst_LIBRARIES += lib/util/libutil.a
 lib_util_libutil_a_SOURCES = \
-	%D%/base64.c %D%/base64.h \
+	%D%/backoff.c %D%/backoff.h %D%/base64.c %D%/base64.h \
 	%D%/buf.c %D%/buf.h \
 	%D%/clock.c %D%/clock.h \
 	%D%/crc32c.c %D%/crc32c.h \
@@ -12,10 +12,13 @@ lib_util_libutil_a_SOURCES = \
 	%D%/later.c %D%/later.h \
 	%D%/log.c %D%/log.h \
 	%D%/mem.c %D%/mem.h \
-	%D%/slice.c %D%/slice.h \
+	%D%/stamp.c %D%/stamp.h %D%/slice.c %D%/slice.h \
 	%D%/wire.c %D%/wire.h
 
 util_test_libs = t/libtap.a lib/util/libutil.a $(BSD_LIBS)
+check_PROGRAMS += t/util/backoff_test t/util/stamp_test
+t_util_backoff_test_LDADD = $(util_test_libs)
+t_util_stamp_test_LDADD = $(util_test_libs)
 check_PROGRAMS += t/util/base64_test
 t_util_base64_test_LDADD = $(util_test_libs)
 check_PROGRAMS += t/util/buf_test
