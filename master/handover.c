@@ -15,7 +15,7 @@
 
 /* The two sides of proto.def's start-up frames are here and in lib/server. */
 enum { FLAG_DEVELOPMENT = 1, FLAG_LMTP = 2, FLAG_LAST = 1, FLAG_RELOAD = 2, FLAG_UNIX = 1 };
-enum { SETTINGS_LIMIT = 4 << 20, PIECE = 50000, TABLES_LIMIT = 1000, OWN_MAX = 2 };
+enum { SETTINGS_LIMIT = 4 << 20, PIECE = 50000, TABLES_LIMIT = 1000 };
 
 static void send_fd(struct ipc *c, int fd)
 {
@@ -109,7 +109,7 @@ static void send_listeners(struct worker *w)
 
 void handover_own(struct worker *w)
 {
-	for (unsigned n = 0; n < OWN_MAX; n++) {
+	for (unsigned n = 0; n < DIRS_GIVEN; n++) {
 		const char *name = NULL;
 		int fd = dirs_open_for(w->plan->role, n, &name);
 
@@ -164,20 +164,16 @@ static void join(struct worker *asker, struct worker *answerer)
 /* Who drains goes on asking, but is asked nothing new. */
 void handover_peers(struct worker *w)
 {
-	struct unit *u = NULL;
 	struct worker *o = NULL;
 
-	TAILQ_FOREACH(u, &master.units, next)
+	TAILQ_FOREACH(o, &master.workers, all)
 	{
-		TAILQ_FOREACH(o, &u->workers, next)
-		{
-			if (o == w || o->state == WORKER_STARTING)
-				continue;
-			if (o->state == WORKER_READY && role_connects(w->plan->role, o->plan->role))
-				join(w, o);
-			if (role_connects(o->plan->role, w->plan->role))
-				join(o, w);
-		}
+		if (o == w || o->state == WORKER_STARTING)
+			continue;
+		if (o->state == WORKER_READY && role_connects(w->plan->role, o->plan->role))
+			join(w, o);
+		if (role_connects(o->plan->role, w->plan->role))
+			join(o, w);
 	}
 }
 

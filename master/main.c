@@ -7,7 +7,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -18,157 +17,83 @@
 
 struct master master = {.dir = GP_SYSCONFDIR,
 	.alive_fd = -1,
-	.status_fd = -1,
 	.units = TAILQ_HEAD_INITIALIZER(master.units),
+	.workers = TAILQ_HEAD_INITIALIZER(master.workers),
 	.listeners = TAILQ_HEAD_INITIALIZER(master.listeners)};
 
-static struct loop_timer tick, stage_end, start_end;
+static struct loop_timer tick, stage_end;
 static unsigned stage;
+static int say_fd = 2; /* why the start failed */
 
-enum { TICK = 1, STAGE_SECONDS = 3, START_SECONDS = 30 };
+enum { TICK = 1, STAGE_SECONDS = 3, STAGES = 4 };
 
 const char *master_str(enum param p)
 {
 	return set_str(master.in.main, p);
 }
 
-/* What gatepost start waits for: a text and then "!" (failed) or "." (serving). */
-static void tell_status(const char *text, char end)
-{
-	if (master.status_fd < 0)
-		return;
-	fd_write_full(master.status_fd, text, strlen(text));
-	fd_write_full(master.status_fd, &end, 1);
-	fd_close(&master.status_fd);
-}
-
 _Noreturn static void give_up(const char *why)
 {
-	if (master.status_fd >= 0)
-		tell_status(why, '!');
-	else
-		fputs(why, stderr);
+	fd_write_full(say_fd, why, strlen(why));
 	log_flush();
-	worker_kill_all();
 	control_close();
 	_exit(1);
 }
 
-/* A terminal's errors end with the start. */
-static void leave_terminal(void)
+/* Whoever waits for the end of the start, and the terminal, see no more of us. */
+static void leave(void)
 {
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
-	if (null < 0 || master.is_foreground)
-		return;
-	for (int fd = 0; fd <= 2; fd++)
+	if (say_fd > 2)
+		fd_close(&say_fd);
+	for (int fd = 0; null >= 0 && !master.is_foreground && fd <= 2; fd++)
 		dup2(null, fd);
 	fd_close(&null);
 }
 
-static bool is_essential(const struct unit *u)
+static bool is_over(void)
 {
-	return u->plan != NULL && (u->plan->role == ROLE_SMTPD || u->plan->role == ROLE_CLEANUP ||
-					  u->plan->role == ROLE_QMGR);
-}
+	const struct worker *w = NULL;
 
-static bool is_ready(const struct unit *u)
-{
-	return u->plan == NULL || u->is_stopped ||
-	       worker_count(u, true) >= u->plan->capacity.workers;
-}
-
-/* Ports begin when what they need is there (worker_fill); the start is over when all serve. */
-static void go_on_starting(void)
-{
-	struct unit *u = NULL;
-	bool all = true;
-	struct buf why = BUF_INIT(MASTER_TEXT_LIMIT);
-
-	TAILQ_FOREACH(u, &master.units, next)
+	TAILQ_FOREACH(w, &master.workers, all)
 	{
-		bool failed = !is_ready(u) && u->pause != 0;
-
-		if (failed && is_essential(u)) {
-			buf_add_fmt(&why, "gatepost: %s does not start; its reason is in the log\n",
-				u->key);
-			give_up(buf_str(&why));
-		}
-		worker_fill(u);
-		all = all && (is_ready(u) || failed);
+		if (dirs_stage(w->plan->role) <= stage)
+			return false;
 	}
-	if (all) {
-		master.is_serving = true;
-		loop_timer_clear(&start_end);
-		tell_status("", '.');
-		leave_terminal();
-	}
+	return true;
 }
 
-static void start_too_long(void *arg)
-{
-	give_up("gatepost: some services do not become ready; their reasons are in the log\n");
-}
-
-/* In which order processes end: who brings and takes mail, then cleanup, qmgr, the others. */
-static unsigned stage_of(enum role role)
-{
-	switch (role) {
-	case ROLE_SMTPD:
-	case ROLE_CLIENT:
-	case ROLE_LOCAL: return 1;
-	case ROLE_CLEANUP: return 2;
-	case ROLE_QMGR: return 3;
-	default: return 4;
-	}
-}
-
+/* On to the next stage that has processes. */
 static void stop_stage(void)
 {
-	struct unit *u = NULL;
 	struct worker *w = NULL;
-	bool left = false;
 
-	for (; stage <= 4 && !left; stage += !left) {
-		TAILQ_FOREACH(u, &master.units, next)
-		{
-			TAILQ_FOREACH(w, &u->workers, next)
-			{
-				if (stage_of(w->plan->role) > stage)
-					continue;
-				left = true;
-				if (stage_of(w->plan->role) != stage)
-					continue;
-				if (w->state == WORKER_STARTING || w->control == NULL)
-					worker_kill(w);
-				else
-					ipc_send(w->control, PROTO_STOP, 0);
-			}
-		}
-		if (left)
-			break;
-	}
-	if (left)
-		loop_timer_set(&stage_end, loop_now() + STAGE_SECONDS * CLOCK_SEC);
-	else
+	while (stage < STAGES && is_over())
+		stage++;
+	if (is_over()) {
 		loop_stop();
+		return;
+	}
+	TAILQ_FOREACH(w, &master.workers, all)
+	{
+		if (dirs_stage(w->plan->role) == stage)
+			worker_end(w);
+	}
+	loop_timer_set(&stage_end, loop_now() + STAGE_SECONDS * CLOCK_SEC);
 }
 
 static void stage_too_long(void *arg)
 {
-	struct unit *u = NULL;
 	struct worker *w = NULL;
 
-	TAILQ_FOREACH(u, &master.units, next)
+	TAILQ_FOREACH(w, &master.workers, all)
 	{
-		TAILQ_FOREACH(w, &u->workers, next)
-		{
-			if (stage_of(w->plan->role) > stage)
-				continue;
-			log_warning("process %s pid %d does not end; killed", w->plan->program,
-				(int)w->pid);
-			worker_kill(w);
-		}
+		if (dirs_stage(w->plan->role) > stage)
+			continue;
+		log_warning(
+			"process %s pid %d does not end; killed", w->plan->program, (int)w->pid);
+		worker_kill(w);
 	}
 }
 
@@ -177,50 +102,27 @@ void master_stop(void)
 	if (master.is_stopping)
 		return;
 	master.is_stopping = true;
-	stage = 1;
 	stop_stage();
 }
 
-static bool stage_is_over(void)
-{
-	struct unit *u = NULL;
-	struct worker *w = NULL;
-
-	TAILQ_FOREACH(u, &master.units, next)
-	{
-		TAILQ_FOREACH(w, &u->workers, next)
-		{
-			if (stage_of(w->plan->role) <= stage)
-				return false;
-		}
-	}
-	return true;
-}
-
+/* Ports begin when what they need is there (worker_fill). */
 void master_changed(void)
 {
-	if (master.is_stopping) {
-		if (stage_is_over()) {
-			stage++;
-			stop_stage();
-		}
-	} else if (!master.is_serving) {
-		go_on_starting();
-	}
-	control_changed();
+	struct unit *u = NULL;
+
+	if (master.is_stopping && is_over())
+		stop_stage();
+	TAILQ_FOREACH(u, &master.units, next)
+	worker_fill(u);
 }
 
 void master_reopen_logs(void)
 {
-	struct unit *u = NULL;
 	struct worker *w = NULL;
 
 	log_fd_use();
-	TAILQ_FOREACH(u, &master.units, next)
-	{
-		TAILQ_FOREACH(w, &u->workers, next)
-		handover_log(w);
-	}
+	TAILQ_FOREACH(w, &master.workers, all)
+	handover_log(w);
 }
 
 static void reload(void)
@@ -228,7 +130,7 @@ static void reload(void)
 	struct buf why = BUF_INIT(MASTER_TEXT_LIMIT);
 	struct slice rest, line;
 
-	if (!master.is_stopping && plan_load(&why) != 0) {
+	if (!master.is_stopping && plan_load(NULL, &why) != 0) {
 		rest = buf_slice(&why);
 		while (slice_part(&rest, '\n', &line)) {
 			if (line.len != 0)
@@ -272,19 +174,7 @@ static void set_up_loop(void)
 	signal(SIGPIPE, SIG_IGN);
 	loop_timer_init(&tick, tick_fire, NULL);
 	loop_timer_init(&stage_end, stage_too_long, NULL);
-	loop_timer_init(&start_end, start_too_long, NULL);
 	loop_timer_set(&tick, loop_now() + TICK * CLOCK_SEC);
-	loop_timer_set(&start_end, loop_now() + START_SECONDS * CLOCK_SEC);
-}
-
-static void raise_limits(void)
-{
-	struct rlimit files;
-
-	if (getrlimit(RLIMIT_NOFILE, &files) != 0)
-		return;
-	files.rlim_cur = files.rlim_max;
-	setrlimit(RLIMIT_NOFILE, &files);
 }
 
 static void read_arguments(int argc, char **argv)
@@ -293,13 +183,13 @@ static void read_arguments(int argc, char **argv)
 		{"help", no_argument, NULL, 'h'}, {"version", no_argument, NULL, 'V'}, {0}};
 	int c = 0;
 
-	while ((c = getopt_long(argc, argv, "c:fs:V", options, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, "c:fsV", options, NULL)) != -1) {
 		if (c == 'c')
 			master.dir = optarg;
 		else if (c == 'f')
 			master.is_foreground = true;
 		else if (c == 's')
-			master.status_fd = *optarg == '3' ? 3 : -1;
+			say_fd = 3;
 		else if (c == 'V') {
 			puts(PACKAGE_STRING);
 			exit(0);
@@ -309,33 +199,32 @@ static void read_arguments(int argc, char **argv)
 			exit(c != 'h');
 		}
 	}
-	if (master.status_fd >= 0)
-		fd_set_cloexec(master.status_fd, true);
+	fd_set_cloexec(say_fd, say_fd > 2);
 	master.is_development = geteuid() != 0;
 }
 
-/* Everything up to the first worker; a mistake ends it. */
-static void prepare(void)
+/* Everything up to the first worker. */
+static int prepare(struct buf *why)
 {
-	struct buf why = BUF_INIT(MASTER_TEXT_LIMIT);
-	struct mistakes m;
+	struct buf name = BUF_INIT(MASTER_TEXT_LIMIT);
+	int r = plan_read(&master.in, why);
 
-	mistakes_init(&m);
-	instance_read(&master.in, master.dir,
-		CHECK_TABLES | CHECK_PROGRAMS | (master.is_development ? 0 : CHECK_OWNERS), &m);
-	if (m.errors != 0)
-		give_up(buf_str(&m.text));
-	if (dirs_make(&why) != 0 || dirs_lock(&why) != 0)
-		give_up(buf_str(&why));
-	if (chdir(master_str(P_queue_directory)) != 0)
-		give_up("gatepost: the queue directory cannot be entered\n");
+	if (r == 0)
+		r = dirs_lock(why);
+	if (r == 0 && chdir(master_str(P_queue_directory)) != 0) {
+		r = ERR_SYS;
+		buf_add_fmt(why, "gatepost: %s: %s\n", master_str(P_queue_directory), err_str(r));
+	}
+	if (r != 0)
+		return r;
 	clock_load_zone();
-	buf_add_fmt(&why, "%s/master", master_str(P_syslog_name));
-	log_init(buf_str(&why), NULL);
-	buf_clear(&why);
+	buf_add_fmt(&name, "%s/master", master_str(P_syslog_name));
+	log_init(buf_str(&name), NULL);
+	buf_clear(&name);
 	log_fd_use();
 	log_on_failure(log_fd_use);
-	mistakes_clear(&m);
+	set_up_loop();
+	return control_listen(why);
 }
 
 int main(int argc, char **argv)
@@ -344,12 +233,11 @@ int main(int argc, char **argv)
 
 	read_arguments(argc, argv);
 	umask(077);
-	raise_limits();
-	prepare();
-	set_up_loop();
-	master.started = clock_real();
-	if (plan_load(&why) != 0 || control_listen(&why) != 0)
+	fd_raise_limit();
+	if (prepare(&why) != 0 || plan_load(NULL, &why) != 0)
 		give_up(buf_str(&why));
+	leave();
+	master.started = clock_real();
 	log_info("daemon started -- version %s, configuration %s%s", PACKAGE_VERSION, master.dir,
 		master.is_development ? ", without root: for development" : "");
 	loop_run();

@@ -7,6 +7,7 @@
 #include "conf/capacity.h"
 #include "conf/check.h"
 #include "ipc/ipc.h"
+#include "util/backoff.h"
 
 /*
  * master: the one process that stays root. It binds listeners, starts, watches and replaces the
@@ -47,7 +48,7 @@ struct plan {
 enum worker_state { WORKER_STARTING, WORKER_READY, WORKER_DRAINING };
 
 struct worker {
-	TAILQ_ENTRY(worker) next;
+	TAILQ_ENTRY(worker) next, all; /* of its unit, of master */
 	struct unit *unit;
 	struct plan *plan;
 	struct ipc *control;
@@ -61,8 +62,6 @@ struct worker {
 };
 TAILQ_HEAD(worker_list, worker);
 
-enum { DEATHS = 21 }; /* a minute; so many are too many */
-
 struct unit {
 	TAILQ_ENTRY(unit) next;
 	char *name, *key; /* owned; "smtp", "smtp/inet" */
@@ -73,10 +72,9 @@ struct unit {
 	void *page;
 	bool slot_used[128];
 	bool is_stopped; /* by "service stop" */
-	int64_t deaths[DEATHS];
-	unsigned death;
-	int64_t pause;   /* while it is not started: how long, in seconds */
-	int64_t backoff; /* the last such time */
+	bool has_served; /* the first start waits for its peers */
+	bool is_paused;  /* waits to be started again */
+	struct backoff backoff;
 	struct loop_timer again;
 };
 TAILQ_HEAD(unit_list, unit);
@@ -87,22 +85,22 @@ extern struct master {
 	const char *dir;
 	struct instance in;
 	struct unit_list units;
+	struct worker_list workers; /* of all units */
 	struct listener_list listeners;
-	uint64_t generation, workers;
+	uint64_t generation, last_worker;
 	int64_t started; /* real time */
-	bool is_development, is_foreground, is_serving, is_stopping;
-	int alive_fd;  /* holds pid/alive.lock */
-	int status_fd; /* tells gatepost how the start goes; -1 */
+	bool is_development, is_foreground, is_stopping;
+	int alive_fd; /* holds pid/alive.lock */
 } master;
 
 /* A setting of the instance in force. */
 const char *master_str(enum param p);
 
 /* plan.c: from configuration to units. Nothing is changed when ERR_* is returned; why has lines. */
-int plan_load(struct buf *why);                      /* start and reload */
-int plan_load_unit(struct unit *u, struct buf *why); /* one service alone */
+int plan_read(struct instance *in, struct buf *why);
+int plan_load(struct unit *only, struct buf *why); /* NULL: start and reload */
 void plan_drop(struct plan **p);
-struct unit *unit_find(struct slice name);
+struct unit *unit_find(struct slice key); /* NAME/TYPE */
 
 /* listen.c. wait: keep trying for a taken address until that time (monotonic). */
 int listen_for(const struct service *v, const struct conf *settings, int64_t wait,
@@ -110,7 +108,9 @@ int listen_for(const struct service *v, const struct conf *settings, int64_t wai
 void listen_release(struct plan *plan);
 
 /* worker.c */
+void worker_init(struct unit *u);
 void worker_fill(struct unit *u);    /* starts what is missing */
+void worker_unpause(struct unit *u); /* forgets how it failed before */
 void worker_replace(struct unit *u); /* after a new plan */
 void worker_stop_unit(struct unit *u, bool now);
 void worker_ready(struct worker *w);
@@ -119,7 +119,7 @@ void worker_settings(struct unit *u); /* new settings for qmgr and tally */
 bool worker_is_kept(enum role role);  /* never replaced */
 unsigned worker_count(const struct unit *u, bool ready_only);
 void worker_kill(struct worker *w);
-void worker_kill_all(void);
+void worker_end(struct worker *w); /* asks it to, or kills one that cannot be asked yet */
 
 /* handover.c: what a worker is given at its start, and what it asks for. */
 void handover(struct worker *w);
@@ -139,19 +139,19 @@ int log_fd_open(bool *is_file);
 void log_fd_use(void);        /* master's own */
 bool log_fd_is_missing(void); /* the last time there was none */
 
-/* dirs.c. ERR_*; why has a line. */
-int dirs_make(struct buf *why);
-int dirs_lock(struct buf *why);        /* one master; waits for the processes of a dead one */
-int dirs_share_lock(void);             /* a worker's own hold on pid/alive.lock; -1 */
+/* dirs.c: locks, and what lib/priv/roles.def says */
+int dirs_lock(struct buf *why); /* one master; waits for the processes of a dead one; ERR_* */
+int dirs_share_lock(void);      /* a worker's own hold on pid/alive.lock; -1 */
 const char *dirs_root(enum role role); /* root directory; "" for none */
-int dirs_open_for(enum role role, unsigned n,
-	const char **name); /* its n-th own directory or file; -1: none */
+enum { DIRS_GIVEN = 2 };
+/* The n-th directory or file of its own (below DIRS_GIVEN); -1: none. */
+int dirs_open_for(enum role role, unsigned n, const char **name);
+unsigned dirs_stage(enum role role); /* in which order processes end: 1 to 4 */
 int dirs_ids(enum role role, const struct conf *c, uid_t *uid, gid_t gids[3], size_t *n);
 
-/* control.c: the socket for gatepost. */
+/* control.c: the socket for gatepost, which asks, and does all waiting and wording. */
 int control_listen(struct buf *why);
 void control_close(void);
-void control_changed(void); /* a worker came or went: commands that wait look again */
 
 /* main.c */
 void master_stop(void);

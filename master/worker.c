@@ -1,21 +1,17 @@
 /* SPDX-License-Identifier: ISC */
-#include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
-#include <stdlib.h>
+#include <stdio.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "master/master.h"
 #include "server/counters.h"
-#include "server/server.h"
+#include "server/spawn.h"
 #include "util/err.h"
 #include "util/fd.h"
 #include "util/log.h"
 #include "util/mem.h"
-
-enum { PAUSE_LEAST = 1, PAUSE_MOST = 60, DEATHS_WINDOW = 60, STOP_SECONDS = 10 };
 
 bool worker_is_kept(enum role role)
 {
@@ -39,6 +35,14 @@ void worker_kill(struct worker *w)
 	kill(w->pid, SIGKILL);
 }
 
+void worker_end(struct worker *w)
+{
+	if (w->state == WORKER_STARTING || w->control == NULL)
+		worker_kill(w);
+	else
+		ipc_send(w->control, PROTO_STOP, 0);
+}
+
 static void control_end(struct ipc *c, int err, void *arg)
 {
 	struct worker *w = arg;
@@ -51,29 +55,6 @@ static void control_end(struct ipc *c, int err, void *arg)
 
 static const struct ipc_events events = {handover_msg, control_end, NULL};
 
-/* Nothing of master's but the control connection and the lock of the living. */
-_Noreturn static void become(const char *path, const char *program, int control)
-{
-	char *const argv[] = {(char *)(uintptr_t)program, NULL};
-	static char *const env[] = {(char *)(uintptr_t) "PATH=/usr/bin:/bin:/usr/sbin:/sbin",
-		(char *)(uintptr_t) "LC_ALL=C", NULL, NULL};
-	int null = open("/dev/null", O_RDWR), alive = dirs_share_lock();
-	sigset_t none;
-
-	control = fcntl(control, F_DUPFD, 20);
-	alive = fcntl(alive, F_DUPFD, 20);
-	if (null < 0 || control < 0 || alive < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0 ||
-		(!master.is_foreground && dup2(null, 2) < 0) ||
-		dup2(control, SERVER_CONTROL_FD) < 0 || dup2(alive, SERVER_ALIVE_FD) < 0)
-		_exit(127);
-	close_range(SERVER_ALIVE_FD + 1, ~0U, 0);
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-	signal(SIGPIPE, SIG_DFL);
-	execve(path, argv, env);
-	_exit(127);
-}
-
 static unsigned take_slot(struct unit *u)
 {
 	for (unsigned i = 0; i < COUNTERS_SLOTS; i++) {
@@ -85,18 +66,27 @@ static unsigned take_slot(struct unit *u)
 	return COUNTERS_SLOTS;
 }
 
-static void pause_unit(struct unit *u)
+static void pause_unit(struct unit *u, int64_t seconds)
 {
-	u->backoff = u->backoff == 0 ? PAUSE_LEAST : u->backoff * 2;
-	if (u->backoff > PAUSE_MOST)
-		u->backoff = PAUSE_MOST;
-	u->pause = u->backoff;
-	loop_timer_set(&u->again, loop_now() + u->pause * CLOCK_SEC);
+	u->is_paused = true;
+	loop_timer_set(&u->again, loop_now() + seconds * CLOCK_SEC);
 }
 
 static void again(void *arg)
 {
 	worker_fill(arg);
+}
+
+void worker_init(struct unit *u)
+{
+	loop_timer_init(&u->again, again, u);
+}
+
+void worker_unpause(struct unit *u)
+{
+	u->is_paused = false;
+	u->backoff.wait = 0;
+	loop_timer_set(&u->again, CLOCK_NEVER);
 }
 
 static void worker_start(struct unit *u)
@@ -114,36 +104,39 @@ static void worker_start(struct unit *u)
 		log_error("service %s cannot be started: %s", u->key, err_str(ERR_SYS));
 		fd_close(&ends[0]);
 		u->slot_used[slot] = false;
-		pause_unit(u);
+		pause_unit(u, backoff_failed(&u->backoff));
 	} else if (pid == 0) {
-		become(path, u->plan->program, ends[1]);
+		server_exec(
+			path, u->plan->program, ends[1], dirs_share_lock(), master.is_foreground);
 	} else {
 		w = mem_alloc(sizeof(*w));
 		*w = (struct worker){.unit = u,
 			.plan = u->plan,
 			.pid = pid,
 			.slot = slot,
-			.number = ++master.workers};
+			.number = ++master.last_worker};
 		w->plan->users++;
 		w->control = ipc_new(ends[0], ROLE_MASTER, u->plan->role, &events, w, 0);
 		TAILQ_INSERT_TAIL(&u->workers, w, next);
+		TAILQ_INSERT_TAIL(&master.workers, w, all);
 		handover(w);
 	}
 	fd_close(&ends[1]);
 	mem_free(path);
 }
 
-/* Whether those whom smtpd asks are ready; only the first start waits for them. */
+/* Whether those whom smtpd asks are ready; only its first start waits for them. */
 static bool may_serve(const struct unit *u)
 {
 	const struct unit *o = NULL;
 
-	if (master.is_serving || u->plan->role != ROLE_SMTPD)
+	if (u->has_served || u->plan->role != ROLE_SMTPD)
 		return true;
 	TAILQ_FOREACH(o, &master.units, next)
 	{
 		if (o->plan != NULL && role_connects(u->plan->role, o->plan->role) &&
-			o->pause == 0 && worker_count(o, true) < o->plan->capacity.workers)
+			!o->is_paused && !o->is_stopped &&
+			worker_count(o, true) < o->plan->capacity.workers)
 			return false;
 	}
 	return true;
@@ -153,8 +146,6 @@ void worker_fill(struct unit *u)
 {
 	if (u->plan == NULL || u->is_stopped || master.is_stopping || !may_serve(u))
 		return;
-	if (u->again.fire == NULL)
-		loop_timer_init(&u->again, again, u);
 	if (u->again.due != CLOCK_NEVER && u->again.due > loop_now())
 		return;
 	for (unsigned n = worker_count(u, false); n < u->plan->capacity.workers; n++)
@@ -182,8 +173,7 @@ void worker_stop_unit(struct unit *u, bool now)
 		else
 			drain(w, now);
 	}
-	if (u->again.fire != NULL)
-		loop_timer_set(&u->again, CLOCK_NEVER);
+	loop_timer_set(&u->again, CLOCK_NEVER);
 }
 
 /* What was still starting for an older plan is not needed any more. */
@@ -196,8 +186,6 @@ void worker_replace(struct unit *u)
 		if (w->plan != u->plan && w->state == WORKER_STARTING)
 			worker_kill(w);
 	}
-	if (u->again.fire != NULL)
-		loop_timer_set(&u->again, CLOCK_NEVER);
 	worker_fill(u);
 }
 
@@ -239,21 +227,14 @@ static void retire_old(struct unit *u)
 	limit_generations(u);
 }
 
-/* The oldest that is remembered was less than a minute ago. */
-static bool has_many_deaths(const struct unit *u)
-{
-	return u->deaths[u->death] != 0 &&
-	       loop_now() - u->deaths[u->death] < DEATHS_WINDOW * CLOCK_SEC;
-}
-
 void worker_ready(struct worker *w)
 {
 	if (w->state != WORKER_STARTING)
 		return;
 	w->state = WORKER_READY;
-	w->unit->pause = 0;
-	if (!has_many_deaths(w->unit))
-		w->unit->backoff = 0;
+	w->unit->has_served = true;
+	w->unit->is_paused = false;
+	backoff_ready(&w->unit->backoff, loop_now());
 	if (w->is_stale)
 		handover_settings(w, true);
 	handover_peers(w);
@@ -297,41 +278,35 @@ static bool drop_generation(struct unit *u)
 	return true;
 }
 
-static void note_death(struct unit *u)
-{
-	u->deaths[u->death] = loop_now();
-	u->death = (u->death + 1) % DEATHS;
-}
-
 static void log_death(const struct worker *w, int status)
 {
-	const char *when = w->state == WORKER_STARTING ? " before it was ready" : "";
+	char what[64];
+	bool not_run = WIFEXITED(status) && WEXITSTATUS(status) == 127;
 
 	if (WIFSIGNALED(status))
-		log_warning("process %s/%s pid %d killed by signal %d%s",
-			master_str(P_daemon_directory), w->plan->program, (int)w->pid,
-			WTERMSIG(status), when);
-	else if (WEXITSTATUS(status) == 127)
-		log_error("process %s/%s pid %d could not be executed",
-			master_str(P_daemon_directory), w->plan->program, (int)w->pid);
+		snprintf(what, sizeof(what), "killed by signal %d", WTERMSIG(status));
+	else if (not_run)
+		snprintf(what, sizeof(what), "could not be executed");
 	else
-		log_warning("process %s/%s pid %d exit status %d%s", master_str(P_daemon_directory),
-			w->plan->program, (int)w->pid, WEXITSTATUS(status), when);
+		snprintf(what, sizeof(what), "exit status %d", WEXITSTATUS(status));
+	log_warning("process %s/%s pid %d %s%s", master_str(P_daemon_directory), w->plan->program,
+		(int)w->pid, what,
+		w->state == WORKER_STARTING && !not_run ? " before it was ready" : "");
 }
 
 static void start_again(struct unit *u, const struct worker *dead)
 {
-	bool often = false;
+	bool was_ready = dead->state != WORKER_STARTING;
+	int64_t wait = backoff_died(&u->backoff, loop_now(), was_ready);
 
-	note_death(u);
-	often = has_many_deaths(u);
-
-	if (dead->state == WORKER_STARTING && drop_generation(u))
+	if (!was_ready && drop_generation(u))
 		return;
-	if (dead->state == WORKER_STARTING || often) {
-		pause_unit(u);
+	if (wait != 0) {
+		pause_unit(u, wait);
 		log_warning("service %s: %s -- started again in %lld s", u->key,
-			often ? "dies too often" : "does not become ready", (long long)u->pause);
+			backoff_is_often(&u->backoff, loop_now()) ? "dies too often"
+								  : "does not become ready",
+			(long long)wait);
 	}
 	worker_fill(u);
 }
@@ -343,46 +318,32 @@ static void worker_gone(struct worker *w, int status)
 	bool current = w->plan == u->plan;
 
 	TAILQ_REMOVE(&u->workers, w, next);
+	TAILQ_REMOVE(&master.workers, w, all);
 	ipc_free(&w->control);
 	counters_clear(u->page, w->slot);
 	u->slot_used[w->slot] = false;
 	if (!w->is_killed && (!expected || status != 0))
 		log_death(w, status);
-	if (!expected && current) {
-		if (u->again.fire == NULL)
-			loop_timer_init(&u->again, again, u);
+	if (!expected && current)
 		start_again(u, w);
-	}
 	dict_free(&w->tables);
 	plan_drop(&w->plan);
 	mem_free(w);
 	master_changed();
 }
 
-static struct worker *find_pid(pid_t pid)
-{
-	struct unit *u = NULL;
-	struct worker *w = NULL;
-
-	TAILQ_FOREACH(u, &master.units, next)
-	{
-		TAILQ_FOREACH(w, &u->workers, next)
-		{
-			if (w->pid == pid)
-				return w;
-		}
-	}
-	return NULL;
-}
-
 void worker_reap(void)
 {
+	struct worker *w = NULL;
 	int status = 0;
 	pid_t pid = 0;
 
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-		struct worker *w = find_pid(pid);
-
+		TAILQ_FOREACH(w, &master.workers, all)
+		{
+			if (w->pid == pid)
+				break;
+		}
 		if (w != NULL)
 			worker_gone(w, status);
 	}
@@ -403,23 +364,5 @@ void worker_settings(struct unit *u)
 			w->is_stale = true;
 		else if (w->control != NULL)
 			handover_settings(w, true);
-	}
-}
-
-void worker_kill_all(void)
-{
-	struct unit *u = NULL;
-	struct worker *w = NULL;
-	int status = 0;
-
-	TAILQ_FOREACH(u, &master.units, next)
-	{
-		TAILQ_FOREACH(w, &u->workers, next)
-		kill(w->pid, SIGKILL);
-	}
-	TAILQ_FOREACH(u, &master.units, next)
-	{
-		TAILQ_FOREACH(w, &u->workers, next)
-		waitpid(w->pid, &status, 0);
 	}
 }

@@ -120,6 +120,19 @@ sub check_licence {
     return grep({ defined && /SPDX-License-Identifier: \S/ } @head) ? () : [1, 'no SPDX line'];
 }
 
+# Lines that hold code: no blank ones, no comments.
+sub count_code {
+    my ($text) = @_;
+    return scalar grep {/\S/} split /\n/, code_of($text);
+}
+
+# Code that runs as root (DESIGN 7): a folder or files, and what they stay below.
+my @ROOT_CODE = (
+    ['master', 1500, 'master/*.c'],
+    ['local', 400, map {"local/$_.c"} qw(main spawner child become target_local)],
+    ['virtual', 400, map {"local/$_.c"} qw(main spawner child become target_virtual)],
+);
+
 sub slurp {
     my ($path) = @_;
     open my $fh, '<:raw', $path or return '';
@@ -257,6 +270,14 @@ cmp_ok(scalar @c, '>', 20, 'the sources are found');
 report('includes follow the layout', \@c, \&check_includes);
 report('functions that are not used', \@c, \&check_functions);
 report('each source has its SPDX line', \@sources, \&check_licence);
+is(count_code("/* a\n * b */\n\nint a; /* c */\n// d\n\n\tb = \"/*\";\n/* */ c;\n"), 3, 'code is counted');
+for (@ROOT_CODE) {
+    my ($name, $limit, @patterns) = @$_;
+    my ($lines, @files) = (0, map {glob} @patterns);
+    $lines += count_code(slurp($_)) for @files;
+    ok(@files >= @patterns && $lines > 50 && $lines < $limit, "code of $name that runs as root: $lines lines of $limit")
+        or diag("@files");
+}
 my @unformatted = format_says(grep { /\.[ch]$/ } @c);
 ok(!@unformatted, 'clang-format changes nothing') or diag(join "\n", @unformatted);
 my @lint = mandoc_says(@man);

@@ -5,6 +5,7 @@
 
 #include "tools/gatemap.h"
 #include "util/base64.h"
+#include "tools/json.h"
 #include "util/err.h"
 #include "util/mem.h"
 
@@ -30,28 +31,13 @@ void gatemap_each_line(void (*use)(struct slice line, void *arg), void *arg)
 	mem_free(line);
 }
 
-static void print_json(struct slice s)
-{
-	putchar('"');
-	for (size_t i = 0; i < s.len; i++) {
-		unsigned char c = (unsigned char)s.p[i];
-		if (c == '"' || c == '\\')
-			printf("\\%c", c);
-		else if (c < 32)
-			printf("\\u%04x", c);
-		else
-			putchar(c);
-	}
-	putchar('"');
-}
-
 static void print_entry(struct slice key, struct slice value, bool with_key)
 {
 	if (gatemap_options.json) {
 		putchar('{');
-		print_json(key);
+		json_string(key);
 		fputs(": ", stdout);
-		print_json(value);
+		json_string(value);
 		puts("}");
 		return;
 	}

@@ -3,6 +3,7 @@
 
 #include "mail/address.h"
 #include "tools/gateq.h"
+#include "tools/json.h"
 #include "util/log.h"
 #include "util/mem.h"
 
@@ -111,46 +112,24 @@ void gateq_print_mailq_end(const struct gateq_report *r)
 			r->messages == 1 ? "" : "s");
 }
 
-static void print_string(const char *s)
-{
-	putchar('"');
-	for (; *s != '\0'; s++) {
-		unsigned char c = (unsigned char)*s;
-
-		if (c == '"' || c == '\\')
-			printf("\\%c", c);
-		else if (c < 32 || c == 127)
-			printf("\\u%04x", c);
-		else
-			putchar(c);
-	}
-	putchar('"');
-}
-
-static void print_member(const char *name, const char *value, bool is_first)
-{
-	printf("%s\"%s\": ", is_first ? "" : ", ", name);
-	print_string(value);
-}
-
 void gateq_print_json(const struct gateq_message *m)
 {
 	printf("{");
-	print_member("queue_name", m->queue, true);
-	print_member("queue_id", m->id, false);
+	json_member("queue_name", slice_str(m->queue), true);
+	json_member("queue_id", slice_str(m->id), false);
 	printf(", \"arrival_time\": %lld, \"message_size\": %llu, \"forced_expire\": %s",
 		(long long)(m->arrival / CLOCK_SEC), (unsigned long long)m->size,
 		m->is_forced ? "true" : "false");
-	print_member("sender", m->sender, false);
+	json_member("sender", slice_str(m->sender), false);
 	printf(", \"recipients\": [");
 	for (size_t i = 0; i < m->count; i++) {
 		const struct gateq_rcpt *to = &m->rcpts[i];
 
 		printf("%s{", i > 0 ? ", " : "");
-		print_member("orig_address", to->orig_to, true);
-		print_member("address", to->address, false);
+		json_member("orig_address", slice_str(to->orig_to), true);
+		json_member("address", slice_str(to->address), false);
 		if (to->reason[0] != '\0')
-			print_member("delay_reason", to->reason, false);
+			json_member("delay_reason", slice_str(to->reason), false);
 		printf("}");
 	}
 	printf("]}\n");

@@ -4,7 +4,7 @@
 dist_man1_MANS += man/gatemap.1
 sbin_PROGRAMS += tools/gatemap
 tools_gatemap_SOURCES = %D%/gatemap.c %D%/gatemap.h %D%/gatemap_build.c %D%/gatemap_message.c \
-	%D%/gatemap_query.c %D%/gatemap_source.c
+	%D%/gatemap_query.c %D%/gatemap_source.c %D%/json.c %D%/json.h
 tools_gatemap_LDADD = lib/map/libmap.a lib/mail/libmail.a lib/conf/libconf.a lib/util/libutil.a \
 	$(DB_LIBS) $(PCRE2_LIBS) $(BSD_LIBS)
 
@@ -12,7 +12,7 @@ tools_gatemap_LDADD = lib/map/libmap.a lib/mail/libmail.a lib/conf/libconf.a lib
 dist_man1_MANS += man/gateq.1
 sbin_PROGRAMS += tools/gateq
 tools_gateq_SOURCES = %D%/gateq.c %D%/gateq.h %D%/gateq_ask.c %D%/gateq_direct.c %D%/gateq_postfix.c \
-	%D%/gateq_print.c
+	%D%/gateq_print.c %D%/json.c %D%/json.h
 tools_gateq_LDADD = lib/queue/libqueue.a lib/mail/libmail.a lib/conf/libconf.a lib/ipc/libipc.a \
 	lib/net/libnet.a lib/util/libutil.a $(BSD_LIBS) $(EVENT_LIBS)
 
@@ -22,7 +22,8 @@ check_SCRIPTS += t/tools/commands.t t/tools/install.t
 # gatepost: the instance
 dist_man1_MANS += man/gatepost.1
 sbin_PROGRAMS += tools/gatepost
-tools_gatepost_SOURCES = %D%/gatepost.c %D%/check_tables.c %D%/check_tables.h %D%/holder.c %D%/holder.h
+tools_gatepost_SOURCES = %D%/gatepost.c %D%/gatepost.h %D%/gatepost_dirs.c %D%/gatepost_start.c \
+	%D%/gatepost_state.c %D%/json.c %D%/json.h %D%/check_tables.c %D%/check_tables.h %D%/holder.c %D%/holder.h
 tools_gatepost_LDADD = lib/map/libmap.a lib/conf/libconf.a lib/ipc/libipc.a lib/net/libnet.a lib/util/libutil.a \
 	$(BSD_LIBS) $(EVENT_LIBS) $(DB_LIBS) $(PCRE2_LIBS)
 

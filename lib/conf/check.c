@@ -11,7 +11,7 @@
 #include "util/err.h"
 #include "util/mem.h"
 
-enum { PATH_LIMIT = 4096, NAMES_LIMIT = 20000 };
+enum { PATH_LIMIT = 4096, NAMES_LIMIT = 20000, TRANSPORTS_LIMIT = 1 << 20 };
 
 static const struct {
 	const char *program;
@@ -492,6 +492,35 @@ static void check_relay_control(const struct instance *in, struct mistakes *m)
 	}
 }
 
+/* Which program answers which transport, for qmgr. */
+static void name_transports(struct instance *in)
+{
+	struct buf text = BUF_INIT(TRANSPORTS_LIMIT);
+
+	for (size_t i = 0; i < in->services.count; i++) {
+		const struct service *v = &in->services.service[i];
+
+		if (v->type != SERVICE_INET && !v->is_disabled)
+			buf_add_fmt(&text, "%s%s=%s", text.len != 0 ? " " : "", v->name,
+				v->kind == COMMAND_MISSING ? "missing" : v->program);
+	}
+	for (size_t i = 0; i < in->services.count; i++)
+		set_override(in->settings[i], SLICE_LIT("transport_programs"), buf_slice(&text),
+			NULL, NULL);
+	buf_clear(&text);
+}
+
+const char *instance_needs_restart(const struct conf *before, const struct conf *now)
+{
+	static const enum param fixed[] = {P_queue_directory, P_data_directory, P_daemon_directory};
+
+	for (size_t i = 0; i < COUNT(fixed); i++) {
+		if (strcmp(set_str(before, fixed[i]), set_str(now, fixed[i])) != 0)
+			return conf_name(fixed[i]);
+	}
+	return NULL;
+}
+
 void instance_read(struct instance *in, const char *dir, int checks, struct mistakes *m)
 {
 	*in = (struct instance){.main = conf_new(dir)};
@@ -517,6 +546,7 @@ void instance_read(struct instance *in, const char *dir, int checks, struct mist
 		check_programs(in, m);
 	if ((checks & CHECK_TABLES) != 0)
 		check_tables(in, m);
+	name_transports(in);
 }
 
 void instance_clear(struct instance *in)

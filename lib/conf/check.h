@@ -24,6 +24,8 @@ enum {
 /* Mistakes go to m; in is usable when there were no errors, and is to be cleared in any case. */
 void instance_read(struct instance *in, const char *dir, int checks, struct mistakes *m);
 void instance_clear(struct instance *in);
+/* The first parameter that has changed and is fixed while an instance runs; NULL: none has. */
+const char *instance_needs_restart(const struct conf *before, const struct conf *now);
 
 /*
  * vault (conf/vault.c). Whether service i authenticates by tables that vault reads; an implied

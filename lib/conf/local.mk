@@ -7,6 +7,7 @@ lib_conf_libconf_a_SOURCES = \
 	%D%/machine.c %D%/machine.h \
 	%D%/capacity.c %D%/capacity.h \
 	%D%/check.c %D%/check.h \
+	%D%/grant.c %D%/grant.h \
 	%D%/main_cf.c \
 	%D%/master_cf.c %D%/master_cf.h %D%/services.def \
 	%D%/mistake.c %D%/mistake.h \
@@ -18,6 +19,8 @@ lib_conf_libconf_a_SOURCES = \
 conf_test_libs = t/libtap.a lib/conf/libconf.a lib/util/libutil.a $(BSD_LIBS)
 check_PROGRAMS += t/conf/conf_test
 t_conf_conf_test_LDADD = $(conf_test_libs)
+check_PROGRAMS += t/conf/grant_test
+t_conf_grant_test_LDADD = $(conf_test_libs)
 check_PROGRAMS += t/conf/master_cf_test
 t_conf_master_cf_test_LDADD = $(conf_test_libs)
 check_SCRIPTS += t/conf/gateconf.t t/conf/check.t t/conf/mistakes.t

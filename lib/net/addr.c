@@ -110,6 +110,18 @@ bool net_addr_eq(const struct net_addr *a, const struct net_addr *b)
 	       strcmp(x, y) == 0;
 }
 
+int net_peer_uid(int fd, uid_t *uid)
+{
+	struct ucred peer = {0};
+	socklen_t len = sizeof(peer);
+
+	*uid = (uid_t)-1;
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) != 0)
+		return ERR_SYS;
+	*uid = peer.uid;
+	return 0;
+}
+
 int net_peer(int fd, struct net_addr *a)
 {
 	*a = (struct net_addr){.len = sizeof(a->ss)};

@@ -25,6 +25,8 @@ bool net_addr_eq(const struct net_addr *a, const struct net_addr *b); /* ports t
 /* ERR_SYS. */
 int net_peer(int fd, struct net_addr *a);
 int net_local(int fd, struct net_addr *a);
+/* Who is at the other end of a UNIX socket, from the kernel. ERR_SYS. */
+int net_peer_uid(int fd, uid_t *uid);
 
 /*
  * Begins to connect, non-blocking; from may be NULL. 0 even while in progress: writable when done,

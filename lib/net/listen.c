@@ -3,12 +3,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <strings.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -51,13 +53,29 @@ int net_listen(const struct net_addr *a, int64_t until, int *fd)
 	return r;
 }
 
+int net_listen_unix(const char *path, mode_t mode, int *fd)
+{
+	struct net_addr a;
+	int r = net_addr_unix(path, &a);
+
+	*fd = -1;
+	unlink(path);
+	if (r == 0)
+		r = net_listen(&a, 0, fd);
+	if (r == 0 && chmod(path, mode) != 0) {
+		r = ERR_SYS;
+		fd_close(fd);
+	}
+	return r;
+}
+
 _Noreturn static void resolve_in_child(const char *host, int family, int out)
 {
 	struct addrinfo hints = {.ai_family = family, .ai_socktype = SOCK_STREAM}, *all = NULL;
 	char text[NI_MAXHOST];
 
-	if (geteuid() == 0 &&
-		(setresgid(NOBODY, NOBODY, NOBODY) != 0 || setresuid(NOBODY, NOBODY, NOBODY) != 0))
+	if (geteuid() == 0 && (setgroups(0, NULL) != 0 || setresgid(NOBODY, NOBODY, NOBODY) != 0 ||
+				      setresuid(NOBODY, NOBODY, NOBODY) != 0))
 		_exit(1);
 	if (getaddrinfo(host, NULL, &hints, &all) != 0) {
 		/* RFC 6761, 6.3. A bare container may have no /etc/hosts to say so. */
@@ -83,7 +101,10 @@ int net_resolve(const char *host, int family, struct buf *out)
 	char text[512];
 	ssize_t n = 0;
 	pid_t pid = -1;
+	struct net_addr a;
 
+	if (net_addr_parse(slice_str(host), 0, &a) == 0)
+		return buf_add_fmt(out, "%s\n", host);
 	if (pipe2(ends, O_CLOEXEC) != 0)
 		return ERR_SYS;
 	pid = fork();

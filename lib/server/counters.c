@@ -4,6 +4,9 @@
 #include <stdatomic.h>
 #include <stddef.h>
 #include <sys/mman.h>
+#include <unistd.h>
+
+#include "util/fd.h"
 
 struct slot {
 	_Atomic uint64_t value[COUNTER_COUNT];
@@ -45,6 +48,15 @@ uint64_t counters_sum(enum counter c)
 	for (unsigned i = 0; all != NULL && i < COUNTERS_SLOTS; i++)
 		sum += counters_read(all, i, c);
 	return sum;
+}
+
+void *counters_new(const char *name, int *fd)
+{
+	void *page = NULL;
+
+	if (fd_memory(name, fd) == 0 && ftruncate(*fd, COUNTERS_SIZE) == 0)
+		page = counters_open(*fd);
+	return page;
 }
 
 uint64_t counters_read(const void *page, unsigned slot, enum counter c)

@@ -28,7 +28,8 @@ void counters_add(enum counter c, int64_t n);
 /* Over all slots. 0 when no page is mapped. */
 uint64_t counters_sum(enum counter c);
 /* For master: maps another service's page, reads and clears slots. */
-void *counters_open(int fd); /* NULL: errno */
+void *counters_open(int fd);                   /* NULL: errno */
+void *counters_new(const char *name, int *fd); /* makes the page, too */
 uint64_t counters_read(const void *page, unsigned slot, enum counter c);
 void counters_clear(void *page, unsigned slot); /* sessions alone: the rest is history */
 void counters_close(void *page);

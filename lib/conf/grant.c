@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: ISC */
+#include "conf/grant.h"
+
+#include <limits.h>
+#include <stdlib.h>
+
+#include "conf/check.h"
+#include "util/mem.h"
+
+static struct slice without_later(struct slice spec)
+{
+	return slice_starts(spec, "later:") ? slice_from(spec, strlen("later:")) : spec;
+}
+
+struct named {
+	struct slice spec;
+	bool found;
+};
+
+static void compare(enum param p, struct slice spec, struct place where, void *arg)
+{
+	struct named *n = arg;
+
+	n->found = n->found || slice_eq(n->spec, without_later(spec));
+}
+
+bool grant_table(const struct conf *settings, unsigned programs, struct slice spec)
+{
+	struct named n = {.spec = without_later(spec)};
+
+	check_walk_tables(settings, programs, compare, &n);
+	return n.found;
+}
+
+static bool holds(const char *text, const char *name)
+{
+	size_t n = strlen(name);
+
+	for (const char *p = strstr(text, name); p != NULL; p = strstr(p + 1, name)) {
+		bool begins = p == text || strchr(" ,\t:=[{", p[-1]) != NULL;
+		bool ends = p[n] == '\0' || strchr(" ,\t]}", p[n]) != NULL;
+
+		if (begins && ends)
+			return true;
+	}
+	return false;
+}
+
+bool grant_socket(const struct conf *settings, unsigned programs, const char *name)
+{
+	for (int i = 0; *name != '\0' && i < P_COUNT; i++) {
+		if ((param_row((enum param)i)->programs & programs) != 0 &&
+			holds(set_str(settings, (enum param)i), name))
+			return true;
+	}
+	return false;
+}
+
+bool grant_nexthop(const struct conf *settings, const char *real)
+{
+	struct slice rest = slice_str(set_str(settings, P_unix_nexthop_directories)), item;
+	char directory[PATH_MAX];
+	bool found = false;
+
+	while (!found && line_item(&rest, &item)) {
+		char *name = slice_dup(item);
+
+		found = realpath(name, directory) != NULL &&
+			slice_starts(slice_str(real), directory) && real[strlen(directory)] == '/';
+		mem_free(name);
+	}
+	return found;
+}
