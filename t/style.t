@@ -157,7 +157,8 @@ sub tool_says {
         my $pid = open my $fh, '-|';
         defined $pid or BAIL_OUT("fork: $!");
         if (!$pid) {
-            open STDERR, '>&', \*STDOUT;
+            # mandoc says on standard error only that its index is old, in the middle of a line.
+            open STDERR, $command->[0] eq 'mandoc' ? ('>', '/dev/null') : ('>&', \*STDOUT);
             exec @$command, @some or do { print "$command->[0]: $!\n"; exit 127 };
         }
         push @out, grep { !/$ignore/ } <$fh>;
