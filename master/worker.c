@@ -238,6 +238,7 @@ void worker_ready(struct worker *w)
 	if (w->is_stale)
 		handover_settings(w, true);
 	handover_peers(w);
+	ipc_send(w->control, PROTO_PEERS_ALL, 0);
 	if (w->plan == w->unit->plan)
 		retire_old(w->unit);
 	master_changed();

@@ -104,6 +104,15 @@ void active_walk(void (*visit)(uint64_t key, void *arg), void *arg)
 		dict_walk(loading, walk_loading, &w);
 }
 
+bool active_may_come(struct slice id)
+{
+	uint64_t key = active_key(id);
+
+	return queue_store_get(qmgr.store, id) != NULL ||
+	       schedule_deferred_find(qmgr.schedule, key) != NULL ||
+	       (loading != NULL && dict_get(loading, DICT_U64(key)) != NULL);
+}
+
 struct active *active_of(struct queue_message *m)
 {
 	return m->user;
@@ -703,6 +712,8 @@ static void start(struct active *a, bool fresh)
 		}
 	}
 	a->is_passing = false;
+	if (m->is_recovered)
+		held_begun(a);
 	ask_routes(a);
 	active_check(a);
 }

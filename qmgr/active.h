@@ -57,6 +57,8 @@ void active_waiting(const char *id, enum queue_place place, int64_t due);
 void active_loaded(const char *id, int result, struct queue_message *m);
 /* The store has given it up: its end is durable. */
 void active_ended(struct queue_message *m);
+/* Whether the message is here, waits, or is being loaded. */
+bool active_may_come(struct slice id);
 /* NULL: not being worked on. */
 struct active *active_of(struct queue_message *m);
 /* The keys of all that is being worked on, or is on its way into memory for that. */

@@ -21,7 +21,7 @@ struct held_rcpt {
 
 struct held {
 	TAILQ_ENTRY(held) link;
-	struct server_peer *peer;
+	struct server_peer *peer; /* NULL: has gone */
 	uint64_t job;
 	char id[QUEUE_ID_MAX + 1];
 	bool is_over;
@@ -49,11 +49,16 @@ static void held_free(struct held *h)
 /* Forgets the job, on both sides, when all of it is noted. */
 static void held_check(struct held *h)
 {
-	if (!h->is_over)
+	if (!h->is_over && h->peer != NULL)
 		return;
 	for (size_t i = 0; i < h->count; i++)
-		if (!h->rcpts[i].is_done && queue_store_knows(qmgr.store, slice_str(h->id)))
+		if (!h->rcpts[i].is_done &&
+			(!qmgr_has_read_all() || active_may_come(slice_str(h->id))))
 			return;
+	if (h->peer == NULL) {
+		held_free(h);
+		return;
+	}
 	queue_store_flush(qmgr.store);
 	ipc_begin(h->peer->ipc, PROTO_HELD_NOTED, 0);
 	ipc_put_u64(h->peer->ipc, FIELD_JOB, h->job);
@@ -127,7 +132,7 @@ static void held_job(struct server_peer *peer, struct ipc_msg *msg)
 	at = 0;
 	for (size_t i = 0; ipc_next_u64(msg, FIELD_INDEX, &at, &index); i++) {
 		h->rcpts[i].index = index;
-		if (!qmgr.is_running)
+		if (!qmgr_has_read_all())
 			queue_store_claim(qmgr.store, id, (uint32_t)index);
 	}
 	TAILQ_INSERT_TAIL(&helds, h, link);
@@ -205,7 +210,8 @@ void held_gone(struct server_peer *peer)
 			hr->is_done = true;
 			doubt(hr->a, hr->r, "delivery agent died");
 		}
-		held_free(h);
+		h->peer = NULL;
+		held_check(h);
 	}
 }
 
@@ -222,6 +228,10 @@ void held_attach(struct active *a, struct active_rcpt *r)
 
 			if (hr->index != r->index || hr->a != NULL)
 				continue;
+			if (h->peer == NULL && !hr->is_reported && !h->is_over) {
+				hr->is_done = true;
+				break;
+			}
 			hr->a = a;
 			hr->r = r;
 			if (hr->is_reported)
@@ -245,4 +255,33 @@ void held_forget(const struct active *a)
 			h->rcpts[i].a = NULL;
 			h->rcpts[i].is_done = true;
 		}
+}
+
+void held_begun(const struct active *a)
+{
+	struct held *h, *next;
+
+	for (h = TAILQ_FIRST(&helds); h != NULL; h = next) {
+		next = TAILQ_NEXT(h, link);
+		if (strcmp(h->id, a->m->id) != 0)
+			continue;
+		for (size_t i = 0; i < h->count; i++)
+			if (h->rcpts[i].a == NULL)
+				h->rcpts[i].is_done = true;
+		held_check(h);
+	}
+}
+
+void held_tick(void)
+{
+	static int64_t last;
+	struct held *h, *next;
+
+	if (TAILQ_EMPTY(&helds) || loop_now() < last + CLOCK_SEC || !qmgr_has_read_all())
+		return;
+	last = loop_now();
+	for (h = TAILQ_FIRST(&helds); h != NULL; h = next) {
+		next = TAILQ_NEXT(h, link);
+		held_check(h);
+	}
 }

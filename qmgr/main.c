@@ -7,6 +7,7 @@
 #include "qmgr/ask.h"
 #include "qmgr/command.h"
 #include "qmgr/intake.h"
+#include "qmgr/held.h"
 #include "qmgr/keeper.h"
 #include "qmgr/qmgr.h"
 #include "qmgr/worker.h"
@@ -15,9 +16,9 @@
 #include "util/log.h"
 
 #define LOCK_WAIT 30 /* seconds: the old keeper finishes what it is at (Q13) */
-/* Workers that live since before this start have this long to come, and to name their jobs. */
-#define CLAIMS_SETTLE (300 * CLOCK_MSEC)
-#define CLAIMS_LIMIT (3 * CLOCK_SEC)
+/* Workers that live since before this start have this long to name their jobs. */
+#define CLAIMS_LIMIT (5 * CLOCK_SEC)
+#define CLAIMS_AGAIN (10 * CLOCK_MSEC)
 /* gateq waits so long for all of the queue to be known; then it sees what there is. */
 #define ANSWER_AFTER (10 * CLOCK_SEC)
 #define LINES_AGAIN (50 * CLOCK_MSEC)
@@ -29,7 +30,7 @@ static struct loop_task work_task;
 static struct loop_timer work_timer, claims_timer, stop_timer;
 static int64_t clock_base;
 static int64_t started;
-static bool has_order, has_more, is_closing, has_walked, is_answering;
+static bool has_order, has_more, is_closing, has_walked, is_answering, has_peers;
 
 int64_t qmgr_now(void)
 {
@@ -73,12 +74,16 @@ static int64_t decide(void)
 	}
 }
 
+bool qmgr_has_read_all(void)
+{
+	return has_walked && !queue_store_has_unread(qmgr.store);
+}
+
 static void begin_answering(void)
 {
 	if (is_answering)
 		return;
-	if ((!has_walked || queue_store_has_unread(qmgr.store)) &&
-		loop_now() - started < ANSWER_AFTER)
+	if (!qmgr_has_read_all() && loop_now() - started < ANSWER_AFTER)
 		return;
 	is_answering = true;
 	command_start();
@@ -105,6 +110,7 @@ static void work(void *arg)
 		until = qmgr_to_mono(decide());
 		queue_store_flush(qmgr.store);
 		worker_run();
+		held_tick();
 		begin_answering();
 	}
 	close_queue();
@@ -280,13 +286,13 @@ static int take_lock(void)
 
 static void check_claims(void *arg)
 {
-	int64_t waited = loop_now() - started;
+	bool all_named = has_peers && worker_all_named();
 	int err;
 
 	(void)arg;
-	if (!queue_store_was_clean(qmgr.store) &&
-		(waited < CLAIMS_SETTLE || (!worker_all_named() && waited < CLAIMS_LIMIT))) {
-		loop_timer_set(&claims_timer, loop_now() + CLAIMS_SETTLE / 6);
+	if (!queue_store_was_clean(qmgr.store) && !all_named &&
+		loop_now() - started < CLAIMS_LIMIT) {
+		loop_timer_set(&claims_timer, loop_now() + CLAIMS_AGAIN);
 		return;
 	}
 	err = queue_store_claims_done(qmgr.store, qmgr_now());
@@ -370,6 +376,12 @@ static void drain(bool now)
 	stop();
 }
 
+/* Only now is it known whose jobs are to be named. */
+static void peers_all(void)
+{
+	has_peers = true;
+}
+
 static bool is_deliverer(const struct server_peer *peer)
 {
 	return peer->role == ROLE_CLIENT || peer->role == ROLE_LOCAL;
@@ -419,6 +431,7 @@ int main(int argc, char **argv)
 		.peer_msg = peer_msg,
 		.peer_gone = peer_gone,
 		.peer_room = peer_room,
+		.peers_all = peers_all,
 		.drain = drain,
 		.stop = stop,
 		.reload = reload,

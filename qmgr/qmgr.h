@@ -38,6 +38,8 @@ extern struct qmgr qmgr;
 /* Real time that does not go back (microseconds), cached for the iteration. */
 int64_t qmgr_now(void);
 int64_t qmgr_to_mono(int64_t now);
+/* Journal and directories are read: whom nobody knows now is gone. */
+bool qmgr_has_read_all(void);
 /* Does what is to be done at the end of this iteration. */
 void qmgr_work(void);
 /* There is more to do: after the next wait, which will be short. */

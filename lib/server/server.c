@@ -228,6 +228,10 @@ static void master_msg(struct ipc *c, struct ipc_msg *m, void *arg)
 	case PROTO_DATA_DIR: take_data_dir(m); break;
 	case PROTO_START: server_self.started = true; break;
 	case PROTO_PEER: server_take_peer(m); break;
+	case PROTO_PEERS_ALL:
+		if (server_self.spec->peers_all != NULL)
+			server_self.spec->peers_all();
+		break;
 	case PROTO_TABLE: take_table(m); break;
 	case PROTO_TABLE_FD:
 	case PROTO_CONNECTED: server_answered(m); break;

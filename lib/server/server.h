@@ -56,6 +56,8 @@ struct server_spec {
 	void (*peer_msg)(struct server_peer *peer, struct ipc_msg *msg);
 	void (*peer_gone)(struct server_peer *peer);
 	void (*peer_room)(struct server_peer *peer); /* may be NULL */
+	/* Every peer that lived when this program became ready has come. May be NULL. */
+	void (*peers_all)(void);
 	/*
 	 * Accept no more; end sessions as they end, or (now) between transactions with 421. The
 	 * program calls server_done when nothing is left. NULL: ends at once.
