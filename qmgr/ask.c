@@ -4,13 +4,15 @@
 #include "conf/conf.h"
 #include "mail/address.h"
 #include "qmgr/qmgr.h"
+#include "util/fd.h"
 #include "util/log.h"
 #include "util/mem.h"
 
 #define ROUTES_IN_A_FRAME 100
 #define NOTICES 200 /* at a time */
 #define DATA_PIECE 64000
-#define ROOM 131072 /* wanted on a connection before a request is made */
+#define LINE_MAX_RETURNED 2048 /* bytes behind the limit in which its line must end */
+#define ROOM 131072            /* wanted on a connection before a request is made */
 
 /* NOTICE: how far it is. */
 enum notice_stage { NOTICE_WAITS, NOTICE_READS, NOTICE_SENDS, NOTICE_SENT };
@@ -281,16 +283,52 @@ static void send_notice(struct ask *q)
 	send_content(q);
 }
 
-/* Whole when it is small enough and the sender did not ask for headers alone (RFC 3461, 4.3). */
+/*
+ * The beginning of a large body. It is read here, at most a chunk or two for a message that is
+ * returned: nobody else has it in memory.
+ */
+static void add_body(struct ask *q, size_t limit)
+{
+	struct queue_message *m = q->a->m;
+	struct queue_body_reader r;
+	struct slice chunk;
+	int fd = -1;
+
+	if (!(m->env.flags & QUEUE_FLAG_BODY_FILE) || q->content.len >= limit ||
+		queue_store_body(m, &fd) != 0)
+		return;
+	queue_body_reader_init(&r, &queue_io_posix, fd, m->env.body_len);
+	while (q->content.len < limit && queue_body_reader_next(&r, &chunk) == 0 && chunk.len > 0)
+		buf_add_slice(&q->content, chunk);
+	queue_body_reader_clear(&r);
+	fd_close(&fd);
+}
+
+/* To the end of the line that reaches the limit. */
+static void cut_content(struct ask *q, size_t limit)
+{
+	struct slice rest;
+	ptrdiff_t end;
+
+	if (q->content.len <= limit)
+		return;
+	rest = slice_first(slice_from(buf_slice(&q->content), limit - 1), LINE_MAX_RETURNED);
+	end = slice_find(rest, '\n');
+	buf_truncate(&q->content, end < 0 ? limit : limit + (size_t)end);
+}
+
+/* Up to bounce_size_limit, unless the sender asked for headers alone (RFC 3461, 4.3). */
 static void set_content(struct ask *q, struct slice content)
 {
 	const struct queue_envelope *env = &q->a->m->env;
-	int64_t limit = conf_int(P_bounce_size_limit);
-	bool whole = env->ret != QUEUE_RET_HDRS && !(env->flags & QUEUE_FLAG_BODY_FILE) &&
-		     content.len <= (size_t)limit;
+	size_t limit = (size_t)conf_int(P_bounce_size_limit);
+	bool headers = env->ret == QUEUE_RET_HDRS || content.len == 0;
 
-	q->flags = whole ? 1 : 2;
-	buf_add_slice(&q->content, whole ? content : slice_first(content, env->header_len));
+	q->flags = headers ? 2 : 1;
+	buf_add_slice(&q->content, headers ? slice_first(content, env->header_len) : content);
+	if (!headers)
+		add_body(q, limit);
+	cut_content(q, limit);
 	q->stage = NOTICE_SENDS;
 	send_notice(q);
 }

@@ -33,9 +33,12 @@ int store_note(struct queue_store *s, struct queue_event *ev, uint64_t *ticket)
 		ev->time = s->now;
 	err = queue_log_note(&s->log, ev, ticket);
 	if (err == ERR_FULL) {
-		s->is_full = true;
-		s->sync_wanted = true;
-		s->calls->order(s->arg);
+		bool is_new = !s->is_full || (!s->sync_wanted && !s->sync_ordered);
+
+		s->is_full = s->sync_wanted = true;
+		/* Once: who tries again before the sync has come must not be woken by that. */
+		if (is_new)
+			s->calls->order(s->arg);
 	}
 	return err;
 }

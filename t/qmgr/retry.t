@@ -36,6 +36,22 @@ my ($notice) = grep { $_->{from} eq '' } $sink->messages;
 like($notice->{content}, qr/450 4\.2\.0 not now/, 'why');
 ok($gp->drained(10), 'the queue is empty');
 
+# A message that is longer than bounce_size_limit is returned up to there, in whole lines, whether its
+# body is in the journal or a file of its own.
+for my $lines (2000, 20000) {
+    my $body = join '', map { sprintf "%060d\r\n", $_ } 1 .. $lines;
+    is($gp->mail("big$lines\@client.test", 'bad@next.test', "Subject: big\r\n\r\n$body")->{code}, 250, "$lines lines");
+    ok(wait_until(20, sub { grep { $_->{rcpts}[0] =~ /^big$lines/ } $sink->messages }), 'the sender is told');
+    ($notice) = grep { $_->{rcpts}[0] =~ /^big$lines/ } $sink->messages;
+    my ($part) = $notice->{content} =~ m{^Content-Type: message/rfc822\r\n(?:[^\r\n]+\r\n)*\r\n(.*?)\r\n--}ms;
+    ok($part, 'with the message') or next;
+    like($part, qr/^Subject: big\r$/m, 'its header section');
+    my ($returned) = $part =~ /\r\n\r\n(.*)\z/s;
+    is($returned, substr($body, 0, length $returned), 'its body from the beginning');
+    like($returned, qr/\d{60}(?:\r\n)?\z/, 'whole lines');
+    cmp_ok(abs(length($part) - 50000), '<', 100, 'as much as the limit allows');
+}
+
 # NOTIFY: one bounce for those who want it, none for NEVER (RFC 3461, 4.1).
 my $c = $gp->session;
 is($c->cmd('MAIL FROM:<n@client.test>')->{code}, 250, 'MAIL');
