@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: ISC
-# Measurements; the sink is built when bench/run asks for it.
-EXTRA_PROGRAMS += %D%/sink
+# Measurements; the programs are built when bench/run asks for them.
+EXTRA_PROGRAMS += %D%/sink %D%/fill
 bench_sink_SOURCES = %D%/sink.c
 bench_sink_LDADD = $(BSD_LIBS)
-CLEANFILES += %D%/sink
-EXTRA_DIST += %D%/run %D%/Bench/Lab.pm %D%/Bench/Mta.pm
+bench_fill_SOURCES = %D%/fill.c
+bench_fill_LDADD = lib/queue/libqueue.a lib/util/libutil.a $(BSD_LIBS)
+CLEANFILES += %D%/sink %D%/fill
+EXTRA_DIST += %D%/run %D%/README.md %D%/Bench/Lab.pm %D%/Bench/Mta.pm

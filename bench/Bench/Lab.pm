@@ -9,8 +9,8 @@ use Gatepost::Kit;
 use POSIX ();
 use Time::HiRes qw(clock_gettime sleep CLOCK_MONOTONIC);
 
-our @EXPORT = qw(mono median spread sh make_disks cgroup_new cgroup_cpu cgroup_pids pss
-    start_in_cgroup sink_start sink_result sink_stop load idle_sessions);
+our @EXPORT = qw(mono median spread sh make_disks cgroup_new cgroup_cpu cgroup_pids pss largest
+    start_in_cgroup sink_start sink_result sink_stop load idle_sessions idle_crowd);
 
 my $cgroot;
 my @cgroups;
@@ -90,6 +90,13 @@ sub pss {
     return $sum;
 }
 
+# The most memory that one process had, in MB.
+sub largest {
+    my ($cg) = @_;
+    my @kb = map { (slurp("/proc/$_/status") // '') =~ /^VmHWM:\s+(\d+) kB/m ? $1 : 0 } cgroup_pids($cg);
+    return (sort { $b <=> $a } @kb, 0)[0] / 1024;
+}
+
 # Runs a command inside the group and waits for it; what it leaves behind stays in the group.
 sub start_in_cgroup {
     my ($cg, $log, @cmd) = @_;
@@ -157,13 +164,13 @@ sub sink_stop {
     close $sink->{out};
 }
 
-# smtp-source: COUNT messages over CONCURRENCY sessions. Returns (start, end, error text).
+# smtp-source: COUNT messages over CONCURRENCY sessions, to 1user@..., 2user@... with rcpts. Returns (start, end, error text).
 sub load {
     my ($root, $port, %arg) = @_;
     my @cmd = (
         "$root/usr/sbin/smtp-source", '-s', $arg{concurrency}, '-m', $arg{count},
         '-l', $arg{size} // 4096, '-f', 'sender@client.example', '-t', 'user@next.example',
-        ($arg{reuse} ? '-d' : ()), "127.0.0.1:$port");
+        ($arg{reuse} ? '-d' : ()), ($arg{rcpts} ? ('-r', $arg{rcpts}) : ()), "127.0.0.1:$port");
     local $ENV{LD_LIBRARY_PATH} = "$root/usr/lib/postfix";
     my $start = mono();
     my ($status, $out) = run_out(@cmd);
@@ -191,6 +198,29 @@ sub idle_sessions {
         push @open, @new;
     }
     return @open;
+}
+
+# The same, held by two processes for the limit of descriptors; returns what ends them.
+sub idle_crowd {
+    my ($port, $n) = @_;
+    my @pids;
+    for my $part (int($n / 2), $n - int($n / 2)) {
+        pipe my $out, my $in or die "pipe: $!";
+        defined(my $pid = fork) or die "fork: $!";
+        if (!$pid) {
+            my @open = eval { idle_sessions($port, $part) };
+            print $in @open == $part ? "ok\n" : $@ || "failed\n";
+            close $in;
+            sleep 3600;
+            POSIX::_exit(0);
+        }
+        Gatepost::Kit::adopt($pid);
+        close $in;
+        push @pids, $pid;
+        my $line = <$out> // 'nothing';
+        $line eq "ok\n" or die "idle sessions: $line";
+    }
+    return sub { stop_pid($_, 'KILL') for @pids };
 }
 
 1;

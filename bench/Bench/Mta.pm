@@ -30,13 +30,17 @@ sub set {
     return $self;
 }
 
-# An empty queue and a new configuration.
-sub fresh {
+# Nothing is left of the run before.
+sub clear {
     my ($self) = @_;
     remove_tree("$self->{queue}", { keep_root => 1 });
     remove_tree($self->{dir});
     make_path($self->{queue}, $self->{dir});
     chmod 0755, $self->{queue}, $self->{dir};
+}
+
+sub fresh {
+    my ($self) = @_;
     $self->prepare;
     return $self;
 }
@@ -125,7 +129,7 @@ sub prepare {
         "$self->{port} inet n - n - - smtpd", 'cleanup unix n - n - 0 cleanup',
         'qmgr unix n - n 300 1 qmgr', 'pickup unix n - n 60 1 pickup', 'rewrite unix - - n - - trivial-rewrite',
         'bounce unix - - n - 0 bounce', 'defer unix - - n - 0 bounce',
-        'trace unix - - n - 0 bounce', 'verify unix - - n - 1 verify',
+        'lmtp unix - - n - - lmtp', 'virtual unix - n n - - virtual', 'trace unix - - n - 0 bounce', 'verify unix - - n - 1 verify',
         'flush unix n - n 1000? 0 flush', 'proxymap unix - - n - - proxymap',
         'smtp unix - - n - - smtp', 'relay unix - - n - - smtp', 'error unix - - n - - error',
         'retry unix - - n - - error', 'discard unix - - n - - discard',
@@ -185,6 +189,7 @@ sub prepare {
     my @services = (
         "$self->{port} inet n - n - - smtpd", 'cleanup unix n - n - 0 cleanup',
         'qmgr unix n - n 300 1 qmgr', 'smtp unix - - n - - smtp', 'relay unix - - n - - smtp',
+        'lmtp unix - - n - - lmtp', 'virtual unix - n n - - virtual',
         'error unix - - n - - error', 'retry unix - - n - - retry',
         'discard unix - - n - - discard');
     spew("$self->{dir}/master.cf", join '', map {"$_\n"} @services);
@@ -192,6 +197,13 @@ sub prepare {
 
 sub start_command { (build() . '/sbin/gatepost', '-c', $_[0]{dir}, 'start-fg') }
 sub stop_command  { (build() . '/sbin/gatepost', '-c', $_[0]{dir}, 'stop') }
+
+# Messages that qmgr's walk through the directories has found, when it is over (log_level debug).
+sub known {
+    my ($self) = @_;
+    my @found = (slurp($self->{log}) // '') =~ /all directories are read: (\d+) deferred/g;
+    return $found[-1] // 0;
+}
 
 sub flush_command { (build() . '/sbin/gateq', '-c', $_[0]{dir}, 'flush') }
 sub queue_dir     { "$_[0]{queue}/queue" }
