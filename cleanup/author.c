@@ -14,8 +14,9 @@
 #include "util/wire.h"
 
 /* What a client may not set by itself. */
-#define OPEN_FLAGS \
-	(QUEUE_FLAG_SMTPUTF8 | QUEUE_FLAG_REQUIRETLS | QUEUE_FLAG_PROBE | QUEUE_FLAG_LOCAL)
+#define OPEN_FLAGS                                                                           \
+	(QUEUE_FLAG_SMTPUTF8 | QUEUE_FLAG_REQUIRETLS | QUEUE_FLAG_PROBE | QUEUE_FLAG_LOCAL | \
+		QUEUE_FLAG_SHOW_LOGIN)
 #define END_FLAGS (QUEUE_FLAG_DOT_LINE | QUEUE_FLAG_8BIT | QUEUE_FLAG_8BIT_HEADER)
 
 enum { FLAG_HOLD = 1, GRANT = IPC_CREDIT / 2 };

@@ -94,6 +94,15 @@ static int is_local_client(const struct message *m, struct later *l)
 	return err;
 }
 
+/* A comment has no brackets and backslashes of its own (RFC 5322, 3.2.2). */
+static void add_login(struct buf *out, struct slice login)
+{
+	buf_add_str(out, "\t(Authenticated sender: ");
+	for (size_t i = 0; i < login.len; i++)
+		buf_add_char(out, strchr("()\\", login.p[i]) != NULL ? '?' : login.p[i]);
+	buf_add_str(out, ")\r\n");
+}
+
 static void add_from(struct buf *out, const struct queue_envelope *env)
 {
 	struct slice ip;
@@ -110,10 +119,14 @@ static void add_from(struct buf *out, const struct queue_envelope *env)
 		return;
 	}
 	ip = env->client_addr;
-	buf_add_fmt(out, "Received: from %.*s (%.*s [%s%.*s])\r\n\tby %s (%s) with %.*s id %.*s",
+	buf_add_fmt(out, "Received: from %.*s (%.*s [%s%.*s])\r\n",
 		SLICE_FMT(env->helo.len > 0 ? env->helo : env->client_name),
-		SLICE_FMT(env->client_name), slice_find(ip, ':') >= 0 ? "IPv6:" : "", SLICE_FMT(ip),
-		conf_str(P_myhostname), conf_str(P_mail_name),
+		SLICE_FMT(env->client_name), slice_find(ip, ':') >= 0 ? "IPv6:" : "",
+		SLICE_FMT(ip));
+	if ((env->flags & QUEUE_FLAG_SHOW_LOGIN) != 0 && env->login.len > 0)
+		add_login(out, env->login);
+	buf_add_fmt(out, "\tby %s (%s) with %.*s id %.*s", conf_str(P_myhostname),
+		conf_str(P_mail_name),
 		SLICE_FMT(env->protocol.len > 0 ? env->protocol : SLICE_LIT("SMTP")),
 		SLICE_FMT(env->id));
 }

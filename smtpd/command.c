@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: ISC */
+#include "smtpd/auth.h"
 #include "smtpd/content.h"
 #include "smtpd/session.h"
 #include "util/log.h"
@@ -34,6 +35,26 @@ static void reset(struct session *s)
 	s->bdat_failed = false;
 }
 
+/* "250-" before each line but the last. */
+static void answer_ehlo(struct session *s)
+{
+	struct buf lines = BUF_INIT(16384);
+
+	auth_add_ehlo(s, &lines);
+	if (*settings.ehlo == '\0' && lines.len > 0) {
+		ptrdiff_t last =
+			slice_find_last(slice_first(buf_slice(&lines), lines.len - 2), '\n');
+
+		lines.data[lines.start + (size_t)(last + 1) + 3] = ' ';
+	}
+	(void)buf_add_str(&lines, settings.ehlo);
+	if (lines.len == 0)
+		session_reply(s, "250 %s", settings.hostname);
+	else
+		session_reply_lines(s, buf_str(&lines), "250-%s", settings.hostname);
+	buf_clear(&lines);
+}
+
 static void helo(struct session *s, const struct smtp_command *c)
 {
 	struct buf name = BUF_INIT(256), reply = BUF_INIT(256);
@@ -46,10 +67,10 @@ static void helo(struct session *s, const struct smtp_command *c)
 		s->helo = slice_dup(buf_slice(&name));
 		s->esmtp = c->verb == SMTP_EHLO;
 		session_count(s, c->verb, true);
-		if (!s->esmtp || *settings.ehlo == '\0')
-			session_reply(s, "250 %s", settings.hostname);
+		if (s->esmtp)
+			answer_ehlo(s);
 		else
-			session_reply_lines(s, settings.ehlo, "250-%s", settings.hostname);
+			session_reply(s, "250 %s", settings.hostname);
 	}
 	buf_clear(&name);
 	buf_clear(&reply);
@@ -110,7 +131,8 @@ static void unknown(struct session *s, struct slice line, const struct smtp_comm
 	} else if (settings_has_word(settings.noop_words, c->word)) {
 		done(s, SMTP_NOOP, true, "250 2.0.0 Ok");
 	} else if (is_forbidden(c)) {
-		log_warning("non-SMTP command from %s: %s", s->namaddr, log_q(line));
+		log_warning("non-SMTP command from %s: %s", s->namaddr,
+			s->auth_tried ? "(not shown)" : log_q(line));
 		session_count(s, SMTP_UNKNOWN, false);
 		session_end(s, "221 2.7.0 Error: I can break rules, too. Goodbye.");
 	} else {
@@ -136,9 +158,7 @@ static void carry_out(struct session *s, struct slice line, const struct smtp_co
 			"214 2.0.0 Commands: BDAT DATA EHLO HELO HELP MAIL NOOP QUIT RCPT RSET "
 			"VRFY");
 		break;
-	case SMTP_AUTH:
-		done(s, SMTP_AUTH, false, "503 5.5.1 Error: authentication not enabled");
-		break;
+	case SMTP_AUTH: auth_command(s, c->args); break;
 	case SMTP_XCLIENT:
 	case SMTP_XFORWARD:
 		done(s, c->verb, false, "550 5.7.0 Error: insufficient authorization");

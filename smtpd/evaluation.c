@@ -112,6 +112,7 @@ static void evaluate(void *arg)
 		.client_name = slice_str(s->name),
 		.client_addr = slice_str(s->addr),
 		.helo = slice_str(s->helo),
+		.login = slice_str(s->login),
 		.sender = s->transaction != NULL ? buf_slice(&s->transaction->sender) : SLICE_NONE,
 		.recipient = slice_str(e->address),
 		.size = s->transaction != NULL ? s->transaction->size : 0,

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: ISC
 pkglibexec_PROGRAMS += smtpd/smtpd
 smtpd_smtpd_SOURCES = \
+	%D%/auth.c %D%/auth.h %D%/auth_backend.h \
+	%D%/auth_vault.c %D%/auth_vault.h \
 	%D%/author.c %D%/author.h \
 	%D%/command.c \
 	%D%/content.c %D%/content.h \
@@ -13,7 +15,7 @@ smtpd_smtpd_SOURCES = \
 	%D%/transaction.c %D%/transaction.h
 dist_man8_MANS += man/smtpd.8
 
-smtpd_smtpd_LDADD = lib/policy/libpolicy.a lib/route/libroute.a lib/smtp/libsmtp.a lib/mail/libmail.a \
+smtpd_smtpd_LDADD = lib/policy/libpolicy.a lib/sasl/libsasl.a lib/route/libroute.a lib/smtp/libsmtp.a lib/mail/libmail.a \
 	lib/dns/libdns.a $(SERVER_LIBS) $(LDNS_LIBS) $(IDN2_LIBS)
 
 # Tests run smtpd alone on a stage that plays master and cleanup.

@@ -3,6 +3,8 @@
 
 #include "dns/client.h"
 #include "server/counters.h"
+#include "smtpd/auth.h"
+#include "smtpd/auth_vault.h"
 #include "smtpd/session.h"
 #include "util/err.h"
 #include "util/fd.h"
@@ -115,6 +117,7 @@ static void start(void)
 {
 	loop_timer_init(&full_timer, look_again, NULL);
 	dns_client_init(QUESTIONS);
+	auth_start();
 	started = true;
 	for (unsigned i = 0; i < listeners_n; i++)
 		watch_listener(&listeners[i]);
@@ -153,6 +156,7 @@ static void peer_new(struct server_peer *peer)
 	case ROLE_CLEANUP: author_peer_new(peer); break;
 	case ROLE_RESOLVER: dns_client_add(peer->ipc); break;
 	case ROLE_TALLY: tally_client_add(peer->ipc); break;
+	case ROLE_VAULT: auth_vault_new(peer); break;
 	default: break;
 	}
 }
@@ -163,6 +167,7 @@ static void peer_gone(struct server_peer *peer)
 	case ROLE_CLEANUP: author_peer_gone(peer); break;
 	case ROLE_RESOLVER: dns_client_remove(peer->ipc); break;
 	case ROLE_TALLY: tally_client_remove(peer->ipc); break;
+	case ROLE_VAULT: auth_vault_gone(peer); break;
 	default: break;
 	}
 }
@@ -173,6 +178,7 @@ static void peer_msg(struct server_peer *peer, struct ipc_msg *msg)
 	case ROLE_CLEANUP: author_peer_msg(peer, msg); break;
 	case ROLE_RESOLVER: dns_client_msg(peer->ipc, msg); break;
 	case ROLE_TALLY: tally_client_msg(peer->ipc, msg); break;
+	case ROLE_VAULT: auth_vault_msg(msg); break;
 	default: break;
 	}
 }

@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 
 #include "server/counters.h"
+#include "smtpd/auth.h"
 #include "smtpd/report.h"
 #include "util/err.h"
 #include "util/fd.h"
@@ -48,6 +49,8 @@ static void reap(void *arg)
 	mem_free(s->namaddr);
 	mem_free(s->helo);
 	mem_free(s->chunk_reply);
+	mem_free(s->login);
+	mem_free(s->sasl_method);
 	mem_free(s);
 }
 
@@ -58,6 +61,7 @@ void session_drop(struct session *s)
 		return;
 	s->state = CLOSED;
 	evaluation_cancel(s);
+	auth_cancel(s);
 	transaction_free(&s->transaction);
 	peername_cancel(&s->peername);
 	tally_leave(&s->tally);
@@ -208,20 +212,100 @@ static bool is_out_of_step(struct session *s, enum smtp_verb verb)
 		return false;
 	if (s->esmtp && !ends_group(verb))
 		return false;
-	report_pipelining(s, verb, more);
+	/* Behind AUTH it is likely to be a password. */
+	report_pipelining(s, verb, s->auth_tried ? SLICE_LIT("(not shown)") : more);
 	s->count[verb].all++;
 	s->where = smtp_verb_name(verb);
 	session_end(s, "554 5.5.0 Error: SMTP protocol synchronization");
 	return true;
 }
 
+/* Whether the line that comes may hold a password: it is not shown to anybody. */
+static bool is_secret(const struct session *s, struct slice line)
+{
+	return s->state == RESPONSE || slice_case_starts(slice_trim(line), "AUTH");
+}
+
+static size_t line_limit(const struct session *s)
+{
+	return is_secret(s, stream_input(s->stream)) &&
+			       settings.response_limit > settings.line_limit
+		       ? settings.response_limit
+		       : settings.line_limit;
+}
+
+static void log_command(const struct session *s, struct slice line, const struct smtp_command *c)
+{
+	if (!log_is_debug())
+		return;
+	if (s->state == RESPONSE)
+		log_debug("< %s: (a response of AUTH)", s->namaddr);
+	else if (c->verb == SMTP_AUTH)
+		log_debug("< %s: AUTH (not shown)", s->namaddr);
+	else if (c->verb == SMTP_UNKNOWN && s->auth_tried)
+		log_debug("< %s: (not shown)", s->namaddr);
+	else
+		log_debug("< %s: %s", s->namaddr, log_q(line));
+}
+
+/* line is a copy that is overwritten afterwards. */
+static void use_line(struct session *s, struct slice line, bool bare)
+{
+	struct smtp_command c;
+
+	smtp_command_parse(line, &c);
+	s->auth_tried = s->auth_tried || c.verb == SMTP_AUTH;
+	log_command(s, line, &c);
+	if (s->state == RESPONSE)
+		auth_line(s, line);
+	else if (!is_out_of_step(s, c.verb))
+		command_run(s, line, &c, bare);
+}
+
+static void long_line(struct session *s, int err)
+{
+	if (s->state == RESPONSE && err == ERR_LIMIT) {
+		auth_long_line(s);
+	} else if (err == ERR_RANGE) {
+		session_end(s, "500 5.5.2 Error: line too long");
+	} else if (err == ERR_LIMIT) {
+		session_count(s, SMTP_UNKNOWN, false);
+		session_reply(s, "500 5.5.2 Error: line too long");
+	}
+}
+
+/* Takes one line. False: there is no whole one. */
+static bool take_line(struct session *s)
+{
+	static char copy[LINE_COPY]; /* the stream's bytes go when they are consumed */
+	struct slice line, in = stream_input(s->stream);
+	size_t used;
+	bool bare, fresh = s->lines.skipped == 0;
+	int err = smtp_line_next(&s->lines, in, line_limit(s), &line, &bare, &used);
+
+	if (err == 0) {
+		line = slice_first(line, sizeof(copy));
+		memcpy(copy, line.p, line.len);
+		line.p = copy;
+		if (is_secret(s, line) || s->auth_tried)
+			stream_wipe(s->stream, used);
+		else
+			stream_consume(s->stream, used);
+		use_line(s, line, bare);
+		if (s->auth_tried)
+			explicit_bzero(copy, line.len);
+		return true;
+	}
+	if (fresh && used > 0 && !s->auth_tried && !is_secret(s, in))
+		report_long_line(s, slice_first(in, 25));
+	stream_wipe(s->stream, used);
+	long_line(s, err);
+	return err == ERR_LIMIT;
+}
+
 /* Takes one command. False: there is no whole line, or nothing more is to be done. */
 static bool next_command(struct session *s)
 {
-	struct slice line;
-	size_t used;
-	bool bare;
-
 	if (s->errors >= settings.hard_errors && !s->is_local) {
 		report_lost(s, "too many errors");
 		session_end(s, "421 4.7.0 %s Error: too many errors", settings.hostname);
@@ -231,35 +315,7 @@ static bool next_command(struct session *s)
 		session_end(s, "421 4.3.2 %s Service is being restarted", settings.hostname);
 		return false;
 	}
-	bool fresh = s->lines.skipped == 0;
-	int err = smtp_line_next(
-		&s->lines, stream_input(s->stream), settings.line_limit, &line, &bare, &used);
-	if (err == 0) {
-		static char copy[LINE_COPY]; /* the stream's bytes go when they are consumed */
-		struct smtp_command c;
-
-		line = slice_first(line, sizeof(copy));
-		memcpy(copy, line.p, line.len);
-		line.p = copy;
-		stream_consume(s->stream, used);
-		smtp_command_parse(line, &c);
-		if (log_is_debug())
-			log_debug("< %s: %s", s->namaddr, log_q(line));
-		if (is_out_of_step(s, c.verb))
-			return false;
-		command_run(s, line, &c, bare);
-		return true;
-	}
-	if (fresh && used > 0)
-		report_long_line(s, slice_first(stream_input(s->stream), 25));
-	stream_consume(s->stream, used);
-	if (err == ERR_RANGE)
-		session_end(s, "500 5.5.2 Error: line too long");
-	else if (err == ERR_LIMIT) {
-		session_count(s, SMTP_UNKNOWN, false);
-		session_reply(s, "500 5.5.2 Error: line too long");
-	}
-	return err == ERR_LIMIT;
+	return take_line(s);
 }
 
 /* The client must read replies before more is done for it; on_drained tells when it has. */
@@ -276,6 +332,7 @@ static bool step(struct session *s)
 		return false;
 	switch (s->state) {
 	case COMMAND: return next_command(s);
+	case RESPONSE: return take_line(s);
 	case CONTENT:
 	case CHUNK: return content_run(s);
 	default: return false;
@@ -296,7 +353,7 @@ static void run(struct session *s)
 		lost(s);
 	else if (s->state == CONTENT || s->state == CHUNK)
 		stream_deadline(s->stream, s->content_deadline);
-	else if (s->state == COMMAND && moved)
+	else if ((s->state == COMMAND || s->state == RESPONSE) && moved)
 		stream_deadline(s->stream, loop_now() + settings.timeout);
 }
 
@@ -305,7 +362,7 @@ static void run_task(void *arg)
 	struct session *s = arg;
 
 	/* As if something had moved: the deadline of the next command begins now. */
-	if (s->state == COMMAND)
+	if (s->state == COMMAND || s->state == RESPONSE)
 		stream_deadline(s->stream, loop_now() + settings.timeout);
 	run(s);
 }
@@ -315,6 +372,14 @@ void session_go_on(struct session *s)
 	if (s->state == CLOSED)
 		return;
 	s->state = COMMAND;
+	loop_soon(&s->run);
+}
+
+void session_await_response(struct session *s)
+{
+	if (s->state == CLOSED)
+		return;
+	s->state = RESPONSE;
 	loop_soon(&s->run);
 }
 
@@ -488,7 +553,8 @@ void session_refuse(int fd)
 
 static bool is_idle(const struct session *s)
 {
-	return s->transaction == NULL && (s->state == COMMAND || s->state == GREETING);
+	return s->transaction == NULL &&
+	       (s->state == COMMAND || s->state == RESPONSE || s->state == GREETING);
 }
 
 void session_end_idle(const char *reason)

@@ -19,13 +19,14 @@
  *   COMMAND   the next line is a command
  *   CONTENT   behind DATA, up to CRLF.CRLF
  *   CHUNK     chunk bytes of BDAT
+ *   RESPONSE  the next line is the client's part of an AUTH exchange
  *   WAITING   an answer from another process is awaited; input waits too
  *   CLOSED    over; freed at the end of the loop's iteration
  *
  * Replies are gathered while commands are at hand and go out in one write. A session without a
  * command under way holds no buffers.
  */
-enum session_state { GREETING, COMMAND, CONTENT, CHUNK, WAITING, CLOSED };
+enum session_state { GREETING, COMMAND, CONTENT, CHUNK, RESPONSE, WAITING, CLOSED };
 
 struct session {
 	TAILQ_ENTRY(session) next;
@@ -49,6 +50,9 @@ struct session {
 	struct smtp_lines lines;
 	struct transaction *transaction; /* owned; NULL outside */
 	struct evaluation *evaluation;   /* owned; RCPT or VRFY that waits */
+	struct auth *auth;               /* owned; an exchange under way */
+	char *login, *sasl_method;       /* owned; NULL before AUTH */
+	bool auth_tried;                 /* what the client says next may be a password */
 	struct loop_task run, reap;
 	struct loop_timer sleep; /* error delay; the reply waits in held */
 	struct buf held;
@@ -83,6 +87,8 @@ void session_drop(struct session *s);
 
 /* The answer has come: counts the command, goes on with what the client has sent meanwhile. */
 void session_go_on(struct session *s);
+/* The client has been given a challenge of AUTH. */
+void session_await_response(struct session *s);
 /* The command that was carried out last; for counters. */
 void session_count(struct session *s, enum smtp_verb verb, bool good);
 

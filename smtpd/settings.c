@@ -7,6 +7,7 @@
 #include "conf/conf.h"
 #include "smtp/command.h"
 #include "smtp/ehlo.h"
+#include "smtpd/auth.h"
 #include "util/err.h"
 #include "util/log.h"
 #include "util/mem.h"
@@ -75,6 +76,8 @@ static void make_options(unsigned bits)
 			settings.options |= pairs[i].option;
 	if (conf_bool(P_strict_rfc821_envelopes))
 		settings.options |= SMTP_OPT_STRICT;
+	if (auth_is_enabled())
+		settings.options |= SMTP_OPT_AUTH;
 	if (conf_bool(P_strict_smtputf8))
 		settings.options |= SMTP_OPT_UTF8_STRICT;
 }
@@ -145,6 +148,7 @@ static void read_limits(void)
 	settings.error_sleep = conf_time(P_smtpd_error_sleep_time);
 	settings.min_rate = conf_int(P_smtpd_min_data_rate);
 	settings.line_limit = (size_t)conf_int(P_line_length_limit);
+	settings.response_limit = (size_t)conf_int(P_smtpd_sasl_response_limit);
 	settings.rcpt_limit = (int)conf_int(P_smtpd_recipient_limit);
 	settings.rcpt_overshoot = (int)conf_int(P_smtpd_recipient_overshoot_limit);
 	settings.soft_errors = (int)conf_int(P_smtpd_soft_error_limit);
@@ -167,6 +171,7 @@ void settings_open(void)
 	settings.name_lookup = conf_bool(P_smtpd_peername_lookup);
 	settings.strict_pipelining = conf_bool(P_smtpd_forbid_unauth_pipelining);
 	settings.utf8 = conf_bool(P_smtputf8_enable);
+	settings.show_login = conf_bool(P_smtpd_sasl_authenticated_header);
 	settings.soft_bounce = conf_bool(P_soft_bounce);
 	settings.keep_cr = !conf_bool(P_cleanup_replace_stray_cr_lf);
 	settings.bare_lf = bare_lf_policy(conf_str(P_smtpd_forbid_bare_newline));
@@ -183,6 +188,7 @@ void settings_open(void)
 	settings.submitters = open_match(P_authorized_submit_users, 0);
 	find_submitters();
 	read_limits();
+	auth_open();
 	settings.chunking = (offered() & EHLO_CHUNKING) != 0;
 	make_ehlo(offered());
 	make_options(offered());

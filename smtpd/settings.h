@@ -21,15 +21,16 @@ struct settings {
 	unsigned discarded;   /* EHLO_*: smtpd_discard_ehlo_keywords */
 	bool chunking, vrfy, helo_required, log_port, name_lookup, strict_pipelining, utf8,
 		soft_bounce;
-	bool keep_cr; /* cleanup_replace_stray_cr_lf = no */
+	bool show_login; /* smtpd_sasl_authenticated_header */
+	bool keep_cr;    /* cleanup_replace_stray_cr_lf = no */
 	enum bare_lf bare_lf;
 	int bare_lf_code;
 	struct match *bare_lf_exclusions, *count_exceptions, *submitters;
-	uint64_t size_limit;          /* 0: none */
-	uint64_t stranger_size_limit; /* incoming_message_size_limit; 0: none of its own */
-	int64_t timeout, error_sleep; /* microseconds */
-	int64_t min_rate;             /* bytes a second */
-	size_t line_limit;
+	uint64_t size_limit;               /* 0: none */
+	uint64_t stranger_size_limit;      /* incoming_message_size_limit; 0: none of its own */
+	int64_t timeout, error_sleep;      /* microseconds */
+	int64_t min_rate;                  /* bytes a second */
+	size_t line_limit, response_limit; /* smtpd_sasl_response_limit */
 	int rcpt_limit, rcpt_overshoot, soft_errors, hard_errors, junk_limit, rset_limit;
 	uint64_t count_limit; /* smtpd_client_connection_count_limit */
 	struct slice noop_words, forbidden_words;

@@ -43,6 +43,7 @@ void transaction_free(struct transaction **tp)
 	message_free(&t->message);
 	buf_clear(&t->sender);
 	mem_free(t->failure);
+	mem_free(t->sasl_sender);
 	mem_free(t);
 }
 
@@ -83,6 +84,9 @@ void transaction_log_reject(
 	(void)buf_add_fmt(&line, " proto=%s", s->esmtp ? "ESMTP" : "SMTP");
 	if (s->helo != NULL)
 		(void)buf_add_fmt(&line, " helo=<%s>", s->helo);
+	if (s->login != NULL)
+		(void)buf_add_fmt(&line, " sasl_method=%s sasl_username=%s",
+			s->sasl_method != NULL ? s->sasl_method : "", log_qs(s->login));
 	/* The id of a message that is being opened is on its way. */
 	if (t != NULL && t->message != NULL && *message_queue_id(t->message) == '\0') {
 		(void)buf_add_slice(&t->log, buf_slice(&line));
@@ -102,6 +106,20 @@ static void warn_syntax(struct session *s, const char *command, struct slice sho
 
 /* What cleanup says. */
 
+static void log_client(const struct session *s, const char *id)
+{
+	struct buf line = BUF_INIT(2048);
+
+	(void)buf_add_fmt(&line, "%s: client=%s", id, s->namaddr);
+	if (s->login != NULL)
+		(void)buf_add_fmt(&line, ", sasl_method=%s, sasl_username=%s",
+			s->sasl_method != NULL ? s->sasl_method : "", log_qs(s->login));
+	if (s->transaction->sasl_sender != NULL)
+		(void)buf_add_fmt(&line, ", sasl_sender=%s", log_qs(s->transaction->sasl_sender));
+	log_info("%s", buf_str(&line));
+	buf_clear(&line);
+}
+
 static void on_opened(void *arg)
 {
 	struct session *s = arg;
@@ -115,7 +133,7 @@ static void on_opened(void *arg)
 			log_q(buf_slice(&from)));
 		buf_clear(&from);
 	} else {
-		log_info("%s: client=%s", id, s->namaddr);
+		log_client(s, id);
 	}
 	flush_log(t, id);
 }
@@ -208,12 +226,25 @@ static bool refuse_mail(struct session *s, const struct smtp_mail *m)
 	return true;
 }
 
+/* NULL: there is none. */
+static char *sasl_sender_of(const struct smtp_mail *m)
+{
+	struct buf text = BUF_INIT(ADDRESS_LIMIT);
+	char *sender = NULL;
+
+	if (m->auth.len > 0 && address_xtext_decode(&text, m->auth) == 0)
+		sender = slice_dup(buf_slice(&text));
+	buf_clear(&text);
+	return sender;
+}
+
 static void keep_mail(struct transaction *t, const struct smtp_mail *m)
 {
 	t->size = m->size;
 	t->utf8 = m->utf8;
 	t->body = m->body;
 	t->ret = m->ret;
+	t->sasl_sender = sasl_sender_of(m);
 	memcpy(t->envid, m->envid.p != NULL ? m->envid.p : "", m->envid.len);
 	t->envid[m->envid.len] = '\0';
 }
@@ -253,9 +284,14 @@ static bool open_message(struct session *s)
 		.client_name = s->is_local ? SLICE_NONE : slice_str(s->name),
 		.client_addr = slice_str(s->addr),
 		.helo = slice_str(s->helo),
-		.protocol = slice_str(s->esmtp ? "ESMTP" : "SMTP"),
+		.protocol = slice_str(s->login != NULL ? "ESMTPA"
+				      : s->esmtp       ? "ESMTP"
+						       : "SMTP"),
+		.login = slice_str(s->login),
 		.envid = slice_str(t->envid),
-		.flags = (t->utf8 ? QUEUE_FLAG_SMTPUTF8 : 0) | (s->is_local ? QUEUE_FLAG_LOCAL : 0),
+		.flags = (t->utf8 ? QUEUE_FLAG_SMTPUTF8 : 0) |
+			 (s->is_local ? QUEUE_FLAG_LOCAL : 0) |
+			 (s->login != NULL && settings.show_login ? QUEUE_FLAG_SHOW_LOGIN : 0),
 		.client_port = s->port,
 		.uid = s->uid,
 		.ret = t->ret,

@@ -16,6 +16,7 @@ struct session;
 
 struct transaction {
 	struct buf sender; /* internal form */
+	char *sasl_sender; /* owned; AUTH= of MAIL, xtext decoded; NULL */
 	uint64_t size;     /* SIZE= */
 	bool utf8;
 	enum smtp_body body;

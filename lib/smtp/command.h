@@ -90,6 +90,8 @@ struct smtp_mail {
 	bool utf8;           /* SMTPUTF8 (RFC 6531) */
 	enum smtp_body body; /* BODY= (RFC 6152) */
 	enum smtp_ret ret;   /* RET= (RFC 3461, 4.3) */
+	bool has_auth;       /* AUTH= (RFC 4954, 5); auth: xtext as it came, checked; borrowed */
+	struct slice auth;   /* empty for <> */
 	struct slice envid;  /* ENVID= (4.4): xtext as it came, checked; borrowed */
 };
 

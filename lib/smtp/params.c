@@ -110,6 +110,25 @@ static int take_ret(struct slice value, struct smtp_mail *m, struct buf *reply)
 	return 0;
 }
 
+/* Whoever is not authenticated here may say it; it means nothing then (RFC 4954, 5). */
+static int take_auth(struct slice value, struct smtp_mail *m, struct buf *reply)
+{
+	struct buf text = BUF_INIT(ADDRESS_LIMIT);
+	bool is_null = slice_eq_str(value, "<>");
+	int err = 0;
+
+	if (m->has_auth)
+		return refuse(reply, "503 5.5.4 Error: multiple AUTH= options");
+	if (!is_null)
+		err = value.len == 0 ? ERR_SYNTAX : address_xtext_decode(&text, value);
+	buf_clear(&text);
+	if (err != 0)
+		return refuse(reply, "501 5.5.4 Error: syntax error in AUTH parameter");
+	m->has_auth = true;
+	m->auth = is_null ? SLICE_NONE : value;
+	return 0;
+}
+
 static int mail_param(struct slice word, unsigned options, struct smtp_mail *m, struct buf *reply)
 {
 	struct slice value;
@@ -121,9 +140,10 @@ static int mail_param(struct slice word, unsigned options, struct smtp_mail *m, 
 		return take_ret(value, m, reply);
 	if (dsn && value_of(word, "ENVID=", &value))
 		return take_envid(value, m, reply);
-	/* Whoever is not authenticated here may say it; it means nothing then (RFC 4954, 5). */
-	if ((options & SMTP_OPT_AUTH) != 0 && value_of(word, "AUTH=", &value) && value.len > 0)
-		return 0;
+	if (value_of(word, "AUTH=", &value))
+		return (options & SMTP_OPT_AUTH) != 0
+			       ? take_auth(value, m, reply)
+			       : refuse(reply, "503 5.5.4 Error: authentication disabled");
 	if ((options & SMTP_OPT_8BITMIME) != 0 && slice_case_eq_str(word, "BODY=8BITMIME"))
 		m->body = SMTP_BODY_8BITMIME;
 	else if ((options & SMTP_OPT_8BITMIME) != 0 && slice_case_eq_str(word, "BODY=7BIT"))
