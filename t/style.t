@@ -157,8 +157,7 @@ sub tool_says {
         my $pid = open my $fh, '-|';
         defined $pid or BAIL_OUT("fork: $!");
         if (!$pid) {
-            # mandoc says on standard error only that its index is old, in the middle of a line.
-            open STDERR, $command->[0] eq 'mandoc' ? ('>', '/dev/null') : ('>&', \*STDOUT);
+            open STDERR, '>&', \*STDOUT;
             exec @$command, @some or do { print "$command->[0]: $!\n"; exit 127 };
         }
         push @out, grep { !/$ignore/ } <$fh>;

@@ -176,6 +176,7 @@ static void print_types(void)
 {
 	static const char *const types[] = {
 #define M(type, is_supported) is_supported ? #type : NULL,
+#include "conf/conf.h"
 #include "conf/table_types.def"
 #undef M
 	};
@@ -244,7 +245,7 @@ int main(int argc, char **argv)
 		{"remove", no_argument, NULL, 'X'}, {"comment", no_argument, NULL, '#'},
 		{"master", no_argument, NULL, 'M'}, {"options", no_argument, NULL, 'P'},
 		{"types", no_argument, NULL, 'm'}, {0}};
-	struct gateconf g = {.dir = GP_SYSCONFDIR};
+	struct gateconf g = {.dir = conf_default_dir()};
 	const char **overrides = mem_array((size_t)argc + 1, sizeof(*overrides));
 	size_t count = 0;
 	int c = 0, r = 0;

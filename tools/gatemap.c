@@ -290,9 +290,7 @@ int main(int argc, char **argv)
 	const char *slash = argc > 0 ? strrchr(argv[0], '/') : NULL;
 	if (argc > 0)
 		program = slash != NULL ? slash + 1 : argv[0];
-	config_dir = getenv("MAIL_CONFIG");
-	if (config_dir == NULL)
-		config_dir = GP_SYSCONFDIR;
+	config_dir = conf_default_dir();
 	gatemap_options.aliases =
 		strcmp(program, "postalias") == 0 || strcmp(program, "newaliases") == 0;
 	read_options(argc, argv, &task);

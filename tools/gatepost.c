@@ -15,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "conf/conf.h"
 #include "conf/check.h"
 #include "tools/check_tables.h"
 #include "tools/gatepost.h"
@@ -25,7 +26,7 @@
 
 enum { STOPPED = 3 };
 
-const char *gatepost_dir = GP_SYSCONFDIR;
+const char *gatepost_dir;
 struct conf *gatepost_conf;
 static bool json;
 
@@ -281,6 +282,7 @@ int main(int argc, char **argv)
 		{"json", no_argument, NULL, 'j'}, {0}};
 	int c = 0, r = 0;
 
+	gatepost_dir = conf_default_dir();
 	while ((c = getopt_long(argc, argv, "c:", options, NULL)) != -1) {
 		switch (c) {
 		case 'c': gatepost_dir = optarg; break;

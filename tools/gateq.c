@@ -355,7 +355,7 @@ int main(int argc, char **argv)
 		{NULL, 0, NULL, 0},
 	};
 	const struct gateq_backend *backend;
-	const char *dir = GP_SYSCONFDIR, *name = strrchr(argv[0], '/'), *command;
+	const char *dir = conf_default_dir(), *name = strrchr(argv[0], '/'), *command;
 	struct ids ids = {0};
 	bool all = false, had_ids;
 	int c, status;

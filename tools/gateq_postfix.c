@@ -7,13 +7,14 @@
 
 #include "config.h"
 #include "queue/file.h"
+#include "conf/conf.h"
 #include "tools/gateq.h"
 #include "util/err.h"
 #include "util/mem.h"
 
 /* postqueue, postsuper and postcat with Postfix's options, output and exit codes. */
 
-static const char *dir = GP_SYSCONFDIR;
+static const char *dir;
 static const struct gateq_backend *backend;
 
 static void open_queue(const char *what)
@@ -30,6 +31,45 @@ _Noreturn static void leave(int status)
 {
 	gateq_direct_close();
 	exit(fflush(stdout) == 0 ? status : EX_IOERR);
+}
+
+static const struct usage {
+	const char *name, *text;
+	int status;
+} usages[] = {
+	{"postqueue",
+		"postqueue -f (flush queue) | postqueue -i queueid | postqueue -j (JSON) | "
+		"postqueue -p (print queue) | postqueue -s site; "
+		"also [-c config_dir] [-v (no effect)]",
+		EX_USAGE},
+	{"postsuper",
+		"postsuper [-c config_dir] [-d queue_id (delete)] [-e queue_id (force-expire)] "
+		"[-f queue_id (force-expire and unhold)] [-h queue_id (hold)] [-H queue_id "
+		"(un-hold)] [-p (purge temporary files)] [-r queue_id (requeue)] [-s (structure "
+		"check)] [-S (redundant structure check)] [-v (no effect)] [queue...]",
+		1},
+	{"postcat",
+		"postcat [-b (body text)] [-c config_dir] [-d -f -n -o -r -s -v (no effect)] "
+		"[-e (envelope records)] [-h (header text)] [-q (access queue)] [file(s)...]",
+		1},
+	{0},
+};
+
+/* NULL for mailq, which is gateq list. */
+static const struct usage *find_usage(void)
+{
+	const struct usage *u = usages;
+
+	while (u->name != NULL && strcmp(u->name, gateq_program) != 0)
+		u++;
+	return u->name != NULL ? u : NULL;
+}
+
+_Noreturn static void wrong_usage(void)
+{
+	const struct usage *u = find_usage();
+
+	gateq_fail(u->status, "fatal: usage: %s", u->text);
 }
 
 /* ---- postqueue, mailq ---- */
@@ -92,15 +132,6 @@ _Noreturn static void flush(const char *site, const char *id)
 	leave(exit_of(err != 0 ? err : worst));
 }
 
-_Noreturn static void postqueue_usage(void)
-{
-	fprintf(stderr,
-		"usage: %s -f (flush queue) | %s -p (print queue) | %s -j (JSON) | %s -i queueid | "
-		"%s -s site\n",
-		gateq_program, gateq_program, gateq_program, gateq_program, gateq_program);
-	exit(EX_USAGE);
-}
-
 _Noreturn static void postqueue(int argc, char **argv)
 {
 	const char *site = NULL, *id = NULL;
@@ -115,14 +146,14 @@ _Noreturn static void postqueue(int argc, char **argv)
 		case 'f':
 		case 'j':
 		case 'p': break;
-		default: postqueue_usage();
+		default: wrong_usage();
 		}
 		if (mode != 0)
-			postqueue_usage();
+			wrong_usage();
 		mode = c;
 	}
 	if (optind < argc || mode == 0)
-		postqueue_usage();
+		wrong_usage();
 	if (id != NULL && !queue_id_is_valid(slice_str(id)))
 		gateq_fail(EX_DATAERR, "fatal: invalid mail queue id: %s", id);
 	if (mode == 'p' || mode == 'j')
@@ -214,17 +245,6 @@ static void act(size_t i)
 		gateq_fail(1, "fatal: the queue manager has ended the connection");
 }
 
-_Noreturn static void postsuper_usage(void)
-{
-	fprintf(stderr,
-		"usage: %s [-c config_dir] [-d queue_id (delete)] [-e queue_id (force-expire)] "
-		"[-f queue_id (force-expire and unhold)] [-h queue_id (hold)] [-H queue_id "
-		"(un-hold)] [-p (purge temporary files)] [-r queue_id (requeue)] [-s (structure "
-		"check)] [-S (redundant structure check)] [queue...]\n",
-		gateq_program);
-	exit(1);
-}
-
 static void want(int option, const char *id)
 {
 	for (size_t i = 0; i < ACTIONS; i++) {
@@ -261,7 +281,7 @@ _Noreturn static void postsuper(int argc, char **argv)
 		case 's':
 		case 'S':
 		case 'v': break;
-		default: postsuper_usage();
+		default: wrong_usage();
 		}
 	}
 	queues = argv + optind;
@@ -407,12 +427,7 @@ _Noreturn static void postcat(int argc, char **argv)
 		case 'r':
 		case 's':
 		case 'v': break;
-		default:
-			gateq_fail(1,
-				"fatal: usage: %s [-b (body text)] [-c config_dir] [-e (envelope "
-				"records)] [-h (header text)] [-q (access queue)] [-v] "
-				"[file(s)...]",
-				gateq_program);
+		default: wrong_usage();
 		}
 	}
 	if (!cat.body && !cat.header && !cat.envelope)
@@ -438,12 +453,17 @@ int gateq_postfix(const char *program, int argc, char **argv)
 		strcmp(program, "postcat") != 0 && strcmp(program, "mailq") != 0)
 		return -1;
 	gateq_program = program;
+	dir = conf_default_dir();
 	if (argc == 2 && strcmp(argv[1], "--version") == 0) {
 		printf("%s\n", PACKAGE_STRING);
 		return 0;
 	}
-	if (argc == 2 && strcmp(argv[1], "--help") == 0)
-		return -1;
+	if (argc == 2 && strcmp(argv[1], "--help") == 0) {
+		if (find_usage() == NULL)
+			return -1;
+		printf("usage: %s\n", find_usage()->text);
+		return 0;
+	}
 	if (strcmp(program, "postqueue") == 0)
 		postqueue(argc, argv);
 	if (strcmp(program, "postsuper") == 0)

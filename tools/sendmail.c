@@ -251,16 +251,14 @@ static void read_settings(void)
 {
 	struct buf why = BUF_INIT(65536);
 	struct stat st;
-	char path[PATH_MAX] = GP_SYSCONFDIR;
+	char path[PATH_MAX] = "";
 
-	if (sendmail.config_dir == NULL)
-		sendmail.config_dir = getenv("MAIL_CONFIG");
 	if (sendmail.config_dir != NULL && *sendmail.config_dir != '\0') {
 		(void)snprintf(path, sizeof(path), "%s", sendmail.config_dir);
 		if (stat(path, &st) == 0 && S_ISREG(st.st_mode))
 			sendmail.config_dir = mem_str(dirname(path));
 	} else {
-		sendmail.config_dir = GP_SYSCONFDIR;
+		sendmail.config_dir = conf_default_dir();
 	}
 	if (conf_load(sendmail.config_dir, NULL, &why) != 0) {
 		(void)fputs(buf_str(&why), stderr);

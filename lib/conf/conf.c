@@ -539,6 +539,13 @@ void conf_install(struct conf **c)
 	*c = NULL;
 }
 
+const char *conf_default_dir(void)
+{
+	const char *dir = getenv("MAIL_CONFIG");
+
+	return dir != NULL && *dir != '\0' ? dir : GP_SYSCONFDIR;
+}
+
 int conf_load(const char *dir, const char *const *overrides, struct buf *why)
 {
 	struct conf *c = conf_new(dir);

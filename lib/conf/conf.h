@@ -76,6 +76,8 @@ int conf_decode(struct slice encoded, struct buf *why, struct conf **c);
 void conf_install(struct conf **c); /* takes it over */
 void conf_free(struct conf **c);
 
+/* For commands: $MAIL_CONFIG, else the directory that was chosen at build time. */
+const char *conf_default_dir(void);
 /*
  * For programs and tests that run without master: reads DIR/main.cf and installs it. Mistakes go
  * to why, one a line (PATH:LINE:COLUMN: error: …). overrides may be NULL: NULL-terminated
