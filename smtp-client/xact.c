@@ -39,6 +39,8 @@ struct xact {
 	bool dot_sent;
 	bool with_content; /* content is still to be written, together with the dot */
 	struct content content;
+	size_t chunk;          /* bytes of content on their way */
+	int64_t content_until; /* with smtp_per_request_deadline */
 	struct loop_timer again;
 };
 
@@ -100,6 +102,28 @@ static void finish_dropped(struct session *s)
 
 /* ---- Commands. ---- */
 
+/*
+ * The deadline of content: of the part on its way, or, with smtp_per_request_deadline, of all of
+ * it, which moves on as parts leave at smtp_min_data_rate, never farther than the time for a part.
+ */
+static int64_t content_deadline(struct session *s)
+{
+	struct xact *x = s->xact;
+	int64_t part = session_deadline(s, P_smtp_data_xfer_timeout, P_lmtp_data_xfer_timeout);
+	if (!conf_bool(s->lmtp ? P_lmtp_per_request_deadline : P_smtp_per_request_deadline)) {
+		return part;
+	}
+	int64_t rate = conf_int(s->lmtp ? P_lmtp_min_data_rate : P_smtp_min_data_rate);
+	if (x->content_until == 0) {
+		x->content_until = part;
+	} else if (stream_unsent(s->stream) == 0) {
+		x->content_until += (int64_t)x->chunk * CLOCK_SEC / rate;
+		x->chunk = 0;
+	}
+	x->content_until = x->content_until < part ? x->content_until : part;
+	return x->content_until;
+}
+
 static void set_deadline(struct session *s)
 {
 	const struct xact *x = s->xact;
@@ -115,7 +139,7 @@ static void set_deadline(struct session *s)
 	} else if (x->dot_sent || x->lone) {
 		due = session_deadline(s, P_smtp_data_done_timeout, P_lmtp_data_done_timeout);
 	} else {
-		due = session_deadline(s, P_smtp_data_xfer_timeout, P_lmtp_data_xfer_timeout);
+		due = content_deadline(s);
 	}
 	stream_deadline(s->stream, due);
 }
@@ -300,6 +324,7 @@ static void pump(void *arg)
 			break_off(s, r);
 			return;
 		}
+		x->chunk = stream_unsent(s->stream);
 		if (!flush(s)) {
 			return;
 		}
