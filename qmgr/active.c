@@ -522,9 +522,8 @@ static void answer(struct active *a, struct active_rcpt *r)
 	struct buf text = BUF_INIT(QUEUE_EVENT_TEXT_MAX);
 	char code[16];
 
-	/* The reason of an error route stands where the next hop stands elsewhere. */
-	if (kind != TRANSPORT_DISCARD && r->nexthop == NULL &&
-		active_recipient(a, r).reason.len > 0)
+	/* The text of such a route stands where the next hop stands elsewhere. */
+	if (r->nexthop == NULL && active_recipient(a, r).reason.len > 0)
 		nexthop = active_recipient(a, r).reason;
 	buf_add_slice(&text, slice_first(nexthop, QUEUE_EVENT_TEXT_MAX));
 	nexthop = buf_slice(&text);

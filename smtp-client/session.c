@@ -266,7 +266,6 @@ static void hello_reply(struct session *s)
 		say_hello(s, SESSION_HELO);
 	} else {
 		session_refused(s);
-		soften(s);
 		handshake_failed(s, true);
 	}
 }

@@ -235,6 +235,15 @@ static void leave_author(struct message *m)
 	m->author = NULL;
 }
 
+bool message_hand_over(struct message *m, const struct message_events *events, void *arg)
+{
+	if (m->state == OVER)
+		return false;
+	m->events = events;
+	m->arg = arg;
+	return true;
+}
+
 void message_free(struct message **mp)
 {
 	struct message *m = *mp;

@@ -63,6 +63,8 @@ size_t message_room(const struct message *m);
 void message_data(struct message *m, struct slice bytes);
 /* End of content and commit, in one. flags: QUEUE_FLAG_* as observed. */
 void message_commit(struct message *m, uint64_t flags);
+/* Another owner gets the events from now on. False: none will come any more. */
+bool message_hand_over(struct message *m, const struct message_events *events, void *arg);
 /* Lets it go: discards it if it is not committed. No more events. */
 void message_free(struct message **m);
 

@@ -165,7 +165,7 @@ static void carry_out(struct session *s, struct slice line, const struct smtp_co
 		break;
 	case SMTP_STARTTLS:
 	case SMTP_ETRN: done(s, c->verb, false, "502 5.5.1 Error: command not implemented"); break;
-	case SMTP_EXPN: done(s, SMTP_EXPN, false, "502 5.5.1 EXPN command is disabled"); break;
+	case SMTP_EXPN: done(s, SMTP_UNKNOWN, false, "502 5.5.1 EXPN command is disabled"); break;
 	default: unknown(s, line, c); break;
 	}
 }

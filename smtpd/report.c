@@ -35,7 +35,7 @@ void report_disconnect(const struct session *s)
 		all += s->count[verb].all;
 	}
 	(void)buf_add_fmt(&line, " commands=%u", ok);
-	if (ok != all)
+	if (ok != all || all == 0)
 		(void)buf_add_fmt(&line, "/%u", all);
 	if (s->noted_bare_lf)
 		(void)buf_add_str(&line, " notes=bare_lf");

@@ -79,8 +79,16 @@ void session_drop(struct session *s)
 		loop_soon(&all_done);
 }
 
+/* The command that was under way has failed. */
+static void count_unfinished(struct session *s)
+{
+	if (s->state == CONTENT || s->state == CHUNK)
+		session_count(s, s->state == CONTENT ? SMTP_DATA : SMTP_BDAT, false);
+}
+
 static void lost(struct session *s)
 {
+	count_unfinished(s);
 	report_lost(s, "lost connection");
 	session_drop(s);
 }
@@ -297,7 +305,7 @@ static bool take_line(struct session *s)
 		return true;
 	}
 	if (fresh && used > 0 && !s->auth_tried && !is_secret(s, in))
-		report_long_line(s, slice_first(in, 25));
+		report_long_line(s, slice_first(in, 30));
 	stream_wipe(s->stream, used);
 	long_line(s, err);
 	return err == ERR_LIMIT;
@@ -403,6 +411,7 @@ static void on_end(struct stream *stream, int err, void *arg)
 
 	(void)stream;
 	if (err == ERR_TIMEOUT) {
+		count_unfinished(s);
 		report_lost(s, "timeout");
 		session_end(s, "421 4.4.2 %s Error: timeout exceeded", settings.hostname);
 	} else if (err == ERR_CLOSED && (s->state == WAITING || s->sleeping || is_blocked(s))) {

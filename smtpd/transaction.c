@@ -13,23 +13,121 @@
 
 enum { LOG_LIMIT = 65536 };
 
-struct transaction *transaction_new(void)
+struct transaction *transaction_new(struct session *s)
 {
 	struct transaction *t = mem_alloc(sizeof(*t));
 
+	t->session = s;
 	buf_init(&t->sender, ADDRESS_LIMIT);
 	buf_init(&t->log, LOG_LIMIT);
 	return t;
 }
 
-/* Lines that waited for the queue id. */
-static void flush_log(struct transaction *t, const char *id)
+/* What a message's first line says behind its queue id. */
+static void first_line(const struct transaction *t, struct buf *line)
 {
-	struct slice rest = buf_slice(&t->log), line;
+	const struct session *s = t->session;
+	struct buf from = BUF_INIT(4096);
+
+	if (s->is_local) {
+		address_add_external(&from, buf_slice(&t->sender));
+		(void)buf_add_fmt(line, "uid=%u from=<", (unsigned)s->uid);
+		log_quote(line, buf_slice(&from), ADDRESS_LIMIT);
+		(void)buf_add_char(line, '>');
+	} else {
+		(void)buf_add_fmt(line, "client=%s", s->namaddr);
+	}
+	if (s->login != NULL)
+		(void)buf_add_fmt(line, ", sasl_method=%s, sasl_username=%s",
+			s->sasl_method != NULL ? s->sasl_method : "", log_qs(s->login));
+	if (t->sasl_sender != NULL)
+		(void)buf_add_fmt(line, ", sasl_sender=%s", log_qs(t->sasl_sender));
+	buf_clear(&from);
+}
+
+/* Lines that waited for the queue id. */
+static void flush_log(struct buf *log, const char *id)
+{
+	struct slice rest = buf_slice(log), line;
 
 	while (slice_token(&rest, "\n", &line))
 		log_info("%s: %.*s", id, SLICE_FMT(line));
-	buf_clear(&t->log);
+	buf_clear(log);
+}
+
+static void say_first(bool is_local, const char *id, const char *line)
+{
+	if (is_local)
+		log_info_as("pickup", "%s: %s", id, line);
+	else
+		log_info("%s: %s", id, line);
+}
+
+/* A transaction that ended before its queue id came: its lines wait for that alone. */
+struct farewell {
+	struct message *message;
+	struct buf first, log;
+	bool is_local;
+};
+
+static void farewell_free(struct farewell *f, const char *id)
+{
+	flush_log(&f->log, id);
+	message_free(&f->message);
+	buf_clear(&f->first);
+	mem_free(f);
+}
+
+static void farewell_opened(void *arg)
+{
+	struct farewell *f = arg;
+	const char *id = message_queue_id(f->message);
+
+	say_first(f->is_local, id, buf_str(&f->first));
+	farewell_free(f, id);
+}
+
+static void farewell_room(void *arg)
+{
+	(void)arg;
+}
+
+static void farewell_over(void *arg)
+{
+	farewell_free(arg, "NOQUEUE");
+}
+
+static void farewell_failed(int code, const char *status, struct slice text, void *arg)
+{
+	(void)code;
+	(void)status;
+	(void)text;
+	farewell_over(arg);
+}
+
+static const struct message_events farewell_events = {
+	farewell_opened, farewell_room, farewell_over, farewell_failed, farewell_over};
+
+/* False: there is nothing to wait for. */
+static bool part(struct transaction *t)
+{
+	struct farewell *f = NULL;
+
+	if (t->message == NULL || *message_queue_id(t->message) != '\0')
+		return false;
+	f = mem_alloc(sizeof(*f));
+	if (!message_hand_over(t->message, &farewell_events, f)) {
+		mem_free(f);
+		return false;
+	}
+	f->message = t->message;
+	f->is_local = t->session->is_local;
+	f->log = t->log;
+	buf_init(&f->first, LOG_LIMIT);
+	first_line(t, &f->first);
+	buf_init(&t->log, LOG_LIMIT);
+	t->message = NULL;
+	return true;
 }
 
 void transaction_free(struct transaction **tp)
@@ -39,7 +137,8 @@ void transaction_free(struct transaction **tp)
 	*tp = NULL;
 	if (t == NULL)
 		return;
-	flush_log(t, "NOQUEUE");
+	if (!part(t))
+		flush_log(&t->log, "NOQUEUE");
 	message_free(&t->message);
 	buf_clear(&t->sender);
 	mem_free(t->failure);
@@ -106,36 +205,17 @@ static void warn_syntax(struct session *s, const char *command, struct slice sho
 
 /* What cleanup says. */
 
-static void log_client(const struct session *s, const char *id)
-{
-	struct buf line = BUF_INIT(2048);
-
-	(void)buf_add_fmt(&line, "%s: client=%s", id, s->namaddr);
-	if (s->login != NULL)
-		(void)buf_add_fmt(&line, ", sasl_method=%s, sasl_username=%s",
-			s->sasl_method != NULL ? s->sasl_method : "", log_qs(s->login));
-	if (s->transaction->sasl_sender != NULL)
-		(void)buf_add_fmt(&line, ", sasl_sender=%s", log_qs(s->transaction->sasl_sender));
-	log_info("%s", buf_str(&line));
-	buf_clear(&line);
-}
-
 static void on_opened(void *arg)
 {
 	struct session *s = arg;
 	struct transaction *t = s->transaction;
 	const char *id = message_queue_id(t->message);
-	struct buf from = BUF_INIT(4096);
+	struct buf line = BUF_INIT(LOG_LIMIT);
 
-	if (s->is_local) {
-		address_add_external(&from, buf_slice(&t->sender));
-		log_info_as("pickup", "%s: uid=%u from=<%s>", id, (unsigned)s->uid,
-			log_q(buf_slice(&from)));
-		buf_clear(&from);
-	} else {
-		log_client(s, id);
-	}
-	flush_log(t, id);
+	first_line(t, &line);
+	say_first(s->is_local, id, buf_str(&line));
+	buf_clear(&line);
+	flush_log(&t->log, id);
 }
 
 static void on_room(void *arg)
@@ -251,7 +331,7 @@ static void keep_mail(struct transaction *t, const struct smtp_mail *m)
 
 void transaction_mail(struct session *s, struct slice args)
 {
-	struct transaction *t = transaction_new();
+	struct transaction *t = transaction_new(s);
 	struct buf reply = BUF_INIT(1024);
 	struct smtp_mail m = {.sender = &t->sender};
 	bool bad_address = false;
@@ -331,9 +411,7 @@ static bool is_over_limit(struct session *s)
 	if (t->recipients < settings.rcpt_limit || s->is_local)
 		return false;
 	t->over++;
-	s->count[SMTP_RCPT].all++;
-	if (!overshoot)
-		s->errors++;
+	session_count(s, SMTP_RCPT, overshoot);
 	session_reply(s, "452 4.5.3 Error: too many recipients");
 	return true;
 }

@@ -15,9 +15,10 @@
 struct session;
 
 struct transaction {
-	struct buf sender; /* internal form */
-	char *sasl_sender; /* owned; AUTH= of MAIL, xtext decoded; NULL */
-	uint64_t size;     /* SIZE= */
+	struct session *session; /* borrowed */
+	struct buf sender;       /* internal form */
+	char *sasl_sender;       /* owned; AUTH= of MAIL, xtext decoded; NULL */
+	uint64_t size;           /* SIZE= */
 	bool utf8;
 	enum smtp_body body;
 	enum smtp_ret ret;
@@ -32,7 +33,7 @@ struct transaction {
 	uint64_t came; /* bytes from the client behind DATA */
 };
 
-struct transaction *transaction_new(void); /* owned */
+struct transaction *transaction_new(struct session *s); /* owned */
 void transaction_free(struct transaction **t);
 
 /* Commands. Each replies, or leaves the session WAITING and replies later. */

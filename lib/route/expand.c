@@ -93,25 +93,51 @@ static int complete(struct route *r, struct slice item, struct slice from, struc
 	return err;
 }
 
-/* Takes the next item of a comma separated list, commas in quotes left alone. */
+static bool is_separator(char c)
+{
+	return c == ',' || c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
+/*
+ * Takes the next address of a list; commas and blanks stand between them. A blank in quotes does
+ * not count, and what stands before an address in angle brackets is a name for people.
+ */
 static bool next_item(struct slice *rest, struct slice *item)
 {
-	size_t i = 0;
+	ptrdiff_t open = -1;
 	bool quoted = false;
+	size_t i = 0;
 
-	while (rest->len > 0 && (rest->p[0] == ',' || rest->p[0] == ' ' || rest->p[0] == '\t' ||
-					rest->p[0] == '\n'))
+	while (rest->len > 0 && is_separator(rest->p[0]))
 		*rest = slice_from(*rest, 1);
 	if (rest->len == 0)
 		return false;
+	size_t end = 0; /* of the first word */
 	for (; i < rest->len && (quoted || rest->p[i] != ','); i++) {
-		if (rest->p[i] == '\\' && i + 1 < rest->len)
+		char c = rest->p[i];
+
+		if (c == '\\' && i + 1 < rest->len)
 			i++;
-		else if (rest->p[i] == '"')
+		else if (c == '"')
 			quoted = !quoted;
+		else if (!quoted && c == '<' && open < 0)
+			open = (ptrdiff_t)i;
+		else if (!quoted && c == '>' && open >= 0)
+			break;
+		else if (!quoted && end == 0 && is_separator(c))
+			end = i;
 	}
-	*item = slice_trim(slice_first(*rest, i));
-	*rest = slice_from(*rest, i);
+	if (open >= 0) {
+		bool closed = i < rest->len && rest->p[i] == '>';
+
+		*item = slice_first(
+			slice_from(*rest, (size_t)open + closed), i - (size_t)open - closed);
+		*rest = slice_from(*rest, i + 1 < rest->len ? i + 1 : rest->len);
+	} else {
+		i = end > 0 ? end : i;
+		*item = slice_first(*rest, i);
+		*rest = slice_from(*rest, i);
+	}
 	return true;
 }
 

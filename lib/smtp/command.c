@@ -115,9 +115,11 @@ int smtp_helo_parse(enum smtp_verb verb, struct slice args, struct buf *name, st
 		return refuse(reply, verb == SMTP_EHLO ? "501 Syntax: EHLO hostname"
 						       : "501 Syntax: HELO hostname");
 	buf_reset(name);
+	/* What has a meaning in a log line or a header is taken out too. */
 	for (size_t i = 0; i < rest.len; i++) {
 		unsigned char c = (unsigned char)rest.p[i];
-		(void)buf_add_char(name, c < 32 || c > 126 ? '?' : (char)c);
+		bool odd = c < 32 || c > 126 || strchr(" <>()\\\";@", c) != NULL;
+		(void)buf_add_char(name, odd ? '?' : (char)c);
 	}
 	return 0;
 }

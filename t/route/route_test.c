@@ -287,6 +287,10 @@ static const struct {
 	{"virtual_alias_maps=" MAP("{b@x.example = c@x.example}") ", fail:x", "b@x.example",
 		"ERR_TEMP"},
 	{"virtual_alias_maps=" MAP("{a@x.example = <b@x.example}"), "a@x.example", "ERR_TEMP"},
+	{"virtual_alias_maps=" MAP("{a@x.example = b@x.example c@x.example,d@x.example}"),
+		"a@x.example", "b@x.example c@x.example d@x.example"},
+	{"virtual_alias_maps=" MAP("{a@x.example = Bert B. <b@x.example>, \"c c\"@x.example}"),
+		"a@x.example", "b@x.example c c@x.example"},
 };
 
 static void add(struct slice address, void *arg)
