@@ -7,6 +7,7 @@
 
 #include "util/dict.h"
 #include "util/err.h"
+#include "util/hash.h"
 #include "util/mem.h"
 
 #define ASIDE_MAX (4u << 20)
@@ -410,15 +411,41 @@ static int do_warm(struct queue_keeper *k, struct reader *r, struct buf *reply)
 	return err;
 }
 
+/*
+ * The name says which bytes these are, the generation by a hash, so that what a start finds again
+ * is known (ERR_EXISTS). It gets its name when it is whole.
+ */
+static int write_aside(struct queue_keeper *k, const struct queue_segment *seg, uint64_t offset,
+	struct slice bytes)
+{
+	const struct queue_io *io = keeper_io(k);
+	struct iovec iov = {(void *)(uintptr_t)bytes.p, bytes.len};
+	char path[QUEUE_PATH_MAX], part[QUEUE_PATH_MAX + 8];
+	struct queue_stat st;
+	int fd, err;
+
+	snprintf(path, sizeof(path), "corrupt/%08X-%08X-%llX.journal", seg->number,
+		(unsigned)crc32c(0, seg->generation, QUEUE_GENERATION), (unsigned long long)offset);
+	if (io->statat(io, k->root.fd, path, &st) == 0)
+		return ERR_EXISTS;
+	snprintf(part, sizeof(part), "%s.new", path);
+	fd = io->openat(io, k->root.fd, part, O_RDWR | O_CREAT | O_TRUNC, 0660);
+	err = fd == -1 ? queue_errno() : queue_write_full(io, fd, &iov, 1, 0);
+	if (err == 0 && io->fsync(io, fd) == -1)
+		err = queue_errno();
+	queue_close(io, &fd);
+	if (err == 0 && io->renameat(io, k->root.fd, part, k->root.fd, path) == -1)
+		err = queue_errno();
+	return err != 0 ? err : queue_sync_dir(&k->root, "corrupt");
+}
+
 static int do_aside(struct queue_keeper *k, struct reader *r, struct buf *reply)
 {
 	uint32_t number = reader_u32(r);
 	uint64_t offset = reader_u64(r), len = reader_u64(r);
 	struct held *h = NULL;
 	struct slice bytes;
-	struct iovec iov;
-	char path[QUEUE_PATH_MAX];
-	int fd, err;
+	int err;
 
 	if (r->err != 0)
 		return ERR_CORRUPT;
@@ -427,20 +454,11 @@ static int do_aside(struct queue_keeper *k, struct reader *r, struct buf *reply)
 		return err;
 	err = queue_segment_get(
 		&h->seg, offset, (size_t)(len < ASIDE_MAX ? len : ASIDE_MAX), false, &bytes);
-	if (err == 0) {
-		snprintf(path, sizeof(path), "corrupt/%08X-%llX.journal", number,
-			(unsigned long long)offset);
-		fd = keeper_io(k)->openat(
-			keeper_io(k), k->root.fd, path, O_RDWR | O_CREAT | O_TRUNC, 0660);
-		iov = (struct iovec){(void *)(uintptr_t)bytes.p, bytes.len};
-		err = fd == -1 ? queue_errno() : queue_write_full(keeper_io(k), fd, &iov, 1, 0);
-		if (err == 0 && keeper_io(k)->fsync(keeper_io(k), fd) == -1)
-			err = queue_errno();
-		queue_close(keeper_io(k), &fd);
-	}
+	if (err == 0)
+		err = write_aside(k, &h->seg, offset, bytes);
 	if (!h->is_locked)
 		drop_held(h);
-	return err != 0 ? err : queue_sync_dir(&k->root, "corrupt");
+	return err;
 }
 
 int keeper_record(

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 
+#include "queue/id.h"
 #include "util/err.h"
 #include "util/mem.h"
 
@@ -152,22 +153,6 @@ static int rename_one(struct queue_keeper *k, struct reader *r, struct dirs *dir
 	return queue_file_rename(&k->root, from, to, id, false);
 }
 
-int keeper_rename(struct queue_keeper *k, struct reader *r, struct buf *reply)
-{
-	uint32_t n = reader_u32(r);
-	int status[QUEUE_ORDER_ITEMS] = {0};
-	struct dirs *dirs;
-
-	if (n > QUEUE_ORDER_ITEMS)
-		return ERR_CORRUPT;
-	dirs = mem_alloc(sizeof(*dirs));
-	for (uint32_t i = 0; i < n; i++)
-		status[i] = rename_one(k, r, dirs);
-	put_status(reply, status, n, sync_batch(k, NULL, status, n, dirs));
-	mem_free(dirs);
-	return r->err != 0 ? ERR_CORRUPT : 0;
-}
-
 /* Wherever an interrupted move may have left a copy. */
 static int unlink_one(struct queue_keeper *k, struct reader *r, struct dirs *dirs)
 {
@@ -191,7 +176,9 @@ static int unlink_one(struct queue_keeper *k, struct reader *r, struct dirs *dir
 	return 0;
 }
 
-int keeper_unlink(struct queue_keeper *k, struct reader *r, struct buf *reply)
+/* A batch of changes of names. */
+static int change_names(struct queue_keeper *k, struct reader *r, struct buf *reply,
+	int (*one)(struct queue_keeper *k, struct reader *r, struct dirs *dirs))
 {
 	uint32_t n = reader_u32(r);
 	int status[QUEUE_ORDER_ITEMS] = {0};
@@ -201,10 +188,20 @@ int keeper_unlink(struct queue_keeper *k, struct reader *r, struct buf *reply)
 		return ERR_CORRUPT;
 	dirs = mem_alloc(sizeof(*dirs));
 	for (uint32_t i = 0; i < n; i++)
-		status[i] = unlink_one(k, r, dirs);
+		status[i] = one(k, r, dirs);
 	put_status(reply, status, n, sync_batch(k, NULL, status, n, dirs));
 	mem_free(dirs);
 	return r->err != 0 ? ERR_CORRUPT : 0;
+}
+
+int keeper_rename(struct queue_keeper *k, struct reader *r, struct buf *reply)
+{
+	return change_names(k, r, reply, rename_one);
+}
+
+int keeper_unlink(struct queue_keeper *k, struct reader *r, struct buf *reply)
+{
+	return change_names(k, r, reply, unlink_one);
 }
 
 int keeper_append(struct queue_keeper *k, struct reader *r, struct buf *reply)
@@ -254,46 +251,115 @@ int keeper_read(struct queue_keeper *k, struct reader *r, struct buf *reply)
 
 struct walk {
 	struct queue_keeper *k;
+	enum queue_place place;
+	char hash[3]; /* "": the place itself */
 	char dir[QUEUE_PATH_MAX];
 	struct buf list;
 	uint32_t n;
+	struct buf odd; /* names that do not belong there */
 };
 
-static bool walk_one(const char *name, void *arg)
+static void walk_add(
+	struct walk *w, struct slice name, const struct queue_stat *st, enum queue_walk_kind kind)
+{
+	wire_counted(&w->list, slice_first(name, QUEUE_ID_MAX));
+	wire_u64(&w->list, (uint64_t)st->mtime);
+	wire_u8(&w->list, (uint8_t)kind);
+	w->n++;
+}
+
+static bool is_in_place(const struct walk *w, struct slice id)
+{
+	char hash[3];
+
+	queue_id_hash(id, hash);
+	return w->hash[0] != '\0' && memcmp(hash, w->hash, 2) == 0;
+}
+
+static bool walk_one(const char *text, void *arg)
 {
 	struct walk *w = arg;
+	struct slice name = slice_str(text), id = name;
 	struct queue_stat st;
 	char path[QUEUE_PATH_MAX];
 
-	if (strlen(name) > QUEUE_ID_MAX ||
-		snprintf(path, sizeof(path), "%s/%s", w->dir, name) >= (int)sizeof(path) ||
+	if (name.len == 0 || text[0] == '.' ||
+		snprintf(path, sizeof(path), "%s/%s", w->dir, text) >= (int)sizeof(path) ||
 		keeper_io(w->k)->statat(keeper_io(w->k), w->k->root.fd, path, &st) == -1)
 		return true;
-	if (st.is_dir ? strlen(name) != 2 : !st.is_regular || !queue_id_is_valid(slice_str(name)))
+	if (st.is_dir && name.len == 2)
+		walk_add(w, name, &st, QUEUE_WALK_DIR);
+	if (!st.is_regular)
 		return true;
-	wire_counted(&w->list, slice_str(name));
-	wire_u64(&w->list, (uint64_t)st.mtime);
-	wire_u8(&w->list, st.is_dir);
-	w->n++;
+	if (slice_ends(name, ".body"))
+		id = slice_first(name, name.len - 5);
+	if (!queue_id_is_valid(id) || !is_in_place(w, id))
+		wire_counted(&w->odd, name);
+	else if (id.len == name.len)
+		walk_add(w, name, &st, QUEUE_WALK_FILE);
 	return true;
+}
+
+/* To the directory that its id says; what is no queue file to corrupt/. Never over another. */
+static void put_right(struct walk *w, struct slice name)
+{
+	const struct queue_io *io = keeper_io(w->k);
+	bool is_body = slice_ends(name, ".body");
+	struct slice id = is_body ? slice_first(name, name.len - 5) : name;
+	bool is_ours = queue_id_is_valid(id);
+	char from[QUEUE_PATH_MAX], to[QUEUE_PATH_MAX], dir[QUEUE_PATH_MAX] = "corrupt";
+	struct queue_stat st, other;
+
+	if (snprintf(from, sizeof(from), "%s/%.*s", w->dir, SLICE_FMT(name)) >= (int)sizeof(from))
+		return;
+	if (io->statat(io, w->k->root.fd, from, &st) == -1)
+		return;
+	if (is_ours) {
+		queue_file_path(w->place, id, is_body, to);
+		to[slice_find_last(slice_str(to), '/')] = '\0';
+		strlcpy(dir, to, sizeof(dir));
+		queue_file_path(w->place, id, is_body, to);
+		if (io->mkdirat(io, w->k->root.fd, dir, 0770) == 0)
+			(void)queue_sync_dir(&w->k->root, queue_place_name(w->place));
+	} else if (snprintf(to, sizeof(to), "corrupt/%.*s", SLICE_FMT(name)) >= (int)sizeof(to)) {
+		return;
+	}
+	if (io->statat(io, w->k->root.fd, to, &other) == 0 ||
+		io->renameat(io, w->k->root.fd, from, w->k->root.fd, to) == -1) {
+		walk_add(w, name, &st, QUEUE_WALK_STUCK);
+		return;
+	}
+	(void)queue_sync_dir(&w->k->root, dir);
+	(void)queue_sync_dir(&w->k->root, w->dir);
+	if (!is_body)
+		walk_add(w, name, &st, is_ours ? QUEUE_WALK_MOVED : QUEUE_WALK_FOREIGN);
 }
 
 int keeper_walk(struct queue_keeper *k, struct reader *r, struct buf *reply)
 {
 	uint8_t place = reader_u8(r);
 	struct slice dir = reader_counted(r, 2);
-	struct walk w = {.k = k, .list = BUF_INIT(QUEUE_REPLY_MAX / 2)};
+	struct walk w = {.k = k,
+		.place = place,
+		.list = BUF_INIT(QUEUE_REPLY_MAX / 2),
+		.odd = BUF_INIT(1u << 20)};
+	struct reader odd;
 	int err = 0;
 
 	if (r->err != 0 || place >= QUEUE_PLACES)
 		return ERR_CORRUPT;
+	snprintf(w.hash, sizeof(w.hash), "%.*s", SLICE_FMT(dir));
 	snprintf(w.dir, sizeof(w.dir), "%s%s%.*s", queue_place_name(place), dir.len > 0 ? "/" : "",
 		SLICE_FMT(dir));
 	if (keeper_io(k)->list(keeper_io(k), k->root.fd, w.dir, walk_one, &w) == -1)
 		err = ERR_SYS;
+	odd = reader_of(buf_slice(&w.odd));
+	while (odd.err == 0 && odd.in.len > 0)
+		put_right(&w, reader_counted(&odd, QUEUE_PATH_MAX));
 	wire_u32(reply, w.n);
 	buf_add_slice(reply, buf_slice(&w.list));
 	buf_clear(&w.list);
+	buf_clear(&w.odd);
 	return err;
 }
 

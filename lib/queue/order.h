@@ -22,7 +22,7 @@
  *   READ      id, place u8, content u8                     → place u8, envelope, content, events
  *   TAKEOVER  segment u32, from u64, cut u64               → generation, durable u64, end u64
  *   FREE      segment u32, generation                      →
- *   WALK      place u8, directory                          → n × (name, mtime u64, is_dir u8)
+ *   WALK      place u8, directory                          → n × (name, mtime u64, kind u8)
  *   SCAN                                                   → n × segment u32
  *   WARM      segment u32, offset u64, length u32          →
  *   ASIDE     segment u32, offset u64, length u64          →
@@ -45,6 +45,15 @@ enum queue_order {
 	QUEUE_ORDER_ASIDE,
 	QUEUE_ORDER_SWEEP,
 	QUEUE_ORDERS,
+};
+
+/* What a walk finds. */
+enum queue_walk_kind {
+	QUEUE_WALK_FILE,
+	QUEUE_WALK_DIR,
+	QUEUE_WALK_MOVED,   /* stood elsewhere than its id says; a file in its place now */
+	QUEUE_WALK_FOREIGN, /* no queue file by its name: in corrupt/ now */
+	QUEUE_WALK_STUCK,   /* one of these two, and another file has its place */
 };
 
 #define QUEUE_ORDER_ITEMS 256 /* of one MOVE, RENAME or UNLINK */

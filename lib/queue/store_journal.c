@@ -243,9 +243,10 @@ static void report_damage(
 {
 	struct sorder *o = store_order_new(s, QUEUE_ORDER_ASIDE);
 
-	store_problem(s, true, "journal segment %08X: %s at %llu, %llu bytes; set aside in corrupt",
-		seg->seg.number, what, (unsigned long long)from, (unsigned long long)(to - from));
 	o->seg = seg;
+	o->what = what;
+	o->from = from;
+	o->to = to;
 	wire_u32(&o->bytes, seg->seg.number);
 	wire_u64(&o->bytes, from);
 	wire_u64(&o->bytes, to - from);

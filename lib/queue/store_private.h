@@ -112,6 +112,8 @@ struct sorder {
 	char id[QUEUE_ID_MAX + 1];
 	uint8_t place;
 	char dir[3];
+	const char *what;  /* ASIDE: the damage; NULL: it was told */
+	uint64_t from, to; /* of it */
 	bool for_content;
 	bool is_written; /* complete as it is: of no loaded message */
 	TAILQ_ENTRY(sorder) entry;

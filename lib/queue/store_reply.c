@@ -361,6 +361,22 @@ static void reply_scan(struct queue_store *s, struct reader *r)
 	l->is_scanned = true;
 }
 
+static void tell_odd(struct queue_store *s, const struct sdir *d, const char *name, uint8_t kind)
+{
+	const char *top = queue_place_name((enum queue_place)d->place);
+	const char *slash = d->dir[0] != '\0' ? "/" : "";
+
+	if (kind == QUEUE_WALK_MOVED)
+		store_problem(s, false, "%s: found in %s%s%s; moved to its place", name, top, slash,
+			d->dir);
+	else if (kind == QUEUE_WALK_FOREIGN)
+		store_problem(s, false, "%s%s%s/%s: no queue file; moved to corrupt", top, slash,
+			d->dir, name);
+	else if (kind == QUEUE_WALK_STUCK)
+		store_problem(s, false, "%s%s%s/%s: does not belong there; left alone", top, slash,
+			d->dir, name);
+}
+
 static void reply_walk(struct queue_store *s, struct reader *r)
 {
 	struct sdir *d = TAILQ_FIRST(&s->walk), *sub;
@@ -370,12 +386,16 @@ static void reply_walk(struct queue_store *s, struct reader *r)
 	for (uint32_t i = 0; i < n && r->err == 0; i++) {
 		struct slice name = reader_counted(r, QUEUE_ID_MAX);
 		int64_t mtime = (int64_t)reader_u64(r);
-		bool is_dir = reader_u8(r);
+		uint8_t kind = reader_u8(r);
+		bool is_dir = kind == QUEUE_WALK_DIR;
 		char id[QUEUE_ID_MAX + 1] = {0};
 
 		if (r->err != 0)
 			break;
 		memcpy(id, name.p, name.len);
+		tell_odd(s, d, id, kind);
+		if (kind == QUEUE_WALK_FOREIGN || kind == QUEUE_WALK_STUCK)
+			continue;
 		if (is_dir && d->dir[0] == '\0' && name.len == 2) {
 			sub = mem_alloc(sizeof(*sub));
 			sub->place = d->place;
@@ -432,6 +452,18 @@ static void reply_warm(struct queue_store *s, const struct sorder *o, int status
 	store_try_remove(m);
 }
 
+/* Told of when it is set aside; a start that finds it again has nothing to say. */
+static void reply_aside(struct queue_store *s, const struct sorder *o, int status)
+{
+	if (o->what == NULL || status == ERR_EXISTS)
+		return;
+	store_problem(s, true, "journal segment %08X: %s at %llu, %llu bytes; %s%s",
+		o->seg->seg.number, o->what, (unsigned long long)o->from,
+		(unsigned long long)(o->to - o->from),
+		status == 0 ? "set aside in corrupt" : "cannot be set aside: ",
+		status == 0 ? "" : err_str(status));
+}
+
 static int dispatch(struct queue_store *s, struct sorder *o, struct reader *r, int status)
 {
 	switch (o->type) {
@@ -449,7 +481,8 @@ static int dispatch(struct queue_store *s, struct sorder *o, struct reader *r, i
 	case QUEUE_ORDER_WALK: reply_walk(s, r); break;
 	case QUEUE_ORDER_SWEEP: reply_sweep(s, r); break;
 	case QUEUE_ORDER_WARM: reply_warm(s, o, status); break;
-	default: break; /* ASIDE: the problem was told; more cannot be done */
+	case QUEUE_ORDER_ASIDE: reply_aside(s, o, status); break;
+	default: break;
 	}
 	return 0;
 }

@@ -95,14 +95,18 @@ patch($file, $end + 4096, $stale);
 my ($large) = grep { -s > 400_000 } grep {-f} split /\n/, (run_out('find', $gp->queue, '-name', "$id{large}*"))[1];
 ok($large, 'the large body is a file of its own');
 $gp->mark;
+$gp->start;
+ok(wait_until(20, sub { 3 == (() = $gp->log_lines(qr/set aside in corrupt/)) }), 'what is damaged is set aside');
+# Another start finds the same damage, and has said so before.
+cut();
 $sink->start;
 $gp->start;
 all_arrive(qw(first middle last large tail));
 ok($gp->drained, 'nothing else is left') or diag join "\n", $gp->queue_list;
 is(scalar(arrived($_)), 0, "$_: damaged, not delivered") for qw(content head carrier forged_);
-my @said = $gp->log_lines(qr/(?:warning|error): /);
+my @said = grep { !/: in doubt: / } $gp->log_lines(qr/(?:warning|error): /);
 is(scalar(grep {/error: journal segment [0-9A-F]{8}: damaged record at \d+, \d+ bytes; set aside in corrupt$/} @said), 3,
-    'the log says what is damaged');
+    'the log says what is damaged, once');
 is(scalar @said, 3, 'and nothing of what was torn') or diag join "\n", @said;
 ok(scalar(grep { (slurp($_) // '') =~ /mail head/ } grep {-f} split /\n/,
     (run_out('find', $gp->queue . '/corrupt', '-type', 'f'))[1]), 'whole, for those who can read it');
@@ -144,10 +148,16 @@ unlink "$file{fbodyless}.body";
 my ($dir, $sub, $copy) = $file{fgood} =~ m{(.*)/([^/]+)/([^/]+)$};
 $copy =~ s/^./$copy =~ m{^A} ? 'B' : 'A'/e;
 my @owner = (stat $file{fgood})[4, 5];
+my $strange = $sub eq '0A' ? '0B' : '0A';
+mkdir "$dir/$strange", 0770;
+chown @owner, "$dir/$strange";
 for my $new ("$dir/$sub/$copy", "$dir/README", "$dir/$sub/core.1234") {
     spew($new, $new =~ /$copy/ ? slurp($file{fgood}) : "something else\n");
     chown @owner, $new;
 }
+# In a directory that is not its own, with its body.
+my ($lost) = $file{flarge} =~ m{([^/]+)$};
+rename "$dir/" . substr($lost, -2) . "/$lost$_", "$dir/$strange/$lost$_" or die for '', '.body';
 # Stale: a message that has ended comes back from a copy.
 my $old = slurp($file{fstale});
 $sink->start;
@@ -156,6 +166,7 @@ $gp->start;
 all_arrive(qw(fgood flarge fstale));
 ok(wait_until(20, sub { !grep { my $n = $_; !grep {/$id{$n}/} $gp->log_lines(qr/(?:warning|error): /) } qw(fcontent fhead fshort fempty fbody fbodyless) }),
     'each damaged one is named') or diag join "\n", $gp->log_lines(qr/(?:warning|error): /);
+ok($gp->find_log(qr/warning: $lost: found in deferred\/$strange; moved to its place$/), 'one in a wrong directory is taken in');
 is(scalar(arrived($_)), 0, "$_: damaged, not delivered") for qw(fcontent fhead fshort fempty fbody fbodyless);
 ok(wait_until(20, sub { !grep { !/"queue_name": "corrupt"/ } $gp->queue_list }), 'nothing waits') or diag join "\n", $gp->queue_list;
 ok($gp->find_log(qr/error: $copy: damaged in deferred; moved to corrupt$/), 'one under a strange name is named');
@@ -167,16 +178,22 @@ ok(scalar(grep {/$id{fbody}\.body$/} @corrupt), 'with its body');
 # A file goes when the event that ended its message is durable.
 my $left;
 wait_until(5, sub {
-    $left = (run_out('find', $gp->queue . '/deferred', '-type', 'f'))[1] =~ s{\S+/(?:README|core\.1234)\n}{}gr;
+    $left = (run_out('find', $gp->queue . '/deferred', '-type', 'f'))[1];
     return $left eq '';
 });
 is($left, '', 'nothing else is in deferred');
+for my $name (qw(README core.1234)) {
+    is(scalar(() = $gp->log_lines(qr{warning: deferred\S*/$name: no queue file; moved to corrupt$})), 1, "$name: named");
+    ok(-f $gp->queue . "/corrupt/$name", 'and set aside');
+}
 spew($file{fstale}, $old);
 chown @owner, $file{fstale};
+$gp->mark;
 $gp->restart;
 send_mail('after', "x\r\n");
 all_arrive('after');
 is(scalar(grep {1} arrived('fstale')), 1, 'what has ended does not come back');
+is_deeply([$gp->log_lines(qr/(?:warning|error): .*(?:damaged|no queue file|found in)/)], [], 'all that was named once');
 is(scalar($gp->log_lines(qr/(?:panic|fatal):/)), 0, 'nobody ends by itself');
 $gp->stop;
 done_testing;
