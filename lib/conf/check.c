@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "conf/check.h"
+#include "conf/check_text.h"
 #include "conf/value.h"
 #include "util/err.h"
 #include "util/mem.h"
@@ -127,32 +128,42 @@ struct table_check {
 	bool of_defaults;  /* this round is for values that no file sets */
 };
 
+/* NULL: a file that can be read. */
+static const char *why_no_file(const char *path)
+{
+	struct stat st;
+
+	if (stat(path, &st) != 0 || access(path, R_OK) != 0)
+		return err_str(ERR_SYS);
+	return S_ISREG(st.st_mode) ? NULL : "not a plain file";
+}
+
 static void check_table(enum param p, struct slice spec, struct place where, void *arg)
 {
 	struct table_check *t = arg;
 	struct buf path = BUF_INIT(PATH_LIMIT);
-	struct stat st;
+	const char *why = NULL;
 
+	/* What a default refers to is looked at where it stands. */
 	if ((where.path == NULL) == t->of_defaults &&
+		(!t->of_defaults || strchr(param_row(p)->def, '$') == NULL) &&
 		check_table_path(spec, set_str(t->c, P_queue_directory), &path) == 0 &&
-		dict_get(t->seen, buf_slice(&path)) == NULL && stat(buf_str(&path), &st) != 0) {
-		const char *why = err_str(ERR_SYS);
-
+		dict_get(t->seen, buf_slice(&path)) == NULL)
+		why = why_no_file(buf_str(&path));
+	if (why != NULL)
 		dict_set(t->seen, buf_slice(&path), t);
-		/* A machine without aliases has local users all the same. */
-		if (t->of_defaults)
-			mistakes_warning(t->m, where,
-				"%s: %s: %s; expected the file that \"gatemap "
-				"%.*s\" or newaliases makes",
-				conf_name(p), buf_str(&path), why, SLICE_FMT(spec));
-		else if (check_table_is_indexed(spec))
-			mistakes_error(t->m, where,
-				"%s: %s: %s; expected the file that \"gatemap %.*s\" makes",
-				conf_name(p), buf_str(&path), why, SLICE_FMT(spec));
-		else
-			mistakes_error(t->m, where, "%s: %s: %s; expected a readable file",
-				conf_name(p), buf_str(&path), why);
-	}
+	/* A machine without aliases has local users all the same. */
+	if (why != NULL && t->of_defaults)
+		mistakes_warning(t->m, where,
+			"%s: %s: %s; expected the file that \"gatemap %.*s\" or newaliases makes",
+			conf_name(p), buf_str(&path), why, SLICE_FMT(spec));
+	else if (why != NULL && check_table_is_indexed(spec))
+		mistakes_error(t->m, where,
+			"%s: %s: %s; expected the file that \"gatemap %.*s\" makes", conf_name(p),
+			buf_str(&path), why, SLICE_FMT(spec));
+	else if (why != NULL)
+		mistakes_error(t->m, where, "%s: %s: %s; expected a readable file", conf_name(p),
+			buf_str(&path), why);
 	buf_clear(&path);
 }
 
@@ -364,20 +375,20 @@ static void check_programs(const struct instance *in, struct mistakes *m)
 	}
 }
 
-/* Two would want the same queue. */
-static void check_single_qmgr(const struct instance *in, struct mistakes *m)
+/* Two would want the same queue, or count apart. */
+static void check_single(const struct instance *in, const char *program, struct mistakes *m)
 {
 	const struct service *first = NULL;
 
 	for (size_t i = 0; i < in->services.count; i++) {
 		const struct service *v = &in->services.service[i];
 
-		if (strcmp(v->program, "qmgr") != 0 || v->is_disabled)
+		if (strcmp(v->program, program) != 0 || v->is_disabled)
 			continue;
 		if (first != NULL)
 			mistakes_error(m, (struct place){in->services.path, v->line, v->column},
-				"%s/%s is a second qmgr; expected one, it stands in line %u",
-				v->name, service_type_name(v->type), first->line);
+				"%s/%s is a second %s; expected one, it stands in line %u", v->name,
+				service_type_name(v->type), program, first->line);
 		else
 			first = v;
 	}
@@ -406,14 +417,14 @@ static bool is_transport(const struct instance *in, struct slice name, const cha
 }
 
 /* TRANSPORT or TRANSPORT:NEXTHOP: a service of master.cf. */
-static void check_transports(const struct instance *in, struct mistakes *m)
+static void check_transports(const struct instance *in, const struct conf *c, struct mistakes *m)
 {
 	static const enum param transports[] = {P_default_transport, P_relay_transport,
 		P_local_transport, P_virtual_transport, P_mailbox_transport};
 
 	for (size_t i = 0; i < COUNT(transports); i++) {
-		const char *text = set_str(in->main, transports[i]), *nearest = NULL;
-		const struct setting *s = set_find(in->main, slice_str(conf_name(transports[i])));
+		const char *text = set_str(c, transports[i]), *nearest = NULL;
+		const struct setting *s = set_find(c, slice_str(conf_name(transports[i])));
 		struct slice name = slice_first(slice_str(text), strcspn(text, ":"));
 
 		if (name.len == 0 || is_transport(in, name, &nearest))
@@ -424,42 +435,6 @@ static void check_transports(const struct instance *in, struct mistakes *m)
 			nearest != NULL ? nearest : "one that master.cf lists",
 			nearest != NULL ? "\"" : "");
 	}
-}
-
-static bool is_host_name(const char *name)
-{
-	const char *letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.";
-
-	return *name != '\0' && *name != '.' && *name != '-' &&
-	       name[strspn(name, letters)] == '\0' && strstr(name, "..") == NULL;
-}
-
-/* Values whose type is a text, but not any text. */
-static void check_texts(const struct conf *c, struct mistakes *m)
-{
-	const struct setting *s = set_find(c, SLICE_LIT("inet_protocols"));
-	struct slice rest = slice_str(set_str(c, P_inet_protocols)), item;
-	const char *relay = set_str(c, P_relayhost);
-
-	while (s != NULL && line_item(&rest, &item)) {
-		if (!slice_case_eq_str(item, "all") && !slice_case_eq_str(item, "ipv4") &&
-			!slice_case_eq_str(item, "ipv6"))
-			mistakes_error(m, set_place(s, 0),
-				"inet_protocols: \"%.*s\" is none of its values; expected all, "
-				"ipv4 or ipv6",
-				SLICE_FMT(item));
-	}
-	s = set_find(c, SLICE_LIT("myhostname"));
-	if (s != NULL && !is_host_name(set_str(c, P_myhostname)))
-		mistakes_error(m, set_place(s, 0),
-			"myhostname: \"%s\" is no host name; expected letters, digits, - and .",
-			set_str(c, P_myhostname));
-	s = set_find(c, SLICE_LIT("relayhost"));
-	if (s != NULL && (strchr(relay, '[') != NULL) != (strchr(relay, ']') != NULL))
-		mistakes_error(m, set_place(s, 0),
-			"relayhost: \"%s\" has a bracket without its partner; expected "
-			"[host], [host]:port or a domain",
-			relay);
 }
 
 /* What holds between parameters. */
@@ -524,7 +499,9 @@ const char *instance_needs_restart(const struct conf *before, const struct conf 
 void instance_read(struct instance *in, const char *dir, int checks, struct mistakes *m)
 {
 	*in = (struct instance){.main = conf_new(dir)};
-	set_read_main(in->main, m);
+	/* Without it all else would be judged by defaults. */
+	if (set_read_main(in->main, m) != 0)
+		return;
 	set_build(in->main, m);
 	services_read(&in->services, in->main, m);
 	in->settings = mem_array(in->services.count + 1, sizeof(*in->settings));
@@ -538,8 +515,15 @@ void instance_read(struct instance *in, const char *dir, int checks, struct mist
 	check_relay_control(in, m);
 	check_log(in->main, m);
 	check_texts(in->main, m);
-	check_single_qmgr(in, m);
-	check_transports(in, m);
+	check_single(in, "qmgr", m);
+	check_single(in, "tally", m);
+	check_transports(in, in->main, m);
+	/* What -o says. What is inherited is reported where it stands, once. */
+	for (size_t i = 0; i < in->services.count; i++) {
+		check_listener(&in->services, &in->services.service[i], m);
+		check_texts(in->settings[i], m);
+		check_transports(in, in->settings[i], m);
+	}
 	if ((checks & CHECK_OWNERS) != 0)
 		check_owners(in, m);
 	if ((checks & CHECK_PROGRAMS) != 0)

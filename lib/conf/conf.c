@@ -211,6 +211,7 @@ struct check {
 	struct dict *wrong; /* names with a mistake of their own */
 	bool refers_to_wrong;
 	struct buf undefined; /* the first name that nothing defines */
+	struct dict *seen;    /* names that this value refers to */
 };
 
 static const char *check_lookup(void *arg, struct slice name)
@@ -229,6 +230,7 @@ static void check_seen(void *arg, struct slice name)
 	struct check *k = arg;
 	size_t prefix = 0;
 
+	dict_set(k->seen, name, k);
 	if (dict_get(k->wrong, name) != NULL)
 		k->refers_to_wrong = true;
 	if (k->undefined.len == 0 && check_lookup(arg, name) == NULL &&
@@ -250,19 +252,36 @@ static void report(
 	mistakes_error(k->m, place, "%.*s: %s", SLICE_FMT(name), why);
 }
 
+/* A name that leads to a loop as the value does that was reported: once is enough. */
+static bool mark_loop(struct slice name, void *value, void *arg)
+{
+	struct check *k = arg;
+	const char *raw = check_lookup(k, name);
+	struct expand e = {.lookup = check_lookup, .arg = k};
+	struct buf out = BUF_INIT(VALUE_LIMIT);
+
+	if (raw != NULL && expand(&e, slice_str(raw), &out) == ERR_LIMIT)
+		dict_set(k->wrong, name, k);
+	buf_clear(&out);
+	return true;
+}
+
 /* Expands one value; false: with a mistake, which is reported. */
 static bool expand_value(struct check *k, struct slice name, const char *raw, struct buf *out)
 {
 	struct buf why = BUF_INIT(VALUE_LIMIT);
 	struct expand e = {.lookup = check_lookup, .seen = check_seen, .arg = k, .why = &why};
 	const char *nearest = NULL;
-	bool ok = false;
+	int r = 0;
 
 	k->refers_to_wrong = false;
 	buf_reset(&k->undefined);
-	ok = expand(&e, slice_str(raw), out) == 0;
-	if (!ok) {
+	k->seen = dict_new(NAMES_LIMIT, NULL);
+	r = expand(&e, slice_str(raw), out);
+	if (r != 0) {
 		report(k, name, raw, 0, why.len != 0 ? buf_str(&why) : "too long a value");
+		if (r == ERR_LIMIT)
+			dict_walk(k->seen, mark_loop, k);
 	} else if (k->undefined.len != 0) {
 		nearest = param_nearest(buf_slice(&k->undefined));
 		buf_add_fmt(&why, "\"$%s\" is not defined; expected %s%s%s", buf_str(&k->undefined),
@@ -271,7 +290,8 @@ static bool expand_value(struct check *k, struct slice name, const char *raw, st
 		report(k, name, raw, 0, buf_str(&why));
 	}
 	buf_clear(&why);
-	return ok;
+	dict_free(&k->seen);
+	return r == 0 && k->undefined.len == 0;
 }
 
 /* A value in the type of row p into *v. name: the setting's own (that of a transport, too). */
@@ -397,9 +417,10 @@ int set_build(struct conf *c, struct mistakes *m)
 	c->others = dict_new(NAMES_LIMIT, mem_free);
 	c->transports = dict_new(NAMES_LIMIT, value_free);
 	fill_from_machine(c);
+	/* Names of the user's own come first: a mistake in one is reported there. */
+	set_walk(c, build_other, &o);
 	build_rows(&k, c, false);
 	build_rows(&k, c, true);
-	set_walk(c, build_other, &o);
 	if (dict_count(k.wrong) != 0)
 		r = ERR_SYNTAX;
 	dict_free(&k.wrong);
@@ -449,8 +470,10 @@ void set_add_references(const struct conf *c, struct dict *names)
 	struct slice rest = slice_str(set_str(c, P_smtpd_restriction_classes)), item;
 
 	set_walk(c, add_references, names);
-	for (int i = 0; i < P_COUNT; i++)
-		add_words(param_row((enum param)i)->def, names);
+	for (int i = 0; i < P_COUNT; i++) {
+		if (param_row((enum param)i)->programs != PROG_NONE)
+			add_words(param_row((enum param)i)->def, names);
+	}
 	while (line_item(&rest, &item))
 		dict_set(names, item, names);
 }

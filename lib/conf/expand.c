@@ -118,7 +118,7 @@ static int compare(const struct expand *e, struct slice *s, bool *result, int de
 	bool level = false;
 
 	if (!bracketed(s, '{', '}', &left))
-		return fail(e, "a \"{\" without its \"}\"");
+		return fail(e, "a \"{\" without its \"}\"; expected {text}");
 	*s = skip_blanks(*s);
 	while (i < sizeof(relations) / sizeof(*relations) && !slice_starts(*s, relations[i].text))
 		i++;
@@ -168,7 +168,7 @@ static int choose(const struct expand *e, struct slice s, bool test, const char 
 	if (skip_blanks(yes).len != 0 && skip_blanks(yes).p[0] == '{') {
 		s = skip_blanks(yes);
 		if (!bracketed(&s, '{', '}', &yes))
-			return fail(e, "a \"{\" without its \"}\"");
+			return fail(e, "a \"{\" without its \"}\"; expected {text}");
 		s = skip_blanks(s);
 		if (s.len != 0 && op == '?' && s.p[0] == ':') {
 			s = skip_blanks(slice_from(s, 1));
@@ -229,7 +229,8 @@ static int reference(const struct expand *e, struct slice *s, struct buf *out, i
 	}
 	if (c == '{' || c == '(') {
 		if (!bracketed(s, c, c == '{' ? '}' : ')', &inside))
-			return fail(e, "a \"${\" without its \"}\"");
+			return fail(e, c == '{' ? "a \"${\" without its \"}\"; expected ${name}"
+						: "a \"$(\" without its \")\"; expected $(name)");
 		return braced(e, inside, out, depth);
 	}
 	n = name_length(*s);
@@ -246,7 +247,7 @@ static int expand_at(const struct expand *e, struct slice text, struct buf *out,
 	int r = 0;
 
 	if (depth > EXPAND_DEPTH || *e->left == 0) {
-		fail(e, "a value that leads back to itself");
+		fail(e, "a value that leads back to itself; expected one that ends");
 		return ERR_LIMIT;
 	}
 	while (r == 0 && text.len != 0) {

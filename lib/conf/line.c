@@ -27,6 +27,34 @@ int line_read_file(const char *path, struct buf *out)
 	return r;
 }
 
+int line_read_text(const char *path, struct buf *out, struct mistakes *m)
+{
+	int r = line_read_file(path, out);
+
+	if (r == ERR_LIMIT)
+		mistakes_error(m, (struct place){.path = path},
+			"longer than %d bytes; expected a text file", LINE_FILE_LIMIT);
+	else if (r != 0)
+		mistakes_error(m, (struct place){.path = path}, "%s; expected a readable file",
+			err_str(r));
+	return r;
+}
+
+int line_check_text(struct slice file, const char *path, struct mistakes *m)
+{
+	ptrdiff_t nul = slice_find(file, '\0');
+	struct place where = {.path = path, .line = 1, .column = 1};
+
+	if (nul < 0)
+		return 0;
+	for (ptrdiff_t i = 0; i < nul; i++) {
+		where.line += file.p[i] == '\n';
+		where.column = file.p[i] == '\n' ? 1 : where.column + 1;
+	}
+	mistakes_error(m, where, "a NUL character; expected a text file");
+	return ERR_SYNTAX;
+}
+
 void line_init(struct line_reader *r, struct slice file)
 {
 	*r = (struct line_reader){.rest = file, .line = 1, .text = BUF_INIT(LINE_FILE_LIMIT)};

@@ -32,6 +32,11 @@ struct line_reader {
 /* The whole file into out. ERR_SYS, ERR_LIMIT. */
 int line_read_file(const char *path, struct buf *out);
 
+/* The same; a file that cannot be read is a mistake. */
+int line_read_text(const char *path, struct buf *out, struct mistakes *m);
+/* A file with a NUL character is none of ours: ERR_SYNTAX, and a mistake where it stands. */
+int line_check_text(struct slice file, const char *path, struct mistakes *m);
+
 void line_init(struct line_reader *r, struct slice file);
 void line_clear(struct line_reader *r);
 /* The next logical line in r->text; false at the end. */

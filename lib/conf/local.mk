@@ -7,6 +7,7 @@ lib_conf_libconf_a_SOURCES = \
 	%D%/machine.c %D%/machine.h \
 	%D%/capacity.c %D%/capacity.h \
 	%D%/check.c %D%/check.h \
+	%D%/check_text.c %D%/check_text.h \
 	%D%/grant.c %D%/grant.h \
 	%D%/main_cf.c \
 	%D%/master_cf.c %D%/master_cf.h %D%/services.def \
@@ -17,11 +18,14 @@ lib_conf_libconf_a_SOURCES = \
 	%D%/params.def %D%/postfix_names.def %D%/restrictions.def %D%/table_types.def
 
 conf_test_libs = t/libtap.a lib/conf/libconf.a lib/util/libutil.a $(BSD_LIBS)
+CONF_STAGE = t/conf/stage.c t/conf/stage.h
 check_PROGRAMS += t/conf/conf_test
+t_conf_conf_test_SOURCES = t/conf/conf_test.c $(CONF_STAGE)
 t_conf_conf_test_LDADD = $(conf_test_libs)
 check_PROGRAMS += t/conf/grant_test
 t_conf_grant_test_LDADD = $(conf_test_libs)
 check_PROGRAMS += t/conf/master_cf_test
+t_conf_master_cf_test_SOURCES = t/conf/master_cf_test.c $(CONF_STAGE)
 t_conf_master_cf_test_LDADD = $(conf_test_libs)
 check_SCRIPTS += t/conf/gateconf.t t/conf/check.t t/conf/mistakes.t
 

@@ -61,32 +61,28 @@ static void read_line(
 	set_named(c, name, where.line, where.column);
 }
 
-void set_read_text(struct conf *c, const char *path, struct slice text, struct mistakes *m)
+int set_read_text(struct conf *c, const char *path, struct slice text, struct mistakes *m)
 {
 	struct line_reader r;
 
-	if (slice_find(text, '\0') >= 0) {
-		mistakes_error(
-			m, (struct place){.path = path}, "a NUL character; expected a text file");
-		return;
-	}
+	if (line_check_text(text, path, m) != 0)
+		return ERR_SYNTAX;
 	line_init(&r, text);
 	while (line_next(&r))
 		read_line(c, &r, path, m);
 	line_clear(&r);
+	return 0;
 }
 
-void set_read_main(struct conf *c, struct mistakes *m)
+int set_read_main(struct conf *c, struct mistakes *m)
 {
 	char *path = mem_fmt("%s/main.cf", set_raw(c, P_config_directory));
 	struct buf file = BUF_INIT(LINE_FILE_LIMIT);
-	int err = line_read_file(path, &file);
+	int r = line_read_text(path, &file, m);
 
-	if (err != 0)
-		mistakes_error(m, (struct place){.path = path}, "%s; expected a readable file",
-			err_str(err));
-	else
-		set_read_text(c, path, buf_slice(&file), m);
+	if (r == 0)
+		r = set_read_text(c, path, buf_slice(&file), m);
 	buf_clear(&file);
 	mem_free(path);
+	return r;
 }

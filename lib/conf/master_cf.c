@@ -7,6 +7,8 @@
 #include "util/err.h"
 #include "util/mem.h"
 
+enum { COLUMNS = 8 };
+
 #define COUNT(a) (sizeof(a) / sizeof(*(a)))
 
 static const struct {
@@ -222,12 +224,7 @@ static void parse_command(struct parse *p)
 	struct slice word = SLICE_NONE;
 	size_t i = 0;
 
-	if (!line_word(&p->rest, &word)) {
-		MISTAKE(p, SLICE_NONE,
-			"too few columns; expected name, type, private, unprivileged, "
-			"chroot, wakeup, maxproc and command");
-		return;
-	}
+	line_word(&p->rest, &word);
 	while (i < COUNT(commands) && !slice_eq_str(word, commands[i].command))
 		i++;
 	if (i == COUNT(commands)) {
@@ -298,9 +295,9 @@ static void parse_arguments(struct parse *p)
 		else if (slice_eq_str(word, "-l") &&
 			 slice_eq_str(slice_str(p->v.program), "smtp-client"))
 			p->v.is_lmtp = true;
-		else if (word.p[0] == '-' && p->v.kind == COMMAND_WORKER)
-			MISTAKE(p, word, "option \"%.*s\"; expected -o name=value or -v",
-				SLICE_FMT(word));
+		else if (p->v.kind == COMMAND_WORKER)
+			MISTAKE(p, word, "%s \"%.*s\"; expected -o name=value or -v",
+				word.p[0] == '-' ? "option" : "argument", SLICE_FMT(word));
 		else
 			add_argument(&p->v, unbrace(word));
 	}
@@ -340,6 +337,16 @@ static void check_service(struct parse *p, struct slice name)
 		MISTAKE(p, name, "%s does not serve a port; expected type unix", v->command);
 }
 
+static unsigned count_words(struct slice rest)
+{
+	struct slice word;
+	unsigned n = 0;
+
+	while (line_word(&rest, &word))
+		n++;
+	return n;
+}
+
 static void read_line(struct services *s, const struct line_reader *line, struct mistakes *m)
 {
 	struct parse p = {.s = s, .m = m, .line = line, .text = buf_slice(&line->text)};
@@ -349,6 +356,12 @@ static void read_line(struct services *s, const struct line_reader *line, struct
 	if (is_blank(p.text.p[0])) {
 		MISTAKE(&p, p.text,
 			"the first line begins with a blank; expected a service's name");
+		return;
+	}
+	if (count_words(p.text) < COLUMNS) {
+		MISTAKE(&p, SLICE_NONE,
+			"too few columns; expected name, type, private, unprivileged, chroot, "
+			"wakeup, maxproc and command");
 		return;
 	}
 	line_word(&p.rest, &name);
@@ -432,10 +445,7 @@ void services_read_text(struct services *s, const struct conf *main, const char 
 	struct line_reader r;
 
 	*s = (struct services){.path = mem_str(path)};
-	if (slice_find(text, '\0') >= 0) {
-		mistakes_error(m, (struct place){.path = s->path},
-			"a NUL character; expected a text file");
-	} else {
+	if (line_check_text(text, s->path, m) == 0) {
 		line_init(&r, text);
 		while (line_next(&r))
 			read_line(s, &r, m);
@@ -449,11 +459,8 @@ void services_read(struct services *s, const struct conf *main, struct mistakes 
 {
 	char *path = mem_fmt("%s/master.cf", set_str(main, P_config_directory));
 	struct buf file = BUF_INIT(LINE_FILE_LIMIT);
-	int err = line_read_file(path, &file);
 
-	if (err != 0)
-		mistakes_error(m, (struct place){.path = path}, "%s; expected a readable file",
-			err_str(err));
+	(void)line_read_text(path, &file, m);
 	services_read_text(s, main, path, buf_slice(&file), m);
 	buf_clear(&file);
 	mem_free(path);

@@ -22,10 +22,10 @@ struct setting {
 struct conf *conf_new(const char *dir); /* owned; dir becomes config_directory */
 /* The settings of c, without what set_build made. */
 struct conf *set_copy(const struct conf *c);
-/* DIR/main.cf. A file that cannot be read is a mistake too. */
-void set_read_main(struct conf *c, struct mistakes *m);
+/* DIR/main.cf. A file that cannot be read is a mistake too: ERR_*, the set is empty. */
+int set_read_main(struct conf *c, struct mistakes *m);
 /* The same from memory. */
-void set_read_text(struct conf *c, const char *path, struct slice text, struct mistakes *m);
+int set_read_text(struct conf *c, const char *path, struct slice text, struct mistakes *m);
 /* pieces (taken over) and path say where value stands; set_named says where the name does. */
 void set_override(struct conf *c, struct slice name, struct slice value, const char *path,
 	struct line_pieces *pieces);

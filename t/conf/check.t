@@ -105,5 +105,5 @@ is($status, 1, 'no master.cf');
 like($out, qr/master\.cf: error: No such file or directory; expected a readable file/, 'is named');
 spew("$dir/master.cf", "x\0y");
 ($status, $out) = run_out(build() . '/sbin/gatepost', '-c', $dir, 'check');
-like($out, qr/master\.cf: error: a NUL character; expected a text file/, 'not a text file');
+like($out, qr/master\.cf:1:2: error: a NUL character; expected a text file/, 'not a text file');
 done_testing;

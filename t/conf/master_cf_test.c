@@ -1,149 +1,143 @@
 /* SPDX-License-Identifier: ISC */
-#include <fcntl.h>
-#include <stdlib.h>
-#include <unistd.h>
-
 #include "conf/capacity.h"
 #include "conf/check.h"
+#include "t/conf/stage.h"
 #include "t/tap.h"
 #include "util/err.h"
-#include "util/fd.h"
 #include "util/mem.h"
 
 #define ARRAY_LEN(a) (sizeof(a) / sizeof(*(a)))
-
-static char dir[] = "/tmp/gatepost-conf-XXXXXX";
-
-static void write_file(const char *name, const char *text)
-{
-	char *path = mem_fmt("%s/%s", dir, name);
-	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-
-	if (fd < 0 || fd_write_full(fd, text, strlen(text)) != 0)
-		bail_out("cannot write %s", path);
-	fd_close(&fd);
-	mem_free(path);
-}
 
 /* Reads an instance; the mistakes without the directory's name. */
 static char *read_instance(const char *main_cf, const char *master_cf, struct instance *in)
 {
 	struct mistakes m;
-	struct buf out = BUF_INIT(100000);
-	struct slice rest, line;
 	char *copy = NULL;
 
-	write_file("main.cf", main_cf);
-	write_file("master.cf", master_cf);
+	stage_write("main.cf", main_cf);
+	stage_write("master.cf", master_cf);
 	mistakes_init(&m);
-	instance_read(in, dir, 0, &m);
-	rest = buf_slice(&m.text);
-	while (slice_part(&rest, '\n', &line)) {
-		if (slice_starts(line, dir))
-			line = slice_from(line, strlen(dir) + 1);
-		if (line.len != 0)
-			buf_add_fmt(&out, "%.*s\n", SLICE_FMT(line));
-	}
-	copy = mem_str(buf_str(&out));
-	buf_clear(&out);
+	instance_read(in, stage_dir, 0, &m);
+	copy = stage_mistakes(&m.text);
 	mistakes_clear(&m);
 	return copy;
 }
 
+/* Both files, and what is said of them. */
+static const struct {
+	const char *main_cf, *master_cf, *mistakes;
+} mistakes[] = {
+	{"", "smtp inet n - n - - smtpd\n", ""},
+	{"", "smtp inet n - n - -\n",
+		"master.cf:1:1: error: too few columns; expected name, type, private, "
+		"unprivileged, chroot, wakeup, maxproc and command\n"},
+	{"", "smtp inte n - n - - smtpd\n",
+		"master.cf:1:6: error: service type \"inte\"; expected inet, unix, fifo, pass or "
+		"unix-dgram\n"},
+	{"", "smtp inet x - n - - smtpd\n",
+		"master.cf:1:11: error: private is \"x\"; expected y, n or -\n"},
+	{"", "smtp inet n - n - lots smtpd\n",
+		"master.cf:1:19: error: process limit is \"lots\"; expected a number or -\n"},
+	{"", "smtp inet n - n - - smptd\n",
+		"master.cf:1:21: error: unknown command \"smptd\"; expected \"smtpd\"\n"},
+	{"", "smpt inet n - n - - smtpd\n",
+		"master.cf:1:1: error: \"smpt\" is no address; expected a port or host:port\n"},
+	{"", "25 inet n - n - - smtpd\n25 inet n - n - - smtpd\n",
+		"master.cf:2:1: error: service 25/inet is listed again; expected it once, it "
+		"stands in line 1\n"},
+	{"", "25 inet n - n - - smtpd\n  -o smtpd_timeout=x\n",
+		"master.cf:2:20: error: smtpd_timeout: \"x\" is no time; expected a number and s, "
+		"m, h, d or w, 1s or more\n"},
+	{"", "25 inet n - n - - smtpd -o\n",
+		"master.cf:1:25: error: -o at the end; expected name=value behind it\n"},
+	{"", "25 inet n - n - - smtpd -o smtpd_timeot=5\n",
+		"master.cf:1:28: error: unknown parameter \"smtpd_timeot\"; expected "
+		"\"smtpd_timeout\"\n"},
+	{"", "25 inet n - n - - smtpd -q\n",
+		"master.cf:1:25: error: option \"-q\"; expected -o name=value or -v\n"},
+	{"mua_list = permit_mynetworks, reject\n",
+		"25 inet n - n - - smtpd\n -o smtpd_recipient_restrictions=$mua_list\n", ""},
+	{"mua_lits = permit_mynetworks, reject\n", "25 inet n - n - - smtpd\n",
+		"main.cf:1:1: error: unknown parameter \"mua_lits\"; expected one of "
+		"gatepost.conf(5)\n"},
+	{"smtp_tls_security_level = may\n", "25 inet n - n - - smtpd\n",
+		"main.cf:1:1: warning: smtp_tls_security_level is not supported; expected another, "
+		"it has no effect\n"},
+	{"slow_destination_rate_delay = 1s\n",
+		"25 inet n - n - - smtpd\nslow unix - - n - - smtp\n", ""},
+	{"slwo_destination_rate_delay = 1s\n",
+		"25 inet n - n - - smtpd\nslow unix - - n - - smtp\n",
+		"main.cf:1:1: error: slwo_destination_rate_delay is for a service \"slwo\"; "
+		"expected one that master.cf lists\n"},
+	{"default_transport = smpt:[x]\nmailbox_transport = dovecot\nrelay_transport = slow\n",
+		"25 inet n - n - - smtpd\nslow unix - - n - - smtp\n",
+		"main.cf:1:21: error: default_transport: no service \"smpt\"; expected "
+		"\"smtp\"\nmain.cf:2:21: error: mailbox_transport: no service \"dovecot\"; "
+		"expected one that master.cf lists\n"},
+	{"maillog_file = /etc/passwd\n", "25 inet n - n - - smtpd\n",
+		"main.cf:1:16: error: maillog_file: \"/etc/passwd\" is not below "
+		"maillog_file_prefixes; expected one of /var, /dev/stdout\n"},
+	{"maillog_file = /variable/log\n", "25 inet n - n - - smtpd\n",
+		"main.cf:1:16: error: maillog_file: \"/variable/log\" is not below "
+		"maillog_file_prefixes; expected one of /var, /dev/stdout\n"},
+	{"maillog_file = /var/log/mail\n", "25 inet n - n - - smtpd\n", ""},
+	{"maillog_file = /dev/stdout\n", "25 inet n - n - - smtpd\n", ""},
+	{"maillog_file = $config_directory/log\n", "25 inet n - n - - smtpd\n", ""},
+	{"maillog_file = /x/y\nmaillog_file_prefixes = /x/\n", "25 inet n - n - - smtpd\n", ""},
+	{"maillog_file = /x/y\nmaillog_file_prefixes = /\n", "25 inet n - n - - smtpd\n", ""},
+	{"smtpd_relay_restrictions = permit\n", "25 inet n - n - - smtpd\n",
+		"main.cf:1:28: error: smtpd_relay_restrictions and smtpd_recipient_restrictions "
+		"let anybody relay; expected reject_unauth_destination, defer_unauth_destination, "
+		"reject or defer in one of them\n"},
+	{"", "x unix - n n - - pipe flags=R user=x argv=/bin/false\n",
+		"master.cf:1:18: warning: command \"pipe\" is not supported; expected another, the "
+		"service is not started\n"},
+};
+
 static void check_mistakes(void)
 {
-	static const struct {
-		const char *main_cf, *master_cf, *mistakes;
-	} cases[] = {
-		{"", "smtp inet n - n - - smtpd\n", ""},
-		{"", "smtp inet n - n - -\n",
-			"master.cf:1:1: error: too few columns; expected name, type, private, "
-			"unprivileged, chroot, wakeup, maxproc and command\n"},
-		{"", "smtp inte n - n - - smtpd\n",
-			"master.cf:1:6: error: service type \"inte\"; expected inet, unix, fifo, "
-			"pass or "
-			"unix-dgram\n"},
-		{"", "smtp inet x - n - - smtpd\n",
-			"master.cf:1:11: error: private is \"x\"; expected y, n or -\n"},
-		{"", "smtp inet n - n - lots smtpd\n",
-			"master.cf:1:19: error: process limit is \"lots\"; expected a number or "
-			"-\n"},
-		{"", "smtp inet n - n - - smptd\n",
-			"master.cf:1:21: error: unknown command \"smptd\"; expected \"smtpd\"\n"},
-		{"", "smpt inet n - n - - smtpd\n",
-			"master.cf:1:1: error: \"smpt\" is no address; expected a port or "
-			"host:port\n"},
-		{"", "25 inet n - n - - smtpd\n25 inet n - n - - smtpd\n",
-			"master.cf:2:1: error: service 25/inet is listed again; expected it once, "
-			"it stands "
-			"in line 1\n"},
-		{"", "25 inet n - n - - smtpd\n  -o smtpd_timeout=x\n",
-			"master.cf:2:20: error: smtpd_timeout: \"x\" is no time; expected a number "
-			"and s, m, "
-			"h, d or w, 1s or more\n"},
-		{"", "25 inet n - n - - smtpd -o\n",
-			"master.cf:1:25: error: -o at the end; expected name=value behind it\n"},
-		{"", "25 inet n - n - - smtpd -o smtpd_timeot=5\n",
-			"master.cf:1:28: error: unknown parameter \"smtpd_timeot\"; expected "
-			"\"smtpd_timeout\"\n"},
-		{"", "25 inet n - n - - smtpd -q\n",
-			"master.cf:1:25: error: option \"-q\"; expected -o name=value or -v\n"},
-		{"mua_list = permit_mynetworks, reject\n",
-			"25 inet n - n - - smtpd\n -o smtpd_recipient_restrictions=$mua_list\n",
-			""},
-		{"mua_lits = permit_mynetworks, reject\n", "25 inet n - n - - smtpd\n",
-			"main.cf:1:1: error: unknown parameter \"mua_lits\"; expected one of "
-			"gatepost.conf(5)\n"},
-		{"smtp_tls_security_level = may\n", "25 inet n - n - - smtpd\n",
-			"main.cf:1:1: warning: smtp_tls_security_level is not supported; expected "
-			"another, it "
-			"has no effect\n"},
-		{"slow_destination_rate_delay = 1s\n",
-			"25 inet n - n - - smtpd\nslow unix - - n - - smtp\n", ""},
-		{"slwo_destination_rate_delay = 1s\n",
-			"25 inet n - n - - smtpd\nslow unix - - n - - smtp\n",
-			"main.cf:1:1: error: slwo_destination_rate_delay is for a service "
-			"\"slwo\"; expected one that master.cf lists\n"},
-		{"default_transport = smpt:[x]\nmailbox_transport = dovecot\nrelay_transport = "
-		 "slow\n",
-			"25 inet n - n - - smtpd\nslow unix - - n - - smtp\n",
-			"main.cf:1:21: error: default_transport: no service \"smpt\"; expected "
-			"\"smtp\"\n"
-			"main.cf:2:21: error: mailbox_transport: no service \"dovecot\"; expected "
-			"one that "
-			"master.cf lists\n"},
-		{"maillog_file = /etc/passwd\n", "25 inet n - n - - smtpd\n",
-			"main.cf:1:16: error: maillog_file: \"/etc/passwd\" is not below "
-			"maillog_file_prefixes; expected one of /var, /dev/stdout\n"},
-		{"maillog_file = /variable/log\n", "25 inet n - n - - smtpd\n",
-			"main.cf:1:16: error: maillog_file: \"/variable/log\" is not below "
-			"maillog_file_prefixes; expected one of /var, /dev/stdout\n"},
-		{"maillog_file = /var/log/mail\n", "25 inet n - n - - smtpd\n", ""},
-		{"maillog_file = /dev/stdout\n", "25 inet n - n - - smtpd\n", ""},
-		{"maillog_file = $config_directory/log\n", "25 inet n - n - - smtpd\n", ""},
-		{"maillog_file = /x/y\nmaillog_file_prefixes = /x/\n", "25 inet n - n - - smtpd\n",
-			""},
-		{"maillog_file = /x/y\nmaillog_file_prefixes = /\n", "25 inet n - n - - smtpd\n",
-			""},
-		{"smtpd_relay_restrictions = permit\n", "25 inet n - n - - smtpd\n",
-			"main.cf:1:28: error: smtpd_relay_restrictions and "
-			"smtpd_recipient_restrictions let "
-			"anybody relay; expected reject_unauth_destination, "
-			"defer_unauth_destination, reject "
-			"or defer in one of them\n"},
-		{"", "x unix - n n - - pipe flags=R user=x argv=/bin/false\n",
-			"master.cf:1:18: warning: command \"pipe\" is not supported; expected "
-			"another, the "
-			"service is not started\n"},
-	};
-
-	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+	for (size_t i = 0; i < ARRAY_LEN(mistakes); i++) {
 		struct instance in;
-		char *got = read_instance(cases[i].main_cf, cases[i].master_cf, &in);
+		char *got = read_instance(mistakes[i].main_cf, mistakes[i].master_cf, &in);
 
-		is_str(got, cases[i].mistakes, "mistakes of case %zu", i);
+		is_str(got, mistakes[i].mistakes, "%s%s", mistakes[i].main_cf,
+			mistakes[i].master_cf);
 		mem_free(got);
 		instance_clear(&in);
+	}
+}
+
+/* What no program reads is what check warns of, row by row; its default is worth no warning. */
+static void check_unread(void)
+{
+	for (int with_default = 0; with_default < 2; with_default++) {
+		struct buf text = BUF_INIT(1 << 20);
+		struct instance in;
+		char *got = NULL;
+		unsigned wrong = 0;
+
+		for (int i = 0; i < P_COUNT; i++) {
+			const struct param_row *row = param_row((enum param)i);
+
+			if (i != P_config_directory)
+				buf_add_fmt(&text, "%s = %s\n", row->name,
+					with_default ? row->def : "no default");
+		}
+		got = read_instance(buf_str(&text), "25 inet n - n - - smtpd\n", &in);
+		for (int i = 0; i < P_COUNT; i++) {
+			const struct param_row *row = param_row((enum param)i);
+			char *line = mem_fmt(" warning: %s is not supported;", row->name);
+			bool warns = strstr(got, line) != NULL;
+
+			if (warns != (row->programs == PROG_NONE && !with_default) && ++wrong)
+				fail("%s: read by no program: %d, warned of: %d", row->name,
+					row->programs == PROG_NONE, warns);
+			mem_free(line);
+		}
+		is_int(wrong, 0, "rows that no program reads%s", with_default ? ", defaults" : "");
+		mem_free(got);
+		instance_clear(&in);
+		buf_clear(&text);
 	}
 }
 
@@ -154,7 +148,7 @@ static void check_services(void)
 	char *got = read_instance("master_service_disable = 2525/inet\nmyhostname = a.test\n",
 		"# stock\n"
 		"smtp      inet  n       -       y       -       5       smtpd -v\n"
-		"  -o smtpd_banner=x -o { myhostname = b c }\n"
+		"  -o smtpd_banner=x -o { mail_name = b c }\n"
 		"\n# comment\n"
 		"\t-o syslog_name=gatepost/$service_name\n"
 		"[::1]:2525 inet n - n - 0 smtpd\n"
@@ -290,19 +284,13 @@ static void check_table_paths(void)
 
 int main(void)
 {
-	if (mkdtemp(dir) == NULL)
-		bail_out("mkdtemp");
+	stage_begin();
 	check_mistakes();
+	check_unread();
 	check_services();
 	check_addresses();
 	check_capacity();
 	check_table_paths();
-	for (int i = 0; i < 2; i++) {
-		char *path = mem_fmt("%s/%s", dir, i == 0 ? "main.cf" : "master.cf");
-
-		unlink(path);
-		mem_free(path);
-	}
-	rmdir(dir);
+	stage_end();
 	return done_testing();
 }

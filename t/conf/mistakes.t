@@ -7,6 +7,7 @@ use Gatepost::Kit;
 use Test::More;
 
 my $dir = tempdir('mistakes');
+mkdir "$dir/folder";
 my $port = "2525 inet n - n - - smtpd\n";
 
 # A line of main.cf, where in it, what is said.
@@ -24,7 +25,36 @@ my @main = (
     ['smtpd_baner = x', 1, 'error: unknown parameter "smtpd_baner"; expected "smtpd_banner"'],
     ['colourless_green_ideas = x', 1, 'error: unknown parameter "colourless_green_ideas"; expected one of gatepost.conf(5)'],
     ['slowly_destination_rate_delay = 1s', 1, 'error: slowly_destination_rate_delay is for a service "slowly"; expected one that master.cf lists'],
-    ['smtpd_banner = ${myhostname', 16, 'error: smtpd_banner: a "${" without its "}"'],
+    ['smtpd_banner = ${myhostname', 16, 'error: smtpd_banner: a "${" without its "}"; expected ${name}'],
+    ['smtpd_banner = $(myhostname', 16, 'error: smtpd_banner: a "$(" without its ")"; expected $(name)'],
+    ['smtpd_banner = ${{a} == {b', 16, 'error: smtpd_banner: a "${" without its "}"; expected ${name}'],
+    ['smtpd_banner = ${{a} ~ {b}}', 16, 'error: smtpd_banner: no operator; expected == != < <= >= or >'],
+    ['smtpd_timeout = $nope', 17, 'error: smtpd_timeout: "$nope" is not defined; expected a parameter'],
+    ['myorigin = $mydomian', 12, 'error: myorigin: "$mydomian" is not defined; expected "$mydomain"'],
+    ["a = \$b\nb = \$a\nmyorigin = \$a\nsoft_bounce = \$b", 5, 'error: a: a value that leads back to itself; expected one that ends'],
+    ["myorigin = \$mydestination\nmydestination = \$myorigin", 12, 'error: myorigin: a value that leads back to itself; expected one that ends'],
+    ['inet_interfaces = 1.2.3.4.5', 19, 'error: inet_interfaces: "1.2.3.4.5" is no address and no host name; expected all, loopback-only, an address or a host name'],
+    ['inet_interfaces = 127.0.0.1, [::zz]', 30, 'error: inet_interfaces: "[::zz]" is no address and no host name; expected all, loopback-only, an address or a host name'],
+    ['proxy_interfaces = 300.1.1.1', 20, 'error: proxy_interfaces: "300.1.1.1" is no address and no host name; expected an address or a host name'],
+    ['default_transport = smtp:[mx.test', 21, 'error: default_transport: "smtp:[mx.test" has a bracket without its partner; expected transport:[host]:port'],
+    ['smtpd_sasl_type = cyrus', 19, 'error: smtpd_sasl_type: "cyrus" is none of its values; expected one of dovecot, table'],
+    ['virtual_alias_maps = /etc/x', 22, 'error: virtual_alias_maps: "/etc/x" is no table; expected type:name'],
+    ['maximal_queue_lifetime = 101d', 26, 'error: maximal_queue_lifetime: "101d" is out of bounds; expected 0d to 100d'],
+    ['message_size_limit = 10M', 22, 'error: message_size_limit: "10M" is no number; expected 0 or more'],
+    ['message_size_limit =', 1, 'error: message_size_limit: "" is no number; expected 0 or more'],
+    ['smtpd_timeout = 0', 17, 'error: smtpd_timeout: "0" is out of bounds; expected 1s or more'],
+    ['smtpd_recipient_restrictions = check_client_access', 32, 'error: smtpd_recipient_restrictions: "check_client_access" without its argument; expected type:name'],
+    ['smtpd_recipient_restrictions = static:x, reject', 32, qr/error: smtpd_recipient_restrictions: table "static:x" without a restriction; expected check_\S+_access before it/],
+    ["transport_maps = texthash:$dir/nothing", 18, "error: transport_maps: $dir/nothing: No such file or directory; expected a readable file"],
+    ["transport_maps = hash:$dir/nothing", 18, qq{error: transport_maps: $dir/nothing.db: No such file or directory; expected the file that "gatemap hash:$dir/nothing" makes}],
+    ["transport_maps = texthash:$dir/folder", 18, "error: transport_maps: $dir/folder: not a plain file; expected a readable file"],
+    ["relay_domains = a.test $dir/folder", 24, "error: relay_domains: $dir/folder: not a plain file; expected a readable file"],
+    ['transport_maps = inline:{a=b, c}', 18, 'error: transport_maps: inline table, "c": no "=" behind a key; expected KEY=VALUE or { KEY = VALUE }'],
+    ['transport_maps = inline:{a=b', 18, 'error: transport_maps: a brace without its partner; expected { … }'],
+    ['transport_maps = cidr:{{10.0.0.1/8 x}}', 18, 'error: transport_maps: cidr:1: non-null host address bits in "10.0.0.1/8"; expected 10.0.0.0/8'],
+    ['transport_maps = pcre:{{/(/ x}}', 18, 'error: transport_maps: pcre:1: error in the pattern at offset 1: missing closing parenthesis'],
+    ['transport_maps = unix:shadow', 18, 'error: transport_maps: unknown table "unix:shadow"; expected unix:passwd.byname or unix:group.byname'],
+    ['transport_maps = later:hsah:/x', 18, 'error: transport_maps: unknown table type "hsah"; expected "hash"'],
     ['mynetworks = 10.0.0.0/33', 14, 'error: mynetworks: bad network length in "10.0.0.0/33"; expected a number from 0 to 32'],
     ['mynetworks = 10.0.0.1/8', 14, 'error: mynetworks: non-null host address bits in "10.0.0.1/8"; expected 10.0.0.0/8'],
     ['mynetworks = 127.*.3.1', 14, q{error: mynetworks: bad address pattern "127.*.3.1"; expected '*' for whole parts at the end, as in 127.0.3.*}],
@@ -36,14 +66,30 @@ my @main = (
     ['smtpd_recipient_restrictions = { permit_mynetworks, reject', 32, 'error: smtpd_recipient_restrictions: a brace without its partner; expected { … }'],
     ['default_transport = smpt', 21, 'error: default_transport: no service "smpt"; expected "smtp"'],
     ['smtpd_relay_restrictions = permit', 28, 'error: smtpd_relay_restrictions and smtpd_recipient_restrictions let anybody relay; expected reject_unauth_destination, defer_unauth_destination, reject or defer in one of them'],
-    ['soft_bounce = $soft_bounce', 15, 'error: soft_bounce: a value that leads back to itself'],
+    ['soft_bounce = $soft_bounce', 15, 'error: soft_bounce: a value that leads back to itself; expected one that ends'],
     ["soft_bounce = yes\nsoft_bounce = no", 1, 'warning: soft_bounce is set again; expected one setting, the one in line 3 is not used', 4],
     ['smtp_tls_security_level = may', 1, 'warning: smtp_tls_security_level is not supported; expected another, it has no effect'],
+);
+
+# A table's source, type, its line, what is said.
+my @sources = (
+    ['texthash', " a b\n", 1, 'line begins with a blank, but continues nothing; expected a key'],
+    ['texthash', "a b\nc\0 d\n", 2, 'NUL byte; expected text'],
+    ['texthash', 'x' x 300_000, 1, 'line too long; expected at most 69632 bytes'],
+    ['cidr', "10.0.0.0/8 fine\n10.0.0.0/33 x\n", 2, 'bad network length in "10.0.0.0/33"; expected a number from 0 to 32'],
+    ['cidr', "10.0.0.0/8\n", 1, 'no result; expected "NETWORK RESULT"'],
+    ['cidr', "x y\n", 1, 'bad address "x"; expected an IPv4 or IPv6 address or network'],
+    ['cidr', "if 10.0.0.0/8\n", 1, 'if without endif; expected one behind it'],
+    ['pcre', "/a x\n", 1, q{pattern "/a x" does not end; expected another '/'}],
+    ['pcre', "/a/ x\n/b/z y\n", 2, 'unknown flag "z"; expected i, m, s, x, A, E, U or X'],
+    ['pcre', "/a/\n", 1, 'no result; expected "/PATTERN/FLAGS RESULT"'],
+    ['pcre', "/(/ x\n", 1, 'error in the pattern at offset 1: missing closing parenthesis'],
 );
 
 # Text of master.cf, line and column, what is said.
 my @master = (
     ["2525 inet n - n - -\n", 1, 1, 'error: too few columns; expected name, type, private, unprivileged, chroot, wakeup, maxproc and command'],
+    ["2525\n", 1, 1, 'error: too few columns; expected name, type, private, unprivileged, chroot, wakeup, maxproc and command'],
     ["2525 tcp n - n - - smtpd\n", 1, 6, 'error: service type "tcp"; expected inet, unix, fifo, pass or unix-dgram'],
     ["2525 inet x - n - - smtpd\n", 1, 11, 'error: private is "x"; expected y, n or -'],
     ["2525 inet n - n 1x - smtpd\n", 1, 17, 'error: wakeup time is "1x"; expected seconds or -'],
@@ -57,6 +103,15 @@ my @master = (
     ["99999 inet n - n - - smtpd\n", 1, 1, 'error: "99999" is no address; expected a port or host:port'],
     ["$port$port", 2, 1, 'error: service 2525/inet is listed again; expected it once, it stands in line 1'],
     ["${port}qmgr unix n - n - 1 qmgr\nsecond unix n - n - 1 qmgr\n", 3, 1, 'error: second/unix is a second qmgr; expected one, it stands in line 2'],
+    ["${port}x unix n - n - - tally\ny unix n - n - - tally\n", 3, 1, 'error: y/unix is a second tally; expected one, it stands in line 2'],
+    ["1.2.3.4.5:25 inet n - n - - smtpd\n", 1, 1, 'error: "1.2.3.4.5" is no address and no host name; expected a port or host:port'],
+    ["${port}a/b unix n - n - - smtp\n", 2, 1, 'error: "a/b" is no name of a socket; expected one without "/"'],
+    ["2525 inet n - n - - qmgr\n", 1, 1, 'error: qmgr does not serve a port; expected type unix'],
+    ["2525 inet n - n - -1 smtpd\n", 1, 19, 'error: process limit is "-1"; expected a number or -'],
+    ["2525 inet n - n - - smtpd }\n", 1, 27, 'error: argument "}"; expected -o name=value or -v'],
+    ["2525 inet n - n - - smtpd -o { smtpd_banner = x\n", 1, 30, 'error: "{ smtpd_banner = x" behind -o; expected name=value'],
+    ["2525 inet n - n - - smtpd -o default_transport=smpt\n", 1, 48, 'error: default_transport: no service "smpt"; expected "smtp"'],
+    ["2525 inet n - n - - smtpd -o inet_protocols=ipv5\n", 1, 45, 'error: inet_protocols: "ipv5" is none of its values; expected all, ipv4 or ipv6'],
     ["  -o a=b\n$port", 1, 1, q{error: the first line begins with a blank; expected a service's name}],
     ["${port}p unix - n n - - pipe\n", 2, 18, 'warning: command "pipe" is not supported; expected another, the service is not started'],
 );
@@ -75,4 +130,16 @@ sub said {
 run_out(src() . '/t/lib/make-users') if $> == 0;
 said($_->[0], $port, 'main.cf:' . ($_->[3] // 3) . ":$_->[1]", $_->[2], $_->[0]) for @main;
 said('', $_->[0], "master.cf:$_->[1]:$_->[2]", $_->[3], $_->[0] =~ s/\n/;/gr) for @master;
+for (@sources) {
+    my ($type, $source, $line, $text) = @$_;
+    spew("$dir/source", $source);
+    said("transport_maps = $type:$dir/source", $port, 'main.cf:3:18',
+        "error: transport_maps: $dir/source:$line: $text", "$type: $text");
+}
+spew("$dir/main.cf", "alias_maps =\nmyhostname = a\0b\n");
+like((run_out(build() . '/sbin/gatepost', '-c', $dir, 'check'))[1],
+    qr/\A\S+main\.cf:2:15: error: a NUL character; expected a text file\n\z/, 'a NUL character');
+spew("$dir/main.cf", 'x' x 5_000_000);
+like((run_out(build() . '/sbin/gatepost', '-c', $dir, 'check'))[1],
+    qr/\A\S+main\.cf: error: longer than \d+ bytes; expected a text file\n\z/, 'an endless line');
 done_testing;

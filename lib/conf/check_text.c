@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: ISC */
+#include "conf/check_text.h"
+
+#include <arpa/inet.h>
+
+enum { HOST_LIMIT = 255 };
+
+static bool is_host_name(struct slice name)
+{
+	static const char letters[] =
+		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.";
+	bool has_letter = false;
+
+	if (name.len == 0 || name.len > HOST_LIMIT || name.p[0] == '.' || name.p[0] == '-' ||
+		slice_find_str(name, "..") >= 0)
+		return false;
+	for (size_t i = 0; i < name.len; i++) {
+		const char *at = strchr(letters, name.p[i]);
+
+		if (name.p[i] == '\0' || at == NULL)
+			return false;
+		has_letter = has_letter || at < strchr(letters, '0');
+	}
+	/* Numbers and dots alone are an address that went wrong (RFC 3696, 2). */
+	return has_letter;
+}
+
+static bool is_address(struct slice s)
+{
+	char text[HOST_LIMIT + 1];
+	unsigned char room[sizeof(struct in6_addr)];
+
+	if (s.len >= 2 && s.p[0] == '[' && s.p[s.len - 1] == ']')
+		s = slice_first(slice_from(s, 1), s.len - 2);
+	if (s.len > HOST_LIMIT)
+		return false;
+	memcpy(text, s.p, s.len);
+	text[s.len] = '\0';
+	return inet_pton(AF_INET, text, room) == 1 || inet_pton(AF_INET6, text, room) == 1;
+}
+
+static bool is_protocol(struct slice item)
+{
+	return slice_case_eq_str(item, "all") || slice_case_eq_str(item, "ipv4") ||
+	       slice_case_eq_str(item, "ipv6");
+}
+
+static bool is_interface(struct slice item)
+{
+	return slice_case_eq_str(item, "all") || slice_case_eq_str(item, "loopback-only") ||
+	       is_address(item) || is_host_name(item);
+}
+
+static bool is_host(struct slice item)
+{
+	return is_address(item) || is_host_name(item);
+}
+
+/* [host], [host]:port, host:port or a domain. */
+static bool is_nexthop(struct slice hop)
+{
+	ptrdiff_t open = slice_find(hop, '['), close = slice_find(hop, ']');
+
+	return (open < 0) == (close < 0) && open <= close;
+}
+
+/* TRANSPORT or TRANSPORT:NEXTHOP; a UNIX socket's path may hold any letter. */
+static bool is_route(struct slice route)
+{
+	ptrdiff_t colon = slice_find(route, ':');
+	struct slice hop = colon < 0 ? SLICE_NONE : slice_from(route, (size_t)colon + 1);
+
+	return slice_starts(hop, "unix:") || is_nexthop(hop);
+}
+
+static const struct {
+	enum param p;
+	bool is_list;
+	bool (*is_good)(struct slice item);
+	const char *what, *expected;
+} rules[] = {
+	{P_inet_protocols, true, is_protocol, "is none of its values", "all, ipv4 or ipv6"},
+	{P_inet_interfaces, true, is_interface, "is no address and no host name",
+		"all, loopback-only, an address or a host name"},
+	{P_proxy_interfaces, true, is_host, "is no address and no host name",
+		"an address or a host name"},
+	{P_myhostname, false, is_host_name, "is no host name", "letters, digits, - and ."},
+	{P_relayhost, false, is_nexthop, "has a bracket without its partner",
+		"[host], [host]:port or a domain"},
+	{P_default_transport, false, is_route, "has a bracket without its partner",
+		"transport:[host]:port"},
+	{P_relay_transport, false, is_route, "has a bracket without its partner",
+		"transport:[host]:port"},
+	{P_local_transport, false, is_route, "has a bracket without its partner",
+		"transport:[host]:port"},
+	{P_virtual_transport, false, is_route, "has a bracket without its partner",
+		"transport:[host]:port"},
+	{P_mailbox_transport, false, is_route, "has a bracket without its partner",
+		"transport:[host]:port"},
+};
+
+static void check_rule(const struct conf *c, size_t i, struct mistakes *m)
+{
+	enum param p = rules[i].p;
+	const struct setting *s = set_find(c, slice_str(conf_name(p)));
+	const char *text = set_str(c, p);
+	struct slice rest = slice_str(text), item = rest;
+
+	/* What nobody set is ours, and what did not expand was reported. */
+	if (s == NULL || (*text == '\0' && s->value[0] != '\0'))
+		return;
+	while (rules[i].is_list ? line_item(&rest, &item) : rest.p != NULL) {
+		/* Only where nothing was expanded do offsets in both texts agree. */
+		size_t at = strcmp(s->value, text) == 0 ? (size_t)(item.p - text) : 0;
+
+		if (!rules[i].is_good(item))
+			mistakes_error(m, set_place(s, at), "%s: \"%.*s\" %s; expected %s",
+				conf_name(p), SLICE_FMT(item), rules[i].what, rules[i].expected);
+		rest = rules[i].is_list ? rest : SLICE_NONE;
+	}
+}
+
+void check_texts(const struct conf *c, struct mistakes *m)
+{
+	for (size_t i = 0; i < sizeof(rules) / sizeof(*rules); i++)
+		check_rule(c, i, m);
+}
+
+void check_listener(const struct services *s, const struct service *v, struct mistakes *m)
+{
+	struct slice host;
+	uint16_t port = 0;
+
+	if (v->type == SERVICE_INET &&
+		service_split_address(slice_str(v->name), &host, &port) == 0 && host.len != 0 &&
+		!is_interface(host))
+		mistakes_error(m, (struct place){s->path, v->line, v->column},
+			"\"%.*s\" is no address and no host name; expected a port or host:port",
+			SLICE_FMT(host));
+}
