@@ -5,7 +5,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "conf/conf.h"
 #include "tools/gateconf.h"
+#include "tools/json.h"
 #include "util/err.h"
 #include "util/mem.h"
 
@@ -28,6 +30,7 @@ static const char usage[] = "usage: gateconf [-c DIR] [-dfhHnx] [-o name=value] 
 			    "  -f, --fold        fold long lines\n"
 			    "  -e, --edit        change main.cf; -X, --remove; -#, --comment\n"
 			    "  -M, --master      lines of master.cf; -P, --options: their -o\n"
+			    "  -j, --json        JSON, one object a line\n"
 			    "  -m, --types       table types\n"
 			    "  -p, -v            accepted without effect\n"
 			    "  --help, --version\n";
@@ -42,12 +45,32 @@ static void warn(const char *fmt, const char *a, const char *b, const char *c)
 	fputc('\n', stderr);
 }
 
+static void print_json(const char *name, struct slice value)
+{
+	struct buf text = BUF_INIT(VALUE_LIMIT);
+	struct slice word;
+
+	while (slice_token(&value, " \t\r\n", &word)) {
+		buf_add_str(&text, text.len != 0 ? " " : "");
+		buf_add_slice(&text, word);
+	}
+	putchar('{');
+	json_member("name", slice_str(name), true);
+	json_member("value", buf_slice(&text), false);
+	puts("}");
+	buf_clear(&text);
+}
+
 void gateconf_print(const struct gateconf *g, const char *name, struct slice value)
 {
 	struct buf line = BUF_INIT(VALUE_LIMIT + 1000);
 	struct slice word;
 	size_t column = 0;
 
+	if (g->json) {
+		print_json(name, value);
+		return;
+	}
 	if (!g->no_name)
 		buf_add_str(&line, name);
 	if (!g->no_name && !g->no_value)
@@ -176,7 +199,6 @@ static void print_types(void)
 {
 	static const char *const types[] = {
 #define M(type, is_supported) is_supported ? #type : NULL,
-#include "conf/conf.h"
 #include "conf/table_types.def"
 #undef M
 	};
@@ -244,14 +266,14 @@ int main(int argc, char **argv)
 		{"override", required_argument, NULL, 'o'}, {"expand", no_argument, NULL, 'x'},
 		{"remove", no_argument, NULL, 'X'}, {"comment", no_argument, NULL, '#'},
 		{"master", no_argument, NULL, 'M'}, {"options", no_argument, NULL, 'P'},
-		{"types", no_argument, NULL, 'm'}, {0}};
+		{"types", no_argument, NULL, 'm'}, {"json", no_argument, NULL, 'j'}, {0}};
 	struct gateconf g = {.dir = conf_default_dir()};
 	const char **overrides = mem_array((size_t)argc + 1, sizeof(*overrides));
 	size_t count = 0;
 	int c = 0, r = 0;
 
 	gateconf_name = strrchr(argv[0], '/') != NULL ? strrchr(argv[0], '/') + 1 : argv[0];
-	while ((c = getopt_long(argc, argv, "#c:defhHmMno:pPvxX", options, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, "#c:defhHjmMno:pPvxX", options, NULL)) != -1) {
 		switch (c) {
 		case 1: fputs(usage, stdout); return 0;
 		case 2: puts(PACKAGE_STRING); return 0;
@@ -262,6 +284,7 @@ int main(int argc, char **argv)
 		case 'f': g.fold = true; break;
 		case 'h': g.no_name = true; break;
 		case 'H': g.no_value = true; break;
+		case 'j': g.json = true; break;
 		case 'm': print_types(); return 0;
 		case 'M': g.master = true; break;
 		case 'n': g.only_set = true; break;

@@ -7,7 +7,7 @@
 /* What the command line asks for. */
 struct gateconf {
 	const char *dir;
-	bool defaults, only_set, no_name, no_value, expand, fold, edit, remove, comment;
+	bool defaults, only_set, no_name, no_value, expand, fold, json, edit, remove, comment;
 	bool master, master_params;
 	struct mistakes mistakes;
 };
@@ -19,7 +19,7 @@ extern const char *gateconf_name;
 int gateconf_edit(const struct gateconf *g, char **names);
 /* Shows master.cf (-M) or its -o (-P). The exit status. */
 int gateconf_master(const struct gateconf *g, char **names);
-/* Words of a value, parted by one blank, as "name = value"; folded on request. */
+/* Words of a value, parted by one blank, as "name = value" or JSON; folded on request. */
 void gateconf_print(const struct gateconf *g, const char *name, struct slice value);
 
 #endif

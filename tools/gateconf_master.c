@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 #include "tools/gateconf.h"
+#include "tools/json.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -75,10 +76,20 @@ static void add_argument(struct buf *out, struct slice word, bool is_setting)
 
 static void print_row(const struct gateconf *g, const struct row *row)
 {
+	static const char *const names[COLUMNS] = {"service", "type", "private", "unprivileged",
+		"chroot", "wakeup", "maxproc", "command"};
 	struct buf out = BUF_INIT(LINE_LIMIT);
 	struct slice rest = row->rest, word;
 	bool is_setting = false;
 
+	if (g->json) {
+		putchar('{');
+		for (int i = 0; i < COLUMNS; i++)
+			json_member(names[i], row->column[i], i == 0);
+		json_member("arguments", slice_trim(rest), false);
+		puts("}");
+		return;
+	}
 	for (int i = 0; i < COLUMNS; i++) {
 		do {
 			if (i > 0)
@@ -102,7 +113,23 @@ static int compare(const void *a, const void *b)
 	return slice_cmp(*(const struct slice *)a, *(const struct slice *)b);
 }
 
-static void print_params(const struct row *row, char **names)
+static void print_param(
+	const struct gateconf *g, const struct row *row, struct slice name, struct slice value)
+{
+	if (!g->json) {
+		printf("%.*s/%.*s/%.*s = %.*s\n", SLICE_FMT(row->column[0]),
+			SLICE_FMT(row->column[1]), SLICE_FMT(name), SLICE_FMT(value));
+		return;
+	}
+	putchar('{');
+	json_member("service", row->column[0], true);
+	json_member("type", row->column[1], false);
+	json_member("name", name, false);
+	json_member("value", value, false);
+	puts("}");
+}
+
+static void print_params(const struct gateconf *g, const struct row *row, char **names)
 {
 	struct slice rest = row->rest, word, name, value, found[OPTIONS];
 	size_t count = 0;
@@ -116,8 +143,7 @@ static void print_params(const struct row *row, char **names)
 	qsort(found, count, sizeof(*found), compare);
 	for (size_t i = 0; i < count; i++) {
 		if (set_split(found[i], &name, &value) == 0 && is_wanted(names, row, name))
-			printf("%.*s/%.*s/%.*s = %.*s\n", SLICE_FMT(row->column[0]),
-				SLICE_FMT(row->column[1]), SLICE_FMT(name), SLICE_FMT(value));
+			print_param(g, row, name, value);
 	}
 }
 
@@ -144,7 +170,7 @@ int gateconf_master(const struct gateconf *g, char **names)
 				path, r.pieces.piece[0].line);
 			err = 1;
 		} else if (g->master_params) {
-			print_params(&row, names);
+			print_params(g, &row, names);
 		} else if (is_wanted(names, &row, SLICE_NONE)) {
 			print_row(g, &row);
 		}

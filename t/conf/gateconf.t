@@ -88,6 +88,12 @@ ok(!(grep { !/^\w+ =/ } split /\n/, $all), '-d: each line a parameter');
 is(join("\n", sort split /\n/, $all), join("\n", split /\n/, $all), '-d: sorted') or diag $all;
 unlike($all, qr/^transport_destination/m, '-d: rows that stand for each transport are not shown');
 
+# For machines.
+is((gateconf('--json', 'soft_bounce'))[1], qq({"name": "soft_bounce", "value": "yes"}\n), '--json');
+like((gateconf('-j', '-M', '25/inet'))[1] || (gateconf('-j', '-M'))[1],
+    qr/\A\{"service": "[^"]+", "type": "\w+", "private": "[^"]", .*"command": "[^"]+", "arguments": "[^\n]*"\}$/m, '-M');
+like((gateconf('-j', '-P'))[1], qr/\A\{"service": "[^"]+", "type": "\w+", "name": "\w+", "value": "[^\n]*"\}$/m, '-P');
+
 # Changes.
 chmod 0640, "$dir/main.cf";
 is((gateconf('-e', 'mynetworks = 1.2.3.4', 'newone=5'))[0], 0, '-e');

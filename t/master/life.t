@@ -9,6 +9,7 @@ use Gatepost::Instance;
 use Gatepost::Kit;
 use IO::Socket::INET;
 use IO::Socket::IP;
+use IO::Socket::UNIX;
 use Test::More;
 
 my $build = build();
@@ -60,6 +61,10 @@ is(($gp->try_start)[0], 1, 'start of a running one fails');
 is($status, 0, 'L4: status of a running one');
 like($out, qr/\Agatepost: running, pid \d+, since [^,]+, generation 1$/m, 'first line');
 like($out, qr/^$gp->{port} +inet +running +\d+ +\d+ +127\.0\.0\.1:$gp->{port}$/m, 'row of a service');
+my @json = split /\n/, ($gp->tool('gatepost', '--json', 'status'))[1];
+like(shift @json, qr/\A\{"state": "running", "pid": \d+, "since": \d+, "generation": 1\}\z/, '--json: an object');
+is((grep { /\A\{"service": "$gp->{port}", "type": "inet", "state": "running", "workers": \d+, "sessions": \d+, "addresses": \["127\.0\.0\.1:$gp->{port}"\]\}\z/ } @json),
+    1, 'a service a line');
 my ($workers) = $out =~ /^$gp->{port} +inet +running +(\d+)/m;
 my $cores = () = (slurp('/proc/cpuinfo') // '') =~ /^processor/mg;
 cmp_ok($workers, '>=', $cores, 'A8: at least as many workers as cores');
@@ -72,6 +77,13 @@ SKIP: {
     like(slurp("/proc/$p[0]/status"), qr/^NoNewPrivs:\t1$/m, 'and no new privileges');
 }
 my @before = pids($gp);
+# Another command may ask meanwhile; one that does not end its frame is nobody's hindrance.
+my $stuck = IO::Socket::UNIX->new(Peer => $gp->queue . '/pid/master.sock');
+ok($stuck, 'somebody connects to the control socket and is silent');
+is(($gp->tool('gatepost', 'status'))[0], 0, 'others are answered');
+print $stuck 'x' x 100;
+$stuck->flush;
+is(($gp->tool('gatepost', 'status'))[0], 0, 'garbage there ends that connection alone');
 $gp->stop;
 ok(!(grep { is_alive($_) } @before), 'A6: after stop no process is left');
 ok(!greeting($gp->port), 'and the port refuses');
