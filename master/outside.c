@@ -44,24 +44,26 @@ static int address_of(const struct worker *w, const char *name, struct net_addr 
 	const struct plan *p = w->plan;
 	struct slice host;
 	uint16_t port = 0;
+	size_t prefix = strncmp(name, "tcp:", 4) == 0 ? 4 : 5;
 
-	if (!is_unix && strncmp(name, "inet:", 5) != 0)
+	if (!is_unix && prefix == 5 && strncmp(name, "inet:", 5) != 0)
 		return EINVAL;
 	if (!grant_socket(p->settings, p->programs, name) &&
 		!(is_unix && (grant_socket(p->settings, p->programs, name + 5) ||
 				     may_be_nexthop(w, name + 5)))) {
 		log_warning("service %s asks for %s, which no parameter names%s", w->unit->key,
-			log_qs(name + 5),
+			log_qs(name + prefix),
 			is_unix ? " and which is not below unix_nexthop_directories" : "");
 		return EACCES;
 	}
-	name += 5;
+	name += prefix;
 	if (is_unix)
 		return net_addr_unix(name, a) == 0 ? 0 : ENAMETOOLONG;
-	return service_split_address(slice_str(name), &host, &port) == 0 &&
-			       net_addr_parse(host, port, a) == 0
-		       ? 0
-		       : EDESTADDRREQ;
+	if (service_split_address(slice_str(name), &host, &port) != 0)
+		return EDESTADDRREQ;
+	if (slice_case_eq_str(host, "localhost"))
+		host = SLICE_LIT("127.0.0.1");
+	return net_addr_parse(host, port, a) == 0 ? 0 : EDESTADDRREQ;
 }
 
 int outside_connect(const struct worker *w, const char *name)

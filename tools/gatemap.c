@@ -298,6 +298,7 @@ int main(int argc, char **argv)
 	log_set_level(LOG_LEVEL_NONE);
 	map_set_opener(open_file);
 	map_set_asker(ask_nss);
+	gatemap_peers_init();
 	map_set_folding(gatemap_options.fold);
 	int status = 0;
 	if (strcmp(program, "newaliases") == 0)

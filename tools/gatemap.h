@@ -39,6 +39,10 @@ extern char gatemap_why[4096];
 /* tools/gatemap_message.c: calls use for each header field and body line that is asked for. */
 void gatemap_message(void (*use)(struct slice key, void *arg), void *arg);
 
+/* tools/gatemap_peer.c: tables over sockets; a lookup that waits for the answer. */
+void gatemap_peers_init(void);
+int gatemap_find(struct map *m, struct slice key, struct buf *value);
+
 /* Calls use for each line of standard input without its end. */
 void gatemap_each_line(void (*use)(struct slice line, void *arg), void *arg);
 

@@ -66,7 +66,7 @@ static void query_key(struct slice key, void *arg)
 	struct buf value = BUF_INIT(MAP_VALUE_LIMIT);
 	int r = ERR_NOT_FOUND;
 	for (size_t i = 0; i < q->count && r == ERR_NOT_FOUND; i++) {
-		r = map_find(q->maps[i], key, NULL, &value);
+		r = gatemap_find(q->maps[i], key, &value);
 		if (r != 0 && r != ERR_NOT_FOUND)
 			gatemap_fatal("table %s: query error for \"%.*s\"", map_spec(q->maps[i]),
 				SLICE_FMT(key));

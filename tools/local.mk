@@ -4,9 +4,9 @@
 dist_man1_MANS += man/gatemap.1
 sbin_PROGRAMS += tools/gatemap
 tools_gatemap_SOURCES = %D%/gatemap.c %D%/gatemap.h %D%/gatemap_build.c %D%/gatemap_message.c \
-	%D%/gatemap_query.c %D%/gatemap_source.c %D%/json.c %D%/json.h
-tools_gatemap_LDADD = lib/map/libmap.a lib/mail/libmail.a lib/conf/libconf.a lib/util/libutil.a \
-	$(DB_LIBS) $(PCRE2_LIBS) $(BSD_LIBS)
+	%D%/gatemap_peer.c %D%/gatemap_query.c %D%/gatemap_source.c %D%/json.c %D%/json.h
+tools_gatemap_LDADD = lib/map/libmap.a lib/mail/libmail.a lib/conf/libconf.a lib/net/libnet.a lib/util/libutil.a \
+	$(DB_LIBS) $(PCRE2_LIBS) $(EVENT_LIBS) $(BSD_LIBS)
 
 # gateq: the queue
 dist_man1_MANS += man/gateq.1

@@ -25,7 +25,8 @@ static const struct {
 /* Types that are a file, and how its name ends. */
 static const struct {
 	const char *type, *suffix;
-} files[] = {{"hash", ".db"}, {"btree", ".db"}, {"cidr", ""}, {"pcre", ""}, {"texthash", ""}};
+} files[] = {{"hash", ".db"}, {"btree", ".db"}, {"cidr", ""}, {"pcre", ""}, {"texthash", ""},
+	{"regexp", ""}};
 
 #define COUNT(a) (sizeof(a) / sizeof(*(a)))
 
@@ -96,12 +97,31 @@ static struct place place_of(
 	return set_place(s, strcmp(s->value, text) == 0 ? (size_t)(item.p - text) : 0);
 }
 
+struct table_walk {
+	const struct conf *c;
+	enum param p;
+	const char *text;
+	void (*visit)(enum param p, struct slice spec, struct place where, void *arg);
+	void *arg;
+};
+
+/* One table, and those that it is made of. */
+static void walk_table(const struct table_walk *w, struct slice spec, struct slice item, int depth)
+{
+	struct slice parts = value_table_parts(spec), part;
+
+	w->visit(w->p, spec, place_of(w->c, w->p, w->text, item), w->arg);
+	while (depth > 0 && line_item(&parts, &part))
+		walk_table(w, without_prefixes(part), part, depth - 1);
+}
+
 void check_walk_tables(const struct conf *c, unsigned programs,
 	void (*visit)(enum param p, struct slice spec, struct place where, void *arg), void *arg)
 {
 	for (int i = 0; i < P_COUNT; i++) {
 		const struct param_row *row = param_row((enum param)i);
 		const char *text = set_str(c, (enum param)i);
+		struct table_walk w = {c, (enum param)i, text, visit, arg};
 		struct slice rest = slice_str(text), item;
 
 		if ((row->programs & programs) == 0 ||
@@ -115,8 +135,7 @@ void check_walk_tables(const struct conf *c, unsigned programs,
 				continue;
 			if (slice_find(spec, ':') > 0 ||
 				(row->type == PARAM_MATCH && slice_starts(spec, "/")))
-				visit((enum param)i, spec, place_of(c, (enum param)i, text, item),
-					arg);
+				walk_table(&w, spec, item, VALUE_TABLE_DEPTH);
 		}
 	}
 }

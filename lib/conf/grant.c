@@ -38,7 +38,7 @@ static bool holds(const char *text, const char *name)
 
 	for (const char *p = strstr(text, name); p != NULL; p = strstr(p + 1, name)) {
 		bool begins = p == text || strchr(" ,\t:=[{", p[-1]) != NULL;
-		bool ends = p[n] == '\0' || strchr(" ,\t]}", p[n]) != NULL;
+		bool ends = p[n] == '\0' || strchr(" ,\t:]}", p[n]) != NULL;
 
 		if (begins && ends)
 			return true;

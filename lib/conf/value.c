@@ -167,6 +167,44 @@ static void add_nearest_type(struct slice type, struct buf *why)
 	}
 }
 
+struct slice value_table_parts(struct slice spec)
+{
+	static const char *const types[] = {"unionmap:", "pipemap:"};
+
+	while (slice_starts(spec, "later:"))
+		spec = slice_from(spec, strlen("later:"));
+	for (size_t i = 0; i < COUNT(types); i++) {
+		struct slice name = slice_from(spec, strlen(types[i]));
+
+		if (slice_starts(spec, types[i]) && name.len > 2 && name.p[0] == '{')
+			return slice_of(name.p + 1, name.len - 2);
+	}
+	return SLICE_NONE;
+}
+
+static int check_parts(struct slice spec, int depth, struct buf *why)
+{
+	struct slice parts = value_table_parts(spec), part;
+
+	while (line_item(&parts, &part)) {
+		if (depth == 0) {
+			buf_add_fmt(why, "tables within tables; expected at most %d levels",
+				VALUE_TABLE_DEPTH);
+			return ERR_SYNTAX;
+		}
+		if (value_check_table(part, why) != 0 || check_parts(part, depth - 1, why) != 0)
+			return ERR_SYNTAX;
+	}
+	return 0;
+}
+
+static int check_table(struct slice spec, struct buf *why)
+{
+	int r = value_check_table(spec, why);
+
+	return r == 0 ? check_parts(spec, VALUE_TABLE_DEPTH, why) : r;
+}
+
 int value_check_table(struct slice spec, struct buf *why)
 {
 	struct slice type = type_of(spec);
@@ -226,7 +264,7 @@ static int check_item(enum param_type type, struct slice item, struct buf *why)
 		return 0;
 	if (type == PARAM_LIST)
 		return 0;
-	return value_check_table(item, why);
+	return check_table(item, why);
 }
 
 static int check_list(enum param_type type, struct slice text, struct buf *why, size_t *where)
@@ -309,7 +347,7 @@ static int check_restriction(
 			restrictions[i].argument == TABLE ? "type:name" : "a name");
 		return ERR_SYNTAX;
 	}
-	return restrictions[i].argument == TABLE ? value_check_table(argument, why) : 0;
+	return restrictions[i].argument == TABLE ? check_table(argument, why) : 0;
 }
 
 static int check_restrictions(

@@ -16,5 +16,8 @@ int value_parse(enum param p, struct slice text, const char *classes, struct buf
 bool value_is_address(struct slice item);
 /* "type:name": the type is known and supported, "proxy:" and "later:" may stand before it. */
 int value_check_table(struct slice spec, struct buf *why);
+/* What unionmap:{ … } and pipemap:{ … } are made of; empty for all others. */
+struct slice value_table_parts(struct slice spec);
+enum { VALUE_TABLE_DEPTH = 8 };
 
 #endif

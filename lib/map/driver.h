@@ -41,7 +41,11 @@ struct map_driver {
 };
 
 extern const struct map_driver map_hash, map_btree, map_cidr, map_pcre, map_texthash, map_inline,
-	map_static, map_fail, map_unix, map_later;
+	map_static, map_fail, map_unix, map_later, map_regexp, map_union, map_pipe, map_random,
+	map_socketmap, map_tcp;
+
+/* Of unionmap and pipemap: whether a table in it has patterns. */
+bool combined_has_pattern(const void *state);
 
 /* The driver of a spec and the name behind its type ("proxy:" dropped); NULL: no such type. */
 const struct map_driver *map_driver_of(struct slice spec, struct slice *name);

@@ -6,6 +6,7 @@ lib_map_libmap_a_SOURCES = \
 	%D%/bdb.c %D%/bdb.h \
 	%D%/build.c %D%/build.h \
 	%D%/cidr.c \
+	%D%/combined.c \
 	%D%/driver.h \
 	%D%/files.c %D%/files.h \
 	%D%/keyed.c %D%/keyed.h \
@@ -14,7 +15,11 @@ lib_map_libmap_a_SOURCES = \
 	%D%/match.c %D%/match.h \
 	%D%/net.c %D%/net.h \
 	%D%/nss.c %D%/nss.h \
+	%D%/pattern.c %D%/pattern.h \
 	%D%/pcre.c \
+	%D%/peer.c %D%/peer.h \
+	%D%/peer_net.c \
+	%D%/regexp.c \
 	%D%/rules.c %D%/rules.h \
 	%D%/spec.c %D%/spec.h \
 	%D%/static.c \

@@ -11,7 +11,8 @@
 enum { MAP_COUNT_LIMIT = 10000, SOURCE_LIMIT = 256 * 1024 * 1024, REASON_LIMIT = 8192 };
 
 static const struct map_driver *const map_drivers[] = {&map_hash, &map_btree, &map_cidr, &map_pcre,
-	&map_texthash, &map_inline, &map_static, &map_fail, &map_unix, &map_later};
+	&map_texthash, &map_inline, &map_static, &map_fail, &map_unix, &map_later, &map_regexp,
+	&map_union, &map_pipe, &map_random, &map_socketmap, &map_tcp};
 
 struct map {
 	const struct map_driver *driver;
@@ -168,7 +169,8 @@ int map_open(const char *spec, struct buf *why, struct map **m)
 		buf_add_fmt(why,
 			"%s \"%s\"; expected TYPE:NAME with one of the types hash, btree, cidr, "
 			"pcre, "
-			"texthash, inline, static, fail, unix",
+			"regexp, texthash, inline, static, fail, unix, unionmap, pipemap, randmap, "
+			"socketmap, tcp",
 			d == NULL ? "unknown table type in" : "no name in", spec);
 		return ERR_SYNTAX;
 	}
@@ -215,6 +217,8 @@ bool map_is_pattern(const struct map *m)
 {
 	if (m->driver == &map_later)
 		return map_is_pattern(m->state);
+	if (m->driver == &map_union || m->driver == &map_pipe)
+		return combined_has_pattern(m->state);
 	return m->driver->is_pattern;
 }
 

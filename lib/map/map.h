@@ -11,9 +11,9 @@
  * as postmap builds them). Values longer than MAP_VALUE_LIMIT are ERR_TEMP.
  *
  * Types: hash, btree (Berkeley DB, opened read-only from NAME.db), cidr, pcre, texthash (read whole
- * from NAME), inline, static, fail, unix (passwd.byname, group.byname; asked), later (tests:
- * later:type:name answers what type:name answers, but later). "proxy:" before a type is accepted
- * and dropped.
+ * from NAME), regexp, inline, static, fail, unix (passwd.byname, group.byname; asked), unionmap,
+ * pipemap, randmap, socketmap, tcp (asked), later (tests: later:type:name answers what type:name
+ * answers, but later). "proxy:" before a type is accepted and dropped.
  *
  * Nothing here opens a path: map_set_opener says how a table's file becomes a descriptor (a daemon
  * asks master; a command opens it). A damaged or missing file opens "failed": its lookups give
@@ -44,6 +44,12 @@ void map_set_folding(bool fold);
 /* Indexed files are read ahead into the page cache up to this size when opened (64 MB). */
 void map_set_warm_limit(size_t bytes);
 
+/*
+ * Lets socketmap and tcp tables be asked, by net/pool.h, whose connector the program sets; without
+ * it their lookups are ERR_TEMP. Needs the event loop.
+ */
+void map_peers_init(void);
+
 /* Where the type "later" gets its event from: calls run(arg) soon, from the event loop. */
 void map_set_deferrer(void (*defer)(void (*run)(void *arg), void *arg));
 
@@ -67,8 +73,8 @@ void map_replace(const char *spec, int fd);
  */
 unsigned map_version(const struct map *m);
 /*
- * Whether entries are patterns (cidr, pcre): such a table is asked for a whole name or address
- * alone, never for the parts that tables of keys are tried with.
+ * Whether entries are patterns (cidr, pcre, regexp; tcp as in Postfix): such a table is asked for a
+ * whole name or address alone, never for the parts that tables of keys are tried with.
  */
 bool map_is_pattern(const struct map *m);
 /* Whether lookups fail because the table could not be opened or is damaged. */

@@ -76,6 +76,11 @@ static void walk(
 		/* In restriction lists "unix:private/policy" is a socket. */
 		if (d == &map_unix && !slice_ends(name, ".byname"))
 			continue;
+		if (d == &map_union || d == &map_pipe) {
+			if (level < NESTING_LIMIT && spec_strip_braces(&name) == 0)
+				walk(name, visit, arg, level + 1);
+			continue;
+		}
 		if (d != NULL || slice_starts(token, "/"))
 			visit(token, arg);
 	}

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "map/map.h"
+#include "net/pool.h"
 #include "server/counters.h"
 #include "util/err.h"
 #include "util/fd.h"
@@ -277,6 +278,8 @@ static void set_up(const struct server_spec *spec)
 	map_set_opener(server_open_table);
 	map_set_deferrer(loop_defer);
 	map_set_asker(server_ask_nss);
+	pool_set_connector(server_connect, server_connect_cancel);
+	map_peers_init();
 	server_self.control =
 		ipc_new(SERVER_CONTROL_FD, spec->role, ROLE_MASTER, &master_events, NULL, 0);
 }

@@ -242,6 +242,73 @@ is_run('only with -q -', '', ['postmap', '-hq', 'a', $all], 1, '',
 is_run('-m alone', "A: b\n\n", ['postmap', '-mq', '-', $all], 0, "A: b\tF\n\tF\n",
     "postmap: warning: ignoring -m option without -b or -h\n");
 
+# Tables that are asked over a socket, by a server that says what the key tells it to.
+use IO::Socket::INET;
+use IO::Socket::UNIX;
+
+sub serve {
+    my ($listener, $reply) = @_;
+    my $pid = fork // die;
+    return $pid if $pid;
+    alarm 60;
+    $SIG{PIPE} = 'IGNORE';
+    while (my $c = $listener->accept) {
+        my $in = '';
+        my $open = 1;
+        while ($open && sysread $c, $in, 4096, length $in) {
+            while ($open && defined(my $out = $reply->(\$in))) {
+                syswrite $c, $out;
+                $open = $out ne '';
+            }
+        }
+    }
+    exit 0;
+}
+
+my %socketmap = (
+    'm a'    => 'OK found a',
+    'm b'    => 'NOTFOUND ',
+    'm t'    => 'TEMP try later',
+    'm p'    => 'PERM never',
+    'm o'    => 'TIMEOUT slow',
+    'm odd'  => 'WHAT',
+    'm none' => '',
+);
+my $unix = IO::Socket::UNIX->new(Local => "$dir/socket", Listen => 5) or die;
+my $inet = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 5) or die;
+my $tcp  = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 5) or die;
+my $netstrings = sub {
+    my ($in) = @_;
+    return undef if $$in !~ s/^(\d+):(.*),$//s;
+    return 'garbage' if $2 eq 'm garbage';
+    return '999999999:x,' if $2 eq 'm long';
+    my $text = $socketmap{$2} // 'NOTFOUND ';
+    return $text eq '' ? '' : length($text) . ":$text,";
+};
+my %tcp = ('a%20%25b%C3' => '200 x%20%25', 'k' => '200 v', 't' => '400 later', 'x' => '600 what', 'y' => '200 %zz');
+my @servers = (
+    serve($unix, $netstrings),
+    serve($inet, $netstrings),
+    serve($tcp,  sub { ${$_[0]} =~ s/^get (\S+)\n// ? ($tcp{$1} // '500 none') . "\n" : undef }),
+);
+for my $table ("socketmap:unix:$dir/socket:m", 'socketmap:inet:127.0.0.1:' . $inet->sockport . ':m') {
+    is_run("$table, found", '', ['postmap', '-q', 'a', $table], 0, "found a\n", '');
+    is_run("$table, not there", '', ['postmap', '-q', 'b', $table], 1, '', '');
+    is_run("$table, $_", '', ['postmap', '-q', $_, $table], 1, '', qr/fatal: table .*query error for "$_"/)
+        for qw(t p o odd none garbage long);
+    is_run("$table, many", "a\nb\na\n", ['postmap', '-q', '-', $table], 0, "a\tfound a\na\tfound a\n", '');
+}
+my $tcp_table = 'tcp:localhost:' . $tcp->sockport;
+is_run('tcp, escapes', '', ['postmap', '-q', "a %b\xc3", $tcp_table], 0, "x %\n", '');
+is_run('tcp, found', '', ['postmap', '-q', 'k', $tcp_table], 0, "v\n", '');
+is_run('tcp, not there', '', ['postmap', '-q', 'n', $tcp_table], 1, '', '');
+is_run("tcp, $_", '', ['postmap', '-q', $_, $tcp_table], 1, '', qr/query error/) for qw(t x y);
+kill 'KILL', @servers;
+waitpid $_, 0 for @servers;
+close $_ for $unix, $inet, $tcp;
+is_run('nobody there', '', ['postmap', '-q', 'a', "socketmap:unix:$dir/socket:m"], 1, '', qr/query error/);
+is_run('a union', '', ['postmap', '-q', 'k', 'unionmap:{static:a,' . 'inline:{k=b}}'], 0, "a,b\n", '');
+
 # A table in use is replaced whole: a failed build leaves the old one, and nothing else behind.
 is_run('old', '', ['postmap', "hash:$t"], 0, '', '');
 my @before = (stat "$t.db")[1, 7];

@@ -108,6 +108,34 @@ static const struct lookup lookups[] = {
 	{"pcre:/t", "/^$/ empty\n", "", "empty"},
 	{"pcre:{ { /^a{2}$/ two }, { /b/ bee } }", NULL, "aa", "two"},
 
+	{"regexp:/t", "/^a(.*)b$/ got $1\n", "A-x-B", "got -x-"},
+	{"regexp:/t", "/^a(.*)b$/i got $1\n", "A-x-B", "<none>"},
+	{"regexp:/t", "/^(a+)(b)?$/ ${1}$(2)$$x\n", "aa", "aa$x"},
+	{"regexp:/t", "/(ab|a)(bc)?/ $1-$2\n", "abc", "a-bc"},
+	{"regexp:/t", "/^[[:digit:]]+$/ number\n", "12a", "<none>"},
+	{"regexp:/t", "/^[[:digit:]]+$/ number\n", "12", "number"},
+	{"regexp:/t", "/a+/x basic\n", "aa", "<none>"},
+	{"regexp:/t", "/a+/x basic\n", "a+", "basic"},
+	{"regexp:/t", "/^c/ one\n/^c/m multi\n", "a\nc", "multi"},
+	{"regexp:/t", "if /^a/\n!/b$/ a\nendif\n/b$/ b\n", "a c", "a"},
+	{"regexp:/t", "if /^a/\n!/b$/ a\nendif\n/b$/ b\n", "a b", "b"},
+	{"regexp:/t", "/^$/ empty\n", "", "empty"},
+	{"regexp:{ { /^a{2}$/ two } }", NULL, "aa", "two"},
+	{"unionmap:{inline:{a=1}, inline:{a=2 b=3}}", NULL, "a", "1,2"},
+	{"unionmap:{inline:{a=1}, inline:{a=2 b=3}}", NULL, "b", "3"},
+	{"unionmap:{inline:{a=1}, inline:{a=2 b=3}}", NULL, "c", "<none>"},
+	{"unionmap:{inline:{a=1}, fail:x}", NULL, "a", "<temp>"},
+	{"unionmap:{texthash:/t, static:x}", "a 1\n", "a", "1,x"},
+	{"pipemap:{inline:{a=b}, inline:{b=c}}", NULL, "a", "c"},
+	{"pipemap:{inline:{a=b}, inline:{b=c}}", NULL, "b", "<none>"},
+	{"pipemap:{inline:{a=b}, fail:x}", NULL, "a", "<temp>"},
+	{"pipemap:{inline:{a=b}, fail:x}", NULL, "b", "<none>"},
+	{"pipemap:{unionmap:{inline:{a=b}, inline:{a=c}}, inline:{ {b,c = d} }}", NULL, "a", "d"},
+	{"randmap:{x}", NULL, "a", "x"},
+	{"randmap:{ { two words } }", NULL, "a", "two words"},
+	{"socketmap:inet:127.0.0.1:1:n", NULL, "a", "<temp>"},
+	{"tcp:127.0.0.1:1", NULL, "a", "<temp>"},
+
 	{"texthash:/t", "Key  Some Value \nb\tc\n", "kEY", "Some Value"},
 	{"texthash:/t", "a 1\na 1\n", "a", "1"},
 	{"texthash:/t", "a 1\n 2\n", "a", "1 2"},
@@ -190,6 +218,24 @@ static const struct mistake mistakes[] = {
 	{"pcre:/t", "/a/\n", "/t:1: no result"},
 	{"pcre:/t", "if /a/ b\nendif\n", "/t:1: text behind the pattern of an if"},
 	{"pcre:/t", "if /a/\n", "/t:1: if without endif"},
+	{"regexp:/t", "/(/ x\n", "/t:1: error in the pattern: "},
+	{"regexp:/t", "/a/s x\n", "/t:1: unknown flag \"s\"; expected i, m or x"},
+	{"regexp:/t", "/(a)/ $2\n", "/t:1: no group $2 in the pattern; it has 1"},
+	{"unionmap:{}", NULL, "expected unionmap:{ TYPE:NAME, … }"},
+	{"unionmap:hash:/a", NULL, "expected unionmap:{ TYPE:NAME, … }"},
+	{"unionmap:{hsah:/a}", NULL, "unknown table type in \"hsah:/a\""},
+	{"pipemap:{inline:{a=b}", NULL, "expected pipemap:{ TYPE:NAME, … }"},
+	{"pipemap:{pipemap:{pipemap:{pipemap:{pipemap:{pipemap:{pipemap:{pipemap:{pipemap:{"
+	 "static:x}}}}}}}}}",
+		NULL, "tables within tables; expected at most 8 levels"},
+	{"randmap:{}", NULL, "expected randmap:{ RESULT, … }"},
+	{"socketmap:inet:127.0.0.1:x:n", NULL, "expected socketmap:inet:HOST:PORT:NAME"},
+	{"socketmap:inet:127.0.0.1:10", NULL, "expected socketmap:inet:HOST:PORT:NAME"},
+	{"socketmap:unix:/run/x", NULL, "expected socketmap:inet:HOST:PORT:NAME"},
+	{"socketmap:/run/x", NULL, "expected socketmap:inet:HOST:PORT:NAME"},
+	{"tcp:127.0.0.1", NULL, "expected tcp:HOST:PORT"},
+	{"tcp:127.0.0.1:70000", NULL, "expected tcp:HOST:PORT"},
+	{"tcp:127.0.0.1:7:x", NULL, "expected tcp:HOST:PORT"},
 	{"texthash:/t", "a 1\nb\n", "/t:2: no value for \"b\"; expected \"KEY VALUE\""},
 	{"texthash:/t", "a: 1\n", "/t:1: \"a:\" has the form of an alias"},
 	{"texthash:/t", "a 1\nA 2\n", "/t:2: \"A\": key was given before, with another value"},
@@ -381,6 +427,24 @@ static void test_asked(void)
 	buf_clear(&why);
 }
 
+static void test_random(void)
+{
+	struct buf why = BUF_INIT(1000);
+	struct map *m;
+	unsigned seen = 0;
+	map_open("randmap:{a, b, c}", &why, &m);
+	for (int i = 0; i < 1000; i++) {
+		const char *got = find(m, "x", NULL);
+		if (strlen(got) == 1 && got[0] >= 'a' && got[0] <= 'c')
+			seen |= 1U << (got[0] - 'a');
+		else
+			seen |= 8;
+	}
+	is_int(seen, 7, "randmap: each of its results comes, and nothing else");
+	map_close(&m);
+	buf_clear(&why);
+}
+
 static void test_list(void)
 {
 	static const struct {
@@ -433,6 +497,8 @@ static void test_walk_specs(void)
 		{"check_client_access inline:{a=b hash:/no} pcre:{ {/x/ y} }",
 			"inline:{a=b hash:/no};pcre:{ {/x/ y} };"},
 		{"proxy:unix:passwd.byname $alias_maps", "unix:passwd.byname;"},
+		{"unionmap:{hash:/a, proxy:pipemap:{cidr:/b btree:/c}} randmap:{hash:/no}",
+			"hash:/a;cidr:/b;btree:/c;randmap:{hash:/no};"},
 		{"", ""},
 		{"{{{{{{{{{{{{{{ hash:/deep }}}}}}}}}}}}}}", ""},
 	};
@@ -488,6 +554,7 @@ int main(void)
 	test_sharing();
 	test_later();
 	test_asked();
+	test_random();
 	test_list();
 	test_walk_specs();
 	test_walk();
