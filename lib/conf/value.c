@@ -169,14 +169,14 @@ static void add_nearest_type(struct slice type, struct buf *why)
 
 struct slice value_table_parts(struct slice spec)
 {
-	static const char *const types[] = {"unionmap:", "pipemap:"};
+	static const char *const made[] = {"unionmap:", "pipemap:"};
 
 	while (slice_starts(spec, "later:"))
 		spec = slice_from(spec, strlen("later:"));
-	for (size_t i = 0; i < COUNT(types); i++) {
-		struct slice name = slice_from(spec, strlen(types[i]));
+	for (size_t i = 0; i < COUNT(made); i++) {
+		struct slice name = slice_from(spec, strlen(made[i]));
 
-		if (slice_starts(spec, types[i]) && name.len > 2 && name.p[0] == '{')
+		if (slice_starts(spec, made[i]) && name.len > 2 && name.p[0] == '{')
 			return slice_of(name.p + 1, name.len - 2);
 	}
 	return SLICE_NONE;

@@ -59,6 +59,8 @@ my @main = (
     ['mynetworks = 10.0.0.1/8', 14, 'error: mynetworks: non-null host address bits in "10.0.0.1/8"; expected 10.0.0.0/8'],
     ['mynetworks = 127.*.3.1', 14, q{error: mynetworks: bad address pattern "127.*.3.1"; expected '*' for whole parts at the end, as in 127.0.3.*}],
     ['transport_maps = hsah:/etc/x', 18, 'error: transport_maps: unknown table type "hsah"; expected "hash"'],
+    ['transport_maps = unionmap:{static:x, hsah:/etc/x}', 18, 'error: transport_maps: unknown table type "hsah"; expected "hash"'],
+    ['transport_maps = pipemap:{inline:{a=b}, texthash:/nonexistent/x}', 41, 'error: transport_maps: /nonexistent/x: No such file or directory; expected a readable file'],
     ['transport_maps = lmdb:/etc/x', 18, qr/error: transport_maps: table type "lmdb" is not supported; expected one of hash .*/],
     ['transport_maps = hash:', 18, 'error: transport_maps: "hash:" names no table; expected hash:name'],
     ['transport_maps = /etc/x', 18, 'error: transport_maps: "/etc/x" is no table; expected type:name'],
