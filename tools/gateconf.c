@@ -275,8 +275,14 @@ int main(int argc, char **argv)
 	gateconf_name = strrchr(argv[0], '/') != NULL ? strrchr(argv[0], '/') + 1 : argv[0];
 	while ((c = getopt_long(argc, argv, "#c:defhHjmMno:pPvxX", options, NULL)) != -1) {
 		switch (c) {
-		case 1: fputs(usage, stdout); return 0;
-		case 2: puts(PACKAGE_STRING); return 0;
+		case 1:
+			fputs(usage, stdout);
+			mem_free(overrides);
+			return 0;
+		case 2:
+			puts(PACKAGE_STRING);
+			mem_free(overrides);
+			return 0;
 		case '#': g.comment = true; break;
 		case 'c': g.dir = optarg; break;
 		case 'd': g.defaults = true; break;

@@ -21,7 +21,7 @@ int main(void)
 		{"hash:/etc/users", false, false},
 	};
 	const uid_t uid_daemon = 1, uid_bin = 2; /* of Debian's base-passwd, fixed */
-	struct users *u = NULL;
+	static struct users *u;
 
 	log_set_level(LOG_LEVEL_NONE);
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
