@@ -297,6 +297,15 @@ like(slurp("$gp->{dir}/fg"), qr/gatepost\/master\[$fg\]: daemon started/, 'the l
 is(($gp->tool('gatepost', 'stop'))[0], 0, 'stop ends it');
 waitpid $fg, 0;
 is($?, 0, 'with status 0');
+spew($gp->queue . '/fake.conf', "cleanup die\n");
+$fg = spawn({ out => "$gp->{dir}/fg" }, "$build/sbin/gatepost", '-c', $gp->dir, 'start-fg');
+ok(wait_until(10, sub { ($gp->tool('gatepost', 'status'))[1] =~ m{service cleanup/unix is not running} }),
+    'start-fg with a service that does not start goes on, and status names it');
+is(($gp->tool('gatepost', 'status'))[0], 1, 'L4: running, but a service is not: 1');
+unlink $gp->queue . '/fake.conf';
+ok(wait_until(20, sub { greeting($p2) }), 'it is tried again until it does');
+is(($gp->tool('gatepost', 'stop'))[0], 0, 'stop');
+waitpid $fg, 0;
 $gp->set(maillog_file => $gp->{log});
 
 # ---- a worker that cannot start ----
