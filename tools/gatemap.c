@@ -21,7 +21,8 @@ struct gatemap_options gatemap_options = {
 	.fold = true, .as_owner = true, .source_mode = true, .nul = true, .utf8 = true};
 char gatemap_why[4096];
 
-static const char *program = "gatemap", *config_dir;
+static const char *program = "gatemap";
+const char *gatemap_config_dir;
 static bool is_conf_loaded;
 
 __attribute__((format(printf, 2, 0))) static void say(
@@ -103,9 +104,9 @@ _Noreturn static void help(void)
 static const char *setting(enum param p)
 {
 	struct buf why = BUF_INIT(65536);
-	if (!is_conf_loaded && conf_load(config_dir, NULL, &why) != 0) {
+	if (!is_conf_loaded && conf_load(gatemap_config_dir, NULL, &why) != 0) {
 		fprintf(stderr, "%s\n", buf_str(&why));
-		gatemap_fatal("%s/main.cf cannot be used", config_dir);
+		gatemap_fatal("%s/main.cf cannot be used", gatemap_config_dir);
 	}
 	is_conf_loaded = true;
 	buf_clear(&why);
@@ -238,7 +239,7 @@ static void take_option(int c, struct task *task)
 	case 'N': o->nul = true; break;
 	case 'n': o->nul = false; break;
 	case 'b': o->body = true; break;
-	case 'c': config_dir = optarg; break;
+	case 'c': gatemap_config_dir = optarg; break;
 	case 'd': task->removal = optarg; break;
 	case 'f': o->fold = false; break;
 	case 'h': o->headers = true; break;
@@ -290,7 +291,7 @@ int main(int argc, char **argv)
 	const char *slash = argc > 0 ? strrchr(argv[0], '/') : NULL;
 	if (argc > 0)
 		program = slash != NULL ? slash + 1 : argv[0];
-	config_dir = conf_default_dir();
+	gatemap_config_dir = conf_default_dir();
 	gatemap_options.aliases =
 		strcmp(program, "postalias") == 0 || strcmp(program, "newaliases") == 0;
 	read_options(argc, argv, &task);

@@ -46,6 +46,12 @@ int gatemap_find(struct map *m, struct slice key, struct buf *value);
 /* Calls use for each line of standard input without its end. */
 void gatemap_each_line(void (*use)(struct slice line, void *arg), void *arg);
 
+/* tools/gatemap_password.c. Whether main.cf or master.cf in dir names the table as one of
+ * passwords. */
+bool gatemap_is_password_table(const char *dir, const char *path);
+bool gatemap_is_record(struct slice value);
+extern const char *gatemap_config_dir;
+
 /* tools/gatemap_source.c: one logical line of a source. False, with a warning, when it is none. */
 struct text;
 bool gatemap_entry(

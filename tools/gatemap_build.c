@@ -107,8 +107,21 @@ static bool copy_table(const char *spec, struct map_build *b)
 	return there;
 }
 
-static void add_source(struct map_build *b, const char *source, const char *file, struct slice all)
+/* The value itself is not shown. */
+static void refuse_clear_passwords(struct map_build *b, const char *source, unsigned refused)
 {
+	if (refused == 0)
+		return;
+	map_build_discard(&b);
+	gatemap_fatal("%s: smtpd_sasl_password_maps names this table, and %u of its values are no "
+		      "password records; the table is not changed",
+		source, refused);
+}
+
+static void add_source(struct map_build *b, const char *source, const char *file, struct slice all,
+	bool has_passwords)
+{
+	unsigned refused = 0;
 	struct buf key = BUF_INIT(MAP_KEY_LIMIT), value = BUF_INIT(MAP_VALUE_LIMIT);
 	struct text t;
 	struct slice logical;
@@ -116,11 +129,20 @@ static void add_source(struct map_build *b, const char *source, const char *file
 	text_init(&t, source, all, NULL);
 	t.report = report;
 	while (text_next(&t, &logical, &line))
-		if (gatemap_entry(&t, logical, line, &key, &value))
+		if (!gatemap_entry(&t, logical, line, &key, &value)) {
+			continue;
+		} else if (has_passwords && !gatemap_is_record(buf_slice(&value))) {
+			text_mistake(&t, line,
+				"no password record; expected a hash of crypt(3) or "
+				"{SCRAM-SHA-256}..., as \"gatepost password\" prints it");
+			refused++;
+		} else {
 			put(b, file, buf_slice(&key), buf_slice(&value));
+		}
 	text_clear(&t);
 	buf_clear(&key);
 	buf_clear(&value);
+	refuse_clear_passwords(b, source, refused);
 }
 
 void gatemap_build(const char *type, const char *path)
@@ -141,13 +163,16 @@ void gatemap_build(const char *type, const char *path)
 	if (r != 0)
 		gatemap_fatal("read %s: %s", source, err_str(r));
 	fd_close(&fd);
+	/* Before rights are dropped: master.cf may be unreadable then. */
+	bool has_passwords =
+		!gatemap_options.aliases && gatemap_is_password_table(gatemap_config_dir, path);
 	become_owner(&st);
 	struct map_build *b = begin(type, file, mode_for(&st));
 	if (gatemap_options.incremental && access(file, F_OK) == 0 && !copy_table(spec, b)) {
 		map_build_discard(&b);
 		gatemap_fatal("open database %s: cannot be read; build it anew", file);
 	}
-	add_source(b, source, file, buf_slice(&all));
+	add_source(b, source, file, buf_slice(&all), has_passwords);
 	commit(b);
 	mem_free(file);
 	mem_free(spec);

@@ -19,6 +19,7 @@
 #include "conf/check.h"
 #include "tools/check_tables.h"
 #include "tools/gatepost.h"
+#include "tools/password.h"
 #include "util/err.h"
 #include "util/fd.h"
 #include "util/log.h"
@@ -29,11 +30,13 @@ enum { STOPPED = 3 };
 const char *gatepost_dir;
 struct conf *gatepost_conf;
 static bool json;
+static const char *scheme = "SCRAM-SHA-256";
 
 static const char usage[] =
 	"usage: gatepost [-c DIR | --config DIR] COMMAND\n"
 	"  start | start-fg | stop | restart | reload | status | logrotate | check\n"
 	"  service NAME[/TYPE] stop | start | restart | status\n"
+	"  password [--scheme SCRAM-SHA-256 | CRYPT] LOGIN\n"
 	"  --json: status and service status as JSON, one object a line\n"
 	"  --help, --version\n";
 
@@ -267,6 +270,9 @@ static int run(char **args)
 {
 	if (args[0] != NULL && strcmp(args[0], "service") == 0)
 		return command_service(args + 1);
+	if (args[0] != NULL && strcmp(args[0], "password") == 0 && args[1] != NULL &&
+		args[2] == NULL)
+		return password_command(scheme, args[1]);
 	for (size_t i = 0; args[0] != NULL && i < sizeof(commands) / sizeof(*commands); i++) {
 		if (strcmp(args[0], commands[i].name) == 0 && args[1] == NULL)
 			return commands[i].run();
@@ -279,7 +285,7 @@ int main(int argc, char **argv)
 {
 	static const struct option options[] = {{"help", no_argument, NULL, 'h'},
 		{"version", no_argument, NULL, 'V'}, {"config", required_argument, NULL, 'c'},
-		{"json", no_argument, NULL, 'j'}, {0}};
+		{"json", no_argument, NULL, 'j'}, {"scheme", required_argument, NULL, 's'}, {0}};
 	int c = 0, r = 0;
 
 	gatepost_dir = conf_default_dir();
@@ -287,6 +293,7 @@ int main(int argc, char **argv)
 		switch (c) {
 		case 'c': gatepost_dir = optarg; break;
 		case 'j': json = true; break;
+		case 's': scheme = optarg; break;
 		case 'h': fputs(usage, stdout); return 0;
 		case 'V': puts(PACKAGE_STRING); return 0;
 		default: fputs(usage, stderr); return 1;

@@ -1,0 +1,64 @@
+#!/usr/bin/perl
+# SPDX-License-Identifier: ISC
+# "gatepost password" makes records that vault takes, with either scheme; gatemap takes nothing else
+# for a table that main.cf or an -o of master.cf names, and leaves the table in force as it was.
+use strict;
+use warnings;
+use Gatepost::Instance;
+use Gatepost::Kit;
+use Gatepost::Sasl;
+use Gatepost::Tables;
+use Test::More;
+
+my $dir = tempdir('records');
+my $port = free_port();
+my $gp = Gatepost::Instance->new(
+    main => { smtpd_sasl_type => 'table', smtpd_sasl_password_maps => "hash:$dir/main" },
+    master => ["$port inet n - n - - smtpd -o smtpd_sasl_auth_enable=yes -o { smtpd_sasl_password_maps = hash:$dir/port }"],
+);
+
+sub password {
+    my ($password, @args) = @_;
+    spew("$dir/in", "$password\n");
+    return run_out('/bin/sh', '-c', 'exec "$0" "$@" <' . "$dir/in", build() . '/sbin/gatepost', '-c', $gp->dir, 'password', @args);
+}
+my %line;
+for (['joe@x.test'], ['ann@x.test', '--scheme', 'CRYPT'], ['bob@x.test', '--scheme', 'scram-sha-256']) {
+    my ($login, @scheme) = @$_;
+    my ($status, $out) = password("secret of $login", @scheme, $login);
+    is($status, 0, "password @scheme $login");
+    $line{$login} = $out;
+}
+like($line{'joe@x.test'}, qr/^joe\@x\.test \{SCRAM-SHA-256\}100000,[^,]{24},[^,]{44},[^,]{44}\n\z/, 'a SCRAM record');
+like($line{'ann@x.test'}, qr/^ann\@x\.test \$y\$\S+\n\z/, 'a hash of crypt');
+for (['', 'joe'], ["a\tb", 'joe'], ['x' x 2000, 'joe'], ['x', ''], ['x', 'a b'], ['x', '#a'], ['x', '--scheme', 'MD5', 'joe']) {
+    my ($password, @args) = @$_;
+    my ($status, $out) = password($password, @args);
+    is($status, 1, "refused: '" . substr($password, 0, 10) . "' @args");
+    like($out, qr/^gatepost: .*(?:expected|no such)/, 'with the reason');
+}
+
+for my $name (qw(main port)) {
+    spew("$dir/$name", join '', values %line);
+    my ($status, $out) = $gp->tool('gatemap', "hash:$dir/$name");
+    is("$status$out", '0', "gatemap takes them for $name");
+    my $before = slurp("$dir/$name.db");
+    spew("$dir/$name", join '', values(%line), "eve\@x.test open-sesame\n", "old\@x.test {PLAIN}open-sesame\n");
+    ($status, $out) = $gp->tool('gatemap', "hash:$dir/$name");
+    is($status, 1, 'a clear password is refused');
+    like($out, qr/\Q$dir\E\/$name, line 4: no password record; expected .*gatepost password/, 'with its line');
+    like($out, qr/line 5.*2 of its values.*not changed/s, 'and the other');
+    unlike($out, qr/open-sesame/, 'but not shown');
+    ok($before eq slurp("$dir/$name.db"), 'the table stays');
+    is_deeply([glob "$dir/$name.db.*"], [], 'nothing is left over');
+}
+spew("$dir/other", "eve\@x.test open-sesame\n");
+is(($gp->tool('gatemap', "hash:$dir/other"))[0], 0, 'another table may hold anything');
+
+$gp->start;
+for my $login (sort keys %line) {
+    my $c = Gatepost::Smtp->new(port => $port);
+    $c->hello;
+    is(plain($c, $login, "secret of $login")->{code}, 235, "$login logs in");
+}
+done_testing();
