@@ -189,7 +189,7 @@ sub verify {
     }
     my $doubt = $self->doubts($gp);
     my (@lost, @silent, @unowed);
-    my $doubled = 0;
+    my ($doubled, @seconds) = (0);
     for my $token (sort keys %$entries) {
         my $e = $entries->{$token};
         for my $rcpt (@{ $e->{rcpts} }) {
@@ -201,6 +201,7 @@ sub verify {
             my $said = $doubt->{ $rcpt =~ /^bad/ ? "s-$token\@client.test" : $rcpt } // [];
             my @times = sort { $a <=> $b } @$got;
             $doubled += @times - 1 if @times > 1;
+            push @seconds, { rcpt => $rcpt, token => $token, times => \@times } if @times > 1;
             for my $n (1 .. $#times) {
                 # The n-th extra copy needs n lines that were written before it was taken.
                 my $before = grep { $_ <= $times[$n] + 1 } @$said;
@@ -217,7 +218,7 @@ sub verify {
     _none('nothing was bounced without reason', @unowed);
     Test::More::note("$doubled second copies, each in doubt before; "
         . scalar(map {@$_} values %$doubt) . ' doubts logged');
-    return { acked => $acked, doubled => $doubled };
+    return { acked => $acked, doubled => $doubled, seconds => \@seconds };
 }
 
 sub _none {
