@@ -6,6 +6,7 @@
 #include "conf/conf.h"
 #include "qmgr/ask.h"
 #include "qmgr/held.h"
+#include "qmgr/late.h"
 #include "qmgr/line.h"
 #include "qmgr/qmgr.h"
 #include "qmgr/worker.h"
@@ -261,13 +262,21 @@ void active_result(struct active *a, struct active_rcpt *r, enum queue_event_typ
 	bool expired;
 	int err;
 
-	rcpt_done(a, r);
-	if (a->m == NULL)
+	if (a->m == NULL) {
+		rcpt_done(a, r);
 		return;
+	}
 	if (type == QUEUE_EV_DEFERRED)
 		result.due = schedule_backoff(qmgr.schedule, qmgr_now(), a->m->env.arrival,
 			active_is_bounce(a->m), &expired);
 	err = queue_store_result(a->m, r->index, &result, qmgr_now(), &ticket);
+	if (err == ERR_FULL) {
+		a->resolving -= r->state == ACTIVE_RESOLVING;
+		r->state = ACTIVE_OUT;
+		late_add(a, r, &result);
+		return;
+	}
+	rcpt_done(a, r);
 	if (err != 0 && err != ERR_STATE)
 		qmgr_dies("a result", err);
 }
@@ -284,12 +293,14 @@ size_t active_forwards(void)
 	return forwards;
 }
 
-static void expire(struct active *a)
+/* False: the log has no room for it now. */
+static bool expire(struct active *a)
 {
 	struct queue_message *m = a->m;
+	int err = 0;
 
 	line_expired(m, m->expire_now);
-	for (uint32_t i = 0; i < m->env.recipients; i++) {
+	for (uint32_t i = 0; i < m->env.recipients && err != ERR_FULL; i++) {
 		struct queue_result result = {.type = QUEUE_EV_EXPIRED};
 		struct queue_event last = {0};
 		uint64_t ticket;
@@ -305,9 +316,11 @@ static void expire(struct active *a)
 			result.text = SLICE_LIT("no delivery was possible in time");
 		if (result.dsn.len == 0)
 			result.dsn = SLICE_LIT("4.4.7");
-		if (queue_store_result(m, i, &result, qmgr_now(), &ticket) != 0)
+		err = queue_store_result(m, i, &result, qmgr_now(), &ticket);
+		if (err != 0 && err != ERR_FULL)
 			log_warning("%s: recipient %u cannot be expired", m->id, i);
 	}
+	return err != ERR_FULL;
 }
 
 static bool is_expired(const struct queue_message *m)
@@ -405,7 +418,11 @@ static void settle(struct active *a)
 		return;
 	}
 	if (due != 0 && is_expired(m)) {
-		expire(a);
+		if (!expire(a)) {
+			active_free(a);
+			active_park(m, qmgr_now() + CLOCK_SEC);
+			return;
+		}
 		due = 0;
 	}
 	if (ask_notice(a)) {
@@ -424,6 +441,8 @@ static void settle(struct active *a)
 	err = queue_store_end(m, qmgr_now(), &ticket);
 	if (err == ERR_STATE)
 		log_warning("%s: cannot end it yet", m->id);
+	else if (err == ERR_FULL)
+		active_park(m, qmgr_now() + CLOCK_SEC);
 	else if (err != 0)
 		qmgr_dies("the end of a message", err);
 	else

@@ -14,6 +14,7 @@ qmgr_qmgr_SOURCES = \
 	%D%/ask.c %D%/ask.h \
 	%D%/command.c %D%/command.h \
 	%D%/held.c %D%/held.h \
+	%D%/late.c %D%/late.h \
 	%D%/intake.c %D%/intake.h \
 	%D%/keeper.c %D%/keeper.h \
 	%D%/line.c %D%/line.h \

@@ -9,13 +9,15 @@
 #include "qmgr/intake.h"
 #include "qmgr/held.h"
 #include "qmgr/keeper.h"
+#include "qmgr/late.h"
 #include "qmgr/qmgr.h"
 #include "qmgr/worker.h"
 #include "server/server.h"
 #include "util/fd.h"
 #include "util/log.h"
 
-#define LOCK_WAIT 30 /* seconds: the old keeper finishes what it is at (Q13) */
+#define HAND_OUT_AGAIN (CLOCK_SEC / 10) /* until a log that was full is looked at again */
+#define LOCK_WAIT 30                    /* seconds: the old keeper finishes what it is at (Q13) */
 /* Workers that live since before this start have this long to name their jobs. */
 #define CLAIMS_LIMIT (5 * CLOCK_SEC)
 #define CLAIMS_AGAIN (10 * CLOCK_MSEC)
@@ -64,6 +66,9 @@ static int64_t decide(void)
 	struct schedule_decision d;
 
 	for (;;) {
+		/* What is out already needs the log's room; the next sync makes more. */
+		if (!queue_store_may_hand_out(qmgr.store))
+			return qmgr_now() + HAND_OUT_AGAIN;
 		schedule_next(qmgr.schedule, qmgr_now(), &d);
 		if (d.what == SCHEDULE_WAIT)
 			return d.until;
@@ -201,6 +206,7 @@ static void on_durable(void *arg, uint64_t ticket)
 {
 	(void)arg;
 	ack_durable(ticket);
+	late_run();
 	qmgr_work();
 }
 
@@ -302,15 +308,20 @@ static void check_claims(void *arg)
 	qmgr_work();
 }
 
-static void start(void)
+static struct queue_store_setup store_setup(void)
 {
-	struct queue_store_setup setup = {
+	return (struct queue_store_setup){
 		.root = qmgr.root,
 		.journal_limit = (uint64_t)conf_int(P_queue_journal_limit),
 		.sync_interval = conf_time(P_queue_sync_interval),
 		.file_delay = conf_time(P_queue_file_delay),
 		.calls = &calls,
 	};
+}
+
+static void start(void)
+{
+	struct queue_store_setup setup = store_setup();
 	int err, lock;
 
 	loop_task_init(&work_task, work, NULL);
@@ -337,7 +348,11 @@ static int reload(struct conf **c, struct buf *why)
 {
 	(void)why;
 	conf_install(c);
+	struct queue_store_setup setup = store_setup();
+
 	take_settings();
+	if (qmgr.store != NULL)
+		queue_store_set(qmgr.store, &setup);
 	transport_reload();
 	command_reload();
 	worker_withdraw_ahead();

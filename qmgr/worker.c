@@ -306,9 +306,9 @@ void worker_job(struct schedule_job *sj)
 			assign(j);
 		return;
 	}
-	if (err != ERR_STATE)
+	if (err != ERR_STATE && err != ERR_FULL)
 		qmgr_dies("a hand-out", err);
-	/* Held or deleted in this very moment. */
+	/* Held or deleted in this very moment; or the log is full, which the next decision sees. */
 	for (uint32_t i = 0; i < j->count; i++)
 		active_again(j->a, j->rcpts[i]);
 	job_free(j, SCHEDULE_NEUTRAL, SLICE_NONE);

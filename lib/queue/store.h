@@ -125,6 +125,9 @@ int queue_store_lock(const struct queue_root *root, int *fd);
  */
 int queue_store_start(const struct queue_store_setup *setup, int64_t now, struct queue_store **s);
 void queue_store_free(struct queue_store **s);
+/* New journal_limit, sync_interval and file_delay, as in the setup; a shorter delay holds for mail
+ * that is in the journal already, too. */
+void queue_store_set(struct queue_store *s, const struct queue_store_setup *setup);
 /* Whether the last stop was clean: then nothing is in doubt. */
 bool queue_store_was_clean(const struct queue_store *s);
 
@@ -161,11 +164,13 @@ bool queue_store_has_unread(const struct queue_store *s);
 
 /*
  * Notes that these recipients (indices, n of them) are handed out as one job. ERR_STATE: not
- * allowed by queue/state.h, held, or a child is asked for. *wait: the ticket that must be durable
- * before the job is sent, 0 for fresh mail (Q1, Q16).
+ * allowed by queue/state.h, held, or a child is asked for. ERR_FULL. *wait: the ticket that must be
+ * durable before the job is sent, 0 for fresh mail (Q1, Q16).
  */
 int queue_store_handout(
 	struct queue_message *m, const uint32_t *rcpts, uint32_t n, int64_t now, uint64_t *wait);
+/* False: the log has only the room that results of what is out may need. Calls->durable comes. */
+bool queue_store_may_hand_out(const struct queue_store *s);
 /*
  * To be called right before the job's first frame leaves. 0: send it. ERR_AGAIN: its notes are
  * not durable yet. ERR_STATE: withdrawn meanwhile by hold, delete (Q17): drop the job.

@@ -35,7 +35,7 @@ int store_note(struct queue_store *s, struct queue_event *ev, uint64_t *ticket)
 	if (err == ERR_FULL) {
 		bool is_new = !s->is_full || (!s->sync_wanted && !s->sync_ordered);
 
-		s->is_full = s->sync_wanted = true;
+		s->is_full = s->sync_wanted = s->has_no_room = true;
 		/* Once: who tries again before the sync has come must not be woken by that. */
 		if (is_new)
 			s->calls->order(s->arg);

@@ -4,7 +4,7 @@
 #include "util/hash.h"
 #include "util/mem.h"
 
-#define LOAD_MAX 60      /* percent of what the log takes between two syncs */
+#define LOAD_MAX 40      /* percent of what the log takes between two syncs */
 #define INGEST_STEP 1000 /* records that a start reads at a time */
 
 struct sseg *store_segment(struct queue_store *s, uint32_t number)

@@ -5,6 +5,12 @@
 #include "util/err.h"
 #include "util/mem.h"
 
+/*
+ * Percent of what the log takes between two syncs: new mail is read below 40 (store_journal.c),
+ * jobs leave below this, the rest is for their results and ends.
+ */
+#define HAND_OUT_LOAD 50
+
 void store_unlist(struct queue_message *m)
 {
 	struct queue_store *s = m->p->store;
@@ -141,6 +147,11 @@ static bool is_fresh(const struct queue_message *m, uint32_t i)
 	       m->p->offset >= m->p->seg->floor;
 }
 
+bool queue_store_may_hand_out(const struct queue_store *s)
+{
+	return !s->has_no_room && queue_log_load(&s->log) <= HAND_OUT_LOAD;
+}
+
 int queue_store_handout(
 	struct queue_message *m, const uint32_t *rcpts, uint32_t n, int64_t now, uint64_t *wait)
 {
@@ -151,6 +162,10 @@ int queue_store_handout(
 	int err;
 
 	*wait = 0;
+	if (!queue_store_may_hand_out(s)) {
+		queue_store_sync(s);
+		return ERR_FULL;
+	}
 	if (m->state != QUEUE_M_LIVE || m->p->is_unloading || !rcpts_exist(m, rcpts, n))
 		return ERR_STATE;
 	for (uint32_t i = 0; i < n; i++) {

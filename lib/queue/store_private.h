@@ -173,6 +173,7 @@ struct queue_store {
 	bool was_clean, is_claimed, is_ingested, is_walking, is_walked;
 	bool sync_wanted, sync_ordered, piece_ordered, drop_ordered, is_scanning, is_warming;
 	bool is_stopping, is_stopped, stop_noted, is_full;
+	bool has_no_room; /* a note found none since the last sync */
 	int sync_failures;
 	int drop_slot; /* being carried; -1: none */
 	uint32_t drop_number;

@@ -10,7 +10,8 @@ static int reply_sync(struct queue_store *s, int status)
 	s->sync_ordered = false;
 	if (status == 0) {
 		s->sync_failures = 0;
-		if (s->is_full && queue_log_load(&s->log) < 25 && queue_log_spares(&s->log) > 0)
+		s->has_no_room = false;
+		if (s->is_full && queue_log_load(&s->log) < 25 && queue_log_spares(&s->log) > 1)
 			s->is_full = false;
 		err = queue_log_sync_end(&s->log, true);
 		if (err == 0)
@@ -33,7 +34,8 @@ static void reply_piece(struct queue_store *s, const struct sorder *o, int statu
 		return;
 	}
 	s->piece_retry = s->now + QUEUE_RETRY;
-	if (queue_log_spares(&s->log) == 0)
+	/* Before the last one is needed: it is for what is under way. */
+	if (queue_log_spares(&s->log) <= 1)
 		s->is_full = true;
 }
 

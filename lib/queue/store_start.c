@@ -279,6 +279,21 @@ static void set_defaults(struct queue_store *s)
 		p->file_delay = 0;
 }
 
+void queue_store_set(struct queue_store *s, const struct queue_store_setup *setup)
+{
+	struct queue_store_private *p;
+
+	s->setup.journal_limit = setup->journal_limit;
+	s->setup.sync_interval = setup->sync_interval;
+	s->setup.file_delay = setup->file_delay;
+	set_defaults(s);
+	TAILQ_FOREACH(p, &s->aged, aged)
+	{
+		if (p->file_at > s->now + s->setup.file_delay)
+			p->file_at = s->now + s->setup.file_delay;
+	}
+}
+
 static struct queue_store *store_new(const struct queue_store_setup *setup, int64_t now)
 {
 	struct queue_store *s = mem_alloc(sizeof(*s));

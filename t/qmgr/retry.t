@@ -90,5 +90,18 @@ is(($gp->tool('gateq', 'release', $id))[0], 0, 'released');
 ok(wait_until(10, sub { grep { $_->{rcpts}[0] =~ /^later/ } $sink->messages }), 'it goes at once');
 ok($gp->drained(10), 'the queue is empty');
 ok(wait_until(10, sub { !grep {-f} glob($gp->queue . '/{deferred,hold,corrupt}/*/*') }), 'no file is left');
+
+# The times of the queue are taken by a reload, too: qmgr is not replaced.
+$sink->flag('open', 0);
+my $qmgr = join ' ', @{ $gp->roles->{qmgr} };
+$gp->set(queue_file_delay => '1h')->reload;
+mail('later@next.test');
+$gp->wait_log(qr/to=<later\@next\.test>, .*status=deferred/, 'it waits in the journal');
+$gp->set(queue_file_delay => '1s')->reload;
+mail('later2@next.test');
+ok(wait_until(15, sub { 1 <= grep {-f} glob($gp->queue . '/deferred/*/*') }), 'and becomes a file by the new time');
+is(join(' ', @{ $gp->roles->{qmgr} }), $qmgr, 'it is the same qmgr');
+$sink->flag('open', 1);
+ok($gp->drained(20), 'the queue is empty');
 $gp->stop;
 done_testing;

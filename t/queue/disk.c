@@ -836,6 +836,11 @@ void disk_fail_next_sync(struct disk *d, const char *prefix, uint64_t seed)
 	d->fail_seed = seed;
 }
 
+bool disk_has_limit(const struct disk *d)
+{
+	return d->space != UINT64_MAX;
+}
+
 void disk_set_space(struct disk *d, uint64_t blocks)
 {
 	d->space = blocks;

@@ -51,6 +51,7 @@ bool disk_has_failed(const struct disk *d); /* that happened */
 /* The next sync of a file whose path begins so fails likewise. */
 void disk_fail_next_sync(struct disk *d, const char *prefix, uint64_t seed);
 /* Blocks that may still be allocated; UINT64_MAX: no limit. */
+bool disk_has_limit(const struct disk *d);
 void disk_set_space(struct disk *d, uint64_t blocks);
 /* Lies: syncs below this prefix say yes and do nothing; locks always succeed. For tests of tests.
  */

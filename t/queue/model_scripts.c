@@ -678,6 +678,23 @@ static void forward_unread(struct world *w)
 	world_rest(w);
 }
 
+/* The keeper hangs: jobs stop before the log is full, and what is out finds room. */
+static void full_log(struct world *w)
+{
+	world_pump(w);
+	world_set_slow_keeper(w, true);
+	for (int i = 0; i < 22; i++) {
+		world_submit(w, 0, "oood", 0);
+		world_commit(w, 0);
+	}
+	world_pump(w);
+	world_wait(w, 2 * CLOCK_SEC);
+	world_wait(w, 101 * CLOCK_SEC);
+	world_set_slow_keeper(w, false);
+	world_rest(w);
+	world_wait(w, 101 * CLOCK_SEC);
+}
+
 const struct script scripts[] = {
 	{"commit", commit_one},
 	{"shared commit", commit_shared},
@@ -717,5 +734,6 @@ const struct script scripts[] = {
 	{"log compaction (Q3)", compaction},
 	{"carried on (Q3)", carried},
 	{"full disk", full_disk},
+	{"full log", full_log},
 	{NULL, NULL},
 };

@@ -17,7 +17,7 @@
 #define LIMIT (8u * SEGMENT)
 #define PIECE (9u * QUEUE_BLOCK)
 #define START INT64_C(1800000000000000)
-#define JOBS 64
+#define JOBS 128
 
 /* What the world knows of a message, whatever the queue believes. */
 struct fact {
@@ -1087,6 +1087,7 @@ static void take_reports(struct world *w)
 			.text = SLICE_LIT("as the script says"),
 			.due = w->now + 100 * CLOCK_SEC};
 		uint64_t ticket;
+		int err;
 
 		if (m == NULL) {
 			queue_store_load(w->store, slice_str(r.id), QUEUE_PLACE_DEFERRED);
@@ -1094,9 +1095,12 @@ static void take_reports(struct world *w)
 				w->reports[i--] = w->reports[--w->reports_n];
 			continue;
 		}
-		if (r.type == QUEUE_EV_PASSED)
-			queue_store_passed(m, r.rcpt);
-		else if (queue_store_result(m, r.rcpt, &result, w->now, &ticket) != 0)
+		err = r.type == QUEUE_EV_PASSED
+			      ? queue_store_passed(m, r.rcpt)
+			      : queue_store_result(m, r.rcpt, &result, w->now, &ticket);
+		if (err == ERR_FULL && !w->is_off && !disk_has_limit(w->disk))
+			wrong(w, "no room for a result of %s", r.id);
+		if (err != 0)
 			continue;
 		w->moved = true;
 		w->reports[i--] = w->reports[--w->reports_n];
