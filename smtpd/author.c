@@ -18,11 +18,12 @@ enum { ROOM_RESERVE = 512 * 1024 };
 
 /*
  *   OPEN       recipients and content go out
- *   COMMITTED  end and commit are sent, the answer is not here
+ *   ENDED      the content is complete; its facts are awaited
+ *   COMMITTED  the commit is sent, the answer is not here
  *   DOUBT      cleanup was lost then; others are asked
  *   OVER       answered, or refused: the request is no more
  */
-enum state { OPEN, COMMITTED, DOUBT, OVER };
+enum state { OPEN, ENDED, COMMITTED, DOUBT, OVER };
 
 struct message {
 	TAILQ_ENTRY(message) next; /* of its author, or of those in doubt */
@@ -208,7 +209,19 @@ void message_data(struct message *m, struct slice bytes)
 	}
 }
 
-void message_commit(struct message *m, uint64_t flags)
+void message_action(struct message *m, unsigned kind, struct slice value)
+{
+	if (m->state != OPEN)
+		return;
+	struct ipc *c = m->author->peer->ipc;
+
+	ipc_begin(c, PROTO_MSG_ACTION, m->id);
+	ipc_put_u64(c, FIELD_ACTION, kind);
+	put_text(c, FIELD_TEXT, value);
+	(void)ipc_end(c);
+}
+
+void message_end(struct message *m, uint64_t flags)
 {
 	if (m->state != OPEN)
 		return;
@@ -217,11 +230,25 @@ void message_commit(struct message *m, uint64_t flags)
 	ipc_begin(c, PROTO_MSG_END, m->id);
 	ipc_put_u64(c, FIELD_FLAGS, flags);
 	(void)ipc_end(c);
+	m->state = ENDED;
+}
+
+void message_commit(struct message *m)
+{
+	if (m->state != ENDED)
+		return;
+	struct ipc *c = m->author->peer->ipc;
+
 	ipc_begin(c, PROTO_MSG_COMMIT, m->id);
 	ipc_put_u64(c, FIELD_FLAGS, 0);
 	(void)ipc_end(c);
 	m->state = COMMITTED;
 	m->author->unanswered++;
+}
+
+bool message_next_from(struct message_facts *f, struct slice *address)
+{
+	return ipc_next(f->msg, FIELD_FROM_ADDRESS, &f->at, address);
 }
 
 /* The request is over: the message stays until its owner lets it go. */
@@ -255,7 +282,7 @@ void message_free(struct message **mp)
 		m->events = NULL;
 		return;
 	}
-	if (m->state == OPEN) {
+	if (m->state == OPEN || m->state == ENDED) {
 		(void)ipc_send(m->author->peer->ipc, PROTO_MSG_DISCARD, m->id);
 		ipc_set_arg(m->author->peer->ipc, m->id, true, NULL);
 		leave_author(m);
@@ -421,6 +448,14 @@ static void give_room(struct message *m)
 	m->events->room(m->arg);
 }
 
+static void take_facts(struct message *m, struct ipc_msg *msg)
+{
+	struct message_facts f = {.msg = msg, .from_count = (unsigned)ipc_u64(msg, FIELD_COUNT)};
+
+	if (m->state == ENDED && m->events != NULL)
+		m->events->facts(&f, m->arg);
+}
+
 void author_peer_msg(struct server_peer *peer, struct ipc_msg *msg)
 {
 	struct message *m = msg->arg;
@@ -439,7 +474,8 @@ void author_peer_msg(struct server_peer *peer, struct ipc_msg *msg)
 		tell_done(m);
 		break;
 	case PROTO_MSG_FAILED: take_refusal(m, msg); break;
-	default: break; /* MSG_FACTS: nothing is decided by them yet */
+	case PROTO_MSG_FACTS: take_facts(m, msg); break;
+	default: break;
 	}
 }
 

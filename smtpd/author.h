@@ -22,10 +22,18 @@ enum { MESSAGE_PIECE = 66 * 1024 };
 
 struct message;
 
+/* What cleanup says of a content that has ended. */
+struct message_facts {
+	struct ipc_msg *msg;
+	size_t at;           /* message_next_from */
+	unsigned from_count; /* From: fields; 0: some address in one cannot be told */
+};
+
 struct message_events {
-	void (*opened)(void *arg); /* message_queue_id has it now */
-	void (*room)(void *arg);   /* message_room is more than 0 again */
-	void (*done)(void *arg);   /* durable */
+	void (*opened)(void *arg);                         /* message_queue_id has it now */
+	void (*room)(void *arg);                           /* message_room is more than 0 again */
+	void (*facts)(struct message_facts *f, void *arg); /* behind message_end */
+	void (*done)(void *arg);                           /* durable */
 	void (*failed)(int code, const char *status, struct slice text, void *arg);
 	void (*doubt)(void *arg);
 };
@@ -61,8 +69,15 @@ bool message_rcpt(struct message *m, struct slice recipient, struct slice orcpt,
 /* Bytes that message_data takes now: 0, or at least MESSAGE_PIECE. What is over it is lost. */
 size_t message_room(const struct message *m);
 void message_data(struct message *m, struct slice bytes);
-/* End of content and commit, in one. flags: QUEUE_FLAG_* as observed. */
-void message_commit(struct message *m, uint64_t flags);
+/* Something that the policy wants done: POLICY_HOLD and what follows it. Before message_commit. */
+void message_action(struct message *m, unsigned kind, struct slice value);
+/* End of content. flags: QUEUE_FLAG_* as observed. facts follows, unless the commit comes at once.
+ */
+void message_end(struct message *m, uint64_t flags);
+/* Make it durable; behind message_end. */
+void message_commit(struct message *m);
+/* Addresses of From:, one after the other; false at the end. Inside facts. */
+bool message_next_from(struct message_facts *f, struct slice *address);
 /* Another owner gets the events from now on. False: none will come any more. */
 bool message_hand_over(struct message *m, const struct message_events *events, void *arg);
 /* Lets it go: discards it if it is not committed. No more events. */

@@ -55,23 +55,34 @@ static void answer_ehlo(struct session *s)
 	buf_clear(&lines);
 }
 
+static void helo_decided(struct session *s, const struct policy_verdict *v, struct slice name)
+{
+	bool is_ehlo = s->verb == SMTP_EHLO;
+
+	session_count(s, s->verb, v->action == POLICY_PERMIT);
+	if (v->action == POLICY_REJECT) {
+		evaluation_refuse(s, v);
+		return;
+	}
+	reset(s);
+	mem_free(s->helo);
+	s->helo = slice_dup(name);
+	s->esmtp = is_ehlo;
+	if (s->esmtp)
+		answer_ehlo(s);
+	else
+		session_reply(s, "250 %s", settings.hostname);
+}
+
 static void helo(struct session *s, const struct smtp_command *c)
 {
 	struct buf name = BUF_INIT(256), reply = BUF_INIT(256);
 
-	if (smtp_helo_parse(c->verb, c->args, &name, &reply) != 0) {
+	s->verb = c->verb;
+	if (smtp_helo_parse(c->verb, c->args, &name, &reply) != 0)
 		done(s, c->verb, false, buf_str(&reply));
-	} else {
-		reset(s);
-		mem_free(s->helo);
-		s->helo = slice_dup(buf_slice(&name));
-		s->esmtp = c->verb == SMTP_EHLO;
-		session_count(s, c->verb, true);
-		if (s->esmtp)
-			answer_ehlo(s);
-		else
-			session_reply(s, "250 %s", settings.hostname);
-	}
+	else
+		evaluation_begin(s, POLICY_HELO, buf_slice(&name), helo_decided);
 	buf_clear(&name);
 	buf_clear(&reply);
 }
@@ -178,6 +189,11 @@ void command_run(struct session *s, struct slice line, const struct smtp_command
 		session_count(s, c->verb, false);
 		session_end(s, "%d 5.5.2 %s Error: bare <LF> received", settings.bare_lf_code,
 			settings.hostname);
+	} else if (s->is_denied && c->verb != SMTP_QUIT) {
+		char *reply = mem_fmt("503 5.7.0 Error: access denied for %s", s->namaddr);
+
+		done(s, c->verb, false, reply);
+		mem_free(reply);
 	} else if (settings.utf8 && !slice_is_utf8(line)) {
 		done(s, c->verb, false, "500 5.5.2 Error: bad UTF-8 syntax");
 	} else {

@@ -4,6 +4,7 @@
 #include "queue/envelope.h"
 #include "util/log.h"
 #include "util/mem.h"
+#include "util/wire.h"
 
 /* Output of one pass: at worst twice the input, plus what was held back. */
 enum { PASS = 32768, GATHER = 2 * PASS + 64 };
@@ -56,6 +57,62 @@ static uint64_t observed(const struct transaction *t)
 	return flags;
 }
 
+/* What the client is told instead of 250. */
+static void fail_with(struct session *s, const struct policy_verdict *v)
+{
+	char *reply = evaluation_reply(v);
+
+	transaction_fail(s, reply);
+	if (v->code == 421 || v->code == 521)
+		session_drop(s);
+	mem_free(reply);
+}
+
+static void header_decided(struct session *s, const struct policy_verdict *v, struct slice subject)
+{
+	(void)subject;
+	if (v->action == POLICY_REJECT) {
+		fail_with(s, v);
+		session_go_on(s);
+	} else {
+		s->state = WAITING;
+		message_commit(s->transaction->message);
+	}
+}
+
+void content_facts(struct session *s, struct message_facts *f)
+{
+	struct transaction *t = s->transaction;
+	struct slice address;
+
+	buf_reset(&t->header_from);
+	while (message_next_from(f, &address))
+		wire_counted(&t->header_from, address);
+	t->header_from_count = buf_failed(&t->header_from) ? 0 : f->from_count;
+	s->state = COMMAND;
+	evaluation_begin(s, POLICY_HEADER_FROM, SLICE_NONE, header_decided);
+}
+
+/* cleanup may have failed while the policy was asked. */
+static void content_decided(struct session *s, const struct policy_verdict *v, struct slice subject)
+{
+	struct transaction *t = s->transaction;
+
+	(void)subject;
+	if (v->action == POLICY_REJECT) {
+		fail_with(s, v);
+	} else if (t->failure != NULL) {
+		char *reply = mem_str(t->failure);
+		transaction_fail(s, reply);
+		mem_free(reply);
+	} else {
+		s->state = WAITING;
+		message_end(t->message, observed(t));
+		if (s->login == NULL || !policy_has(settings.policy, POLICY_HEADER_FROM))
+			message_commit(t->message);
+	}
+}
+
 /* The content is complete. */
 static void end_content(struct session *s)
 {
@@ -72,8 +129,7 @@ static void end_content(struct session *s)
 		transaction_fail(s, reply);
 		mem_free(reply);
 	} else {
-		s->state = WAITING;
-		message_commit(t->message, observed(t));
+		evaluation_begin(s, POLICY_END_OF_DATA, SLICE_NONE, content_decided);
 	}
 }
 
@@ -81,7 +137,8 @@ static void check_size(struct session *s)
 {
 	struct transaction *t = s->transaction;
 
-	if (s->size_limit == 0 || t->decoder.size <= s->size_limit || t->failure != NULL)
+	if (session_size_limit(s) == 0 || t->decoder.size <= session_size_limit(s) ||
+		t->failure != NULL)
 		return;
 	log_warning("%s: queue file size limit exceeded", transaction_id(s));
 	t->failure = mem_str("552 5.3.4 Error: message file too big");
@@ -210,9 +267,31 @@ static const char *chunk_out_of_order(const struct session *s)
 		return "503 5.5.1 Error: need RCPT command";
 	if (t->recipients == 0)
 		return "554 5.5.1 Error: no valid recipients";
-	if (s->size_limit > 0 && t->decoder.size + s->chunk_size > s->size_limit)
+	if (session_size_limit(s) > 0 && t->decoder.size + s->chunk_size > session_size_limit(s))
 		return "552 5.3.4 Chunk exceeds message size limit";
 	return NULL;
+}
+
+static void chunks_decided(struct session *s, const struct policy_verdict *v, struct slice subject)
+{
+	(void)subject;
+	if (v->action == POLICY_PERMIT)
+		begin_content(s);
+	else if (s->chunk_reply == NULL)
+		s->chunk_reply = evaluation_reply(v);
+}
+
+/* The first chunk is what DATA is: the policy is asked before its bytes are looked at. */
+static void begin_chunks(struct session *s)
+{
+	struct transaction *t = s->transaction;
+	bool is_first = !t->bdat && s->chunk_reply == NULL;
+
+	t->bdat = true;
+	if (is_first)
+		evaluation_begin(s, POLICY_DATA, SLICE_NONE, chunks_decided);
+	else
+		begin_content(s);
 }
 
 void content_bdat(struct session *s, struct slice line, struct slice args)
@@ -240,10 +319,8 @@ void content_bdat(struct session *s, struct slice line, struct slice args)
 					(unsigned long long)s->chunk_size);
 		else if (why != NULL)
 			s->chunk_reply = mem_str(why);
-		if (s->transaction != NULL && s->transaction->recipients > 0) {
-			s->transaction->bdat = true;
-			begin_content(s);
-		}
+		if (s->transaction != NULL && s->transaction->recipients > 0)
+			begin_chunks(s);
 	}
 	buf_clear(&reply);
 }
@@ -263,6 +340,25 @@ static const char *data_out_of_order(const struct session *s, struct slice args)
 	return t->failure;
 }
 
+static void data_decided(struct session *s, const struct policy_verdict *v, struct slice subject)
+{
+	const char *failure = s->transaction->failure;
+
+	(void)subject;
+	if (v->action == POLICY_REJECT || failure != NULL) {
+		session_count(s, SMTP_DATA, false);
+		if (v->action == POLICY_REJECT)
+			evaluation_refuse(s, v);
+		else
+			session_reply(s, "%s", failure);
+		return;
+	}
+	begin_content(s);
+	s->state = CONTENT;
+	s->content_deadline = loop_now() + settings.timeout;
+	session_reply(s, "354 End data with <CR><LF>.<CR><LF>");
+}
+
 void content_data(struct session *s, struct slice args)
 {
 	const char *why = data_out_of_order(s, args);
@@ -270,10 +366,7 @@ void content_data(struct session *s, struct slice args)
 	if (why != NULL) {
 		session_count(s, SMTP_DATA, false);
 		session_reply(s, "%s", why);
-		return;
+	} else {
+		evaluation_begin(s, POLICY_DATA, SLICE_NONE, data_decided);
 	}
-	begin_content(s);
-	s->state = CONTENT;
-	s->content_deadline = loop_now() + settings.timeout;
-	session_reply(s, "354 End data with <CR><LF>.<CR><LF>");
 }

@@ -9,6 +9,7 @@ smtpd_smtpd_SOURCES = \
 	%D%/evaluation.c %D%/evaluation.h \
 	%D%/main.c \
 	%D%/peername.c %D%/peername.h \
+	%D%/recipient.c %D%/recipient.h \
 	%D%/report.c %D%/report.h \
 	%D%/session.c %D%/session.h \
 	%D%/settings.c %D%/settings.h \

@@ -15,20 +15,27 @@ struct peername {
 	unsigned char bytes[16];
 	char name[DNS_NAME_MAX + 1];
 	int64_t deadline;
-	void (*done)(const char *name, void *arg);
+	void (*done)(const struct peername_result *r, void *arg);
 	void *arg;
 };
 
-static void finish(struct peername *p, const char *name)
+static void finish(struct peername *p, const struct peername_result *r)
 {
-	void (*done)(const char *, void *) = p->done;
-	void *arg = p->arg;
-	char copy[DNS_NAME_MAX + 1] = "unknown";
+	/* done may free what is asked no more. */
+	struct peername mine = *p;
+	struct peername_result copy = *r;
 
-	if (name != NULL)
-		memcpy(copy, name, strlen(name) + 1);
+	copy.reverse_name = r->reverse_status == POLICY_NAME_OK ? mine.name : "unknown";
+	copy.name = r->name_status == POLICY_NAME_OK ? mine.name : "unknown";
 	mem_free(p);
-	done(copy, arg);
+	mine.done(&copy, mine.arg);
+}
+
+static enum policy_name_status status_of(const struct dns_answer *answer)
+{
+	if (answer->status == DNS_OK)
+		return POLICY_NAME_OK;
+	return answer->status == DNS_TEMP ? POLICY_NAME_TEMP : POLICY_NAME_UNKNOWN;
 }
 
 /* In libc's words, which log tools know. */
@@ -46,21 +53,25 @@ static void forward_done(void *arg, const struct dns_answer *answer)
 {
 	struct peername *p = arg;
 	struct dns_answer walk = *answer;
+	struct peername_result result = {.forward_status = status_of(answer)};
 	struct dns_record r;
 
 	p->query = NULL;
 	while (answer->status == DNS_OK && dns_answer_next(&walk, &r)) {
 		if (slice_eq(r.data, p->addr)) {
-			finish(p, p->name);
+			finish(p, &result);
 			return;
 		}
 	}
+	/* An address of its own that is another's: forged, and no better later. */
+	result.name_status = result.forward_status == POLICY_NAME_OK ? POLICY_NAME_UNKNOWN
+								     : result.forward_status;
 	if (answer->status == DNS_OK)
 		log_warning("hostname %s does not resolve to address %s", p->name, p->text);
 	else
 		log_warning("hostname %s does not resolve to address %s: %s", p->name, p->text,
 			why_not(answer->status));
-	finish(p, NULL);
+	finish(p, &result);
 }
 
 /* What goes into logs and headers must look like a host name, whatever the name server says. */
@@ -83,7 +94,11 @@ static void reverse_done(void *arg, const struct dns_answer *answer)
 
 	p->query = NULL;
 	if (answer->status != DNS_OK || !dns_answer_next(&walk, &r) || !is_hostname(r.data)) {
-		finish(p, NULL);
+		enum policy_name_status status = status_of(answer);
+
+		if (status == POLICY_NAME_OK)
+			status = POLICY_NAME_UNKNOWN;
+		finish(p, &(struct peername_result){NULL, NULL, status, status, status});
 		return;
 	}
 	memcpy(p->name, r.data.p, r.data.len);
@@ -91,8 +106,8 @@ static void reverse_done(void *arg, const struct dns_answer *answer)
 		p->addr.len == 4 ? DNS_A : DNS_AAAA, r.data, p->deadline, forward_done, p);
 }
 
-struct peername *peername_ask(
-	const struct net_addr *peer, void (*done)(const char *name, void *arg), void *arg)
+struct peername *peername_ask(const struct net_addr *peer,
+	void (*done)(const struct peername_result *r, void *arg), void *arg)
 {
 	struct peername *p = mem_alloc(sizeof(*p));
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include "smtpd/report.h"
 
+#include "mail/address.h"
 #include "util/log.h"
 
 enum { LINE_LIMIT = 1024, EXCERPT = 100 };
@@ -86,4 +87,47 @@ void report_too_many(const struct session *s)
 	log_warning("Connection concurrency limit exceeded: %llu from %s for service %.*s",
 		(unsigned long long)s->connections, s->namaddr, (int)strcspn(service, "/"),
 		service);
+}
+
+/* Refusals and what else the policy has to say. */
+
+static void add_address(struct buf *line, const char *what, struct slice address)
+{
+	struct buf external = BUF_INIT(4096);
+
+	address_add_external(&external, address);
+	(void)buf_add_fmt(line, " %s=<", what);
+	log_quote(line, buf_slice(&external), ADDRESS_LIMIT);
+	(void)buf_add_char(line, '>');
+	buf_clear(&external);
+}
+
+void report_policy(
+	struct session *s, const struct policy_facts *f, const char *word, struct slice text)
+{
+	struct buf line = BUF_INIT(16384);
+
+	(void)buf_add_fmt(&line, "%s: %s from %s: ", word, s->where, s->namaddr);
+	log_quote(&line, text, 2048);
+	(void)buf_add_char(&line, ';');
+	if (f->sender.p != NULL)
+		add_address(&line, "from", f->sender);
+	if (f->recipient.len > 0)
+		add_address(&line, "to", f->recipient);
+	(void)buf_add_fmt(&line, " proto=%.*s", SLICE_FMT(f->protocol));
+	if (f->helo.p != NULL)
+		(void)buf_add_fmt(&line, " helo=<%s>", log_q(f->helo));
+	if (f->login.len > 0)
+		(void)buf_add_fmt(&line, " sasl_method=%.*s sasl_username=%s",
+			SLICE_FMT(f->sasl_method), log_q(f->login));
+	transaction_log(s, buf_slice(&line));
+	buf_clear(&line);
+}
+
+void report_refusal(struct session *s, struct slice reply)
+{
+	struct policy_facts f;
+
+	evaluation_facts(s, &f);
+	report_policy(s, &f, "reject", reply);
 }

@@ -6,6 +6,7 @@
 
 #include "server/counters.h"
 #include "smtpd/auth.h"
+#include "smtpd/recipient.h"
 #include "smtpd/report.h"
 #include "util/err.h"
 #include "util/fd.h"
@@ -48,6 +49,9 @@ static void reap(void *arg)
 	mem_free(s->name);
 	mem_free(s->namaddr);
 	mem_free(s->helo);
+	mem_free(s->reverse_name);
+	for (int i = 0; i < 3; i++)
+		mem_free(s->deferral[i]);
 	mem_free(s->chunk_reply);
 	mem_free(s->login);
 	mem_free(s->sasl_method);
@@ -62,6 +66,7 @@ void session_drop(struct session *s)
 	s->state = CLOSED;
 	evaluation_cancel(s);
 	auth_cancel(s);
+	recipient_cancel(s);
 	transaction_free(&s->transaction);
 	peername_cancel(&s->peername);
 	tally_leave(&s->tally);
@@ -99,8 +104,11 @@ static void reply_bytes(struct session *s, char *text, size_t len)
 {
 	if (s->state == CLOSED)
 		return;
-	if (settings.soft_bounce && text[0] == '5' && !s->is_local)
+	if (settings.soft_bounce && text[0] == '5' && !s->is_local) {
 		text[0] = '4';
+		if (len > 6 && text[3] == ' ' && text[4] == '5' && text[5] == '.')
+			text[4] = '4';
+	}
 	if (!s->sleeping && s->errors >= settings.soft_errors && settings.error_sleep > 0) {
 		s->sleeping = true;
 		loop_timer_set(&s->sleep, loop_now() + settings.error_sleep);
@@ -220,6 +228,7 @@ static bool is_out_of_step(struct session *s, enum smtp_verb verb)
 		return false;
 	if (s->esmtp && !ends_group(verb))
 		return false;
+	s->is_pipelining = true;
 	/* Behind AUTH it is likely to be a password. */
 	report_pipelining(s, verb, s->auth_tried ? SLICE_LIT("(not shown)") : more);
 	s->count[verb].all++;
@@ -426,10 +435,17 @@ static const struct stream_events events = {on_input, on_drained, on_end};
 
 /* The beginning. */
 
-static void greet(struct session *s)
+static void greet(struct session *s, const struct policy_verdict *v, struct slice subject)
 {
+	(void)subject;
 	s->state = COMMAND;
-	session_reply(s, "220 %s", settings.banner);
+	s->is_denied = v->action == POLICY_REJECT;
+	if (s->is_denied) {
+		s->errors++;
+		evaluation_refuse(s, v);
+	} else {
+		session_reply(s, "220 %s", settings.banner);
+	}
 	if (s->state == CLOSED)
 		return;
 	stream_deadline(s->stream, loop_now() + settings.timeout);
@@ -453,6 +469,11 @@ static uint64_t size_limit_of(const struct session *s, const struct policy_facts
 	return own;
 }
 
+uint64_t session_size_limit(const struct session *s)
+{
+	return s->login != NULL ? settings.size_limit : s->size_limit;
+}
+
 /* Both answers are here, or not needed. */
 static void begin(struct session *s)
 {
@@ -468,21 +489,33 @@ static void begin(struct session *s)
 			settings.hostname, s->addr);
 		return;
 	}
-	greet(s);
+	evaluation_begin(s, POLICY_CONNECT, SLICE_NONE, greet);
 }
 
-static void take_name(const char *name, void *arg)
+static void take_name(const struct peername_result *r, void *arg)
 {
 	struct session *s = arg;
+	const char *name = r->name;
 
 	s->peername = NULL;
 	s->name = mem_str(name);
+	s->reverse_name = mem_str(r->reverse_name);
+	s->name_status = r->name_status;
+	s->reverse_status = r->reverse_status;
+	s->forward_status = r->forward_status;
 	if (settings.log_port)
 		s->namaddr = mem_fmt("%s[%s]:%u", name, s->addr, s->port);
 	else
 		s->namaddr = mem_fmt("%s[%s]", name, s->addr);
 	s->name_known = true;
 	begin(s);
+}
+
+static void take_no_name(struct session *s)
+{
+	take_name(&(struct peername_result){"unknown", "unknown", POLICY_NAME_UNKNOWN,
+			  POLICY_NAME_UNKNOWN, POLICY_NAME_UNKNOWN},
+		s);
 }
 
 static void take_count(void *arg, uint64_t connections)
@@ -516,12 +549,13 @@ static void ask(struct session *s, const struct net_addr *peer)
 	if (settings.name_lookup && !s->is_local)
 		s->peername = peername_ask(peer, take_name, s);
 	else
-		take_name("unknown", s);
+		take_no_name(s);
 }
 
 void session_new(int fd, const struct net_addr *peer, bool is_local)
 {
 	struct session *s = mem_alloc(sizeof(*s));
+	struct net_addr local;
 	struct ucred who;
 	socklen_t len = sizeof(who);
 
@@ -535,6 +569,10 @@ void session_new(int fd, const struct net_addr *peer, bool is_local)
 	} else {
 		net_addr_text(peer, s->addr);
 		s->port = net_addr_port(peer);
+	}
+	if (!is_local && settings.wants_server_addr && net_local(fd, &local) == 0) {
+		net_addr_text(&local, s->server_addr);
+		s->server_port = net_addr_port(&local);
 	}
 	loop_task_init(&s->run, run_task, s);
 	loop_task_init(&s->reap, reap, s);

@@ -39,6 +39,16 @@ struct session {
 	char *name;    /* owned; "unknown"; NULL before it is known */
 	char *namaddr; /* owned; NAME[ADDR] or NAME[ADDR]:PORT, for the log */
 	char *helo;    /* owned; NULL before HELO */
+	/* Names as restrictions see them. */
+	char *reverse_name; /* owned; its PTR record, confirmed or not; "unknown" */
+	enum policy_name_status name_status, reverse_status, forward_status;
+	char server_addr[NET_ADDR_TEXT]; /* where it has connected to; empty unless it is asked for
+					  */
+	uint16_t server_port;
+	char *deferral[3];   /* owned; of CONNECT, HELO and MAIL: policy_facts.deferral */
+	enum smtp_verb verb; /* HELO or EHLO while the policy is asked */
+	bool is_denied;      /* refused at CONNECT: no command but QUIT is carried out */
+	bool is_pipelining;
 	bool esmtp, is_local;
 	uint64_t size_limit;         /* bytes of a message; 0: none */
 	uid_t uid;                   /* local submission */
@@ -49,7 +59,8 @@ struct session {
 	/* The dialogue. */
 	struct smtp_lines lines;
 	struct transaction *transaction; /* owned; NULL outside */
-	struct evaluation *evaluation;   /* owned; RCPT or VRFY that waits */
+	struct evaluation *evaluation;   /* owned; the policy is being asked */
+	struct recipient *recipient;     /* owned; RCPT under way */
 	struct auth *auth;               /* owned; an exchange under way */
 	char *login, *sasl_method;       /* owned; NULL before AUTH */
 	bool auth_tried;                 /* what the client says next may be a password */
@@ -91,6 +102,8 @@ void session_go_on(struct session *s);
 void session_await_response(struct session *s);
 /* The command that was carried out last; for counters. */
 void session_count(struct session *s, enum smtp_verb verb, bool good);
+/* Bytes of a message that this client may send now; 0: any. */
+uint64_t session_size_limit(const struct session *s);
 
 /* All sessions: those between transactions are told 421; the others at their next chance. */
 void session_end_idle(const char *reason);

@@ -193,6 +193,8 @@ void settings_open(void)
 	make_ehlo(offered());
 	make_options(offered());
 	open_policy();
+	settings.stress = conf_str(P_stress);
+	settings.wants_server_addr = policy_uses(settings.policy, "check_policy_service");
 }
 
 bool settings_has_word(struct slice list, struct slice word)

@@ -21,8 +21,10 @@ struct settings {
 	unsigned discarded;   /* EHLO_*: smtpd_discard_ehlo_keywords */
 	bool chunking, vrfy, helo_required, log_port, name_lookup, strict_pipelining, utf8,
 		soft_bounce;
-	bool show_login; /* smtpd_sasl_authenticated_header */
-	bool keep_cr;    /* cleanup_replace_stray_cr_lf = no */
+	bool show_login;        /* smtpd_sasl_authenticated_header */
+	bool wants_server_addr; /* something asks where clients have connected to */
+	const char *stress;
+	bool keep_cr; /* cleanup_replace_stray_cr_lf = no */
 	enum bare_lf bare_lf;
 	int bare_lf_code;
 	struct match *bare_lf_exclusions, *count_exceptions, *submitters;

@@ -1,17 +1,24 @@
 /* SPDX-License-Identifier: ISC */
 #include "smtpd/transaction.h"
 
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "queue/envelope.h"
 #include "server/counters.h"
+#include "smtpd/content.h"
+#include "smtpd/recipient.h"
 #include "smtpd/report.h"
 #include "smtpd/session.h"
 #include "util/err.h"
 #include "util/log.h"
 #include "util/mem.h"
+#include "util/wire.h"
 
-enum { LOG_LIMIT = 65536 };
+enum { LOG_LIMIT = 65536, EFFECTS_LIMIT = 65536, HEADER_FROM_LIMIT = 65536 };
+
+static unsigned serial;
 
 struct transaction *transaction_new(struct session *s)
 {
@@ -20,6 +27,10 @@ struct transaction *transaction_new(struct session *s)
 	t->session = s;
 	buf_init(&t->sender, ADDRESS_LIMIT);
 	buf_init(&t->log, LOG_LIMIT);
+	buf_init(&t->effects, EFFECTS_LIMIT);
+	buf_init(&t->header_from, HEADER_FROM_LIMIT);
+	(void)snprintf(t->instance, sizeof(t->instance), "%x.%llx.%x", (unsigned)getpid(),
+		(unsigned long long)clock_real(), ++serial);
 	return t;
 }
 
@@ -141,6 +152,9 @@ void transaction_free(struct transaction **tp)
 		flush_log(&t->log, "NOQUEUE");
 	message_free(&t->message);
 	buf_clear(&t->sender);
+	buf_clear(&t->effects);
+	buf_clear(&t->header_from);
+	mem_free(t->only_recipient);
 	mem_free(t->failure);
 	mem_free(t->sasl_sender);
 	mem_free(t);
@@ -154,46 +168,41 @@ const char *transaction_id(const struct session *s)
 	return *id != '\0' ? id : "NOQUEUE";
 }
 
-/* Log lines. */
-
-static void add_address(struct buf *line, const char *what, struct slice address)
-{
-	struct buf external = BUF_INIT(4096);
-
-	address_add_external(&external, address);
-	(void)buf_add_fmt(line, " %s=<", what);
-	log_quote(line, buf_slice(&external), ADDRESS_LIMIT);
-	(void)buf_add_char(line, '>');
-	buf_clear(&external);
-}
-
-void transaction_log_reject(
-	struct session *s, const char *command, struct slice reply, struct slice recipient)
+void transaction_log(struct session *s, struct slice line)
 {
 	struct transaction *t = s->transaction;
-	struct buf line = BUF_INIT(8192);
 
-	(void)buf_add_fmt(&line, "reject: %s from %s: ", command, s->namaddr);
-	log_quote(&line, reply, 2048);
-	(void)buf_add_char(&line, ';');
-	if (t != NULL)
-		add_address(&line, "from", buf_slice(&t->sender));
-	if (recipient.len > 0)
-		add_address(&line, "to", recipient);
-	(void)buf_add_fmt(&line, " proto=%s", s->esmtp ? "ESMTP" : "SMTP");
-	if (s->helo != NULL)
-		(void)buf_add_fmt(&line, " helo=<%s>", s->helo);
-	if (s->login != NULL)
-		(void)buf_add_fmt(&line, " sasl_method=%s sasl_username=%s",
-			s->sasl_method != NULL ? s->sasl_method : "", log_qs(s->login));
 	/* The id of a message that is being opened is on its way. */
 	if (t != NULL && t->message != NULL && *message_queue_id(t->message) == '\0') {
-		(void)buf_add_slice(&t->log, buf_slice(&line));
+		(void)buf_add_slice(&t->log, line);
 		(void)buf_add_char(&t->log, '\n');
 	} else {
-		log_info("%s: %s", transaction_id(s), buf_str(&line));
+		log_info("%s: %.*s", transaction_id(s), SLICE_FMT(line));
 	}
-	buf_clear(&line);
+}
+
+/* Effects. */
+
+static void send_effects(struct transaction *t)
+{
+	struct reader in = reader_of(buf_slice(&t->effects));
+
+	while (in.in.len > 0) {
+		enum policy_note_kind kind = (enum policy_note_kind)reader_u8(&in);
+
+		message_action(t->message, kind, reader_counted(&in, in.in.len));
+	}
+	buf_clear(&t->effects);
+}
+
+void transaction_effect(struct transaction *t, enum policy_note_kind kind, struct slice value)
+{
+	t->is_held = t->is_held || kind == POLICY_HOLD;
+	t->is_discarded = t->is_discarded || kind == POLICY_DISCARD;
+	wire_u8(&t->effects, (uint8_t)kind);
+	wire_counted(&t->effects, value);
+	if (t->message != NULL)
+		send_effects(t);
 }
 
 static void warn_syntax(struct session *s, const char *command, struct slice shown)
@@ -262,6 +271,13 @@ static void on_failed(int code, const char *status, struct slice text, void *arg
 	mem_free(reply);
 }
 
+static void on_facts(struct message_facts *f, void *arg)
+{
+	struct session *s = arg;
+
+	content_facts(s, f);
+}
+
 static void on_doubt(void *arg)
 {
 	struct session *s = arg;
@@ -272,7 +288,8 @@ static void on_doubt(void *arg)
 	session_drop(s);
 }
 
-static const struct message_events events = {on_opened, on_room, on_done, on_failed, on_doubt};
+static const struct message_events events = {
+	on_opened, on_room, on_facts, on_done, on_failed, on_doubt};
 
 void transaction_fail(struct session *s, const char *reply)
 {
@@ -293,13 +310,13 @@ static bool refuse_mail(struct session *s, const struct smtp_mail *m)
 
 	if (s->is_local && !settings_may_submit(s->uid))
 		reply = "550 5.7.1 Error: you are not authorized to submit mail";
-	else if (s->size_limit > 0 && m->size > s->size_limit)
+	else if (session_size_limit(s) > 0 && m->size > session_size_limit(s))
 		reply = too_large;
 	else if (author_is_full(&free_bytes) || m->size > free_bytes)
 		reply = no_space;
 	if (reply == NULL)
 		return false;
-	transaction_log_reject(s, "MAIL", slice_str(reply), SLICE_NONE);
+	report_refusal(s, slice_str(reply));
 	session_count(s, SMTP_MAIL, false);
 	session_reply(s, "%s", reply);
 	transaction_free(&s->transaction);
@@ -329,6 +346,18 @@ static void keep_mail(struct transaction *t, const struct smtp_mail *m)
 	t->envid[m->envid.len] = '\0';
 }
 
+static void mail_decided(struct session *s, const struct policy_verdict *v, struct slice subject)
+{
+	(void)subject;
+	session_count(s, SMTP_MAIL, v->action == POLICY_PERMIT);
+	if (v->action == POLICY_PERMIT) {
+		session_reply(s, "250 2.1.0 Ok");
+	} else {
+		transaction_free(&s->transaction);
+		evaluation_refuse(s, v);
+	}
+}
+
 void transaction_mail(struct session *s, struct slice args)
 {
 	struct transaction *t = transaction_new(s);
@@ -347,10 +376,8 @@ void transaction_mail(struct session *s, struct slice args)
 		keep_mail(t, &m);
 		s->transaction = t;
 		s->bdat_failed = false;
-		if (!refuse_mail(s, &m)) {
-			session_count(s, SMTP_MAIL, true);
-			session_reply(s, "250 2.1.0 Ok");
-		}
+		if (!refuse_mail(s, &m))
+			evaluation_begin(s, POLICY_MAIL, SLICE_NONE, mail_decided);
 	}
 	buf_clear(&reply);
 }
@@ -382,14 +409,22 @@ static bool open_message(struct session *s)
 
 	if (t->message == NULL)
 		t->message = message_open(&spec, &events, s);
+	if (t->message != NULL)
+		send_effects(t);
 	return t->message != NULL;
+}
+
+static void keep_only(struct transaction *t, struct slice recipient)
+{
+	mem_free(t->only_recipient);
+	t->only_recipient = t->recipients++ == 0 ? slice_dup(recipient) : NULL;
 }
 
 bool transaction_add(struct session *s, struct slice recipient, struct slice orcpt, unsigned notify)
 {
 	if (!open_message(s) || !message_rcpt(s->transaction->message, recipient, orcpt, notify))
 		return false;
-	s->transaction->recipients++;
+	keep_only(s->transaction, recipient);
 	return true;
 }
 
@@ -433,7 +468,7 @@ void transaction_rcpt(struct session *s, struct slice args)
 		session_count(s, SMTP_RCPT, false);
 		session_reply_text(s, buf_slice(&reply));
 	} else if (!is_over_limit(s)) {
-		evaluation_begin(s, SMTP_RCPT, buf_slice(&recipient), r.orcpt, r.notify);
+		recipient_begin(s, buf_slice(&recipient), r.orcpt, r.notify);
 	}
 	buf_clear(&recipient);
 	buf_clear(&reply);
@@ -453,7 +488,7 @@ void transaction_vrfy(struct session *s, struct slice args)
 		session_count(s, SMTP_VRFY, false);
 		session_reply_text(s, buf_slice(&reply));
 	} else {
-		evaluation_begin(s, SMTP_VRFY, buf_slice(&address), SLICE_NONE, 0);
+		recipient_verify(s, buf_slice(&address));
 	}
 	buf_clear(&address);
 	buf_clear(&reply);

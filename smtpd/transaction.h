@@ -24,6 +24,13 @@ struct transaction {
 	enum smtp_ret ret;
 	char envid[SMTP_ENVID_LIMIT + 1];
 	int recipients, over; /* accepted; refused for smtpd_recipient_limit */
+	char *only_recipient; /* owned; NULL with none or more */
+	char instance[48];    /* names this transaction to policy servers */
+	/* What the policy has asked for; effects are those that cleanup has not been told yet. */
+	struct buf effects;
+	bool is_held, is_discarded;
+	struct buf header_from;     /* addresses of From:, as policy_facts has them */
+	unsigned header_from_count; /* and such fields */
 	struct message *message;
 	struct buf log; /* lines that wait until the queue id is known */
 	char *failure;  /* owned: the reply that is due instead of 250; NULL while all is well */
@@ -45,11 +52,13 @@ void transaction_vrfy(struct session *s, struct slice args);
 bool transaction_add(
 	struct session *s, struct slice recipient, struct slice orcpt, unsigned notify);
 
+/* Done to the message, whatever becomes of it: POLICY_HOLD and what follows it. */
+void transaction_effect(struct transaction *t, enum policy_note_kind kind, struct slice value);
+
 /* "ID" or "NOQUEUE", for the log. */
 const char *transaction_id(const struct session *s);
-/* A refusal: "ID: reject: CMD from CLIENT: REPLY; from=<…> to=<…> proto=… helo=<…>". */
-void transaction_log_reject(
-	struct session *s, const char *command, struct slice reply, struct slice recipient);
+/* A line that begins with the id; waits for it while it is on its way. */
+void transaction_log(struct session *s, struct slice line);
 /* Content that is refused or failed: the reply that ends the transaction. */
 void transaction_fail(struct session *s, const char *reply);
 

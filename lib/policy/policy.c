@@ -26,8 +26,8 @@ static const enum param list_params[POLICY_LISTS] = {
 	[POLICY_LIST_ETRN] = P_smtpd_etrn_restrictions,
 };
 
-static const char *const stages[POLICY_STAGES] = {
-	"CONNECT", "HELO", "MAIL", "RCPT", "DATA", "END-OF-MESSAGE", "ETRN", "VRFY"};
+static const char *const stages[POLICY_STAGES] = {"CONNECT", "HELO", "MAIL", "RCPT", "DATA",
+	"END-OF-MESSAGE", "ETRN", "VRFY", "END-OF-MESSAGE"};
 
 const char *policy_stage_name(enum policy_stage stage)
 {
@@ -135,6 +135,7 @@ static void read_settings(struct policy *p)
 		has_word(conf_str(P_parent_domain_matches_subdomains), "smtpd_access_maps");
 	p->soft_bounce = conf_bool(P_soft_bounce);
 	p->outgoing_limit = (uint64_t)conf_int(P_outgoing_message_size_limit);
+	p->header_from = conf_bool(P_header_from_login_match);
 	p->auth_enabled = conf_bool(P_smtpd_sasl_auth_enable);
 	p->null_key = conf_str(P_smtpd_null_access_lookup_key);
 	p->delimiters = conf_str(P_recipient_delimiter);
@@ -212,8 +213,36 @@ bool policy_has(const struct policy *p, enum policy_stage stage)
 		       (p->lists[POLICY_LIST_SENDER].n > 0 || p->reject_unlisted_sender);
 	case POLICY_DATA: return p->lists[POLICY_LIST_DATA].n > 0;
 	case POLICY_END_OF_DATA: return p->lists[POLICY_LIST_END_OF_DATA].n > 0;
+	case POLICY_HEADER_FROM: return p->header_from;
 	default: return true;
 	}
+}
+
+struct search {
+	const char *name;
+	bool found;
+};
+
+static bool search_list(struct slice class, void *value, void *arg)
+{
+	struct search *s = arg;
+	const struct policy_list *list = value;
+
+	(void)class;
+	for (size_t i = 0; i < list->n && !s->found; i++)
+		s->found = list->items[i].row != NULL &&
+			   strcmp(list->items[i].row->name, s->name) == 0;
+	return !s->found;
+}
+
+bool policy_uses(const struct policy *p, const char *restriction)
+{
+	struct search s = {.name = restriction};
+
+	dict_walk(p->classes, search_list, &s);
+	for (int i = 0; i < POLICY_LISTS && !s.found; i++)
+		(void)search_list(SLICE_NONE, (void *)(uintptr_t)&p->lists[i], &s);
+	return s.found;
 }
 
 /* Evaluation. */
@@ -441,6 +470,7 @@ static int check_stage(struct policy_eval *e)
 	case POLICY_END_OF_DATA:
 		return check_content(e, POLICY_LIST_END_OF_DATA, policy_end_of_data);
 	case POLICY_ETRN: return check_etrn(e);
+	case POLICY_HEADER_FROM: return policy_check_header_from(e);
 	default: return check_recipient(e);
 	}
 }

@@ -33,6 +33,7 @@ enum policy_stage {
 	POLICY_END_OF_DATA,
 	POLICY_ETRN,
 	POLICY_VRFY,
+	POLICY_HEADER_FROM, /* header_from_login_match, behind END_OF_DATA */
 	POLICY_STAGES
 };
 
@@ -73,7 +74,10 @@ struct policy_facts {
 	struct slice queue_id, instance; /* same instance: same message */
 	unsigned recipient_count;        /* accepted so far */
 	uint64_t size;                   /* SIZE=, or of the content at END_OF_DATA */
-	bool is_discarded;               /* a verdict before this one had POLICY_DISCARD */
+	/* Addresses of From: behind u32 lengths, and how many such fields; 0: not known exactly. */
+	struct slice header_from;
+	unsigned header_from_count;
+	bool is_discarded; /* a verdict before this one had POLICY_DISCARD */
 	/*
 	 * What POLICY_CONNECT, HELO and MAIL left behind (policy_verdict.deferral), for stages
 	 * behind them when lists are not delayed.
@@ -144,6 +148,8 @@ void policy_close(struct policy **p);
 
 /* Is anything evaluated at this stage? Where not, policy_check would permit. */
 bool policy_has(const struct policy *p, enum policy_stage stage);
+/* Does this restriction stand in some list or class? */
+bool policy_uses(const struct policy *p, const char *restriction);
 /* 0 with the verdict, or ERR_LATER. l may be NULL: what would come later is then a lookup failure.
  */
 int policy_check(struct policy *p, enum policy_stage stage, const struct policy_facts *f,
@@ -152,13 +158,6 @@ int policy_check(struct policy *p, enum policy_stage stage, const struct policy_
 /* Match lists of the listener that ask nothing else: mynetworks and smtpd_safe_clients. */
 bool policy_is_trusted(struct policy *p, const struct policy_facts *f);
 bool policy_is_safe(struct policy *p, const struct policy_facts *f);
-
-/*
- * header_from_login_match: may this login use the address in From:? 0 yes, ERR_NOT_FOUND no,
- * ERR_TEMP, ERR_LATER. The owners are those of smtpd_sender_login_maps.
- */
-int policy_owns_address(
-	struct policy *p, struct slice address, struct slice login, struct later *l);
 
 /* How addresses of the envelope are completed (myorigin, allow_percent_hack, …). */
 const struct address_rules *policy_rules(const struct policy *p);

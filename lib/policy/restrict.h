@@ -127,7 +127,7 @@ struct policy {
 	uint64_t outgoing_limit; /* bytes for a recipient elsewhere; 0: none of its own */
 	const char *null_key, *delimiters, *permit_log;
 	bool delay, relay_first, untrusted_routing, reject_unlisted, reject_unlisted_sender,
-		show_table, access_parents, soft_bounce, auth_enabled;
+		show_table, header_from, access_parents, soft_bounce, auth_enabled;
 	/* Memory of the evaluation under way: there is one at a time. */
 	struct policy_deferral if_permit, if_reject;
 	struct buf sender, recipient, value, reason, namaddr;
@@ -189,5 +189,7 @@ int policy_is_own_destination(struct policy_eval *e, bool *own);
 /* Unknown addresses of our own classes. */
 int policy_check_recipient(struct policy_eval *e, enum restrict_result *result);
 int policy_check_sender(struct policy_eval *e, enum restrict_result *result);
+/* header_from_login_match. 0 or ERR_LATER. */
+int policy_check_header_from(struct policy_eval *e);
 
 #endif

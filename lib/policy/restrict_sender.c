@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: ISC */
-#include <stdio.h>
-
 #include "conf/conf.h"
 #include "policy/restrict.h"
 #include "util/err.h"
+#include "util/wire.h"
 
 /* Restrictions about the sender: its form, whether it exists here, whether the login owns it. */
 
@@ -66,15 +65,46 @@ static int find_owners(struct policy *p, struct slice address, struct later *l)
 		ROUTE_KEY_FULL | ROUTE_KEY_USER | ROUTE_KEY_DOMAIN, l, &p->value, NULL);
 }
 
-int policy_owns_address(struct policy *p, struct slice address, struct slice login, struct later *l)
+static int owns(struct policy_eval *e, struct slice address, bool *result)
 {
-	int err = login.len == 0 ? ERR_NOT_FOUND : address_complete(address, &p->rules, &p->sender);
+	struct policy *p = e->policy;
+	int err = address_complete(address, &p->rules, &p->sender);
 
-	if (err == 0)
-		err = find_owners(p, buf_slice(&p->sender), l);
-	if (err == 0 && !has_login(buf_slice(&p->value), login))
-		err = ERR_NOT_FOUND;
-	return err == 0 || err == ERR_NOT_FOUND || err == ERR_LATER ? err : ERR_TEMP;
+	*result = false;
+	if (err != 0)
+		return 0;
+	err = find_owners(p, buf_slice(&p->sender), e->later);
+	*result = err == 0 && has_login(buf_slice(&p->value), e->facts->login);
+	return err == ERR_NOT_FOUND ? 0 : err;
+}
+
+int policy_check_header_from(struct policy_eval *e)
+{
+	const struct policy_facts *f = e->facts;
+	struct reader in = reader_of(f->header_from);
+	bool is_own = false;
+
+	if (f->login.len == 0)
+		return 0;
+	e->parameter = e->verdict->parameter = "header_from_login_match";
+	if (f->header_from_count != 1 || f->header_from.len == 0)
+		(void)policy_reject(e, 553, "5.7.1",
+			"Message header rejected: exactly one From: with valid addresses is "
+			"needed");
+	while (in.in.len > 0 && e->verdict->action == POLICY_PERMIT) {
+		struct slice address = reader_counted(&in, in.in.len);
+		int err = owns(e, address, &is_own);
+
+		if (err == ERR_LATER)
+			return err;
+		if (err != 0)
+			(void)policy_reject_lookup(e, address);
+		else if (!is_own)
+			(void)policy_reject(e, 553, "5.7.1",
+				"<%.*s>: Message header From: rejected: not owned by user %.*s",
+				SLICE_FMT(address), SLICE_FMT(f->login));
+	}
+	return 0;
 }
 
 enum { WITH_LOGIN = 1, WITHOUT_LOGIN = 2, KNOWN_ONLY = 4 };

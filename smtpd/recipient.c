@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: ISC */
+#include "smtpd/recipient.h"
+
+#include "smtpd/session.h"
+#include "util/mem.h"
+
+struct recipient {
+	struct session *session;
+	char *address, *orcpt; /* owned; orcpt NULL without */
+	unsigned notify;
+	bool waited;
+	struct author_waiter author;
+	struct loop_timer timer;
+};
+
+void recipient_cancel(struct session *s)
+{
+	struct recipient *r = s->recipient;
+
+	s->recipient = NULL;
+	if (r == NULL)
+		return;
+	author_wait_cancel(&r->author);
+	loop_timer_clear(&r->timer);
+	mem_free(r->address);
+	mem_free(r->orcpt);
+	mem_free(r);
+}
+
+/* It is decided and said. Saying it may have ended the session, and the recipient with it. */
+static void finish(struct session *s, bool good)
+{
+	struct recipient *r = s->recipient;
+
+	if (r == NULL)
+		return;
+	bool waited = r->waited;
+
+	session_count(s, SMTP_RCPT, good);
+	recipient_cancel(s);
+	if (waited)
+		session_go_on(s);
+}
+
+static void no_author(void *arg)
+{
+	struct recipient *r = arg;
+	struct session *s = r->session;
+
+	session_reply(s, "451 4.3.0 Error: queue file write error");
+	finish(s, false);
+}
+
+static void give(void *arg)
+{
+	struct recipient *r = arg;
+	struct session *s = r->session;
+
+	if (transaction_add(s, slice_str(r->address), slice_str(r->orcpt), r->notify)) {
+		session_reply(s, "250 2.1.5 Ok");
+		finish(s, true);
+		return;
+	}
+	r->author.wake = give;
+	r->author.arg = r;
+	author_wait(&r->author);
+	if (!r->waited)
+		loop_timer_set(&r->timer, loop_now() + RECIPIENT_WAIT_SEC * CLOCK_SEC);
+	r->waited = true;
+	s->state = WAITING;
+}
+
+static void decided(struct session *s, const struct policy_verdict *v, struct slice address)
+{
+	(void)address;
+	if (v->action == POLICY_PERMIT) {
+		give(s->recipient);
+		return;
+	}
+	evaluation_refuse(s, v);
+	finish(s, false);
+}
+
+void recipient_begin(struct session *s, struct slice address, struct slice orcpt, unsigned notify)
+{
+	struct recipient *r = mem_alloc(sizeof(*r));
+
+	r->session = s;
+	r->address = slice_dup(address);
+	r->orcpt = orcpt.len > 0 ? slice_dup(orcpt) : NULL;
+	r->notify = notify;
+	loop_timer_init(&r->timer, no_author, r);
+	s->recipient = r;
+	evaluation_begin(s, POLICY_RCPT, address, decided);
+}
+
+static void verified(struct session *s, const struct policy_verdict *v, struct slice address)
+{
+	session_count(s, SMTP_VRFY, v->action == POLICY_PERMIT);
+	/* 250 is for what is known to be here, 252 for what is not refused (RFC 5321, 3.5.3). */
+	if (v->action == POLICY_PERMIT)
+		session_reply(s, "%d 2.0.0 %.*s", v->own ? 250 : 252, SLICE_FMT(address));
+	else
+		evaluation_refuse(s, v);
+}
+
+void recipient_verify(struct session *s, struct slice address)
+{
+	evaluation_begin(s, POLICY_VRFY, address, verified);
+}
