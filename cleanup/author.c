@@ -245,6 +245,8 @@ static void tell_facts(void *arg)
 		ipc_begin(r->peer->ipc, PROTO_MSG_FACTS, r->id);
 		ipc_put_u64(r->peer->ipc, FIELD_SIZE, r->message->content.size);
 		ipc_put_u64(r->peer->ipc, FIELD_HOPS, r->message->content.received);
+		ipc_put_u64(r->peer->ipc, FIELD_COUNT,
+			r->message->content.has_odd_from ? 0 : r->message->content.from_fields);
 		content_walk_from(r->message, put_from, r);
 		(void)ipc_end(r->peer->ipc);
 	}
@@ -294,6 +296,15 @@ static void commit(struct request *r, const struct ipc_msg *msg)
 		message_fail(m, &nobody);
 		return;
 	}
+	if (m->actions.is_discarded) {
+		log_info("%s: removed (discarded)", m->id);
+		message_done(m);
+		return;
+	}
+	if (action_recipients(m) != 0) {
+		message_fail(m, &message_no_resources);
+		return;
+	}
 	if (ipc_u64(msg, FIELD_FLAGS) & FLAG_HOLD)
 		m->env.flags |= QUEUE_FLAG_HOLD;
 	trace_received(m);
@@ -335,6 +346,9 @@ void author_peer_msg(struct server_peer *peer, struct ipc_msg *msg)
 		return;
 	switch (msg->type) {
 	case PROTO_MSG_RCPT: add_rcpt(r->message, msg); break;
+	case PROTO_MSG_ACTION:
+		action_add(r->message, ipc_u64(msg, FIELD_ACTION), ipc_bytes(msg, FIELD_TEXT));
+		break;
 	case PROTO_MSG_DATA: add_data(r, msg); break;
 	case PROTO_MSG_END: end_content(r, msg); break;
 	case PROTO_MSG_COMMIT: commit(r, msg); break;

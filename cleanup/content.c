@@ -98,6 +98,15 @@ static void keep_from(struct slice address, void *arg)
 	wire_counted(arg, address);
 }
 
+static void note_from(struct content *c, struct slice value)
+{
+	bool is_odd = false;
+
+	header_addresses_all(value, FROM_ADDRESSES, keep_from, &c->from, &is_odd);
+	c->has_odd_from = c->has_odd_from || is_odd || buf_failed(&c->from);
+	c->from_fields++;
+}
+
 static void note_field(struct message *m, const struct header_field *f)
 {
 	struct content *c = &m->content;
@@ -106,7 +115,7 @@ static void note_field(struct message *m, const struct header_field *f)
 	switch (f->kind) {
 	case HEADER_RECEIVED: c->received++; break;
 	case HEADER_MESSAGE_ID: log_message_id(m, f->value); break;
-	case HEADER_FROM: header_addresses(f->value, FROM_ADDRESSES, keep_from, &c->from); break;
+	case HEADER_FROM: note_from(c, f->value); break;
 	case HEADER_MAILBOX_LINE: c->has_mailbox_line = true; break;
 	default: break;
 	}

@@ -22,7 +22,9 @@ struct content {
 	uint64_t ungranted;      /* bytes taken since credit was given last */
 	size_t header_len;       /* bytes of the fields in text, once they are complete */
 	uint32_t received;       /* Received: fields */
+	uint32_t from_fields;    /* From: fields */
 	uint32_t seen;           /* set of 1 << enum header_kind */
+	bool has_odd_from;       /* an address in one that is not in from */
 	bool has_header, has_mailbox_line, has_blank, is_listed;
 };
 

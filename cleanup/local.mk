@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: ISC
 pkglibexec_PROGRAMS += cleanup/cleanup
 cleanup_cleanup_SOURCES = \
+	%D%/action.c %D%/action.h \
 	%D%/author.c %D%/author.h \
 	%D%/cleanup.h \
 	%D%/commit.c %D%/commit.h \

@@ -32,6 +32,7 @@ int message_new(const struct message_calls *calls, void *owner, struct message *
 	buf_init(&m->bottom, HEADERS_LIMIT);
 	buf_init(&m->parents, QUEUE_PARENTS_MAX * 4);
 	content_init(m);
+	action_init(m);
 	recipients_init(m);
 	*out = m;
 	return 0;
@@ -43,6 +44,7 @@ static void message_free(struct message *m)
 		commit_remove(m);
 	recipients_clear(m);
 	content_clear(m);
+	action_clear(m);
 	buf_clear(&m->top);
 	buf_clear(&m->bottom);
 	buf_clear(&m->parents);

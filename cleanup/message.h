@@ -4,6 +4,7 @@
 
 #include <sys/queue.h>
 
+#include "cleanup/action.h"
 #include "cleanup/content.h"
 #include "cleanup/recipients.h"
 #include "queue/envelope.h"
@@ -63,6 +64,7 @@ struct message {
 	size_t rcpt_n, rcpt_cap;
 	struct content content;
 	struct recipients recipients;
+	struct actions actions;
 	struct buf top;    /* headers above the content's own */
 	struct buf bottom; /* and behind them */
 };

@@ -160,6 +160,8 @@ static int encode(struct message *m, struct queue_recipient *q, struct message_f
 
 	if (is_too_large(m))
 		return_one(r);
+	else if (m->actions.filter != NULL)
+		action_filter(slice_str(m->actions.filter), &r->route);
 	struct slice nexthop = buf_slice(&r->route.nexthop);
 	int err;
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include "cleanup/resolve.h"
 
+#include "cleanup/action.h"
 #include "cleanup/cleanup.h"
 #include "queue/envelope.h"
 #include "util/err.h"
@@ -95,6 +96,8 @@ static void run(void *arg)
 		if (err == ERR_LATER)
 			return;
 		later_clear(&r->later);
+		if (err == 0 && ipc_has(&r->msg, FIELD_FILTER))
+			action_filter(ipc_bytes(&r->msg, FIELD_FILTER), &r->route);
 		if (err != 0) {
 			log_warning("the route of %s cannot be looked up: %s", log_q(r->recipient),
 				err_str(err));

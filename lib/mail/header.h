@@ -82,5 +82,11 @@ enum header_kind header_kind(struct slice name);
  */
 size_t header_addresses(
 	struct slice value, size_t limit, void (*add)(struct slice address, void *arg), void *arg);
+/*
+ * The same for who must know all of them: *is_odd says that the list holds something else than the
+ * addresses that were told: one that is malformed or over the limit, a group, two in one element.
+ */
+size_t header_addresses_all(struct slice value, size_t limit,
+	void (*add)(struct slice address, void *arg), void *arg, bool *is_odd);
 
 #endif

@@ -12,6 +12,7 @@ struct element {
 
 struct list {
 	size_t limit, n;
+	bool is_odd;
 	void (*add)(struct slice address, void *arg);
 	void *arg;
 };
@@ -34,6 +35,8 @@ static void take(struct element *e, struct list *l)
 		address_parse(text, ADDRESS_UTF8, &internal) == 0 && internal.len > 0) {
 		l->n++;
 		l->add(buf_slice(&internal), l->arg);
+	} else if (text.len > 0 || e->has_angle) {
+		l->is_odd = true;
 	}
 	buf_clear(&internal);
 	clear(e);
@@ -69,13 +72,17 @@ static void mark(struct element *e, struct list *l, char c)
 {
 	switch (c) {
 	case '<':
+		l->is_odd = l->is_odd || e->has_angle;
 		e->has_angle = e->in_angle = true;
 		buf_reset(&e->angle);
 		break;
 	case '>': e->in_angle = false; break;
 	case ',': take(e, l); break;
 	case ';': take(e, l); break;
-	default: clear(e); break; /* ':' behind the name of a group */
+	default: /* ':' behind the name of a group */
+		l->is_odd = true;
+		clear(e);
+		break;
 	}
 }
 
@@ -90,8 +97,16 @@ static bool is_mark(const struct element *e, char c)
 size_t header_addresses(
 	struct slice value, size_t limit, void (*add)(struct slice address, void *arg), void *arg)
 {
+	bool is_odd;
+
+	return header_addresses_all(value, limit, add, arg, &is_odd);
+}
+
+size_t header_addresses_all(struct slice value, size_t limit,
+	void (*add)(struct slice address, void *arg), void *arg, bool *is_odd)
+{
 	struct element e = {.plain = BUF_INIT(TEXT_LIMIT), .angle = BUF_INIT(TEXT_LIMIT)};
-	struct list l = {limit, 0, add, arg};
+	struct list l = {.limit = limit, .add = add, .arg = arg};
 
 	while (value.len > 0 && l.n < limit) {
 		struct buf *to = e.in_angle ? &e.angle : &e.plain;
@@ -112,6 +127,7 @@ size_t header_addresses(
 		value = slice_from(value, used);
 	}
 	take(&e, &l);
+	*is_odd = l.is_odd || slice_trim(value).len > 0 || e.in_angle;
 	buf_clear(&e.plain);
 	buf_clear(&e.angle);
 	return l.n;
