@@ -103,6 +103,12 @@ static void farewell_room(void *arg)
 	(void)arg;
 }
 
+static void farewell_facts(struct message_facts *f, void *arg)
+{
+	(void)f;
+	(void)arg;
+}
+
 static void farewell_over(void *arg)
 {
 	farewell_free(arg, "NOQUEUE");
@@ -116,8 +122,8 @@ static void farewell_failed(int code, const char *status, struct slice text, voi
 	farewell_over(arg);
 }
 
-static const struct message_events farewell_events = {
-	farewell_opened, farewell_room, farewell_over, farewell_failed, farewell_over};
+static const struct message_events farewell_events = {farewell_opened, farewell_room,
+	farewell_facts, farewell_over, farewell_failed, farewell_over};
 
 /* False: there is nothing to wait for. */
 static bool part(struct transaction *t)
