@@ -145,8 +145,7 @@ static struct sorder *order_unlink(struct queue_store *s)
 		(!many && (s->sent_n > 0 || s->mono < s->unlink_at)))
 		return NULL;
 	o = store_order_new(s, QUEUE_ORDER_UNLINK);
-	while (o->n < (many ? QUEUE_ORDER_ITEMS : QUEUE_UNLINKS) &&
-		(p = TAILQ_FIRST(&s->to_unlink)) != NULL) {
+	while (o->n < QUEUE_ORDER_ITEMS && (p = TAILQ_FIRST(&s->to_unlink)) != NULL) {
 		TAILQ_REMOVE(&s->to_unlink, p, to_unlink);
 		p->is_to_unlink = false;
 		s->to_unlink_n--;

@@ -21,7 +21,6 @@
 #define QUEUE_SYNC_FAILURES 3
 #define QUEUE_PIECES_KEPT 4
 #define QUEUE_ORDERS_SENT 4
-#define QUEUE_UNLINKS 64             /* of one order, when there are few */
 #define QUEUE_CALM (INT64_C(100000)) /* µs without a retry before files are removed */
 #define QUEUE_ENDED_LIMIT 20000      /* messages whose files may wait for their removal */
 #define QUEUE_SWEEP_AGE (INT64_C(3600) * 1000000) /* µs that a body of nothing is left alone */

@@ -61,5 +61,16 @@ for my $role ('qmgr', 'keeper', 'smtp-client', 'master') {
     # A window that is with the workers, four that are noted ahead.
     cmp_ok(scalar(keys %doubts), '<=', 5 * $window, "$role: few are in doubt");
 }
+
+# A clean stop in the middle: nothing is in doubt, and files of what has arrived are no mail.
+fill('stop', 200);
+ok(wait_until(20, sub { my %c = copies('stop'); 50 < keys %c }), 'stop: it drains');
+$gp->restart;
+ok($gp->drained(40), 'stop: the queue drains') or diag scalar $gp->queue_list;
+%copies = copies('stop');
+is(scalar(keys %copies), 200, 'stop: all of it arrives');
+is(scalar(grep { $_ != 1 } values %copies), 0, 'stop: once');
+is(scalar(my @n = $gp->log_lines(qr/to=<stop.*in doubt/)), 0, 'stop: nothing in doubt');
+ok(wait_until(20, sub { !grep {-f} glob($gp->queue . '/{deferred,hold,corrupt}/*/*') }), 'stop: no file is left');
 $gp->stop;
 done_testing;
