@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: ISC */
+#include <sys/stat.h>
+
 #include "map/bdb.h"
 #include "map/driver.h"
 #include "map/spec.h"
@@ -19,6 +21,9 @@ struct map {
 	char *spec; /* owned; "proxy:" taken off */
 	void *state;
 	bool failed;
+	dev_t dev; /* the file that is in use, or has failed */
+	ino_t ino;
+	bool is_told; /* the log has it that this file has failed */
 	unsigned users, version;
 };
 
@@ -82,6 +87,9 @@ static void fail(struct map *m, const char *reason)
 		m->driver->close(m->state);
 	m->state = NULL;
 	m->failed = true;
+	if (m->is_told)
+		return;
+	m->is_told = true;
 	log_error("table %s: %s; its lookups fail until it is replaced", m->spec,
 		reason[0] != '\0' ? reason : "damaged");
 }
@@ -120,6 +128,19 @@ static int open_braces(const struct map_driver *d, struct map_input *in, void **
 	return r;
 }
 
+/* A damaged file that is handed out again, since its time has changed, is the same damage. */
+static void note_file(struct map *m, int fd)
+{
+	struct stat st;
+	bool known = fstat(fd, &st) == 0;
+	bool same = known && m->dev == st.st_dev && m->ino == st.st_ino;
+
+	m->is_told = m->failed && same;
+	m->failed = false;
+	m->dev = known ? st.st_dev : 0;
+	m->ino = known ? st.st_ino : 0;
+}
+
 /* fd -1: the opener is asked. Failures are noted in the table; ERR_SYNTAX alone is returned. */
 static int load(struct map *m, int fd, struct buf *why)
 {
@@ -137,6 +158,7 @@ static int load(struct map *m, int fd, struct buf *why)
 		fail(m, err_str(r));
 		return 0;
 	}
+	note_file(m, fd);
 	in.fd = fd;
 	r = d->source == MAP_SOURCE_TEXT ? open_text(d, &in, fd, &m->state)
 					 : d->open(&in, &m->state);
@@ -264,7 +286,11 @@ void map_replace(const char *spec, int fd)
 		fd_close(&fd);
 		return;
 	}
-	struct map new = {.driver = m->driver, .spec = m->spec};
+	struct map new = {.driver = m->driver,
+		.spec = m->spec,
+		.failed = m->failed,
+		.dev = m->dev,
+		.ino = m->ino};
 	struct buf why = BUF_INIT(REASON_LIMIT);
 	int r = load(&new, fd, &why);
 	if (r != 0) {
@@ -278,6 +304,9 @@ void map_replace(const char *spec, int fd)
 			m->driver->close(m->state);
 		m->state = new.state;
 		m->failed = new.failed;
+		m->dev = new.dev;
+		m->ino = new.ino;
+		m->is_told = new.is_told;
 		m->version++;
 	}
 	buf_clear(&why);

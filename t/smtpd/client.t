@@ -88,6 +88,18 @@ is(scalar(grep { $_->hello } @trusted), 5, 'no limit for mynetworks');
 $open[0]->quit;
 ok(wait_until(5, sub { from('127.0.0.2')->hello }), 'room again');
 
+# A tally that is lost: nobody waits, and the new one knows of all sessions.
+{
+    my @two = map { from('127.0.0.12') } 1 .. 2;
+    ok($_->hello, 'two sessions of a client') for @two;
+    ok($gp->kill_role('tally'), 'tally is killed');
+    my $begin = time;
+    ok(from('127.0.0.13')->hello, 'another client is greeted at once');
+    cmp_ok(time - $begin, '<', 2, 'whatever tally does');
+    ok(wait_until(5, sub { ($gp->roles->{tally} // [])->[0] && from('127.0.0.12')->reply->{code} == 421 }),
+        'the third session is over the limit, by the word of the new tally');
+}
+
 # Users.
 $c = from('127.0.0.5');
 ok(wait_until(5, sub { $c = from('127.0.0.5'); $c->hello }), 'a session');
