@@ -42,10 +42,12 @@ static void print_entry(struct slice key, struct slice value, bool with_key)
 		return;
 	}
 	if (with_key) {
-		fwrite(key.p, 1, key.len, stdout);
+		if (key.len > 0)
+			fwrite(key.p, 1, key.len, stdout);
 		fputs(gatemap_options.aliases ? ":\t" : "\t", stdout);
 	}
-	fwrite(value.p, 1, value.len, stdout);
+	if (value.len > 0)
+		fwrite(value.p, 1, value.len, stdout);
 	putchar('\n');
 }
 

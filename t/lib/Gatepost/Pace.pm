@@ -6,6 +6,7 @@
 #
 #   my $pace = Gatepost::Pace->new;
 #   cmp_ok($took, '<', 2 * $pace->stretch($from, $to), 'within 2 s');
+#   ok($pace->within(2, $from), 'the same, until now');
 package Gatepost::Pace;
 use strict;
 use warnings;
@@ -62,6 +63,12 @@ sub _work {
 sub _rows {
     my ($self) = @_;
     return map { [split] } grep {/^\S+ \S+$/} split /\n/, slurp($self->{file}) // '';
+}
+
+sub within {
+    my ($self, $seconds, $from) = @_;
+    my $to = time;
+    return $to - $from <= $seconds || $to - $from <= $seconds * $self->stretch($from, $to);
 }
 
 # 1 or more, over the time from FROM to TO.
