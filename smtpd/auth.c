@@ -5,6 +5,7 @@
 #include "sasl/mechanism.h"
 #include "smtp/ehlo.h"
 #include "smtpd/auth_backend.h"
+#include "smtpd/auth_dovecot.h"
 #include "util/base64.h"
 #include "util/err.h"
 #include "util/log.h"
@@ -51,7 +52,8 @@ void auth_open(void)
 	self.enabled = conf_bool(P_smtpd_sasl_auth_enable);
 	self.tls_only = conf_bool(P_smtpd_tls_auth_only);
 	self.broken_clients = conf_bool(P_broken_sasl_auth_clients);
-	self.backend = &auth_vault;
+	self.backend =
+		strcmp(conf_str(P_smtpd_sasl_type), "table") == 0 ? &auth_vault : &auth_dovecot;
 	if (!self.enabled)
 		return;
 	if (sasl_options_parse(
@@ -64,6 +66,8 @@ void auth_open(void)
 
 void auth_start(void)
 {
+	if (auth_is_enabled() && self.backend == &auth_dovecot)
+		auth_dovecot_start(conf_str(P_smtpd_sasl_path), conf_str(P_smtpd_sasl_service));
 }
 
 bool auth_is_enabled(void)

@@ -47,6 +47,6 @@ struct auth_exchange {
 	uint16_t client_port, server_port;
 };
 
-extern const struct auth_backend auth_vault;
+extern const struct auth_backend auth_vault, auth_dovecot;
 
 #endif

@@ -2,6 +2,7 @@
 pkglibexec_PROGRAMS += smtpd/smtpd
 smtpd_smtpd_SOURCES = \
 	%D%/auth.c %D%/auth.h %D%/auth_backend.h \
+	%D%/auth_dovecot.c %D%/auth_dovecot.h \
 	%D%/auth_vault.c %D%/auth_vault.h \
 	%D%/author.c %D%/author.h \
 	%D%/command.c \

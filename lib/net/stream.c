@@ -301,6 +301,11 @@ void stream_set_arg(struct stream *s, const struct stream_events *events, void *
 	s->arg = arg;
 }
 
+void stream_set_secret(struct stream *s)
+{
+	s->in.secret = s->out.secret = true;
+}
+
 void stream_read(struct stream *s, bool on)
 {
 	s->reading = on;

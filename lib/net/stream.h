@@ -50,6 +50,9 @@ void stream_finish(struct stream **s);
 int stream_fd(const struct stream *s);
 void stream_set_arg(struct stream *s, const struct stream_events *events, void *arg);
 
+/* What passes through its buffers may be secret: they overwrite what they leave. */
+void stream_set_secret(struct stream *s);
+
 /* Reading starts with the first call; off: bytes stay with the kernel (back-pressure). */
 void stream_read(struct stream *s, bool on);
 struct slice stream_input(const struct stream *s);
