@@ -518,11 +518,11 @@ static void take_no_name(struct session *s)
 		s);
 }
 
-static void take_count(void *arg, uint64_t connections)
+static void take_count(void *arg, const struct tally_reply *r)
 {
 	struct session *s = arg;
 
-	s->connections = connections;
+	s->connections = r->connections;
 	s->counted = true;
 	begin(s);
 }
@@ -543,7 +543,7 @@ static void ask(struct session *s, const struct net_addr *peer)
 
 	if (is_counted(s))
 		s->tally = tally_enter(slice_first(slice_str(service), strcspn(service, "/")),
-			slice_str(s->addr), take_count, s);
+			slice_str(s->addr), 0, take_count, s);
 	else
 		s->counted = true;
 	if (settings.name_lookup && !s->is_local)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: ISC
 pkglibexec_PROGRAMS += tally/tally
-tally_tally_SOURCES = %D%/main.c %D%/count.c %D%/count.h
+tally_tally_SOURCES = %D%/main.c %D%/cache.c %D%/cache.h %D%/count.c %D%/count.h %D%/key.c %D%/key.h
 tally_tally_LDADD = $(SERVER_LIBS)
 
 check_PROGRAMS += t/tally/count_test

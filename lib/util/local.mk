@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: ISC
 noinst_LIBRARIES += lib/util/libutil.a
 lib_util_libutil_a_SOURCES = \
+	%D%/aged.c %D%/aged.h \
 	%D%/backoff.c %D%/backoff.h %D%/base64.c %D%/base64.h \
 	%D%/buf.c %D%/buf.h \
 	%D%/clock.c %D%/clock.h \
@@ -16,6 +17,8 @@ lib_util_libutil_a_SOURCES = \
 	%D%/wire.c %D%/wire.h
 
 util_test_libs = t/libtap.a lib/util/libutil.a $(BSD_LIBS)
+check_PROGRAMS += t/util/aged_test
+t_util_aged_test_LDADD = $(util_test_libs)
 check_PROGRAMS += t/util/backoff_test t/util/stamp_test
 t_util_backoff_test_LDADD = $(util_test_libs)
 t_util_stamp_test_LDADD = $(util_test_libs)

@@ -26,6 +26,8 @@ static void tally_msg(struct ipc *c, struct ipc_msg *m, void *arg)
 	if (!t->silent) {
 		ipc_begin(c, PROTO_TALLY_COUNT, m->id);
 		ipc_put_u64(c, FIELD_COUNT, t->entered);
+		ipc_put_u64(c, FIELD_RATE, 0);
+		ipc_put_u64(c, FIELD_FLAGS, 0);
 		(void)ipc_end(c);
 	}
 }
@@ -65,11 +67,11 @@ struct got {
 	uint64_t connections;
 };
 
-static void take(void *arg, uint64_t connections)
+static void take(void *arg, const struct tally_reply *r)
 {
 	struct got *g = arg;
 	g->calls++;
-	g->connections = connections;
+	g->connections = r->connections;
 }
 
 static void turn(void)
@@ -82,7 +84,7 @@ static void turn(void)
 static struct tally_session *enter(struct got *g)
 {
 	*g = (struct got){.connections = 99};
-	return tally_enter(SLICE_LIT("smtp"), SLICE_LIT("192.0.2.1"), take, g);
+	return tally_enter(SLICE_LIT("smtp"), SLICE_LIT("192.0.2.1"), 0, take, g);
 }
 
 int main(void)
