@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "conf/conf.h"
+#include "policy/direct.h"
 #include "policy/restrict.h"
 #include "util/err.h"
 #include "util/mem.h"
@@ -177,6 +178,7 @@ void policy_close(struct policy **pp)
 	match_close(&p->mynetworks);
 	match_close(&p->safe);
 	map_list_close(&p->login_maps);
+	direct_close(&p->direct);
 	route_close(&p->route);
 	buf_clear(&p->sender);
 	buf_clear(&p->recipient);

@@ -123,6 +123,7 @@ struct policy {
 	struct match *mynetworks, *safe;
 	struct route *route;
 	struct map_list *login_maps;
+	struct direct_hosts *direct; /* permit_direct_delivery_hosts; NULL: not used */
 	struct address_rules rules;
 	uint64_t outgoing_limit; /* bytes for a recipient elsewhere; 0: none of its own */
 	const char *null_key, *delimiters, *permit_log;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 #include "conf/conf.h"
+#include "policy/direct.h"
 #include "policy/restrict.h"
 #include "util/err.h"
 
@@ -38,6 +39,27 @@ static int reject_inet_interfaces(
 			"<%.*s[%.*s]>: Client host rejected: Access denied",
 			SLICE_FMT(e->facts->client_name), SLICE_FMT(e->facts->client_addr));
 	return 0;
+}
+
+/* A name that cannot be looked up now: what would be a refusal comes later. */
+static int permit_direct(
+	struct policy_eval *e, const struct policy_item *item, enum restrict_result *result)
+{
+	int err = direct_find(e->policy->direct, e->facts, e->later);
+
+	if (err == 0)
+		*result = policy_permit(e, slice_str(item->row->name), e->about);
+	else if (err == ERR_TEMP)
+		*result = policy_defer_if_reject(e, 450, "4.4.3",
+			"<%.*s>: %s rejected: Temporary lookup failure", SLICE_FMT(e->about.name),
+			e->about.class);
+	return err == ERR_LATER ? err : 0;
+}
+
+static int open_direct(struct policy *p, struct policy_item *item, struct buf *why)
+{
+	(void)item;
+	return p->direct != NULL ? 0 : direct_open(why, &p->direct);
 }
 
 static int permit_sasl_authenticated(
@@ -96,6 +118,7 @@ const struct restriction restrict_client_rows[] = {
 	{"permit_mynetworks", RESTRICT_NONE, 0, permit_mynetworks, NULL, NULL},
 	{"permit_inet_interfaces", RESTRICT_NONE, 0, permit_inet_interfaces, NULL, NULL},
 	{"reject_inet_interfaces", RESTRICT_NONE, 0, reject_inet_interfaces, NULL, NULL},
+	{"permit_direct_delivery_hosts", RESTRICT_NONE, 0, permit_direct, open_direct, NULL},
 	{"permit_sasl_authenticated", RESTRICT_NONE, 0, permit_sasl_authenticated, NULL, NULL},
 	{"permit_tls_all_clientcerts", RESTRICT_NONE, 0, permit_tls_all_clientcerts, NULL, NULL},
 	{"reject_unknown_client_hostname", RESTRICT_NONE, 0, reject_unknown_client, NULL, NULL},
