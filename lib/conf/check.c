@@ -12,7 +12,12 @@
 #include "util/err.h"
 #include "util/mem.h"
 
-enum { PATH_LIMIT = 4096, NAMES_LIMIT = 20000, TRANSPORTS_LIMIT = 1 << 20 };
+enum {
+	PATH_LIMIT = 4096,
+	NAMES_LIMIT = 20000,
+	TRANSPORTS_LIMIT = 1 << 20,
+	RESTRICTIONS_MAX = 10000
+};
 
 static const struct {
 	const char *program;
@@ -86,9 +91,9 @@ int check_table_path(struct slice spec, const char *dir, struct buf *path)
 }
 
 static struct place place_of(
-	const struct conf *c, enum param p, const char *text, struct slice item)
+	const struct conf *c, struct slice name, const char *text, struct slice item)
 {
-	const struct setting *s = set_find(c, slice_str(conf_name(p)));
+	const struct setting *s = set_find(c, name);
 	struct place none = {0};
 
 	if (s == NULL)
@@ -100,6 +105,7 @@ static struct place place_of(
 struct table_walk {
 	const struct conf *c;
 	enum param p;
+	struct slice name; /* of the setting: that of p, or of a class */
 	const char *text;
 	void (*visit)(enum param p, struct slice spec, struct place where, void *arg);
 	void *arg;
@@ -110,9 +116,40 @@ static void walk_table(const struct table_walk *w, struct slice spec, struct sli
 {
 	struct slice parts = value_table_parts(spec), part;
 
-	w->visit(w->p, spec, place_of(w->c, w->p, w->text, item), w->arg);
+	w->visit(w->p, spec, place_of(w->c, w->name, w->text, item), w->arg);
 	while (depth > 0 && line_item(&parts, &part))
 		walk_table(w, without_prefixes(part), part, depth - 1);
+}
+
+static void walk_list(const struct table_walk *w, struct slice list, bool with_files)
+{
+	struct slice item;
+
+	while (line_item(&list, &item)) {
+		struct slice spec = without_prefixes(item), inside = value_without_braces(spec);
+
+		/* { type:name, attribute=value } behind a restriction. */
+		if (inside.p != spec.p)
+			walk_list(w, inside, false);
+		else if (!value_is_address(spec) &&
+			 (slice_find(spec, ':') > 0 || (with_files && slice_starts(spec, "/"))))
+			walk_table(w, spec, item, VALUE_TABLE_DEPTH);
+	}
+}
+
+/* The lists of smtpd_restriction_classes. */
+static void walk_classes(const struct conf *c,
+	void (*visit)(enum param p, struct slice spec, struct place where, void *arg), void *arg)
+{
+	struct slice names = slice_str(set_str(c, P_smtpd_restriction_classes)), name;
+
+	while (line_item(&names, &name)) {
+		const char *text = set_other(c, name);
+		struct table_walk w = {c, P_smtpd_restriction_classes, name, text, visit, arg};
+
+		if (text != NULL)
+			walk_list(&w, slice_str(text), false);
+	}
 }
 
 void check_walk_tables(const struct conf *c, unsigned programs,
@@ -121,23 +158,15 @@ void check_walk_tables(const struct conf *c, unsigned programs,
 	for (int i = 0; i < P_COUNT; i++) {
 		const struct param_row *row = param_row((enum param)i);
 		const char *text = set_str(c, (enum param)i);
-		struct table_walk w = {c, (enum param)i, text, visit, arg};
-		struct slice rest = slice_str(text), item;
+		struct table_walk w = {c, (enum param)i, slice_str(row->name), text, visit, arg};
 
-		if ((row->programs & programs) == 0 ||
-			(row->type != PARAM_MAPS && row->type != PARAM_MATCH &&
-				row->type != PARAM_RESTRICT))
-			continue;
-		while (line_item(&rest, &item)) {
-			struct slice spec = without_prefixes(item);
-
-			if (value_is_address(spec))
-				continue;
-			if (slice_find(spec, ':') > 0 ||
-				(row->type == PARAM_MATCH && slice_starts(spec, "/")))
-				walk_table(&w, spec, item, VALUE_TABLE_DEPTH);
-		}
+		if ((row->programs & programs) != 0 &&
+			(row->type == PARAM_MAPS || row->type == PARAM_MATCH ||
+				row->type == PARAM_RESTRICT))
+			walk_list(&w, slice_str(text), row->type == PARAM_MATCH);
 	}
+	if (param_row(P_smtpd_restriction_classes)->programs & programs)
+		walk_classes(c, visit, arg);
 }
 
 struct table_check {
@@ -457,32 +486,70 @@ static void check_transports(const struct instance *in, const struct conf *c, st
 }
 
 /* What holds between parameters. */
+
+static bool is_guard(struct slice name)
+{
+	return slice_case_eq_str(name, "reject") || slice_case_eq_str(name, "defer") ||
+	       slice_case_eq_str(name, "defer_if_permit") ||
+	       slice_case_eq_str(name, "reject_unauth_destination") ||
+	       slice_case_eq_str(name, "defer_unauth_destination");
+}
+
+/*
+ * Whether a guard is reached: 1 yes, 0 no, -1 the list ends before any. As lib/policy does it. left
+ * bounds the walk, since classes may lead to themselves.
+ */
+static int guards(const struct conf *c, struct slice list, unsigned *left)
+{
+	struct slice item, argument;
+	bool softened = false;
+
+	while (*left > 0 && line_item(&list, &item)) {
+		const char *class = set_other(c, item);
+		int found = 0;
+
+		(*left)--;
+		if (value_has_argument(item) && !line_item(&list, &argument))
+			return 0;
+		if (slice_case_eq_str(item, "warn_if_reject")) {
+			softened = true;
+			continue;
+		}
+		if (slice_case_eq_str(item, "permit"))
+			return -1;
+		if (is_guard(item))
+			found = 1;
+		else if (class != NULL)
+			found = guards(c, slice_str(class), left);
+		if (found != 0 && !softened)
+			return found;
+		softened = false;
+	}
+	return 0;
+}
+
+static bool has_guard(const struct conf *c, enum param list)
+{
+	unsigned left = RESTRICTIONS_MAX;
+
+	return guards(c, slice_str(set_str(c, list)), &left) > 0;
+}
+
 static void check_relay_control(const struct instance *in, struct mistakes *m)
 {
 	for (size_t i = 0; i < in->services.count; i++) {
 		const struct conf *c = in->settings[i];
 		const struct setting *s = set_find(c, SLICE_LIT("smtpd_relay_restrictions"));
-		struct slice lists[2] = {slice_str(set_str(c, P_smtpd_relay_restrictions)),
-			slice_str(set_str(c, P_smtpd_recipient_restrictions))};
-		bool decides = false;
-		struct slice item;
 
 		if (strcmp(in->services.service[i].program, "smtpd") != 0)
 			continue;
-		for (int l = 0; l < 2; l++) {
-			while (line_item(&lists[l], &item))
-				decides = decides || slice_case_eq_str(item, "reject") ||
-					  slice_case_eq_str(item, "defer") ||
-					  slice_case_eq_str(item, "reject_unauth_destination") ||
-					  slice_case_eq_str(item, "defer_unauth_destination");
-		}
-		if (!decides && set_str(c, P_smtpd_restriction_classes)[0] == '\0')
+		if (!has_guard(c, P_smtpd_relay_restrictions) &&
+			!has_guard(c, P_smtpd_recipient_restrictions))
 			mistakes_error(m, s != NULL ? set_place(s, 0) : (struct place){0},
 				"smtpd_relay_restrictions and smtpd_recipient_restrictions let "
-				"anybody relay; "
-				"expected reject_unauth_destination, defer_unauth_destination, "
-				"reject or defer "
-				"in one of them");
+				"anybody relay; expected reject_unauth_destination, "
+				"defer_unauth_destination, reject, defer or defer_if_permit in one "
+				"of them");
 	}
 }
 

@@ -372,6 +372,20 @@ static void build_rows(struct check *k, struct conf *c, bool with_references)
 	}
 }
 
+/* A name of the user's own that smtpd_restriction_classes lists is a restriction list. */
+static void check_class(struct check *k, struct slice name, const char *raw, struct slice text)
+{
+	struct buf classes = BUF_INIT(VALUE_LIMIT), why = BUF_INIT(VALUE_LIMIT);
+	size_t where = 0;
+
+	set_expand(k->c, slice_str(set_raw(k->c, P_smtpd_restriction_classes)), NULL, &classes);
+	if (value_is_class(buf_str(&classes), name) &&
+		value_check_restrictions(text, buf_str(&classes), &why, &where) != 0)
+		report(k, name, raw, strchr(raw, '$') == NULL ? where : 0, buf_str(&why));
+	buf_clear(&classes);
+	buf_clear(&why);
+}
+
 struct other_arg {
 	struct check *k;
 	struct conf *c;
@@ -398,6 +412,7 @@ static bool build_other(struct slice name, const struct setting *s, void *arg)
 		buf_add_str(&text, s->value);
 	else
 		expand_value(o->k, name, s->value, &text);
+	check_class(o->k, name, s->value, buf_slice(&text));
 	dict_set(o->c->others, name, slice_dup(buf_slice(&text)));
 	buf_clear(&text);
 	return true;
@@ -476,6 +491,11 @@ void set_add_references(const struct conf *c, struct dict *names)
 	}
 	while (line_item(&rest, &item))
 		dict_set(names, item, names);
+}
+
+const char *set_other(const struct conf *c, struct slice name)
+{
+	return c->others != NULL ? dict_get(c->others, name) : NULL;
 }
 
 const char *set_str(const struct conf *c, enum param p)

@@ -44,6 +44,8 @@ void set_walk(const struct conf *c,
 struct place set_place(const struct setting *s, size_t offset);
 
 /* Values of a built set. */
+/* A name of the user's own, expanded; NULL: not set. */
+const char *set_other(const struct conf *c, struct slice name);
 const char *set_str(const struct conf *c, enum param p);
 bool set_bool(const struct conf *c, enum param p);
 int64_t set_int(const struct conf *c, enum param p);

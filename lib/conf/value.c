@@ -283,7 +283,7 @@ static int check_list(enum param_type type, struct slice text, struct buf *why, 
 	return 0;
 }
 
-static bool is_class(const char *classes, struct slice name)
+bool value_is_class(const char *classes, struct slice name)
 {
 	struct slice rest = slice_str(classes), item;
 
@@ -315,6 +315,43 @@ static int unknown_restriction(struct slice name, struct buf *why)
 	return ERR_SYNTAX;
 }
 
+bool value_has_argument(struct slice restriction)
+{
+	for (size_t i = 0; i < COUNT(restrictions); i++) {
+		if (slice_case_eq_str(restriction, restrictions[i].name))
+			return restrictions[i].argument != NONE;
+	}
+	return false;
+}
+
+struct slice value_without_braces(struct slice item)
+{
+	if (item.len < 2 || item.p[0] != '{' || item.p[item.len - 1] != '}')
+		return item;
+	return slice_trim(slice_of(item.p + 1, item.len - 2));
+}
+
+/* type:name, or { type:name, attribute=value, … } */
+static int check_table_argument(struct slice argument, struct buf *why)
+{
+	struct slice rest = value_without_braces(argument), spec = argument;
+
+	if (rest.p != argument.p && !line_item(&rest, &spec))
+		spec = SLICE_NONE;
+	return check_table(spec, why);
+}
+
+static int check_number(struct slice name, struct slice argument, struct buf *why)
+{
+	uint64_t v = 0;
+
+	if (slice_u64(argument, 0, 86400, &v) == 0)
+		return 0;
+	buf_add_fmt(why, "\"%.*s\" behind \"%.*s\" is no number; expected seconds, 0 to 86400",
+		SLICE_FMT(argument), SLICE_FMT(name));
+	return ERR_SYNTAX;
+}
+
 /* The restriction at the front of *rest with its argument. */
 static int check_restriction(
 	struct slice name, struct slice *rest, const char *classes, struct buf *why)
@@ -322,7 +359,7 @@ static int check_restriction(
 	struct slice argument;
 	size_t i = 0;
 
-	if (is_class(classes, name))
+	if (value_is_class(classes, name))
 		return 0;
 	if (type_of(name).len != 0) {
 		buf_add_fmt(why,
@@ -344,14 +381,17 @@ static int check_restriction(
 		return 0;
 	if (!line_item(rest, &argument)) {
 		buf_add_fmt(why, "\"%s\" without its argument; expected %s", restrictions[i].name,
-			restrictions[i].argument == TABLE ? "type:name" : "a name");
+			restrictions[i].argument == TABLE    ? "type:name"
+			: restrictions[i].argument == NUMBER ? "a number"
+							     : "a name");
 		return ERR_SYNTAX;
 	}
-	return restrictions[i].argument == TABLE ? check_table(argument, why) : 0;
+	if (restrictions[i].argument == NUMBER)
+		return check_number(name, argument, why);
+	return restrictions[i].argument == TABLE ? check_table_argument(argument, why) : 0;
 }
 
-static int check_restrictions(
-	struct slice text, const char *classes, struct buf *why, size_t *where)
+int value_check_restrictions(struct slice text, const char *classes, struct buf *why, size_t *where)
 {
 	struct slice rest = text, item;
 
@@ -383,7 +423,7 @@ int value_parse(enum param p, struct slice text, const char *classes, struct buf
 	case PARAM_MAPS:
 	case PARAM_MATCH:
 	case PARAM_LIST: return check_list(row->type, text, why, where);
-	case PARAM_RESTRICT: return check_restrictions(text, classes, why, where);
+	case PARAM_RESTRICT: return value_check_restrictions(text, classes, why, where);
 	default: return 0;
 	}
 }

@@ -12,6 +12,16 @@
 int value_parse(enum param p, struct slice text, const char *classes, struct buf *why,
 	size_t *where, int64_t *number);
 
+/* A restriction list: restrictions with their arguments, and classes. */
+int value_check_restrictions(
+	struct slice text, const char *classes, struct buf *why, size_t *where);
+/* Does the list of class names hold this one? */
+bool value_is_class(const char *classes, struct slice name);
+/* Has this restriction an argument behind it? */
+bool value_has_argument(struct slice restriction);
+/* "{ TEXT }" becomes TEXT; anything else stays. */
+struct slice value_without_braces(struct slice item);
+
 /* An address of a match list that has colons of its own: "2001:db8::1", "[::1]/128". */
 bool value_is_address(struct slice item);
 /* "type:name": the type is known and supported, "proxy:" and "later:" may stand before it. */

@@ -8,7 +8,7 @@
 
 /* Restriction lists: read once, run for each command. */
 
-enum { ITEMS_MAX = 1000 };
+enum { ITEMS_MAX = 1000, GUARDS_MAX = 10000 };
 
 static const struct restriction *const tables[] = {restrict_rows, restrict_client_rows,
 	restrict_helo_rows, restrict_sender_rows, restrict_recipient_rows, access_rows};
@@ -131,17 +131,20 @@ void policy_list_close(struct policy_list *list)
 	*list = (struct policy_list){0};
 }
 
-/* Whether a guard is reached: 1 yes, 0 no, -1 the list ends before any. */
-static int guards(const struct policy_list *list, unsigned depth)
+/*
+ * Whether a guard is reached: 1 yes, 0 no, -1 the list ends before any. left bounds the walk, since
+ * classes may lead to themselves.
+ */
+static int guards(const struct policy_list *list, unsigned *left)
 {
 	bool softened = false;
 
-	for (size_t i = 0; i < list->n && depth < 100; i++) {
+	for (size_t i = 0; i<list->n && * left> 0; i++, (*left)--) {
 		const struct policy_item *item = &list->items[i];
 		int found = 0;
 
 		if (item->row == NULL) {
-			found = guards(item->list, depth + 1);
+			found = guards(item->list, left);
 		} else if (item->row->run == NULL) {
 			softened = true;
 			continue;
@@ -159,7 +162,9 @@ static int guards(const struct policy_list *list, unsigned depth)
 
 bool policy_list_guards(const struct policy_list *list)
 {
-	return guards(list, 0) > 0;
+	unsigned left = GUARDS_MAX;
+
+	return guards(list, &left) > 0;
 }
 
 /* Running. */

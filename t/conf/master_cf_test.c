@@ -88,7 +88,7 @@ static const struct {
 	{"smtpd_relay_restrictions = permit\n", "25 inet n - n - - smtpd\n",
 		"main.cf:1:28: error: smtpd_relay_restrictions and smtpd_recipient_restrictions "
 		"let anybody relay; expected reject_unauth_destination, defer_unauth_destination, "
-		"reject or defer in one of them\n"},
+		"reject, defer or defer_if_permit in one of them\n"},
 	{"", "x unix - n n - - pipe flags=R user=x argv=/bin/false\n",
 		"master.cf:1:18: warning: command \"pipe\" is not supported; expected another, the "
 		"service is not started\n"},

@@ -27,6 +27,7 @@ my %map = (
         ['redirect', 'REDIRECT other@local.test'], ['bcc', 'BCC copy@local.test'], ['prepend', 'PREPEND X-Gate: seen'],
         ['warn', 'WARN watch this'], ['info', 'INFO note this'], ['class', 'strict'], ['list', 'reject_non_fqdn_sender, defer'],
         ['defer', 'DEFER_IF_PERMIT soon'], ['num', '12345'], ['reply', '521 5.7.1 go'], ['odd', 'nonsense']),
+    strict => "x\@far.test REJECT 5.1.2 by class\n",
     login => "joe " . scram_record('secret') . "\n",
 );
 my %t = map { $_ => table($_ eq 'login' ? 'hash' : 'btree', "$dir/$_", $map{$_}) } keys %map;
@@ -60,7 +61,7 @@ port(kill => smtpd_sender_restrictions => "check_sender_access $t{kill}");
 port(size => incoming_message_size_limit => 2000, smtpd_advertised_size_limit => 5000, smtpd_relay_restrictions => "permit_sasl_authenticated, $far");
 port(nosize => smtpd_enforce_size_limit => 'no', smtpd_advertised_size_limit => 0);
 port(act => smtpd_recipient_restrictions => "check_recipient_access $t{actions}", smtpd_restriction_classes => 'strict',
-    strict => 'reject_non_fqdn_sender, check_sender_access inline:{{x@far.test=REJECT 5.1.2 by class}}', smtpd_reject_unlisted_recipient => 'no');
+    strict => "reject_non_fqdn_sender, check_sender_access $t{strict}", smtpd_reject_unlisted_recipient => 'no');
 port(warn => smtpd_recipient_restrictions => 'warn_if_reject, reject, sleep 0, permit_auth_destination, reject',
     smtpd_data_restrictions => 'reject_multi_recipient_bounce, check_sender_access inline:{{d@far.test=REJECT}}',
     smtpd_end_of_data_restrictions => 'check_sender_access inline:{ {e@far.test=REJECT no such content}, {h@far.test=HOLD} }');
