@@ -18,3 +18,4 @@ t_policy_policy_test_LDADD = $(GP_POLICY_TEST_LIBS)
 t_policy_restrict_test_SOURCES = t/policy/restrict_test.c
 t_policy_restrict_test_LDADD = $(GP_POLICY_TEST_LIBS)
 check_SCRIPTS += t/policy/rows.t
+dist_man5_MANS += man/gatepost-access.5
