@@ -270,9 +270,6 @@ static int run(char **args)
 {
 	if (args[0] != NULL && strcmp(args[0], "service") == 0)
 		return command_service(args + 1);
-	if (args[0] != NULL && strcmp(args[0], "password") == 0 && args[1] != NULL &&
-		args[2] == NULL)
-		return password_command(scheme, args[1]);
 	for (size_t i = 0; args[0] != NULL && i < sizeof(commands) / sizeof(*commands); i++) {
 		if (strcmp(args[0], commands[i].name) == 0 && args[1] == NULL)
 			return commands[i].run();
@@ -299,13 +296,17 @@ int main(int argc, char **argv)
 		default: fputs(usage, stderr); return 1;
 		}
 	}
+	argv += optind;
+	if (argv[0] != NULL && strcmp(argv[0], "password") == 0 && argv[1] != NULL &&
+		argv[2] == NULL)
+		return password_command(scheme, argv[1]);
 	/* Commands change their directory, and master does. */
 	gatepost_dir = realpath(gatepost_dir, NULL);
 	if (gatepost_dir == NULL)
 		return gatepost_fail("the configuration directory does not exist");
 	loop_init();
 	read_main();
-	r = run(argv + optind);
+	r = run(argv);
 	conf_free(&gatepost_conf);
 	return r;
 }
