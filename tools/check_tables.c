@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "map/match.h"
+#include "sasl/mechanism.h"
 #include "util/err.h"
 #include "util/log.h"
 #include "util/mem.h"
@@ -74,6 +75,28 @@ static void check_match(const struct conf *c, enum param p, struct mistakes *m)
 	buf_clear(&why);
 }
 
+/* What a service that authenticates cannot do without. */
+static void check_authentication(const struct instance *in, size_t i, struct mistakes *m)
+{
+	const struct conf *c = in->settings[i];
+	const struct setting *s = set_find(c, slice_str(conf_name(P_smtpd_sasl_security_options)));
+	struct buf why = BUF_INIT(WHY_LIMIT);
+	struct sasl_options o;
+
+	if (strcmp(in->services.service[i].program, "smtpd") == 0 &&
+		set_bool(c, P_smtpd_sasl_auth_enable) &&
+		sasl_options_parse(
+			slice_str(set_str(c, P_smtpd_sasl_security_options)), &why, &o) != 0)
+		report(m, s != NULL ? set_place(s, 0) : (struct place){0},
+			P_smtpd_sasl_security_options, &why);
+	s = set_find(c, slice_str(conf_name(P_smtpd_sasl_type)));
+	if (check_wants_vault(in, i) && *set_str(c, P_smtpd_sasl_password_maps) == '\0')
+		mistakes_error(m, s != NULL ? set_place(s, 0) : (struct place){0},
+			"smtpd_sasl_type: \"table\" without a table; expected one in "
+			"smtpd_sasl_password_maps");
+	buf_clear(&why);
+}
+
 void check_tables_inside(const struct instance *in, bool with_indexed, struct mistakes *m)
 {
 	looks_at_indexed = with_indexed;
@@ -83,6 +106,7 @@ void check_tables_inside(const struct instance *in, bool with_indexed, struct mi
 	for (size_t i = 0; i < in->services.count; i++) {
 		unsigned programs = check_program(in->services.service[i].program);
 
+		check_authentication(in, i, m);
 		opening = in->settings[i];
 		check_walk_tables(opening, programs, check_table, m);
 		for (int p = 0; p < P_COUNT; p++) {

@@ -10,3 +10,6 @@ lib_sasl_libsasl_a_SOURCES = \
 check_PROGRAMS += t/sasl/sasl_test
 t_sasl_sasl_test_SOURCES = t/sasl/sasl_test.c
 t_sasl_sasl_test_LDADD = t/libtap.a lib/sasl/libsasl.a lib/util/libutil.a $(CRYPTO_LIBS) $(CRYPT_LIBS) $(BSD_LIBS)
+
+FUZZ_TARGETS += t/fuzz/sasl_fuzz
+t_fuzz_sasl_fuzz_LDADD = $(FUZZ_MAIN) lib/sasl/libsasl.a lib/util/libutil.a $(CRYPTO_LIBS) $(CRYPT_LIBS) $(BSD_LIBS)

@@ -55,6 +55,20 @@ for my $name (qw(main port)) {
 spew("$dir/other", "eve\@x.test open-sesame\n");
 is(($gp->tool('gatemap', "hash:$dir/other"))[0], 0, 'another table may hold anything');
 
+# Mistakes that check finds.
+for (['smtpd_sasl_type', 'cyrus', qr/smtpd_sasl_type: .*expected .*dovecot/],
+    ['smtpd_sasl_security_options', 'noplain', qr/smtpd_sasl_security_options: "noplain" is no option; expected noplaintext/],
+    ['smtpd_sasl_password_maps', '', qr/smtpd_sasl_type: "table" without a table; expected one in smtpd_sasl_password_maps/],
+    ['smtpd_sasl_password_maps', 'nosuch:x', qr/smtpd_sasl_password_maps: .*nosuch/]) {
+    my ($name, $value, $want) = @$_;
+    my $before = $gp->{main}{$name};
+    $gp->set($name => $value, smtpd_sasl_auth_enable => 'yes');
+    my ($status, $out) = $gp->tool('gatepost', 'check');
+    is($status, 1, "$name = $value is refused");
+    like($out, qr/main\.cf:\d+:\d+: error: $want/, 'with place and reason');
+    $gp->set($name => $before, smtpd_sasl_auth_enable => undef);
+}
+
 $gp->start;
 for my $login (sort keys %line) {
     my $c = Gatepost::Smtp->new(port => $port);
