@@ -224,13 +224,16 @@ static bool is_out_of_step(struct session *s, enum smtp_verb verb)
 {
 	struct slice more = stream_input(s->stream);
 
-	if (more.len == 0 || verb == SMTP_UNKNOWN || s->is_local || !settings.strict_pipelining)
+	if (more.len == 0 || verb == SMTP_UNKNOWN || s->is_local || s->is_pipelining)
 		return false;
 	if (s->esmtp && !ends_group(verb))
 		return false;
+	/* For reject_unauth_pipelining, where this alone does not end the session. */
 	s->is_pipelining = true;
 	/* Behind AUTH it is likely to be a password. */
 	report_pipelining(s, verb, s->auth_tried ? SLICE_LIT("(not shown)") : more);
+	if (!settings.strict_pipelining)
+		return false;
 	s->count[verb].all++;
 	s->where = smtp_verb_name(verb);
 	session_end(s, "554 5.5.0 Error: SMTP protocol synchronization");

@@ -102,6 +102,8 @@ static int open_all(struct policy *p, struct buf *why)
 	if (err == 0)
 		err = map_list_open(conf_str(P_smtpd_sender_login_maps), why, &p->login_maps);
 	if (err == 0)
+		err = map_list_open(conf_str(P_relay_clientcerts), why, &p->clientcerts);
+	if (err == 0)
 		err = open_lists(p, why);
 	return err;
 }
@@ -178,6 +180,7 @@ void policy_close(struct policy **pp)
 	match_close(&p->mynetworks);
 	match_close(&p->safe);
 	map_list_close(&p->login_maps);
+	map_list_close(&p->clientcerts);
 	direct_close(&p->direct);
 	route_close(&p->route);
 	buf_clear(&p->sender);

@@ -79,6 +79,23 @@ static int permit_tls_all_clientcerts(
 	return 0;
 }
 
+/* One that relay_clientcerts lists, whoever has signed it. */
+static int permit_tls_clientcerts(
+	struct policy_eval *e, const struct policy_item *item, enum restrict_result *result)
+{
+	const struct slice prints[] = {
+		e->facts->ccert_fingerprint, e->facts->ccert_pubkey_fingerprint};
+	int err = ERR_NOT_FOUND;
+
+	for (size_t i = 0; i < 2 && err == ERR_NOT_FOUND; i++)
+		if (prints[i].len > 0)
+			err = map_list_find(
+				e->policy->clientcerts, prints[i], e->later, &e->policy->value);
+	if (err == 0)
+		*result = policy_permit(e, slice_str(item->row->name), e->about);
+	return err == ERR_NOT_FOUND ? 0 : err;
+}
+
 static int reject_name(struct policy_eval *e, enum policy_name_status status, const char *what,
 	enum restrict_result *result)
 {
@@ -120,6 +137,7 @@ const struct restriction restrict_client_rows[] = {
 	{"reject_inet_interfaces", RESTRICT_NONE, 0, reject_inet_interfaces, NULL, NULL},
 	{"permit_direct_delivery_hosts", RESTRICT_NONE, 0, permit_direct, open_direct, NULL},
 	{"permit_sasl_authenticated", RESTRICT_NONE, 0, permit_sasl_authenticated, NULL, NULL},
+	{"permit_tls_clientcerts", RESTRICT_NONE, 0, permit_tls_clientcerts, NULL, NULL},
 	{"permit_tls_all_clientcerts", RESTRICT_NONE, 0, permit_tls_all_clientcerts, NULL, NULL},
 	{"reject_unknown_client_hostname", RESTRICT_NONE, 0, reject_unknown_client, NULL, NULL},
 	{"reject_unknown_reverse_client_hostname", RESTRICT_NONE, 0, reject_unknown_reverse, NULL,

@@ -10,6 +10,7 @@
 #include "map/map.h"
 #include "policy/policy.h"
 #include "util/err.h"
+#include "util/mem.h"
 #include "util/wire.h"
 
 static char dir[] = "/tmp/gp-restrict-XXXXXX";
@@ -65,7 +66,7 @@ static struct policy *load(const char *settings, struct buf *why)
 	buf_reset(why);
 	(void)policy_open(why, &p);
 	while (count > 0)
-		free(lines[--count]);
+		mem_free(lines[--count]);
 	return p;
 }
 
@@ -193,6 +194,9 @@ static const struct row rows[] = {
 		""},
 	{"no certificate", LIST("relay", "permit_tls_all_clientcerts, reject"), POLICY_RCPT, FROM,
 		0, "554 5.7.1 " IS_USER "Access denied", ""},
+	{"no certificate at all",
+		LIST("relay", "permit_tls_clientcerts, reject") "\nrelay_clientcerts=static:x",
+		POLICY_RCPT, FROM, 0, "554 5.7.1 " IS_USER "Access denied", ""},
 	{"plain text", LIST("client", "reject_plaintext_session"), POLICY_RCPT, FROM, 0,
 		"450 4.7.1 Session encryption is required", ""},
 	{"unknown client", LIST("client", "reject_unknown_client_hostname"), POLICY_RCPT, FROM,
@@ -312,6 +316,18 @@ static const struct row rows[] = {
 		"192.0.2.1", "h", "s@far.test", "x@far.test", 0, "", ""},
 	{"safe client, at DATA", LIST("data", "reject") "\nsmtpd_safe_clients=192.0.2.1",
 		POLICY_DATA, FROM, 0, "", ""},
+	{"DISCARD ends all lists",
+		LIST("sender", "check_sender_access inline:{{s@far.test=DISCARD}}"), POLICY_RCPT,
+		"198.51.100.1", "h", "s@far.test", "x@far.test", 0, "",
+		"discard: <s@far.test>: Sender address triggers DISCARD action\n"},
+	{"warned of, then refused",
+		LIST("recipient", "warn_if_reject, reject_unlisted_recipient, permit_mynetworks, "
+				  "reject"),
+		POLICY_RCPT, "192.0.2.1", "h", "s@far.test", "none@local.test", 0,
+		"550 5.1.1 <none@local.test>: Recipient address rejected: User unknown in local "
+		"recipient table",
+		"reject_warning: 550 5.1.1 <none@local.test>: Recipient address rejected: User "
+		"unknown in local recipient table\n"},
 	/* Permissions that are logged. */
 	{"permit is logged",
 		LIST("client", "permit_mynetworks, reject") "\nsmtpd_log_access_permit_actions="
