@@ -29,6 +29,7 @@ static bool record_is_sound(const struct dns_record *r)
 	case DNS_A: return r->data.len == 4;
 	case DNS_AAAA: return r->data.len == 16;
 	case DNS_MX:
+	case DNS_NS:
 	case DNS_PTR:
 	case DNS_CNAME:
 		return r->data.len > 0 && r->data.len <= DNS_NAME_MAX &&

@@ -45,8 +45,8 @@ enum {
 struct dns_record {
 	enum dns_type type;
 	uint16_t pref;     /* MX */
-	struct slice data; /* A: 4 bytes, AAAA: 16; MX, PTR, CNAME: host name without last dot; TXT,
-			      TLSA: bytes */
+	struct slice data; /* A: 4 bytes, AAAA: 16; MX, NS, PTR, CNAME: host name without last dot;
+			      TXT, TLSA: bytes */
 };
 
 struct dns_answer {

@@ -11,7 +11,8 @@
 enum { ITEMS_MAX = 1000, GUARDS_MAX = 10000 };
 
 static const struct restriction *const tables[] = {restrict_rows, restrict_client_rows,
-	restrict_helo_rows, restrict_sender_rows, restrict_recipient_rows, access_rows};
+	restrict_helo_rows, restrict_sender_rows, restrict_recipient_rows, access_rows,
+	restrict_dns_rows, restrict_mx_rows, rbl_rows};
 
 static const struct restriction *find_row(struct slice name)
 {

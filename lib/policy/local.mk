@@ -8,6 +8,9 @@ lib_policy_libpolicy_a_SOURCES = \
 	%D%/restrict.c %D%/restrict.h \
 	%D%/restrict_client.c %D%/restrict_helo.c \
 	%D%/restrict_sender.c %D%/restrict_recipient.c \
+	%D%/names.c %D%/names.h \
+	%D%/rbl.c %D%/rbl.h \
+	%D%/restrict_dns.c %D%/restrict_mx.c \
 	%D%/tally_client.c %D%/tally_client.h
 
 GP_POLICY_TEST_LIBS = t/libtap.a lib/policy/libpolicy.a lib/route/libroute.a lib/mail/libmail.a \
@@ -19,3 +22,8 @@ t_policy_restrict_test_SOURCES = t/policy/restrict_test.c
 t_policy_restrict_test_LDADD = $(GP_POLICY_TEST_LIBS)
 check_SCRIPTS += t/policy/rows.t
 dist_man5_MANS += man/gatepost-access.5
+check_PROGRAMS += t/policy/dns_test
+t_policy_dns_test_SOURCES = t/policy/dns_test.c
+t_policy_dns_test_LDADD = $(GP_POLICY_TEST_LIBS)
+check_SCRIPTS += t/policy/dns.t
+dist_man5_MANS += man/gatepost-restrictions.5
