@@ -2,6 +2,7 @@
 #include "smtpd/auth.h"
 #include "smtpd/content.h"
 #include "smtpd/session.h"
+#include "smtpd/xclient.h"
 #include "util/log.h"
 #include "util/mem.h"
 
@@ -41,6 +42,7 @@ static void answer_ehlo(struct session *s)
 	struct buf lines = BUF_INIT(16384);
 
 	auth_add_ehlo(s, &lines);
+	xclient_add_ehlo(s, &lines);
 	if (*settings.ehlo == '\0' && lines.len > 0) {
 		ptrdiff_t last =
 			slice_find_last(slice_first(buf_slice(&lines), lines.len - 2), '\n');
@@ -170,10 +172,8 @@ static void carry_out(struct session *s, struct slice line, const struct smtp_co
 			"VRFY");
 		break;
 	case SMTP_AUTH: auth_command(s, c->args); break;
-	case SMTP_XCLIENT:
-	case SMTP_XFORWARD:
-		done(s, c->verb, false, "550 5.7.0 Error: insufficient authorization");
-		break;
+	case SMTP_XCLIENT: xclient_command(s, c->args); break;
+	case SMTP_XFORWARD: xforward_command(s, c->args); break;
 	case SMTP_STARTTLS:
 	case SMTP_ETRN: done(s, c->verb, false, "502 5.5.1 Error: command not implemented"); break;
 	case SMTP_EXPN: done(s, SMTP_UNKNOWN, false, "502 5.5.1 EXPN command is disabled"); break;

@@ -10,11 +10,13 @@ smtpd_smtpd_SOURCES = \
 	%D%/evaluation.c %D%/evaluation.h \
 	%D%/main.c \
 	%D%/peername.c %D%/peername.h \
+	%D%/proxy.c %D%/proxy.h \
 	%D%/recipient.c %D%/recipient.h \
 	%D%/report.c %D%/report.h \
 	%D%/session.c %D%/session.h \
 	%D%/settings.c %D%/settings.h \
-	%D%/transaction.c %D%/transaction.h
+	%D%/transaction.c %D%/transaction.h \
+	%D%/xclient.c %D%/xclient.h
 dist_man8_MANS += man/smtpd.8
 
 smtpd_smtpd_LDADD = lib/policy/libpolicy.a lib/sasl/libsasl.a lib/route/libroute.a lib/smtp/libsmtp.a lib/mail/libmail.a \
@@ -25,5 +27,5 @@ noinst_PROGRAMS += t/smtpd/stage
 t_smtpd_stage_SOURCES = t/smtpd/stage.c
 t_smtpd_stage_LDADD = $(SERVER_LIBS)
 check_SCRIPTS += t/smtpd/chaos.t t/smtpd/client.t t/smtpd/content.t t/smtpd/dialogue.t t/smtpd/limits.t t/smtpd/loglines.t t/smtpd/peers.t \
-	t/smtpd/relay.t t/smtpd/sendmail.t
+	t/smtpd/relay.t t/smtpd/sendmail.t t/smtpd/upstream.t
 EXTRA_DIST += t/lib/Gatepost/Stage.pm

@@ -6,8 +6,10 @@
 
 #include "server/counters.h"
 #include "smtpd/auth.h"
+#include "smtpd/proxy.h"
 #include "smtpd/recipient.h"
 #include "smtpd/report.h"
+#include "smtpd/xclient.h"
 #include "util/err.h"
 #include "util/fd.h"
 #include "util/log.h"
@@ -55,6 +57,7 @@ static void reap(void *arg)
 	mem_free(s->chunk_reply);
 	mem_free(s->login);
 	mem_free(s->sasl_method);
+	xforward_clear(s);
 	mem_free(s);
 }
 
@@ -367,7 +370,7 @@ static void run(struct session *s)
 		moved = true;
 	if (s->state == CLOSED)
 		return;
-	if (s->state == WAITING || s->sleeping)
+	if (s->state == WAITING || s->state == GREETING || s->sleeping)
 		stream_deadline(s->stream, CLOCK_NEVER);
 	else if (s->client_gone && s->state != GREETING && !is_blocked(s))
 		lost(s);
@@ -405,8 +408,13 @@ void session_await_response(struct session *s)
 
 static void on_input(struct stream *stream, void *arg)
 {
+	struct session *s = arg;
+
 	(void)stream;
-	run(arg);
+	if (s->state == PROXY)
+		proxy_input(s);
+	else
+		run(s);
 }
 
 static void on_drained(struct stream *stream, void *arg)
@@ -422,7 +430,9 @@ static void on_end(struct stream *stream, int err, void *arg)
 	struct session *s = arg;
 
 	(void)stream;
-	if (err == ERR_TIMEOUT) {
+	if (s->state == PROXY) {
+		proxy_end(s, err);
+	} else if (err == ERR_TIMEOUT) {
 		count_unfinished(s);
 		report_lost(s, "timeout");
 		session_end(s, "421 4.4.2 %s Error: timeout exceeded", settings.hostname);
@@ -454,6 +464,7 @@ static void greet(struct session *s, const struct policy_verdict *v, struct slic
 		return;
 	stream_deadline(s->stream, loop_now() + settings.timeout);
 	stream_read(s->stream, true);
+	loop_soon(&s->run);
 }
 
 static struct policy_facts client_facts(const struct session *s)
@@ -486,7 +497,11 @@ static void begin(struct session *s)
 	if (!s->name_known || !s->counted || s->state != GREETING)
 		return;
 	s->size_limit = size_limit_of(s, &facts);
-	report_connect(s);
+	if (!s->is_announced) {
+		report_connect(s);
+		xclient_begin(s);
+	}
+	s->is_announced = true;
 	if (settings.count_limit > 0 && s->connections > settings.count_limit) {
 		report_too_many(s);
 		session_end(s, "421 4.7.0 %s Error: too many connections from %s",
@@ -496,21 +511,28 @@ static void begin(struct session *s)
 	evaluation_begin(s, POLICY_CONNECT, SLICE_NONE, greet);
 }
 
+void session_set_namaddr(struct session *s)
+{
+	mem_free(s->namaddr);
+	if (settings.log_port)
+		s->namaddr = mem_fmt("%s[%s]:%u", s->name, s->addr, s->port);
+	else
+		s->namaddr = mem_fmt("%s[%s]", s->name, s->addr);
+}
+
 static void take_name(const struct peername_result *r, void *arg)
 {
 	struct session *s = arg;
-	const char *name = r->name;
 
 	s->peername = NULL;
-	s->name = mem_str(name);
+	mem_free(s->name);
+	mem_free(s->reverse_name);
+	s->name = mem_str(r->name);
 	s->reverse_name = mem_str(r->reverse_name);
 	s->name_status = r->name_status;
 	s->reverse_status = r->reverse_status;
 	s->forward_status = r->forward_status;
-	if (settings.log_port)
-		s->namaddr = mem_fmt("%s[%s]:%u", name, s->addr, s->port);
-	else
-		s->namaddr = mem_fmt("%s[%s]", name, s->addr);
+	session_set_namaddr(s);
 	s->name_known = true;
 	begin(s);
 }
@@ -536,22 +558,28 @@ static bool is_counted(struct session *s)
 {
 	struct policy_facts facts = {.client_addr = slice_str(s->addr)};
 
-	if (settings.count_limit == 0 || s->is_local || policy_is_safe(settings.policy, &facts))
+	if (settings.count_limit == 0 || s->is_local || slice_eq_str(slice_str(s->addr), "unknown"))
+		return false;
+	if (policy_is_safe(settings.policy, &facts))
 		return false;
 	return match_host(settings.count_exceptions, SLICE_NONE, slice_str(s->addr), NULL) != 0;
 }
 
-static void ask(struct session *s, const struct net_addr *peer)
+void session_identify(struct session *s)
 {
 	const char *service = server_service();
+	struct net_addr peer;
 
-	if (is_counted(s))
+	s->state = GREETING;
+	s->counted = !is_counted(s);
+	if (!s->counted)
 		s->tally = tally_enter(slice_first(slice_str(service), strcspn(service, "/")),
 			slice_str(s->addr), 0, take_count, s);
-	else
-		s->counted = true;
-	if (settings.name_lookup && !s->is_local)
-		s->peername = peername_ask(peer, take_name, s);
+	if (s->name_known)
+		begin(s);
+	else if (settings.name_lookup && !s->is_local &&
+		 net_addr_parse(slice_str(s->addr), s->port, &peer) == 0)
+		s->peername = peername_ask(&peer, take_name, s);
 	else
 		take_no_name(s);
 }
@@ -563,7 +591,6 @@ void session_new(int fd, const struct net_addr *peer, bool is_local)
 	struct ucred who;
 	socklen_t len = sizeof(who);
 
-	s->state = GREETING;
 	s->where = "CONNECT";
 	s->is_local = is_local;
 	s->uid = (uid_t)-1;
@@ -587,7 +614,10 @@ void session_new(int fd, const struct net_addr *peer, bool is_local)
 	total++;
 	counters_add(COUNTER_SESSIONS, 1);
 	counters_add(COUNTER_ACCEPTED, 1);
-	ask(s, peer);
+	if (!is_local && settings.wants_proxy)
+		proxy_begin(s);
+	else
+		session_identify(s);
 }
 
 void session_refuse(int fd)
@@ -604,8 +634,8 @@ void session_refuse(int fd)
 
 static bool is_idle(const struct session *s)
 {
-	return s->transaction == NULL &&
-	       (s->state == COMMAND || s->state == RESPONSE || s->state == GREETING);
+	return s->transaction == NULL && (s->state == COMMAND || s->state == RESPONSE ||
+						 s->state == GREETING || s->state == PROXY);
 }
 
 void session_end_idle(const char *reason)

@@ -15,6 +15,7 @@
  * One session: a client from its connection to its end. What belongs to one message is in its
  * transaction (transaction.h), which is made at MAIL and freed whole.
  *
+ *   PROXY     the header of a load balancer is awaited; the client is not known yet
  *   GREETING  name and connection count are being asked; nothing is read
  *   COMMAND   the next line is a command
  *   CONTENT   behind DATA, up to CRLF.CRLF
@@ -26,7 +27,7 @@
  * Replies are gathered while commands are at hand and go out in one write. A session without a
  * command under way holds no buffers.
  */
-enum session_state { GREETING, COMMAND, CONTENT, CHUNK, RESPONSE, WAITING, CLOSED };
+enum session_state { PROXY, GREETING, COMMAND, CONTENT, CHUNK, RESPONSE, WAITING, CLOSED };
 
 struct session {
 	TAILQ_ENTRY(session) next;
@@ -56,6 +57,9 @@ struct session {
 	struct tally_session *tally; /* counted */
 	uint64_t connections;        /* tally's answer */
 	bool name_known, counted;
+	bool is_announced; /* "connect from" is logged */
+	bool may_xclient, may_xforward;
+	struct xforward *xforward; /* owned; NULL: nothing was said of another client */
 	/* The dialogue. */
 	struct smtp_lines lines;
 	struct transaction *transaction; /* owned; NULL outside */
@@ -82,6 +86,13 @@ struct session {
 
 /* A client has connected; takes fd over. */
 void session_new(int fd, const struct net_addr *peer, bool is_local);
+/*
+ * The client is known, or another one than before (PROXY, XCLIENT): its name and its count are
+ * asked for, unless name_known, then it is greeted.
+ */
+void session_identify(struct session *s);
+/* name and addresses of the session as the log shows them. */
+void session_set_namaddr(struct session *s);
 /* The only thing said to a client when the port is full. */
 void session_refuse(int fd);
 

@@ -28,9 +28,12 @@ struct settings {
 	enum bare_lf bare_lf;
 	int bare_lf_code;
 	struct match *bare_lf_exclusions, *count_exceptions, *submitters;
-	uint64_t size_limit;               /* 0: none */
-	uint64_t stranger_size_limit;      /* incoming_message_size_limit; 0: none of its own */
-	int64_t timeout, error_sleep;      /* microseconds */
+	uint64_t size_limit;          /* 0: none */
+	uint64_t stranger_size_limit; /* incoming_message_size_limit; 0: none of its own */
+	int64_t timeout, error_sleep; /* microseconds */
+	bool wants_proxy;             /* smtpd_upstream_proxy_protocol */
+	int64_t proxy_timeout;
+	struct match *xclient_hosts, *xforward_hosts;
 	int64_t min_rate;                  /* bytes a second */
 	size_t line_limit, response_limit; /* smtpd_sasl_response_limit */
 	int rcpt_limit, rcpt_overshoot, soft_errors, hard_errors, junk_limit, rset_limit;

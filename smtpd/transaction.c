@@ -11,6 +11,7 @@
 #include "smtpd/recipient.h"
 #include "smtpd/report.h"
 #include "smtpd/session.h"
+#include "smtpd/xclient.h"
 #include "util/err.h"
 #include "util/log.h"
 #include "util/mem.h"
@@ -47,6 +48,7 @@ static void first_line(const struct transaction *t, struct buf *line)
 		(void)buf_add_char(line, '>');
 	} else {
 		(void)buf_add_fmt(line, "client=%s", s->namaddr);
+		xforward_add_log(s, line);
 	}
 	if (s->login != NULL)
 		(void)buf_add_fmt(line, ", sasl_method=%s, sasl_username=%s",

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef SMTPD_XCLIENT_H
+#define SMTPD_XCLIENT_H
+
+#include "smtpd/session.h"
+
+/*
+ * XCLIENT: a trusted client (smtpd_authorized_xclient_hosts) says for whom it speaks. The session
+ * begins again with the greeting, as if that other client had connected: names, counts and bans,
+ * restriction lists. XFORWARD (smtpd_authorized_xforward_hosts): it says where the mail came
+ * from, for the log alone.
+ */
+
+/* Which of the two this client may use; asked once, of the client that has really connected. */
+void xclient_begin(struct session *s);
+/* "250-XCLIENT …" lines for EHLO. */
+void xclient_add_ehlo(const struct session *s, struct buf *lines);
+void xclient_command(struct session *s, struct slice args);
+
+void xforward_command(struct session *s, struct slice args);
+/* ", orig_queue_id=…, orig_client=…" for a message's first line; nothing without XFORWARD. */
+void xforward_add_log(const struct session *s, struct buf *line);
+void xforward_clear(struct session *s);
+
+#endif

@@ -1,0 +1,150 @@
+#!/usr/bin/perl
+# SPDX-License-Identifier: ISC
+# Who speaks for others: PROXY headers of load balancers, XCLIENT and XFORWARD.
+use strict;
+use warnings;
+use Gatepost::Kit;
+use Gatepost::Stage;
+use Socket qw(inet_aton inet_pton AF_INET6);
+use Test::More;
+
+my %lists = (
+    smtpd_relay_restrictions => 'permit_mynetworks, permit_sasl_authenticated, reject_unauth_destination',
+    smtpd_client_restrictions => 'check_client_access inline:{192.0.2.66=REJECT, bad.example=REJECT}',
+);
+
+# PROXY.
+my $st = Gatepost::Stage->new(main => {
+    %lists, smtpd_upstream_proxy_protocol => 'haproxy', smtpd_upstream_proxy_timeout => '1s',
+    mynetworks => '192.0.2.9', smtpd_client_port_logging => 'yes',
+});
+sub v2 {
+    my ($command, $family, $data) = @_;
+    return "\r\n\r\n\0\r\nQUIT\n" . pack('CCn', 0x20 | $command, $family, length $data) . $data;
+}
+my $v4 = inet_aton('192.0.2.9') . inet_aton('192.0.2.25') . pack('nn', 4711, 25);
+my $v6 = inet_pton(AF_INET6, '2001:db8::9') . inet_pton(AF_INET6, '::1') . pack('nn', 4712, 25);
+
+for my $row (
+    ['version 1', "PROXY TCP4 192.0.2.9 192.0.2.25 4711 25\r\n", '192.0.2.9', 4711, 250],
+    ['a stranger', "PROXY TCP4 192.0.2.8 192.0.2.25 4711 25\r\n", '192.0.2.8', 4711, 554],
+    ['refused by its own address', "PROXY TCP4 192.0.2.66 192.0.2.25 4711 25\r\n", '192.0.2.66', 4711, 554],
+    ['IPv6', "PROXY TCP6 2001:db8::9 ::1 4712 25\r\n", '2001:db8::9', 4712, 554],
+    ['mapped', "PROXY TCP6 ::ffff:192.0.2.9 ::1 4713 25\r\n", '192.0.2.9', 4713, 250],
+    ['version 2', v2(1, 0x11, $v4), '192.0.2.9', 4711, 250],
+    ['version 2 with an extension', v2(1, 0x11, $v4 . "\4\0\3abc"), '192.0.2.9', 4711, 250],
+    ['version 2, IPv6', v2(1, 0x21, $v6), '2001:db8::9', 4712, 554],
+    ['version 2, the proxy itself', v2(0, 0, ''), '127.0.0.1', undef, 554],
+    ['version 1, unknown', "PROXY UNKNOWN\r\n", '127.0.0.1', undef, 554],
+) {
+    my ($name, $header, $addr, $port, $code) = @$row;
+    my $c = $st->client;
+    # In two pieces.
+    $c->send(substr $header, 0, 7);
+    $c->send(substr $header, 7);
+    ok($c->hello, "$name: greeted");
+    $c->cmd('MAIL FROM:<a@far.test>', 250);
+    is($c->cmd('RCPT TO:<b@far.test>')->{code}, $code, "$name: may it relay");
+    $c->quit;
+    $port //= '\d+';
+    $st->wait_log(qr/: connect from unknown\[\Q$addr\E\]:$port$/m);
+}
+for my $row (
+    ['no header', "EHLO x\r\n", 'malformed header'],
+    ['a bad one', "PROXY TCP4 1.2.3 4.5.6.7 1 2\r\n", 'malformed header'],
+    ['a long one', 'PROXY TCP4 ' . ('1' x 200), 'header is too long'],
+    ['version 2 of a socket file', v2(1, 0x31, 'x' x 216), 'malformed header'],
+    ['version 2, too long', v2(1, 0x11, 'x' x 5000), 'header is too long'],
+    ['half a header', 'PROXY TCP4', 'timeout'],
+) {
+    my ($name, $header, $why) = @$row;
+    my $c = $st->client;
+    $c->send($header);
+    my $r = $c->reply;
+    is($r->{code}, 0, "$name: not a word");
+    ok(!$c->{timed_out}, "$name: closed");
+    $st->wait_log(qr/: warning: haproxy read from \[127\.0\.0\.1\]:\d+: $why$/m);
+}
+$st->order('stop');
+$st->end;
+
+# XCLIENT and XFORWARD.
+$st = Gatepost::Stage->new(main => {
+    %lists, smtpd_authorized_xclient_hosts => '127.0.0.1', smtpd_authorized_xforward_hosts => '127.0.0.0/8',
+    mynetworks => '192.0.2.9', smtpd_delay_reject => 'no',
+});
+for my $from ('127.0.0.2', '127.0.0.1') {
+    my $c = $st->session(from => $from);
+    my $may = $from eq '127.0.0.1';
+    is(exists $c->{ehlo}{XCLIENT}, $may, "$from: XCLIENT is offered to who may use it");
+    is($c->{ehlo}{XCLIENT}, 'NAME ADDR PROTO HELO REVERSE_NAME PORT DESTADDR DESTPORT', 'and its attributes') if $may;
+    is($c->{ehlo}{XFORWARD}, 'NAME ADDR PROTO HELO SOURCE PORT IDENT', "$from: XFORWARD");
+    is($c->cmd('XCLIENT ADDR=192.0.2.9')->{text},
+        $may ? '220 mx.example.test ESMTP Gatepost' : '550 5.7.0 Error: insufficient authorization', $from);
+    $c->quit;
+}
+{
+    my $c = $st->session;
+    $c->cmd('MAIL FROM:<a@far.test>', 250);
+    is($c->cmd('RCPT TO:<b@far.test>')->{code}, 554, 'a stranger');
+    is($c->cmd('XCLIENT NAME=x.example')->{text}, '503 5.5.1 Error: MAIL transaction in progress', 'not now');
+    $c->cmd('RSET', 250);
+    is($c->cmd('XCLIENT')->{text}, '501 5.5.4 Syntax: XCLIENT attribute=value...', 'no attribute');
+    is($c->cmd('XCLIENT COLOUR=red')->{text}, '501 5.5.4 Bad attribute name: COLOUR', 'no such attribute');
+    is($c->cmd('XCLIENT NAME=x.example ADDR=1.2.3')->{text}, '501 5.5.4 Bad ADDR syntax: 1.2.3', 'a bad value');
+    $c->cmd('MAIL FROM:<a@far.test>', 250);
+    is($c->cmd('RCPT TO:<b@far.test>')->{code}, 554, 'a command that was refused has changed nothing');
+    $c->cmd('RSET', 250);
+    # Another client, and HELO is gone.
+    is($c->cmd('XCLIENT NAME=good.example ADDR=192.0.2.9 PORT=99')->{code}, 220, 'the greeting again');
+    $c->cmd('EHLO other.example', 250);
+    $c->cmd('MAIL FROM:<a@far.test>', 250);
+    $c->cmd('RCPT TO:<b@far.test>', 250, 'a trusted client');
+    $c->cmd('DATA', 354);
+    $c->send("Subject: x\r\n\r\nx\r\n.\r\n");
+    my $m = $st->letter(Gatepost::Smtp::id_of($c->reply));
+    is("$m->{client_name} $m->{client_addr} $m->{helo}", 'good.example 192.0.2.9 other.example', 'who sent it');
+    $st->wait_log(qr/: 4F\w+: client=good\.example\[192\.0\.2\.9\]$/m);
+    # One that is refused at once, and with it nothing but QUIT and XCLIENT's next try goes.
+    like($c->cmd('XCLIENT ADDR=192.0.2.66 NAME=[UNAVAILABLE]')->{text}, qr/^554 5\.7\.1 /, 'refused by its address');
+    like($c->cmd('EHLO x')->{text}, qr/^503 5\.7\.0 /, 'and not served');
+    $c->cmd('QUIT', 221);
+    $st->wait_log(qr/: disconnect from unknown\[192\.0\.2\.66\] .*xclient=2\/6 /m);
+}
+{
+    my $c = $st->session;
+    like($c->cmd('XCLIENT NAME=bad.example ADDR=192.0.2.1')->{text}, qr/^554 5\.7\.1 /, 'refused by its name');
+    $c->close;
+    $c = $st->session;
+    is($c->cmd('XCLIENT ADDR=IPv6:2001:db8::1 NAME=[TEMPUNAVAIL] HELO=given.example PROTO=ESMTP LOGIN=u+40x')->{code}, 220, 'all of them');
+    $c->cmd('MAIL FROM:<a@far.test>', 250, 'HELO was said for it');
+    $c->cmd('RCPT TO:<b@far.test>', 250, 'and AUTH');
+    $st->wait_log(qr/client=unknown\[2001:db8::1\], sasl_method=XCLIENT, sasl_username=u\@x$/m);
+    $c->cmd('RSET', 250);
+    is($c->cmd('XCLIENT LOGIN=[UNAVAILABLE]')->{code}, 220, 'nobody again');
+    $c->cmd('HELO x', 250);
+    $c->cmd('MAIL FROM:<a@far.test>', 250);
+    is($c->cmd('RCPT TO:<b@far.test>')->{code}, 554, 'a stranger');
+    $c->quit;
+}
+{
+    my $c = $st->session(from => '127.0.0.7');
+    is($c->cmd('XFORWARD ADDR=192.0.2.9 LOGIN=x')->{text}, '501 5.5.4 Bad attribute name: LOGIN', 'XFORWARD has no login');
+    $c->cmd('XFORWARD NAME=orig.example ADDR=192.0.2.9 PROTO=SMTP', 250);
+    $c->cmd('XFORWARD IDENT=ABC123 SOURCE=REMOTE HELO=[UNAVAILABLE]', 250);
+    $c->cmd('MAIL FROM:<a@far.test>', 250);
+    is($c->cmd('RCPT TO:<b@far.test>')->{code}, 554, 'it gives no right');
+    $c->cmd('RCPT TO:<root@local.test>', 250);
+    $st->wait_log(qr/client=unknown\[127\.0\.0\.7\], orig_queue_id=ABC123, orig_client=orig\.example\[192\.0\.2\.9\]$/m);
+    $c->quit;
+    $st->wait_log(qr/disconnect from unknown\[127\.0\.0\.7\] .*xforward=2\/3 /m);
+}
+$st->order('stop');
+$st->end;
+
+# Nobody may by default.
+$st = Gatepost::Stage->new;
+$st->dialogue('default',
+    'XCLIENT NAME=x.example' => '550 5.7.0 Error: insufficient authorization',
+    'XFORWARD NAME=x.example' => '550 5.7.0 Error: insufficient authorization');
+done_testing;
