@@ -143,7 +143,7 @@ static void fill(struct message *m, const struct ipc_msg *msg, enum role from)
 	/* The strings live as long as the message. */
 	m->strings = mem_dup(msg->body.p, msg->body.len);
 	own.body = slice_of(m->strings, msg->body.len);
-	env->sender = ipc_bytes(&own, FIELD_SENDER);
+	message_set_sender(m, ipc_bytes(&own, FIELD_SENDER));
 	env->arrival = (int64_t)ipc_u64(&own, FIELD_TIME);
 	env->flags = (uint32_t)ipc_u64(&own, FIELD_FLAGS) & OPEN_FLAGS;
 	env->ret = (uint8_t)ipc_u64(&own, FIELD_RET);

@@ -16,6 +16,7 @@
  *   content.c     content on its way: the header section, memory, the file of a large body
  *   trace.c       headers that are added: Received: and what is missing
  *   recipients.c  aliases and routes of each recipient; waits for tables, never for the disk
+ *   rewrite.c     addresses in headers
  *   commit.c      the journal: many messages, one sync
  *   link.c        qmgr: what is durable, failed segments, ids
  *   space.c       whether there is room for more

@@ -287,6 +287,28 @@ const struct message_failure *content_end(struct message *m)
 	return NULL;
 }
 
+int content_replace_header(struct message *m, struct slice fields)
+{
+	struct content *c = &m->content;
+	struct slice rest = slice_from(buf_slice(&c->text), c->header_len);
+	size_t before = c->text.len;
+	struct buf text;
+
+	buf_init(&text, TEXT_LIMIT);
+	(void)buf_add_slice(&text, fields);
+	(void)buf_add_slice(&text, rest);
+	if (buf_failed(&text)) {
+		buf_clear(&text);
+		return ERR_LIMIT;
+	}
+	c->scan.body = c->scan.body - c->header_len + fields.len;
+	c->scan.end = c->header_len = fields.len;
+	buf_clear(&c->text);
+	c->text = text;
+	count(m, before);
+	return 0;
+}
+
 void content_walk_from(
 	const struct message *m, void (*add)(struct slice address, void *arg), void *arg)
 {

@@ -51,6 +51,8 @@ static inline bool content_has(const struct content *c, enum header_kind kind)
 {
 	return c->seen & (1u << kind);
 }
+/* Other fields in the place of the first header_len bytes. Only behind the end. ERR_LIMIT. */
+int content_replace_header(struct message *m, struct slice fields);
 /* Reads message_drop_headers. */
 void content_open(void);
 

@@ -12,6 +12,7 @@ cleanup_cleanup_SOURCES = \
 	%D%/notice.c %D%/notice.h \
 	%D%/recipients.c %D%/recipients.h \
 	%D%/resolve.c %D%/resolve.h \
+	%D%/rewrite.c %D%/rewrite.h \
 	%D%/space.c %D%/space.h \
 	%D%/trace.c %D%/trace.h
 cleanup_cleanup_LDADD = lib/route/libroute.a lib/queue/libqueue.a lib/mail/libmail.a $(SERVER_LIBS)

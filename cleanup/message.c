@@ -4,6 +4,7 @@
 #include "cleanup/cleanup.h"
 #include "cleanup/commit.h"
 #include "cleanup/trace.h"
+#include "mail/address.h"
 #include "util/err.h"
 #include "util/mem.h"
 
@@ -30,6 +31,7 @@ int message_new(const struct message_calls *calls, void *owner, struct message *
 	m->env.id = slice_str(m->id);
 	buf_init(&m->top, HEADERS_LIMIT);
 	buf_init(&m->bottom, HEADERS_LIMIT);
+	buf_init(&m->sender, ADDRESS_LIMIT);
 	buf_init(&m->parents, QUEUE_PARENTS_MAX * 4);
 	content_init(m);
 	action_init(m);
@@ -47,6 +49,7 @@ static void message_free(struct message *m)
 	action_clear(m);
 	buf_clear(&m->top);
 	buf_clear(&m->bottom);
+	buf_clear(&m->sender);
 	buf_clear(&m->parents);
 	for (size_t i = 0; i < m->rcpt_n; i++)
 		mem_free(m->rcpts[i]);
@@ -82,6 +85,14 @@ void message_fail(struct message *m, const struct message_failure *why)
 	message_free(m);
 }
 
+void message_set_sender(struct message *m, struct slice sender)
+{
+	m->env.sender = sender;
+	if (route_complete(cleanup.route, sender, &m->sender) == 0 &&
+		!slice_eq(buf_slice(&m->sender), sender))
+		m->env.sender = buf_slice(&m->sender);
+}
+
 static char *keep(char *at, struct slice from, struct slice *to)
 {
 	*to = slice_of(at, from.len);
@@ -93,7 +104,9 @@ static char *keep(char *at, struct slice from, struct slice *to)
 int message_add_rcpt(struct message *m, struct slice address, struct slice orig_to,
 	struct slice orcpt, unsigned notify)
 {
+	struct buf whole = BUF_INIT(ADDRESS_LIMIT);
 	struct message_rcpt *r = NULL;
+	struct slice given = address;
 	char *at = NULL;
 
 	if (m->rcpt_n == RCPT_LIMIT)
@@ -102,12 +115,16 @@ int message_add_rcpt(struct message *m, struct slice address, struct slice orig_
 		m->rcpt_cap = m->rcpt_cap > 0 ? m->rcpt_cap * 2 : 4;
 		m->rcpts = mem_resize(m->rcpts, m->rcpt_cap, sizeof(m->rcpts[0]));
 	}
-	r = mem_alloc(sizeof(*r) + address.len + orig_to.len + orcpt.len);
+	if (route_complete(cleanup.route, given, &whole) == 0)
+		address = buf_slice(&whole);
+	r = mem_alloc(sizeof(*r) + given.len + address.len + orig_to.len + orcpt.len);
 	at = keep(r->bytes, address, &r->address);
+	at = keep(at, given, &r->given);
 	at = keep(at, orig_to, &r->orig_to);
 	keep(at, orcpt, &r->orcpt);
 	r->notify = (uint8_t)notify;
 	m->rcpts[m->rcpt_n++] = r;
+	buf_clear(&whole);
 	return 0;
 }
 

@@ -45,6 +45,7 @@ struct message_calls {
 
 struct message_rcpt {
 	struct slice address, orig_to, orcpt; /* in bytes */
+	struct slice given;                   /* address before it was completed */
 	uint8_t notify;
 	bool is_dropped;
 	char bytes[];
@@ -59,6 +60,7 @@ struct message {
 	char id[QUEUE_ID_MAX + 1];
 	struct queue_envelope env; /* strings borrowed from strings */
 	char *strings;             /* owned */
+	struct buf sender;         /* env.sender, when it had to be completed */
 	struct buf parents;        /* env.parent_rcpts */
 	struct message_rcpt **rcpts;
 	size_t rcpt_n, rcpt_cap;
@@ -77,6 +79,8 @@ void message_discard(struct message **m);
 void message_done(struct message *m);
 void message_fail(struct message *m, const struct message_failure *why);
 
+/* Addresses are completed by append_at_myorigin and its kin. The sender's is borrowed otherwise. */
+void message_set_sender(struct message *m, struct slice sender);
 /* orcpt: internal form "rfc822;address". ERR_LIMIT. */
 int message_add_rcpt(struct message *m, struct slice address, struct slice orig_to,
 	struct slice orcpt, unsigned notify);

@@ -187,7 +187,7 @@ static int route_one(struct message *m, struct slice address, struct message_fai
 {
 	struct recipients *r = &m->recipients;
 	const struct message_rcpt *from = m->rcpts[r->at];
-	struct slice original = from->orig_to.len > 0 ? from->orig_to : from->address;
+	struct slice original = from->orig_to.len > 0 ? from->orig_to : from->given;
 	struct queue_recipient q = {
 		.address = address, .orcpt = from->orcpt, .notify = from->notify};
 	int err = route_resolve(cleanup.route, address, m->env.sender, &r->later, &r->route);

@@ -4,6 +4,7 @@
 #include <time.h>
 
 #include "cleanup/cleanup.h"
+#include "cleanup/rewrite.h"
 #include "conf/conf.h"
 #include "mail/address.h"
 #include "map/match.h"
@@ -138,7 +139,7 @@ static void add_for(struct buf *out, const struct message *m)
 		buf_add_str(out, "; ");
 	} else if (m->rcpt_n == 1) {
 		buf_add_str(out, "\r\n\tfor <");
-		address_add_external(out, m->rcpts[0]->address);
+		address_add_external(out, m->rcpts[0]->given);
 		buf_add_str(out, ">; ");
 	} else {
 		buf_add_str(out, ";\r\n\t");
@@ -208,14 +209,31 @@ static void add_missing(struct message *m)
 	}
 }
 
+/* Completes what stands in the headers of our own clients, and of others where that is wanted. */
+static bool complete_headers(struct message *m, bool is_local)
+{
+	struct slice domain = slice_str(conf_str(P_remote_header_rewrite_domain));
+	struct address_rules rules = *route_rules(cleanup.route);
+
+	if (!is_local && domain.len == 0)
+		return false;
+	if (!is_local) {
+		rules.origin = rules.origin.len > 0 ? domain : SLICE_NONE;
+		rules.domain = rules.domain.len > 0 ? domain : SLICE_NONE;
+	}
+	if (rewrite_headers(m, &rules) != 0)
+		log_warning("%s: its headers are too long to complete addresses in them", m->id);
+	return true;
+}
+
 int trace_missing(struct message *m, struct later *l)
 {
-	int err = conf_bool(P_always_add_missing_headers) ? 0 : is_local_client(m, l);
+	int err = is_local_client(m, l);
 
-	if (err == 0)
-		add_missing(m);
-	else if (err != ERR_NOT_FOUND)
+	if (err != 0 && err != ERR_NOT_FOUND)
 		return err;
+	if (complete_headers(m, err == 0) || conf_bool(P_always_add_missing_headers))
+		add_missing(m);
 	if (!content_has(&m->content, HEADER_MESSAGE_ID) && m->bottom.len == 0)
 		log_info("%s: message-id=<>", m->id);
 	return 0;

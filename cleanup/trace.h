@@ -14,7 +14,9 @@ void trace_open(struct buf *why, int *err); /* *err: ERR_SYNTAX, with the reason
 
 /* Appends to m->top: Received:, and the name that a mailbox line gets in front. */
 void trace_received(struct message *m);
-/* Appends to m->bottom what is missing. 0, ERR_TEMP (a table failed) or ERR_LATER. */
+/* Completes addresses in the headers of such a client, and of others by
+ * remote_header_rewrite_domain; appends to m->bottom what is missing. 0, ERR_TEMP (a table failed)
+ * or ERR_LATER. */
 int trace_missing(struct message *m, struct later *l);
 
 #endif

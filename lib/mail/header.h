@@ -2,7 +2,7 @@
 #ifndef MAIL_HEADER_H
 #define MAIL_HEADER_H
 
-#include "util/slice.h"
+#include "util/buf.h"
 
 /*
  * The header section of content on its way: fields are found one after the other in a text that
@@ -88,5 +88,14 @@ size_t header_addresses(
  */
 size_t header_addresses_all(struct slice value, size_t limit,
 	void (*add)(struct slice address, void *arg), void *arg, bool *is_odd);
+/*
+ * Rewrites the addresses of a list in their places; names, comments, groups and folding stay as
+ * they are. change gets each address in internal form and says whether *to (reset) holds another
+ * one; those that are malformed, empty or behind a route are passed over. Two addresses that only a
+ * blank keeps apart get the comma that is missing when the first is changed. The number of changes;
+ * with 0 nothing is appended to out. The caller looks at buf_failed(out).
+ */
+typedef bool (*header_edit_fn)(struct slice address, struct buf *to, void *arg);
+size_t header_edit_addresses(struct slice value, header_edit_fn fn, void *arg, struct buf *out);
 
 #endif

@@ -5,7 +5,7 @@ lib_mail_libmail_a_SOURCES = \
 	%D%/attempt.c %D%/attempt.h \
 	%D%/complete.c \
 	%D%/dsn.c %D%/dsn.h \
-	%D%/header.c %D%/header.h %D%/header_address.c \
+	%D%/header.c %D%/header.h %D%/header_address.c %D%/header_edit.c \
 	%D%/xtext.c
 
 check_PROGRAMS += t/mail/address_test

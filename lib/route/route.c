@@ -204,6 +204,11 @@ int route_complete(const struct route *r, struct slice address, struct buf *out)
 	return address_complete(address, &r->rules, out);
 }
 
+const struct address_rules *route_rules(const struct route *r)
+{
+	return &r->rules;
+}
+
 /* Classes. */
 
 bool route_is_own_address(const struct route *r, struct slice ip)

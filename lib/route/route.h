@@ -39,6 +39,7 @@ bool route_is_own_address(const struct route *r, struct slice ip);
 
 /* Completes a configured address by myorigin and its kin. ERR_LIMIT. */
 int route_complete(const struct route *r, struct slice address, struct buf *out);
+const struct address_rules *route_rules(const struct route *r);
 
 /*
  * Whether the recipient exists, as far as the tables of its class know (ROUTE_FOR_RECIPIENTS): 0

@@ -136,11 +136,67 @@ static void test_addresses(void)
 	buf_clear(&got);
 }
 
+/* "*" in want: nothing was changed. An address without '@' gets one, "stay" does not. */
+static const struct {
+	const char *value, *want;
+} edits[] = {
+	{" kim\r\n", " kim@o\r\n"},
+	{" a@b.example,c@d.example\r\n", "*"},
+	{" Kim  Lee <kim> , a@b.example\r\n", " Kim  Lee <kim@o> , a@b.example\r\n"},
+	{" \"K, L\" <kim> (x <y>)", " \"K, L\" <kim@o> (x <y>)"},
+	{" (a) kim (b),\r\n\tlee", " (a) kim@o (b),\r\n\tlee@o"},
+	{" kim lee", " kim@o, lee@o"},
+	{" kim lee@b.example stay bo", " kim@o, lee@b.example stay bo@o"},
+	{" kim . lee", " kim.lee@o"},
+	{" friends: kim, <lee>; bo", " friends: kim@o, <lee@o>; bo@o"},
+	{" undisclosed-recipients:;", "*"},
+	{" <@a,@b:kim>", "*"},
+	{" < kim (c) >", " <kim@o>"},
+	{" \"a b\"", " \"a b\"@o"},
+	{" a\\,b", " \"a,b\"@o"},
+	{" kim@b.example.", " kim@b.example"},
+	{" kim@[192.0.2.1], x", " kim@[192.0.2.1], x@o"},
+	{" <>", "*"},
+	{" ,,;:", "*"},
+	{"", "*"},
+	{" (open kim", "*"},
+	{" \"open kim", "*"},
+	{" <kim", "*"},
+	{" kim>", "*"},
+	{" kim\\", "*"},
+};
+
+static bool append(struct slice address, struct buf *to, void *arg)
+{
+	buf_reset(to);
+	if (slice_find(address, '@') >= 0 || slice_eq_str(address, "stay")) {
+		buf_add_slice(to, address);
+		return false;
+	}
+	buf_add_fmt(to, "%.*s%s", SLICE_FMT(address), (const char *)arg);
+	return true;
+}
+
+static void test_edit(void)
+{
+	char origin[] = "@o";
+	struct buf got = BUF_INIT(1000);
+
+	for (size_t i = 0; i < COUNT_OF(edits); i++) {
+		buf_reset(&got);
+		if (header_edit_addresses(slice_str(edits[i].value), append, origin, &got) == 0)
+			buf_add_char(&got, '*');
+		is_str(buf_str(&got), edits[i].want, "edit of '%s'", edits[i].value);
+	}
+	buf_clear(&got);
+}
+
 int main(void)
 {
 	test_scan();
 	test_shift();
 	test_addresses();
+	test_edit();
 	is_int(header_kind(SLICE_LIT("MESSAGE-ID")), HEADER_MESSAGE_ID, "case does not matter");
 	is_int(header_kind(SLICE_LIT("Message-I")), HEADER_OTHER, "a part of a name is another");
 	is_int(header_kind(SLICE_LIT("")), HEADER_OTHER, "no name");
