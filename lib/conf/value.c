@@ -353,14 +353,16 @@ static int check_number(struct slice name, struct slice argument, struct buf *wh
 }
 
 /* The restriction at the front of *rest with its argument. */
-static int check_restriction(
-	struct slice name, struct slice *rest, const char *classes, struct buf *why)
+static int check_restriction(struct slice name, struct slice *rest, const char *classes,
+	bool has_implied, struct buf *why)
 {
 	struct slice argument;
 	size_t i = 0;
 
 	if (value_is_class(classes, name))
 		return 0;
+	if (type_of(name).len != 0 && has_implied)
+		return check_table(name, why);
 	if (type_of(name).len != 0) {
 		buf_add_fmt(why,
 			"table \"%.*s\" without a restriction; expected check_…_access "
@@ -391,7 +393,8 @@ static int check_restriction(
 	return restrictions[i].argument == TABLE ? check_table_argument(argument, why) : 0;
 }
 
-int value_check_restrictions(struct slice text, const char *classes, struct buf *why, size_t *where)
+static int check_restrictions(
+	struct slice text, const char *classes, bool has_implied, struct buf *why, size_t *where)
 {
 	struct slice rest = text, item;
 
@@ -401,10 +404,23 @@ int value_check_restrictions(struct slice text, const char *classes, struct buf 
 	}
 	while (line_item(&rest, &item)) {
 		*where = (size_t)(item.p - text.p);
-		if (check_restriction(item, &rest, classes, why) != 0)
+		if (check_restriction(item, &rest, classes, has_implied, why) != 0)
 			return ERR_SYNTAX;
 	}
 	return 0;
+}
+
+int value_check_restrictions(struct slice text, const char *classes, struct buf *why, size_t *where)
+{
+	return check_restrictions(text, classes, false, why, where);
+}
+
+/* Lists in which a table alone stands for the check that they are about, as in Postfix. */
+static bool has_implied_check(enum param p)
+{
+	return p == P_smtpd_client_restrictions || p == P_smtpd_helo_restrictions ||
+	       p == P_smtpd_sender_restrictions || p == P_smtpd_relay_restrictions ||
+	       p == P_smtpd_recipient_restrictions || p == P_smtpd_etrn_restrictions;
 }
 
 int value_parse(enum param p, struct slice text, const char *classes, struct buf *why,
@@ -423,7 +439,8 @@ int value_parse(enum param p, struct slice text, const char *classes, struct buf
 	case PARAM_MAPS:
 	case PARAM_MATCH:
 	case PARAM_LIST: return check_list(row->type, text, why, where);
-	case PARAM_RESTRICT: return value_check_restrictions(text, classes, why, where);
+	case PARAM_RESTRICT:
+		return check_restrictions(text, classes, has_implied_check(p), why, where);
 	default: return 0;
 	}
 }

@@ -116,7 +116,7 @@ int access_key(struct policy_eval *e, struct access_table *t, struct slice key, 
 	if (err == ERR_LATER)
 		return err;
 	if (err != 0) {
-		*result = policy_reject_server(e, about);
+		*result = policy_reject_table(e, about);
 		return 0;
 	}
 	/* What it says may lead to other tables, which use the same memory. */

@@ -254,7 +254,7 @@ static int run_result(struct action *a, struct slice value)
 	int err;
 
 	if (list == NULL) {
-		*a->result = policy_reject_server(a->e, a->about);
+		*a->result = policy_reject_server(a->e);
 		return 0;
 	}
 	if (list->n == 0) {

@@ -14,12 +14,32 @@ static const struct restriction *const tables[] = {restrict_rows, restrict_clien
 	restrict_helo_rows, restrict_sender_rows, restrict_recipient_rows, access_rows,
 	restrict_dns_rows, restrict_mx_rows, rbl_rows};
 
+/* A table alone stands for the check that its list is about, as in Postfix. */
+static const struct {
+	const char *parameter, *restriction;
+} implied[] = {
+	{"smtpd_client_restrictions", "check_client_access"},
+	{"smtpd_helo_restrictions", "check_helo_access"},
+	{"smtpd_sender_restrictions", "check_sender_access"},
+	{"smtpd_relay_restrictions", "check_recipient_access"},
+	{"smtpd_recipient_restrictions", "check_recipient_access"},
+	{"smtpd_etrn_restrictions", "check_etrn_access"},
+};
+
 static const struct restriction *find_row(struct slice name)
 {
 	for (size_t t = 0; t < sizeof(tables) / sizeof(tables[0]); t++)
 		for (const struct restriction *row = tables[t]; row->name != NULL; row++)
 			if (slice_case_eq_str(name, row->name))
 				return row;
+	return NULL;
+}
+
+static const struct restriction *find_implied(const char *parameter)
+{
+	for (size_t i = 0; i < sizeof(implied) / sizeof(implied[0]); i++)
+		if (strcmp(parameter, implied[i].parameter) == 0)
+			return find_row(slice_str(implied[i].restriction));
 	return NULL;
 }
 
@@ -83,6 +103,10 @@ static int add_item(struct policy *p, struct policy_list *list, struct slice wor
 	struct policy_item item = {.row = find_row(word)};
 	int err = 0;
 
+	if (item.row == NULL && slice_find(word, ':') > 0 && with_tables) {
+		item.row = find_implied(list->parameter);
+		*rest = slice_of(word.p, (size_t)(rest->p + rest->len - word.p));
+	}
 	if (list->n == ITEMS_MAX) {
 		(void)buf_add_fmt(why, "more than %d restrictions", ITEMS_MAX);
 		return ERR_SYNTAX;
@@ -204,7 +228,7 @@ int policy_list_run(
 	if (depth > 100) {
 		policy_note(e, POLICY_WARNING, SLICE_NONE,
 			"%s: unreasonable nesting of restriction classes", list->parameter);
-		*result = policy_reject_server(e, e->about);
+		*result = policy_reject_server(e);
 	}
 	for (size_t i = 0; i < list->n && err == 0 && *result == RESTRICT_DUNNO; i++) {
 		const struct policy_item *item = &list->items[i];

@@ -362,7 +362,7 @@ static int refuse_listed(struct policy_eval *e, const struct policy_item *item,
 	if (err == 0)
 		*result = refuse(e, about.class, buf_slice(&reply));
 	else if (err != ERR_LATER)
-		*result = policy_reject_server(e, e->about);
+		*result = policy_reject_table(e, e->about);
 	buf_clear(&r.value);
 	buf_clear(&reason);
 	buf_clear(&reply);

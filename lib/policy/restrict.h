@@ -155,8 +155,12 @@ enum restrict_result policy_reject(struct policy_eval *e, int code, const char *
 /* "<NAME>: CLASS rejected: TEXT"; the status is fitted to the class (policy_status). */
 enum restrict_result policy_reject_about(struct policy_eval *e, struct policy_about about, int code,
 	const char *status, const char *text);
-/* A failure of ours, which warn_if_reject does not soften: 451 4.3.5 Server configuration error. */
-enum restrict_result policy_reject_server(struct policy_eval *e, struct policy_about about);
+/*
+ * Failures of ours, which warn_if_reject does not soften: 451 4.3.5 Server configuration error;
+ * and, of a table, 451 4.3.5 <NAME>: CLASS rejected: Server configuration error.
+ */
+enum restrict_result policy_reject_server(struct policy_eval *e);
+enum restrict_result policy_reject_table(struct policy_eval *e, struct policy_about about);
 /* 451 4.3.0 <NAME>: Temporary lookup failure; likewise. */
 enum restrict_result policy_reject_lookup(struct policy_eval *e, struct slice name);
 /*

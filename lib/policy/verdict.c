@@ -275,7 +275,12 @@ static enum restrict_result fault(
 	return refuse(e, code, status, text, true);
 }
 
-enum restrict_result policy_reject_server(struct policy_eval *e, struct policy_about about)
+enum restrict_result policy_reject_server(struct policy_eval *e)
+{
+	return fault(e, 451, "4.3.5", "Server configuration error");
+}
+
+enum restrict_result policy_reject_table(struct policy_eval *e, struct policy_about about)
 {
 	return fault(e, 451, "4.3.5", "<%.*s>: %s rejected: Server configuration error",
 		SLICE_FMT(about.name), about.class);

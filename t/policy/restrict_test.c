@@ -168,6 +168,8 @@ static const struct row rows[] = {
 		0, "", "reject_warning: 450 4.7.0 " IS_CLIENT "defer_if_permit requested\n"},
 	{"not for a failed table", LIST("client", "warn_if_reject, check_client_access fail:x"),
 		POLICY_RCPT, FROM, 0, "451 4.3.5 " IS_CLIENT "Server configuration error", ""},
+	{"a table alone", LIST("sender", "inline:{{far.test=DEFER}}"), POLICY_RCPT, FROM, 0,
+		"450 4.7.1 " IS_SENDER "Access denied", ""},
 	/* Classes. */
 	{"class", LIST("sender", "c, reject") "\nsmtpd_restriction_classes=c\nc=permit",
 		POLICY_RCPT, FROM, 0, "", ""},
@@ -176,7 +178,7 @@ static const struct row rows[] = {
 					    "d=permit_sasl_authenticated",
 		POLICY_RCPT, FROM, 0, "554 5.7.1 " IS_SENDER "Access denied", ""},
 	{"class without end", LIST("sender", "c") "\nsmtpd_restriction_classes=c\nc=c", POLICY_RCPT,
-		FROM, 0, "451 4.3.5 " IS_SENDER "Server configuration error",
+		FROM, 0, "451 4.3.5 Server configuration error",
 		"warning: c: unreasonable nesting of restriction classes\n"},
 	/* The client. */
 	{"mynetworks", LIST("relay", "permit_mynetworks, reject"), POLICY_RCPT, FROM, 0, "", ""},
@@ -404,11 +406,11 @@ static const struct {
 	{"permit_mynetworks", "", ""},
 	{"reject_non_fqdn_sender, defer", "450 4.3.2 " IS_SENDER "Try again later", ""},
 	{"c", "554 5.7.1 " IS_SENDER "Access denied", ""},
-	{"check_client_access hash:/x", "451 4.3.5 " IS_SENDER "Server configuration error",
+	{"check_client_access hash:/x", "451 4.3.5 Server configuration error",
 		"warning: access table inline:{ { s@far.test=check_client_access hash:/x } } entry "
 		"\"s@far.test\": inline:{ { s@far.test=check_client_access hash:/x } }: do not "
 		"specify lookup tables inside SMTPD access maps\n"},
-	{"no_such", "451 4.3.5 " IS_SENDER "Server configuration error",
+	{"no_such", "451 4.3.5 Server configuration error",
 		"warning: access table inline:{ { s@far.test=no_such } } entry \"s@far.test\": "
 		"inline:{ { s@far.test=no_such } }: unknown smtpd restriction: \"no_such\"\n"},
 };
