@@ -436,10 +436,11 @@ static void on_end(struct stream *stream, int err, void *arg)
 		count_unfinished(s);
 		report_lost(s, "timeout");
 		session_end(s, "421 4.4.2 %s Error: timeout exceeded", settings.hostname);
-	} else if (err == ERR_CLOSED && s->auth == NULL &&
-		   (s->state == WAITING || s->sleeping || is_blocked(s))) {
-		/* A client may end its half of the connection and still read. */
+	} else if (err == ERR_CLOSED && s->state != GREETING && s->auth == NULL) {
+		/* A client may end its half of the connection and still read: what it has said is
+		 * carried out, even where the answer that it waits for has come just now. */
 		s->client_gone = true;
+		run(s);
 	} else {
 		lost(s);
 	}

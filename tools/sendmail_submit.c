@@ -224,8 +224,11 @@ int sendmail_speak(void)
 	connect_smtpd();
 	p[1].fd = fd;
 	for (;;) {
-		if (poll(p, 2, -1) < 0 && errno != EINTR)
+		if (poll(p, 2, -1) < 0) {
+			if (errno == EINTR)
+				continue;
 			return EX_OSERR;
+		}
 		if (p[1].revents != 0 && !pass_on(fd, STDOUT_FILENO))
 			return 0;
 		if (p[0].revents != 0 && !pass_on(STDIN_FILENO, fd)) {

@@ -99,6 +99,16 @@ $c->send("x\r\n.\r\nQUIT\r\n");
 shutdown $c->sock, 1;
 $c->expect(250, 'a client that has closed its half gets its reply');
 $c->expect(221);
+# The answer of cleanup and the end of the client's half come in the same moment.
+$c = $st->session;
+$c->send("MAIL FROM:<stopped\@b.test>\r\nRCPT TO:<root>\r\nDATA\r\n");
+$c->expect($_) for 250, 250, 354;
+$c->send("x\r\n.\r\nQUIT\r\n");
+is($st->said, 'stopped', 'smtpd is stopped');
+shutdown $c->sock, 1;
+$st->order('go');
+$c->expect(250, 'the commit and the end of the half at once');
+$c->expect(221, 'what stands behind the content is answered');
 $c = $st->session;
 $c->send("MAIL FROM:<slow\@b.test>\r\nRCPT TO:<root>\r\nDATA\r\n");
 $c->expect($_) for 250, 250, 354;

@@ -9,8 +9,8 @@
  * Takes DIR/main.cf, starts SMTPD with a TCP listener (prints "port N") and the UNIX listener
  * DIR/sendmail, and writes each committed message to DIR/mail/ID: lines name=value, an empty line,
  * the content. Reads orders on standard input: full, room, drain, drain now, stop, away (no
- * cleanup), back; ends at its end. What cleanup does with a message is told by the sender's local
- * part: see the table of scripts.
+ * cleanup), back, go (smtpd is continued); ends at its end. What cleanup does with a message is
+ * told by the sender's local part: see the table of scripts.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -45,6 +45,7 @@ enum script {
 	DIE_DURABLE,    /* at the commit; the next cleanup knows the id */
 	DIE_SILENT,     /* at the commit; nobody knows */
 	SLOW,           /* credit and commit after a while */
+	STOPPED,        /* smtpd is stopped before the commit is answered; prints "stopped" */
 };
 
 static const struct {
@@ -57,6 +58,7 @@ static const struct {
 	{"die-durable@", DIE_DURABLE},
 	{"die-silent@", DIE_SILENT},
 	{"slow@", SLOW},
+	{"stopped@", STOPPED},
 };
 
 struct letter {
@@ -194,6 +196,15 @@ static void die(struct letter *l)
 		loop_defer(new_cleanup, NULL);
 }
 
+/* What smtpd sees next, it sees at once. */
+static void stop_child(void)
+{
+	int status = 0;
+
+	if (kill(child, SIGSTOP) != 0 || waitpid(child, &status, WUNTRACED) != child)
+		log_fatal("stop: %s", err_str(ERR_SYS));
+}
+
 static void commit(struct letter *l, struct ipc_msg *msg)
 {
 	(void)msg;
@@ -204,6 +215,12 @@ static void commit(struct letter *l, struct ipc_msg *msg)
 	else if (l->script == SLOW) {
 		l->committed = true;
 		loop_timer_set(&l->timer, loop_now() + 100 * CLOCK_MSEC);
+	} else if (l->script == STOPPED) {
+		stop_child();
+		done(l);
+		(void)ipc_flush(cleanup);
+		(void)printf("stopped\n");
+		(void)fflush(stdout);
 	} else
 		done(l);
 }
@@ -492,6 +509,8 @@ static void obey(struct slice order)
 		drain(slice_eq_str(order, "drain now"));
 	else if (slice_eq_str(order, "stop"))
 		ipc_send(control, PROTO_STOP, 0);
+	else if (slice_eq_str(order, "go"))
+		(void)kill(child, SIGCONT);
 	else if (slice_eq_str(order, "away")) {
 		away = true;
 		life++;

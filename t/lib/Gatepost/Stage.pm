@@ -67,6 +67,14 @@ sub order {
     return $self;
 }
 
+# The next line that the stage says.
+sub said {
+    my ($self) = @_;
+    my $line = readline $self->{out};
+    chomp $line if defined $line;
+    return $line;
+}
+
 # Waits for smtpd's end; its exit status.
 sub end {
     my ($self) = @_;
