@@ -111,7 +111,7 @@ static void carry_out(struct evaluation *e, const struct policy_note *n, struct 
 	/* One is enough for a message. */
 	if (n->kind == POLICY_HOLD && t != NULL && t->is_held)
 		return;
-	if (n->text.len > 0)
+	if (n->kind != POLICY_PREPEND)
 		report_policy(s, f, policy_note_word(n->kind), n->text);
 	if (is_effect && t != NULL)
 		transaction_effect(t, n->kind, n->value);

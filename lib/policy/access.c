@@ -116,6 +116,8 @@ int access_key(struct policy_eval *e, struct access_table *t, struct slice key, 
 	if (err == ERR_LATER)
 		return err;
 	if (err != 0) {
+		policy_note(e, POLICY_WARNING, SLICE_NONE, "%s lookup error for \"%.*s\"",
+			access_name(t), SLICE_FMT(key));
 		*result = policy_reject_table(e, about);
 		return 0;
 	}
@@ -295,15 +297,25 @@ static int find_own(struct mail_search *s)
 }
 
 /*
- * "x%far@here" may be relayed elsewhere: an entry for here must not permit it
- * (allow_untrusted_routing).
+ * "x%far@here" means x@far where here is local: it is what a table is asked for, and since it may
+ * be relayed elsewhere no entry permits it as a recipient (allow_untrusted_routing).
  */
-static bool is_suspicious(struct mail_search *s)
+static int follow(struct policy_eval *e, struct slice *address, bool *is_routed)
 {
-	const struct policy *p = s->e->policy;
+	struct policy *p = e->policy;
+	struct slice local, domain;
+	enum route_class class = ROUTE_DEFAULT;
+	int err;
 
-	return !p->untrusted_routing && s->about.class == policy_recipient &&
-	       address_has_route(s->local, &p->rules);
+	address_split(*address, &local, &domain);
+	*is_routed = address_has_route(local, &p->rules);
+	if (!*is_routed)
+		return 0;
+	err = route_classify(p->route, domain, e->later, &class);
+	if (err == 0 && class == ROUTE_LOCAL &&
+		address_follow_route(local, &p->rules, &p->followed) == 0)
+		*address = buf_slice(&p->followed);
+	return err;
 }
 
 int access_mail(struct policy_eval *e, struct access_table *t, struct slice address,
@@ -311,9 +323,12 @@ int access_mail(struct policy_eval *e, struct access_table *t, struct slice addr
 {
 	struct mail_search s = {.e = e, .t = t, .about = about, .found = found, .result = result};
 	struct slice extension;
-	int err;
+	bool is_routed = false;
+	int err = follow(e, &address, &is_routed);
 
 	*result = RESTRICT_DUNNO;
+	if (err != 0)
+		return err;
 	address_split(address, &s.local, &s.domain);
 	s.has_extension =
 		address_split_extension(s.local, e->policy->delimiters, &s.user, &extension);
@@ -324,7 +339,8 @@ int access_mail(struct policy_eval *e, struct access_table *t, struct slice addr
 		err = find_user(&s);
 	if (err == 0 && !*found && !t->is_pattern)
 		err = find_own(&s);
-	if (*result == RESTRICT_OK && is_suspicious(&s))
+	if (*result == RESTRICT_OK && is_routed && !e->policy->untrusted_routing &&
+		about.class == policy_recipient)
 		*result = RESTRICT_DUNNO;
 	return err;
 }
@@ -361,7 +377,7 @@ static int check_reverse_client(
 			"restriction %s returns OK for %.*s; this is not allowed for security "
 			"reasons; use DUNNO instead of OK if you want to make an exception",
 			item->row->name, SLICE_FMT(name));
-		*result = RESTRICT_DUNNO;
+		*result = policy_reject_server(e);
 	}
 	return err;
 }

@@ -146,6 +146,7 @@ static void read_settings(struct policy *p)
 	buf_init(&p->sender, ADDRESS_ROOM);
 	buf_init(&p->recipient, ADDRESS_ROOM);
 	buf_init(&p->namaddr, ADDRESS_ROOM);
+	buf_init(&p->followed, ADDRESS_ROOM);
 	buf_init(&p->value, MAP_VALUE_LIMIT);
 	buf_init(&p->reason, REASON_LIMIT);
 	buf_init(&p->if_permit.text, REASON_LIMIT);
@@ -186,6 +187,7 @@ void policy_close(struct policy **pp)
 	buf_clear(&p->sender);
 	buf_clear(&p->recipient);
 	buf_clear(&p->namaddr);
+	buf_clear(&p->followed);
 	buf_clear(&p->value);
 	buf_clear(&p->reason);
 	buf_clear(&p->if_permit.text);

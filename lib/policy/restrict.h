@@ -132,7 +132,7 @@ struct policy {
 		show_table, header_from, access_parents, soft_bounce, auth_enabled;
 	/* Memory of the evaluation under way: there is one at a time. */
 	struct policy_deferral if_permit, if_reject;
-	struct buf sender, recipient, value, reason, namaddr;
+	struct buf sender, recipient, followed, value, reason, namaddr;
 };
 
 /* 0; ERR_SYNTAX with why. tables: may the text name any (that of a table's entry may not)? */

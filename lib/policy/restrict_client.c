@@ -96,15 +96,14 @@ static int permit_tls_clientcerts(
 	return err == ERR_NOT_FOUND ? 0 : err;
 }
 
-static int reject_name(struct policy_eval *e, enum policy_name_status status, const char *what,
-	enum restrict_result *result)
+static int reject_name(struct policy_eval *e, enum policy_name_status status, const char *enhanced,
+	const char *what, enum restrict_result *result)
 {
 	int code =
 		status == POLICY_NAME_UNKNOWN ? (int)conf_int(P_unknown_client_reject_code) : 450;
 
-	/* RFC 7372, 3.3. */
 	if (status != POLICY_NAME_OK)
-		*result = policy_reject(e, code, "4.7.25",
+		*result = policy_reject(e, code, enhanced,
 			"Client host rejected: cannot find your %s, [%.*s]", what,
 			SLICE_FMT(e->facts->client_addr));
 	return 0;
@@ -114,21 +113,21 @@ static int reject_unknown_client(
 	struct policy_eval *e, const struct policy_item *item, enum restrict_result *result)
 {
 	(void)item;
-	return reject_name(e, e->facts->name_status, "hostname", result);
+	return reject_name(e, e->facts->name_status, "4.7.25", "hostname", result);
 }
 
 static int reject_unknown_reverse(
 	struct policy_eval *e, const struct policy_item *item, enum restrict_result *result)
 {
 	(void)item;
-	return reject_name(e, e->facts->reverse_status, "reverse hostname", result);
+	return reject_name(e, e->facts->reverse_status, "4.7.1", "reverse hostname", result);
 }
 
 static int reject_unknown_forward(
 	struct policy_eval *e, const struct policy_item *item, enum restrict_result *result)
 {
 	(void)item;
-	return reject_name(e, e->facts->forward_status, "hostname", result);
+	return reject_name(e, e->facts->forward_status, "4.7.1", "hostname", result);
 }
 
 const struct restriction restrict_client_rows[] = {

@@ -93,12 +93,19 @@ static bool is_always_there(struct slice address)
 	       slice_case_eq_str(local, conf_str(P_double_bounce_sender));
 }
 
+/* A sender in a virtual alias domain is an address that is bad; any other is but refused. */
+static const char *unknown_status(const char *class, enum route_class address_class)
+{
+	if (class == policy_recipient)
+		return "5.1.1";
+	return address_class == ROUTE_VIRTUAL_ALIAS ? "5.1.7" : "5.1.0";
+}
+
 static int check(struct policy_eval *e, struct slice given, struct slice address, const char *class,
 	enum route_class *address_class, enum restrict_result *result)
 {
 	const struct policy *p = e->policy;
 	const char *table = "";
-	char status[16];
 	int err = route_recipient_exists(p->route, address, e->later, address_class, &table);
 
 	*result = RESTRICT_DUNNO;
@@ -109,7 +116,7 @@ static int check(struct policy_eval *e, struct slice given, struct slice address
 		*result = policy_reject_lookup(e, given);
 	else
 		*result = policy_reject(e, reject_code(*address_class),
-			policy_status(class, "5.1.1", status),
+			unknown_status(class, *address_class),
 			"<%.*s>: %s rejected: User unknown%s%s", SLICE_FMT(given), class,
 			p->show_table ? " in " : "", p->show_table ? table : "");
 	if (*result == RESTRICT_REFUSED && *e->verdict->restriction == '\0') {

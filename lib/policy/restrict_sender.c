@@ -6,14 +6,15 @@
 
 /* Restrictions about the sender: its form, whether it exists here, whether the login owns it. */
 
-static int reject_non_fqdn(struct policy_eval *e, struct slice given, struct slice address,
-	const char *class, enum restrict_result *result)
+/* As the client has given it: what we complete was not qualified. */
+static int reject_non_fqdn(
+	struct policy_eval *e, struct slice given, const char *class, enum restrict_result *result)
 {
 	struct slice local, domain;
 
 	if (given.len == 0)
 		return 0;
-	address_split(address, &local, &domain);
+	address_split(given, &local, &domain);
 	if (address_is_literal(domain, NULL))
 		return 0;
 	if (slice_ends(domain, "."))
@@ -29,14 +30,14 @@ static int reject_non_fqdn_sender(
 	struct policy_eval *e, const struct policy_item *item, enum restrict_result *result)
 {
 	(void)item;
-	return reject_non_fqdn(e, e->facts->sender, e->sender, policy_sender, result);
+	return reject_non_fqdn(e, e->facts->sender, policy_sender, result);
 }
 
 static int reject_non_fqdn_recipient(
 	struct policy_eval *e, const struct policy_item *item, enum restrict_result *result)
 {
 	(void)item;
-	return reject_non_fqdn(e, e->facts->recipient, e->recipient, policy_recipient, result);
+	return reject_non_fqdn(e, e->facts->recipient, policy_recipient, result);
 }
 
 static int reject_unlisted_sender(

@@ -5,8 +5,8 @@
 #include "policy/restrict.h"
 #include "util/wire.h"
 
-/* Postfix cuts replies at 510 bytes, code and status included. */
-enum { TEXT_LIMIT = 8192, NOTES_LIMIT = 262144, REPLY_TEXT = 500 };
+/* The longest text of a refusal is cut to what a reply and a line of the log have room for. */
+enum { TEXT_LIMIT = 8192, NOTES_LIMIT = 262144, REPLY_TEXT = 2000 };
 
 const char policy_client[] = "Client host", policy_reverse_client[] = "Unverified Client host",
 	   policy_ccert[] = "Client certificate", policy_login[] = "SASL login name",
@@ -143,12 +143,12 @@ void policy_split_status(struct slice *text, const char *def, char out[16])
 static const struct {
 	const char *detail, *sender, *recipient;
 } details[] = {
-	{"1", "1.0", "1.1"},
+	{"1", "1.7", "1.1"},
 	{"2", "1.8", "1.2"},
 	{"3", "1.7", "1.3"},
-	{"4", "1.0", "1.4"},
+	{"4", "1.7", "1.4"},
 	{"5", "1.0", "1.5"},
-	{"6", "1.0", "1.6"},
+	{"6", "1.7", "1.6"},
 	{"7", "1.7", "1.3"},
 	{"8", "1.8", "1.2"},
 };
@@ -167,8 +167,7 @@ const char *policy_status(const char *class, const char *status, char out[16])
 	for (size_t i = 0; i < sizeof(details) / sizeof(details[0]) && fitting == NULL; i++)
 		if (strcmp(status + 4, details[i].detail) == 0)
 			fitting = class == policy_sender ? details[i].sender : details[i].recipient;
-	if (fitting != NULL)
-		(void)snprintf(out, 16, "%c.%s", status[0], fitting);
+	(void)snprintf(out, 16, "%c.%s", status[0], fitting != NULL ? fitting : "1.0");
 	return out;
 }
 
@@ -188,7 +187,11 @@ static void set_refusal(struct policy_eval *e, int code, const char *status, str
 	/* A code that the administrator has set as 4xx or 5xx decides the class of the status. */
 	(void)snprintf(v->status, sizeof(v->status), "%c%s", '0' + code / 100, status + 1);
 	buf_reset(&v->text);
-	(void)buf_add_slice(&v->text, slice_first(text, REPLY_TEXT));
+	for (size_t i = 0; i < text.len && i < REPLY_TEXT; i++) {
+		bool is_control = (unsigned char)text.p[i] < 32 || text.p[i] == 127;
+
+		(void)buf_add_char(&v->text, is_control ? ' ' : text.p[i]);
+	}
 }
 
 static enum restrict_result warn(
@@ -207,7 +210,7 @@ static enum restrict_result refuse(
 
 	if (!is_valid_code(code)) {
 		policy_note(e, POLICY_WARNING, SLICE_NONE,
-			"response code configuration error: %d %s %.*s", code, status,
+			"SMTP reply code configuration error: %d %s %.*s", code, status,
 			SLICE_FMT(text));
 		code = 450;
 		status = "4.7.1";

@@ -118,7 +118,7 @@ static const struct row rows[] = {
 		"421 4.7.1 " IS_CLIENT "Access denied", ""},
 	{"a code that is none", LIST("client", "reject") "\nreject_code=250", POLICY_RCPT, FROM, 0,
 		"450 4.7.1 Service unavailable",
-		"warning: response code configuration error: 250 5.7.1 " IS_CLIENT
+		"warning: SMTP reply code configuration error: 250 5.7.1 " IS_CLIENT
 		"Access denied\n"},
 	{"soft_bounce", LIST("client", "reject") "\nsoft_bounce=yes", POLICY_RCPT, FROM, 0,
 		"454 4.7.1 " IS_CLIENT "Access denied", ""},
@@ -167,7 +167,8 @@ static const struct row rows[] = {
 	{"and its deferrals", LIST("client", "warn_if_reject, defer_if_permit"), POLICY_RCPT, FROM,
 		0, "", "reject_warning: 450 4.7.0 " IS_CLIENT "defer_if_permit requested\n"},
 	{"not for a failed table", LIST("client", "warn_if_reject, check_client_access fail:x"),
-		POLICY_RCPT, FROM, 0, "451 4.3.5 " IS_CLIENT "Server configuration error", ""},
+		POLICY_RCPT, FROM, 0, "451 4.3.5 " IS_CLIENT "Server configuration error",
+		"warning: fail:x lookup error for \"client.test\"\n"},
 	{"a table alone", LIST("sender", "inline:{{far.test=DEFER}}"), POLICY_RCPT, FROM, 0,
 		"450 4.7.1 " IS_SENDER "Access denied", ""},
 	/* Classes. */
@@ -219,7 +220,7 @@ static const struct row rows[] = {
 		POLICY_RCPT, FROM, BAD_NAME, "", ""},
 	{"no name at all", LIST("client", "reject_unknown_reverse_client_hostname"), POLICY_RCPT,
 		FROM, NO_NAME,
-		"450 4.7.25 Client host rejected: cannot find your reverse hostname, [192.0.2.1]",
+		"450 4.7.1 Client host rejected: cannot find your reverse hostname, [192.0.2.1]",
 		""},
 	{"pipelining", LIST("data", "reject_unauth_pipelining"), POLICY_DATA, FROM, PIPELINING,
 		"503 5.5.0 <DATA>: Data command rejected: Improper use of SMTP command pipelining",
@@ -289,6 +290,16 @@ static const struct row rows[] = {
 	{"owners fail",
 		LIST("sender", "reject_sender_login_mismatch") "\nsmtpd_sender_login_maps=fail:x",
 		POLICY_RCPT, FROM, LOGIN, "451 4.3.0 <s@far.test>: Temporary lookup failure", ""},
+	{"a route in a local address",
+		LIST("sender", "check_sender_access inline:{{a@far.test=DEFER}}"), POLICY_RCPT,
+		"192.0.2.1", "h", "a%far.test@local.test", "user@local.test", 0,
+		"450 4.7.1 <a%far.test@local.test>: Sender address rejected: Access denied", ""},
+	{"which no entry permits",
+		LIST("recipient",
+			"check_recipient_access "
+			"inline:{{x@far.test=OK}{local.test=OK}}, reject_unauth_destination"),
+		POLICY_RCPT, "192.0.2.1", "h", "s@far.test", "x%far.test@local.test", 0,
+		"554 5.7.1 <x%far.test@local.test>: Relay access denied", ""},
 	/* Recipient. */
 	{"non-FQDN recipient",
 		LIST("recipient", "reject_non_fqdn_recipient, "
@@ -365,7 +376,7 @@ static const struct {
 	{"REJECT", "554 5.7.1 " IS_SENDER "Access denied", ""},
 	{"reject", "554 5.7.1 " IS_SENDER "Access denied", ""},
 	{"REJECT 5.7.9 bad sender", "554 5.7.9 " IS_SENDER "bad sender", ""},
-	{"REJECT 5.1.1 no such", "554 5.1.0 " IS_SENDER "no such", ""},
+	{"REJECT 5.1.1 no such", "554 5.1.7 " IS_SENDER "no such", ""},
 	{"REJECT 5.1.2 no such", "554 5.1.8 " IS_SENDER "no such", ""},
 	{"REJECT 5.1.3 bad", "554 5.1.7 " IS_SENDER "bad", ""},
 	{"REJECT 5.1.7 bad", "554 5.1.7 " IS_SENDER "bad", ""},
