@@ -88,7 +88,10 @@ static void facts_of(const struct evaluation *e, struct policy_facts *f)
 
 	evaluation_facts(e->session, f);
 	switch (e->stage) {
-	case POLICY_HELO: f->helo = subject; break;
+	case POLICY_HELO:
+		f->helo = subject;
+		f->is_ehlo = e->session->verb == SMTP_EHLO;
+		break;
 	case POLICY_ETRN: f->etrn_domain = subject; break;
 	case POLICY_RCPT:
 	case POLICY_VRFY: f->recipient = subject; break;

@@ -128,6 +128,10 @@ static void walk_list(const struct table_walk *w, struct slice list, bool with_f
 	while (line_item(&list, &item)) {
 		struct slice spec = without_prefixes(item), inside = value_without_braces(spec);
 
+		if (value_has_name(item)) {
+			(void)line_item(&list, &item);
+			continue;
+		}
 		/* { type:name, attribute=value } behind a restriction. */
 		if (inside.p != spec.p)
 			walk_list(w, inside, false);

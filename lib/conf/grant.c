@@ -46,6 +46,22 @@ static bool holds(const char *text, const char *name)
 	return false;
 }
 
+/* In a list of smtpd_restriction_classes, for who reads these. */
+static bool class_holds(const struct conf *settings, unsigned programs, const char *name)
+{
+	struct slice rest = slice_str(set_str(settings, P_smtpd_restriction_classes)), class;
+
+	if ((param_row(P_smtpd_restriction_classes)->programs & programs) == 0)
+		return false;
+	while (line_item(&rest, &class)) {
+		const char *text = set_other(settings, class);
+
+		if (text != NULL && holds(text, name))
+			return true;
+	}
+	return false;
+}
+
 bool grant_socket(const struct conf *settings, unsigned programs, const char *name)
 {
 	for (int i = 0; *name != '\0' && i < P_COUNT; i++) {
@@ -53,7 +69,7 @@ bool grant_socket(const struct conf *settings, unsigned programs, const char *na
 			holds(set_str(settings, (enum param)i), name))
 			return true;
 	}
-	return false;
+	return *name != '\0' && class_holds(settings, programs, name);
 }
 
 bool grant_nexthop(const struct conf *settings, const char *real)

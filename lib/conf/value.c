@@ -315,6 +315,15 @@ static int unknown_restriction(struct slice name, struct buf *why)
 	return ERR_SYNTAX;
 }
 
+bool value_has_name(struct slice restriction)
+{
+	for (size_t i = 0; i < COUNT(restrictions); i++) {
+		if (slice_case_eq_str(restriction, restrictions[i].name))
+			return restrictions[i].argument == NAME;
+	}
+	return false;
+}
+
 bool value_has_argument(struct slice restriction)
 {
 	for (size_t i = 0; i < COUNT(restrictions); i++) {

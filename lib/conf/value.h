@@ -19,6 +19,8 @@ int value_check_restrictions(
 bool value_is_class(const char *classes, struct slice name);
 /* Has this restriction an argument behind it? */
 bool value_has_argument(struct slice restriction);
+/* Is that argument a name of another kind than "type:name"? "inet:host:port" is no table. */
+bool value_has_name(struct slice restriction);
 /* "{ TEXT }" becomes TEXT; anything else stays. */
 struct slice value_without_braces(struct slice item);
 

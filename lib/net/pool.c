@@ -20,6 +20,7 @@ struct link {
 	uint64_t handle;       /* of the connector */
 	struct pool_request *request;
 	int64_t born, deadline;
+	unsigned requests;   /* answered ones */
 	bool busy, answered; /* answered: at least one reply came over it */
 	struct loop_task reap;
 };
@@ -193,7 +194,9 @@ static void on_input(struct stream *s, void *arg)
 	l->deadline = loop_now() + l->pool->spec.idle;
 	stream_deadline(s, l->deadline);
 	loop_soon(&l->pool->serve);
-	if (stream_input(s).len > 0 || loop_now() - l->born > l->pool->spec.ttl)
+	l->requests++;
+	if (stream_input(s).len > 0 || loop_now() - l->born > l->pool->spec.ttl ||
+		l->requests == l->pool->spec.requests)
 		link_drop(l);
 	if (r != NULL) {
 		r->link = NULL;

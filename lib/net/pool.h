@@ -28,6 +28,7 @@ struct pool_spec {
 	unsigned tries;     /* connections that one request may lose; at least 1 */
 	int64_t timeout;    /* microseconds from pool_ask to the end of the request */
 	int64_t idle, ttl;  /* microseconds: a connection without request; a connection in all */
+	unsigned requests;  /* over one connection; 0: any number */
 	size_t reply_limit; /* bytes, with its framing */
 	/* Bytes of the first reply in input, 0 when it is not whole yet, ERR_SYNTAX: no reply. */
 	ptrdiff_t (*frame)(struct slice input);

@@ -98,16 +98,11 @@ enum restrict_result names_defer(struct policy_eval *e, const char *action, int 
 void names_forbid_ok(struct policy_eval *e, const struct policy_item *item, struct slice name,
 	enum restrict_result *result)
 {
-	unsigned warn_depth = e->warn_depth;
-
 	if (*result != RESTRICT_OK)
 		return;
 	policy_note(e, POLICY_WARNING, SLICE_NONE,
 		"restriction %s returns OK for %.*s; this is not allowed for security reasons; use "
 		"DUNNO instead of OK if you want to make an exception",
 		item->row->name, SLICE_FMT(name));
-	/* A mistake of ours, which warn_if_reject does not soften. */
-	e->warn_depth = 0;
-	*result = policy_reject(e, 451, "4.3.5", "Server configuration error");
-	e->warn_depth = warn_depth;
+	*result = policy_reject_server(e);
 }

@@ -59,6 +59,7 @@ struct policy_facts {
 	struct slice server_addr;
 	/* The session. */
 	struct slice helo, protocol; /* "SMTP", "ESMTP" */
+	bool is_ehlo;                /* POLICY_HELO: the command is EHLO */
 	struct slice login, sasl_method, sasl_sender;
 	struct slice etrn_domain;
 	struct slice stress;     /* "yes" or empty */

@@ -63,8 +63,16 @@ static void check_sockets(void)
 		{PROG_QMGR | PROG_CLIENT | PROG_CLEANUP | PROG_LOCAL, "/run/dovecot/lmtp2", false},
 		{PROG_ALL, "", false},
 		{PROG_TALLY, "/run/dovecot/lmtp", false},
+		{PROG_SMTPD, "inet:127.0.0.1:10023", true},
+		{PROG_SMTPD, "unix:private/policy", true},
+		{PROG_SMTPD, "unix:private/other", false},
+		{PROG_CLEANUP, "unix:private/policy", false},
 	};
-	struct conf *c = settings("virtual_transport = lmtp:unix:/run/dovecot/lmtp\n");
+	struct conf *c =
+		settings("virtual_transport = lmtp:unix:/run/dovecot/lmtp\n"
+			 "smtpd_restriction_classes = ours\n"
+			 "ours = check_policy_service { unix:private/policy, timeout=1s }\n"
+			 "smtpd_data_restrictions = check_policy_service inet:127.0.0.1:10023\n");
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++)
 		is_int(grant_socket(c, cases[i].programs, cases[i].name), cases[i].may,
