@@ -134,7 +134,8 @@ void session_reply_text(struct session *s, struct slice text)
 	memcpy(line + len, "\r\n", 2);
 	if (log_is_debug())
 		log_debug("> %s: %s", s->namaddr != NULL ? s->namaddr : "unknown",
-			log_q(slice_of(line, len)));
+			slice_starts(text, "334 ") ? "334 (not shown)"
+						   : log_q(slice_of(line, len)));
 	reply_bytes(s, line, len + 2);
 }
 

@@ -15,13 +15,17 @@
 
 static bool draining;
 
-/* Memory that is never written to a swap device. A machine that does not allow it is told once. */
+/*
+ * Memory that is never written to a swap device. Where the limit cannot be raised, later memory is
+ * not locked: running into the limit would end the program.
+ */
 static void lock_memory(void)
 {
 	struct rlimit all = {RLIM_INFINITY, RLIM_INFINITY};
+	int later = setrlimit(RLIMIT_MEMLOCK, &all) == 0 ? MCL_FUTURE : 0;
 
-	if (setrlimit(RLIMIT_MEMLOCK, &all) != 0 || mlockall(MCL_CURRENT | MCL_FUTURE) != 0)
-		log_info("memory cannot be locked: %s; secrets may be swapped out",
+	if (mlockall(MCL_CURRENT | later) != 0 || later == 0)
+		log_info("not all memory can be locked: %s; secrets may be swapped out",
 			err_str(ERR_SYS));
 }
 

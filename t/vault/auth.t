@@ -7,6 +7,7 @@ use warnings;
 use Gatepost::Instance;
 use Gatepost::Kit;
 use Gatepost::Sasl;
+use Gatepost::Sink;
 use Gatepost::Smtp;
 use Gatepost::Tables;
 use Test::More;
@@ -20,6 +21,7 @@ my $all = table('hash', "$dir/all", join '',
     "eve\@local.test clear-secret\n");
 my $one = table('btree', "$dir/one", 'port@local.test ' . crypt_record('port-secret') . "\n");
 my %port = map { $_ => free_port() } qw(only never tls fixed filter);
+my $sink = Gatepost::Sink->new;
 my $relay = 'permit_sasl_authenticated, reject_unauth_destination';
 my $gp = Gatepost::Instance->new(
     main => {
@@ -28,6 +30,7 @@ my $gp = Gatepost::Instance->new(
         smtpd_relay_restrictions => $relay, smtpd_recipient_restrictions => '',
         virtual_mailbox_domains => 'local.test', virtual_mailbox_maps => 'inline:{{u@local.test=x}}',
         virtual_transport => 'discard', default_transport => 'discard',
+        transport_maps => 'inline:{{sink.test=smtp:[127.0.0.1]:' . $sink->port . '}}',
         smtpd_sasl_authenticated_header => 'yes', smtpd_error_sleep_time => 0,
         smtpd_hard_error_limit => 1000, log_level => 'debug',
     },
@@ -102,6 +105,21 @@ subtest 'C1: relay only after AUTH' => sub {
     $c->send("Subject: x\r\n\r\n.\r\n");
     is($c->reply->{code}, 250, 'a message');
     $gp->wait_log(qr/client=unknown\[127\.0\.0\.1\], sasl_method=PLAIN, sasl_username=ann\@local\.test, sasl_sender=boss\@x\.test$/);
+};
+
+subtest 'other clients' => sub {
+    need(qw(swaks curl));
+    for my $method (qw(PLAIN LOGIN)) {
+        run_ok("swaks $method", 'swaks', '--server', '127.0.0.1:' . $gp->port, '--from', 'a@x.test', '--to', 'b@far.test',
+            '--auth', $method, '--auth-user', 'bob', '--auth-password', $password{'bob@local.test'}, '--silent', '3');
+    }
+    spew("$dir/mail", "Subject: by curl\r\n\r\nx\r\n");
+    run_ok('curl', 'curl', '-sS', '--url', 'smtp://127.0.0.1:' . $gp->port, '--user', 'bob:' . $password{'bob@local.test'},
+        '--mail-from', 'a@x.test', '--mail-rcpt', 'b@sink.test', '-T', "$dir/mail");
+    ok(wait_until(20, sub { $sink->count }), 'it arrives');
+    my ($m) = $sink->messages;
+    like($m->{content}, qr/^Received: from \S+ \(unknown \[127\.0\.0\.1\]\)\r?\n\t\(Authenticated sender: bob\@local\.test\)\r?\n\tby mx\.example \(Gatepost\) with ESMTPA id /m,
+        'Received: names the login');
 };
 
 subtest 'C2: by port' => sub {

@@ -47,6 +47,11 @@ passdb {
   driver = passwd-file
   args = $dir/users
 }
+service anvil {
+  unix_listener anvil-auth-penalty {
+    mode = 0
+  }
+}
 service auth {
   unix_listener $dir/auth {
     mode = 0666
