@@ -150,9 +150,10 @@ void gatemap_build(const char *type, const char *path)
 	struct buf all = BUF_INIT(SOURCE_LIMIT);
 	struct stat st;
 	const char *source = gatemap_options.incremental ? "stdin" : path;
-	char *file = mem_fmt("%s.db", path), *spec = mem_fmt("%s:%s", type, path);
+	char *file = mem_fmt("%s%s", path, map_build_suffix(type)),
+	     *spec = mem_fmt("%s:%s", type, path);
 	if (!map_build_has_type(type))
-		gatemap_fatal("type \"%s\" cannot be built; expected hash or btree", type);
+		gatemap_fatal("type \"%s\" cannot be built; expected hash, btree or lmdb", type);
 	int fd = gatemap_options.incremental ? dup(STDIN_FILENO) : open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0 || fstat(fd, &st) != 0)
 		gatemap_fatal("open %s: %s", source, strerror(errno));
@@ -204,9 +205,11 @@ static void remove_key(struct slice key, void *arg)
 bool gatemap_remove(const char *type, const char *path, const char *key)
 {
 	struct stat st;
-	char *file = mem_fmt("%s.db", path), *spec = mem_fmt("%s:%s", type, path);
+	char *file = mem_fmt("%s%s", path, map_build_suffix(type)),
+	     *spec = mem_fmt("%s:%s", type, path);
 	if (!map_build_has_type(type))
-		gatemap_fatal("type \"%s\" has no entries to delete; expected hash or btree", type);
+		gatemap_fatal(
+			"type \"%s\" has no entries to delete; expected hash, btree or lmdb", type);
 	if (stat(file, &st) != 0)
 		gatemap_fatal("open database %s: %s", file, strerror(errno));
 	become_owner(&st);

@@ -36,7 +36,8 @@ static void compare(struct slice spec, void *arg)
 	char real[PATH_MAX];
 
 	if (resolve(s->queue_directory, name, "", real) ||
-		resolve(s->queue_directory, name, ".db", real))
+		resolve(s->queue_directory, name, ".db", real) ||
+		resolve(s->queue_directory, name, ".lmdb", real))
 		s->found = s->found || strcmp(real, s->path) == 0;
 }
 
@@ -59,7 +60,8 @@ bool gatemap_is_password_table(const char *dir, const char *path)
 	(void)set_build(main, &m);
 	services_read(&services, main, &m);
 	if (resolve(".", slice_str(path), "", s.path) ||
-		resolve(".", slice_str(path), ".db", s.path)) {
+		resolve(".", slice_str(path), ".db", s.path) ||
+		resolve(".", slice_str(path), ".lmdb", s.path)) {
 		look(&s, main);
 		for (size_t i = 0; i < services.count && !s.found; i++) {
 			struct conf *c = service_settings(&services, &services.service[i], main);

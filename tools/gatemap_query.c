@@ -87,9 +87,14 @@ static void warn_if_old(const char *spec)
 {
 	struct buf path = BUF_INIT(4096);
 	struct stat built, source;
-	if (map_spec_path(spec, &path) == 0 && slice_ends(buf_slice(&path), ".db")) {
+	size_t suffix = 0;
+	if (map_spec_path(spec, &path) == 0 && slice_ends(buf_slice(&path), ".db"))
+		suffix = strlen(".db");
+	else if (slice_ends(buf_slice(&path), ".lmdb"))
+		suffix = strlen(".lmdb");
+	if (suffix > 0) {
 		char *file = mem_str(buf_str(&path));
-		buf_truncate(&path, path.len - 3);
+		buf_truncate(&path, path.len - suffix);
 		if (stat(file, &built) == 0 && stat(buf_str(&path), &source) == 0 &&
 			(source.st_mtim.tv_sec > built.st_mtim.tv_sec))
 			gatemap_warning(

@@ -30,8 +30,8 @@ static const struct {
 /* Types that are a file, and how its name ends. */
 static const struct {
 	const char *type, *suffix;
-} files[] = {{"hash", ".db"}, {"btree", ".db"}, {"cidr", ""}, {"pcre", ""}, {"texthash", ""},
-	{"regexp", ""}};
+} files[] = {{"hash", ".db"}, {"btree", ".db"}, {"lmdb", ".lmdb"}, {"cidr", ""}, {"pcre", ""},
+	{"texthash", ""}, {"regexp", ""}};
 
 #define COUNT(a) (sizeof(a) / sizeof(*(a)))
 
@@ -71,7 +71,7 @@ bool check_table_is_indexed(struct slice spec)
 {
 	struct slice name;
 
-	return file_type(spec, &name) < 2;
+	return file_type(spec, &name) < 3;
 }
 
 int check_table_path(struct slice spec, const char *dir, struct buf *path)

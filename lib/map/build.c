@@ -8,6 +8,7 @@
 
 #include "map/bdb.h"
 #include "map/build.h"
+#include "map/lmdb.h"
 #include "map/map.h"
 #include "util/err.h"
 #include "util/fd.h"
@@ -16,15 +17,21 @@
 enum { BUILD_CACHE = 64 * 1024 * 1024, PAGE_HASH = 13, PAGE_HEAD = 26, PAGE_CHECKSUM = 28 };
 
 struct map_build {
-	DB *db;
-	char *path, *temporary; /* owned */
+	DB *db;                  /* NULL: lmdb */
+	struct lmdb_build *lmdb; /* or this */
+	char *path, *temporary;  /* owned */
 	char *first_name; /* owned; what Berkeley DB calls a file till its first page is written */
 	bool nul;
 };
 
 bool map_build_has_type(const char *type)
 {
-	return strcmp(type, "hash") == 0 || strcmp(type, "btree") == 0;
+	return strcmp(type, "hash") == 0 || strcmp(type, "btree") == 0 || strcmp(type, "lmdb") == 0;
+}
+
+const char *map_build_suffix(const char *type)
+{
+	return strcmp(type, "lmdb") == 0 ? ".lmdb" : ".db";
 }
 
 static void build_free(struct map_build *b)
@@ -43,6 +50,7 @@ void map_build_discard(struct map_build **b)
 		return;
 	if (old->db != NULL)
 		old->db->close(old->db, DB_NOSYNC);
+	lmdb_build_discard(&old->lmdb);
 	bdb_set_up(false);
 	unlink(old->temporary);
 	unlink(old->first_name);
@@ -77,7 +85,7 @@ int map_build_open(
 {
 	*b = NULL;
 	if (!map_build_has_type(type)) {
-		buf_add_fmt(why, "type \"%s\" cannot be built; expected hash or btree", type);
+		buf_add_fmt(why, "type \"%s\" cannot be built; expected hash, btree or lmdb", type);
 		return ERR_SYNTAX;
 	}
 	struct map_build *new = mem_alloc(sizeof(*new));
@@ -89,6 +97,14 @@ int map_build_open(
 	new->first_name =
 		mem_fmt("%.*s__db.%s", (int)(base - new->temporary), new->temporary, base);
 	unlink(new->temporary);
+	if (strcmp(type, "lmdb") == 0) {
+		int r = lmdb_build_open(new->temporary, mode, why, &new->lmdb);
+		if (r == 0)
+			*b = new;
+		else
+			map_build_discard(&new);
+		return r;
+	}
 	bdb_set_up(true);
 	bdb_set_strict(false);
 	int err = create_handle(&new->db);
@@ -128,6 +144,8 @@ static int make_datum(const struct map_build *b, struct slice s, size_t limit, D
 int map_build_put(struct map_build *b, struct slice key, struct slice value, enum map_dup dup)
 {
 	DBT k, v;
+	if (b->lmdb != NULL)
+		return lmdb_build_put(b->lmdb, key, value, b->nul, dup);
 	if (key.len == 0 || make_datum(b, key, MAP_KEY_LIMIT, &k) != 0)
 		return ERR_LIMIT;
 	if (make_datum(b, value, MAP_VALUE_LIMIT, &v) != 0) {
@@ -147,6 +165,8 @@ int map_build_put(struct map_build *b, struct slice key, struct slice value, enu
 int map_build_remove(struct map_build *b, struct slice key)
 {
 	DBT k;
+	if (b->lmdb != NULL)
+		return lmdb_build_remove(b->lmdb, key, b->nul);
 	if (key.len == 0 || make_datum(b, key, MAP_KEY_LIMIT, &k) != 0)
 		return ERR_NOT_FOUND;
 	bdb_set_strict(false);
@@ -252,14 +272,18 @@ static int finish_file(struct map_build *b, struct buf *why)
 	return r;
 }
 
+static int finish_db(struct map_build *b, struct buf *why)
+{
+	bdb_set_strict(false);
+	int err = b->db->close(b->db, 0);
+	b->db = NULL;
+	return err != 0 ? db_failed(why, "cannot write", b->temporary, err) : finish_file(b, why);
+}
+
 int map_build_commit(struct map_build **b, struct buf *why)
 {
 	struct map_build *old = *b;
-	bdb_set_strict(false);
-	int err = old->db->close(old->db, 0);
-	old->db = NULL;
-	int r = err != 0 ? db_failed(why, "cannot write", old->temporary, err)
-			 : finish_file(old, why);
+	int r = old->lmdb != NULL ? lmdb_build_finish(&old->lmdb, why) : finish_db(old, why);
 	if (r == 0 && rename(old->temporary, old->path) != 0)
 		r = ERR_SYS;
 	if (r == 0 && sync_directory(old->path) != 0)

@@ -7,9 +7,9 @@
 #include "util/buf.h"
 
 /*
- * Builds an indexed table (hash, btree) beside the one that is in use. Entries go to a new file
- * "PATH.new.PID" with page checksums, which is verified, synced and renamed over PATH; then the
- * directory is synced. So readers never see half a table and never wait, and a crash leaves the
+ * Builds an indexed table (hash, btree, lmdb) beside the one that is in use. Entries go to a new
+ * file "PATH.new.PID" with page checksums, which is verified, synced and renamed over PATH; then
+ * the directory is synced. So readers never see half a table and never wait, and a crash leaves the
  * old one. Keys and values are stored as postmap does (with a NUL behind them, keys as given:
  * folding is the caller's), so that other programs can read the tables.
  */
@@ -17,7 +17,8 @@ struct map_build;
 
 enum map_dup { MAP_DUP_KEEP, MAP_DUP_REPLACE };
 
-/* type is "hash" or "btree"; path ends in ".db"; mode as for open(2). ERR_SYS, ERR_SYNTAX. */
+/* type is "hash", "btree" or "lmdb"; path ends as map_build_suffix says; mode as for open(2).
+ * ERR_SYS, ERR_SYNTAX. */
 int map_build_open(
 	const char *type, const char *path, mode_t mode, struct buf *why, struct map_build **b);
 /* Whether a NUL is stored behind keys and values (yes). Before the first put. */
@@ -32,5 +33,6 @@ void map_build_discard(struct map_build **b);
 
 /* Whether gatemap can build the type. */
 bool map_build_has_type(const char *type);
+const char *map_build_suffix(const char *type); /* ".db", ".lmdb" */
 
 #endif

@@ -11,7 +11,7 @@
 enum map_source {
 	MAP_SOURCE_NONE,  /* everything stands in the name, or is asked */
 	MAP_SOURCE_TEXT,  /* the file NAME, or "{ … }" in place of it; read whole */
-	MAP_SOURCE_INDEX, /* the file NAME.db, read through a descriptor */
+	MAP_SOURCE_INDEX, /* the file NAME.db (NAME.lmdb), read through a descriptor */
 };
 
 /* What open gets. All borrowed, but fd, which the driver takes over. */
@@ -42,7 +42,7 @@ struct map_driver {
 
 extern const struct map_driver map_hash, map_btree, map_cidr, map_pcre, map_texthash, map_inline,
 	map_static, map_fail, map_unix, map_later, map_regexp, map_union, map_pipe, map_random,
-	map_socketmap, map_tcp;
+	map_socketmap, map_tcp, map_lmdb;
 
 /* Of unionmap and pipemap: whether a table in it has patterns. */
 bool combined_has_pattern(const void *state);

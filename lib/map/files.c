@@ -58,7 +58,7 @@ static void watch(struct slice spec, void *arg)
 	char *text = slice_dup(spec);
 	(void)arg;
 	if (file_count < FILES_MAX && map_spec_path(text, &path) == 0 &&
-		slice_ends(buf_slice(&path), ".db")) {
+		(slice_ends(buf_slice(&path), ".db") || slice_ends(buf_slice(&path), ".lmdb"))) {
 		struct file *f = &files[file_count++];
 		*f = (struct file){.spec = mem_str(text), .path = mem_str(buf_str(&path))};
 		(void)stamp_has_changed(&f->was, f->path);

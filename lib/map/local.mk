@@ -11,6 +11,7 @@ lib_map_libmap_a_SOURCES = \
 	%D%/files.c %D%/files.h \
 	%D%/keyed.c %D%/keyed.h \
 	%D%/list.c \
+	%D%/lmdb.c %D%/lmdb.h %D%/lmdb_build.c \
 	%D%/map.c %D%/map.h \
 	%D%/match.c %D%/match.h \
 	%D%/net.c %D%/net.h \

@@ -14,7 +14,7 @@ enum { MAP_COUNT_LIMIT = 10000, SOURCE_LIMIT = 256 * 1024 * 1024, REASON_LIMIT =
 
 static const struct map_driver *const map_drivers[] = {&map_hash, &map_btree, &map_cidr, &map_pcre,
 	&map_texthash, &map_inline, &map_static, &map_fail, &map_unix, &map_later, &map_regexp,
-	&map_union, &map_pipe, &map_random, &map_socketmap, &map_tcp};
+	&map_union, &map_pipe, &map_random, &map_socketmap, &map_tcp, &map_lmdb};
 
 struct map {
 	const struct map_driver *driver;
@@ -189,7 +189,8 @@ int map_open(const char *spec, struct buf *why, struct map **m)
 	const struct map_driver *d = map_driver_of(plain, &name);
 	if (d == NULL || name.len == 0) {
 		buf_add_fmt(why,
-			"%s \"%s\"; expected TYPE:NAME with one of the types hash, btree, cidr, "
+			"%s \"%s\"; expected TYPE:NAME with one of the types hash, btree, lmdb, "
+			"cidr, "
 			"pcre, "
 			"regexp, texthash, inline, static, fail, unix, unionmap, pipemap, randmap, "
 			"socketmap, tcp",

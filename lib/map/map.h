@@ -10,10 +10,11 @@
  * folding of keys is done here as the type wants it (hash, btree, texthash, inline: lower case,
  * as postmap builds them). Values longer than MAP_VALUE_LIMIT are ERR_TEMP.
  *
- * Types: hash, btree (Berkeley DB, opened read-only from NAME.db), cidr, pcre, texthash (read whole
- * from NAME), regexp, inline, static, fail, unix (passwd.byname, group.byname; asked), unionmap,
- * pipemap, randmap, socketmap, tcp (asked), later (tests: later:type:name answers what type:name
- * answers, but later). "proxy:" before a type is accepted and dropped.
+ * Types: hash, btree (Berkeley DB, opened read-only from NAME.db), lmdb (from NAME.lmdb), cidr,
+ * pcre, texthash (read whole from NAME), regexp, inline, static, fail, unix (passwd.byname,
+ * group.byname; asked), unionmap, pipemap, randmap, socketmap, tcp (asked), later (tests:
+ * later:type:name answers what type:name answers, but later). "proxy:" before a type is accepted
+ * and dropped.
  *
  * Nothing here opens a path: map_set_opener says how a table's file becomes a descriptor (a daemon
  * asks master; a command opens it). A damaged or missing file opens "failed": its lookups give

@@ -102,6 +102,6 @@ int map_spec_path(const char *spec, struct buf *path)
 		return ERR_NOT_FOUND;
 	buf_add_slice(path, name);
 	if (d->source == MAP_SOURCE_INDEX)
-		buf_add_str(path, ".db");
+		buf_add_str(path, d == &map_lmdb ? ".lmdb" : ".db");
 	return buf_failed(path) ? ERR_LIMIT : 0;
 }

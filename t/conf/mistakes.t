@@ -61,7 +61,7 @@ my @main = (
     ['transport_maps = hsah:/etc/x', 18, 'error: transport_maps: unknown table type "hsah"; expected "hash"'],
     ['transport_maps = unionmap:{static:x, hsah:/etc/x}', 18, 'error: transport_maps: unknown table type "hsah"; expected "hash"'],
     ['transport_maps = pipemap:{inline:{a=b}, texthash:/nonexistent/x}', 41, 'error: transport_maps: /nonexistent/x: No such file or directory; expected a readable file'],
-    ['transport_maps = lmdb:/etc/x', 18, qr/error: transport_maps: table type "lmdb" is not supported; expected one of hash .*/],
+    ['transport_maps = cdb:/etc/x', 18, qr/error: transport_maps: table type "cdb" is not supported; expected one of hash .*/],
     ['transport_maps = hash:', 18, 'error: transport_maps: "hash:" names no table; expected hash:name'],
     ['transport_maps = /etc/x', 18, 'error: transport_maps: "/etc/x" is no table; expected type:name'],
     ['smtpd_recipient_restrictions = permit_mynetwork, reject', 32, 'error: smtpd_recipient_restrictions: unknown restriction "permit_mynetwork"; expected "permit_mynetworks"'],

@@ -242,6 +242,21 @@ is_run('only with -q -', '', ['postmap', '-hq', 'a', $all], 1, '',
 is_run('-m alone', "A: b\n\n", ['postmap', '-mq', '-', $all], 0, "A: b\tF\n\tF\n",
     "postmap: warning: ignoring -m option without -b or -h\n");
 
+# LMDB: the same commands.
+is_run('lmdb', '', ['postmap', 'lmdb:' . spew('l', "Alice a\nbob b\n")], 0, '', '');
+is_run('lmdb, found', '', ['postmap', '-q', 'alice', "lmdb:$dir/l"], 0, "a\n", '');
+is_run('lmdb, not there', '', ['postmap', '-q', 'carl', "lmdb:$dir/l"], 1, '', '');
+is_run('lmdb, more', "carl c\n", ['postmap', '-i', "lmdb:$dir/l"], 0, '', '');
+is_run('lmdb, less', '', ['postmap', '-d', 'bob', "lmdb:$dir/l"], 0, '', '');
+is_run('lmdb, all', '', ['postmap', '-s', "lmdb:$dir/l"], 0, "alice\ta\ncarl\tc\n", '');
+is_run('lmdb, a long key', '', ['postmap', 'lmdb:' . spew('k', 'k' x 600 . " v\n")], 1, '', qr/fatal/);
+is_run('lmdb grows', '', ['postmap', 'lmdb:' . spew('m', join '', map {"k$_ v$_\n"} 1 .. 100000)], 0, '', '');
+is_run('lmdb, the last', '', ['postmap', '-q', 'k100000', "lmdb:$dir/m"], 0, "v100000\n", '');
+for my $bad ('', 'x' x 10000, substr(do { local (@ARGV, $/) = "$dir/m.lmdb"; <> }, 0, 20000)) {
+    spew('b.lmdb', $bad);
+    is_run('lmdb, damaged, ' . length $bad, '', ['postmap', '-q', 'k1', "lmdb:$dir/b"], 1, '', qr/fatal/);
+}
+
 # Tables that are asked over a socket, by a server that says what the key tells it to.
 use IO::Socket::INET;
 use IO::Socket::UNIX;

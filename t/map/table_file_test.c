@@ -59,7 +59,7 @@ static void build(const char *type, int generation, size_t count)
 {
 	struct map_build *b;
 	char name[32];
-	snprintf(name, sizeof(name), "%s.db", type);
+	snprintf(name, sizeof(name), "%s%s", type, map_build_suffix(type));
 	if (map_build_open(type, path_of(name), 0644, &why, &b) != 0)
 		bail_out("%s", buf_str(&why));
 	add_entries(b, generation, count);
@@ -134,7 +134,7 @@ static void test_builder(const char *type)
 	struct map_build *b;
 	char name[32], long_key[MAP_KEY_LIMIT + 2];
 	memset(long_key, 'k', sizeof(long_key));
-	snprintf(name, sizeof(name), "%s.db", type);
+	snprintf(name, sizeof(name), "%s%s", type, map_build_suffix(type));
 	build(type, 1, 10);
 	is_int(map_build_open(type, path_of(name), 0644, &why, &b), 0, "%s: builder", type);
 	struct slice k = SLICE_LIT("k"), v = SLICE_LIT("v");
@@ -156,7 +156,7 @@ static void test_builder(const char *type)
 	is_int(map_build_open(type, "/nonexistent/x.db", 0644, &why, &b), ERR_SYS,
 		"no such directory");
 	ok(b == NULL, "gives no builder");
-	is_int(map_build_open("lmdb", path_of("x.db"), 0644, &why, &b), ERR_SYNTAX, "no such type");
+	is_int(map_build_open("cdb", path_of("x.db"), 0644, &why, &b), ERR_SYNTAX, "no such type");
 	char command[300];
 	snprintf(command, sizeof(command), "ls %s | grep -c new", dir);
 	FILE *p = popen(command, "r");
@@ -255,7 +255,7 @@ static void test_replace(const char *type)
 {
 	struct map *m;
 	char file[200];
-	snprintf(file, sizeof(file), "%s/%s.db", dir, type);
+	snprintf(file, sizeof(file), "%s/%s%s", dir, type, map_build_suffix(type));
 	build(type, 1, ENTRIES);
 	map_open(spec_of(type), &why, &m);
 	is_int(ask_all(m, 1).good, ENTRIES, "%s: first generation", type);
@@ -264,8 +264,8 @@ static void test_replace(const char *type)
 	int fd = open(file, O_RDONLY | O_CLOEXEC);
 	map_replace(spec_of(type), fd);
 	is_int(ask_all(m, 2).good, ENTRIES, "%s: replaced", type);
-	size_t pages, size = page_size_of(file, &pages);
-	damage(file, DAMAGE_FLIP, 0, size, pages);
+	if (truncate(file, 9000) != 0)
+		bail_out("cannot cut %s", file);
 	map_replace(spec_of(type), open(file, O_RDONLY | O_CLOEXEC));
 	is_int(ask_all(m, 2).failed, ENTRIES, "%s: replaced by a damaged one: every key fails",
 		type);
@@ -285,8 +285,9 @@ static void test_chroot(const char *type)
 	}
 	struct map *m;
 	build(type, 1, ENTRIES);
-	int next = open(
-		path_of(strcmp(type, "hash") == 0 ? "hash.db" : "btree.db"), O_RDONLY | O_CLOEXEC);
+	char name[32];
+	snprintf(name, sizeof(name), "%s%s", type, map_build_suffix(type));
+	int next = open(path_of(name), O_RDONLY | O_CLOEXEC);
 	map_open(spec_of(type), &why, &m);
 	pid_t pid = fork();
 	if (pid == 0) {
@@ -311,7 +312,7 @@ static void test_logged_once(const char *type)
 {
 	char log[200], file[200], line[500];
 	snprintf(log, sizeof(log), "%s/log", dir);
-	snprintf(file, sizeof(file), "%s/%s.db", dir, type);
+	snprintf(file, sizeof(file), "%s/%s%s", dir, type, map_build_suffix(type));
 	build(type, 1, ENTRIES);
 	size_t pages, size = page_size_of(file, &pages);
 	for (size_t page = 1; page < pages; page++)
@@ -337,19 +338,23 @@ static void test_logged_once(const char *type)
 
 int main(void)
 {
-	static const char *const types[] = {"hash", "btree"};
+	static const char *const types[] = {"hash", "btree", "lmdb"};
 	log_set_level(LOG_LEVEL_NONE);
 	if (mkdtemp(dir) == NULL)
 		bail_out("no directory");
 	map_set_opener(opener);
-	for (size_t i = 0; i < 2; i++) {
+	for (size_t i = 0; i < 3; i++) {
 		test_build(types[i]);
 		test_builder(types[i]);
-		test_damage(types[i]);
 		test_replace(types[i]);
 		test_chroot(types[i]);
+		/* LMDB has no checksums. */
+		if (i == 2)
+			continue;
+		test_damage(types[i]);
 		test_logged_once(types[i]);
 	}
+	unlink(path_of("lmdb.lmdb"));
 	unlink(path_of("hash.db"));
 	unlink(path_of("btree.db"));
 	is_int(rmdir(dir), 0, "nothing else is left");
