@@ -11,6 +11,7 @@
 #include "policy/policy.h"
 #include "policy/rbl.h"
 #include "util/err.h"
+#include "util/mem.h"
 
 /* Restrictions that ask the DNS, with a resolver of our own whose answers are always late. */
 
@@ -71,7 +72,7 @@ static void add_data(struct buf *out, enum dns_type type, struct slice data)
 	case DNS_AAAA:
 		text = slice_dup(data);
 		(void)inet_pton(type == DNS_A ? AF_INET : AF_INET6, text, bytes);
-		free(text);
+		mem_free(text);
 		dns_answer_add(out, type, 0, slice_of(bytes, type == DNS_A ? 4 : 16));
 		break;
 	case DNS_MX:
