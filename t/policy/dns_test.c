@@ -158,7 +158,7 @@ static bool answer_all(void)
 	for (int i = 0; i < n; i++) {
 		answer_of(open_questions[i].type, slice_str(open_questions[i].name), &value);
 		later_done(open_questions[i].answer, 0, buf_slice(&value));
-		free(open_questions[i].name);
+		mem_free(open_questions[i].name);
 	}
 	buf_clear(&value);
 	return n > 0;
