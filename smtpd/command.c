@@ -192,7 +192,8 @@ void command_run(struct session *s, struct slice line, const struct smtp_command
 	} else if (s->is_denied && c->verb != SMTP_QUIT) {
 		char *reply = mem_fmt("503 5.7.0 Error: access denied for %s", s->namaddr);
 
-		done(s, c->verb, false, reply);
+		session_count(s, c->verb, false);
+		session_reply_refusal(s, slice_str(reply));
 		mem_free(reply);
 	} else if (settings.utf8 && !slice_is_utf8(line)) {
 		done(s, c->verb, false, "500 5.5.2 Error: bad UTF-8 syntax");

@@ -219,7 +219,7 @@ void evaluation_refuse(struct session *s, const struct policy_verdict *v)
 {
 	char *reply = evaluation_reply(v);
 
-	session_reply_text(s, slice_str(reply));
+	session_reply_refusal(s, slice_str(reply));
 	if (v->code == 421 || v->code == 521)
 		session_drop(s);
 	mem_free(reply);

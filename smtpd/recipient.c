@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: ISC */
 #include "smtpd/recipient.h"
 
-#include "smtpd/session.h"
+#include "smtpd/gate.h"
+#include "smtpd/report.h"
 #include "util/mem.h"
 
 struct recipient {
 	struct session *session;
 	char *address, *orcpt; /* owned; orcpt NULL without */
 	unsigned notify;
-	bool waited;
+	bool waited, is_asked; /* for a cleanup; for what is being found out about the client */
 	struct author_waiter author;
 	struct loop_timer timer;
 };
@@ -34,7 +35,7 @@ static void finish(struct session *s, bool good)
 
 	if (r == NULL)
 		return;
-	bool waited = r->waited;
+	bool waited = r->waited || r->is_asked;
 
 	session_count(s, SMTP_RCPT, good);
 	recipient_cancel(s);
@@ -81,6 +82,27 @@ static void decided(struct session *s, const struct policy_verdict *v, struct sl
 	finish(s, false);
 }
 
+static void refuse(struct session *s, const char *reply)
+{
+	struct policy_facts f;
+
+	evaluation_facts(s, &f);
+	f.recipient = slice_str(s->recipient->address);
+	report_policy(s, &f, "reject", slice_str(reply));
+	session_reply_refusal(s, slice_str(reply));
+	finish(s, false);
+}
+
+/* What was found out about the client before, or since, its greeting. */
+static void found_out(struct session *s, const char *reply)
+{
+	s->state = COMMAND;
+	if (*reply == '\0')
+		evaluation_begin(s, POLICY_RCPT, slice_str(s->recipient->address), decided);
+	else
+		refuse(s, reply);
+}
+
 void recipient_begin(struct session *s, struct slice address, struct slice orcpt, unsigned notify)
 {
 	struct recipient *r = mem_alloc(sizeof(*r));
@@ -91,7 +113,10 @@ void recipient_begin(struct session *s, struct slice address, struct slice orcpt
 	r->notify = notify;
 	loop_timer_init(&r->timer, no_author, r);
 	s->recipient = r;
-	evaluation_begin(s, POLICY_RCPT, address, decided);
+	gate_ask(s, found_out);
+	/* It may be decided by now. */
+	if (s->recipient == r && s->state == WAITING && s->evaluation == NULL && !r->waited)
+		r->is_asked = true;
 }
 
 static void verified(struct session *s, const struct policy_verdict *v, struct slice address)

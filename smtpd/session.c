@@ -6,6 +6,7 @@
 
 #include "server/counters.h"
 #include "smtpd/auth.h"
+#include "smtpd/gate.h"
 #include "smtpd/proxy.h"
 #include "smtpd/recipient.h"
 #include "smtpd/report.h"
@@ -68,6 +69,7 @@ void session_drop(struct session *s)
 		return;
 	s->state = CLOSED;
 	evaluation_cancel(s);
+	gate_cancel(s);
 	auth_cancel(s);
 	recipient_cancel(s);
 	transaction_free(&s->transaction);
@@ -122,7 +124,7 @@ static void reply_bytes(struct session *s, char *text, size_t len)
 		session_drop(s);
 }
 
-void session_reply_text(struct session *s, struct slice text)
+void session_reply_refusal(struct session *s, struct slice text)
 {
 	char line[REPLY_LIMIT];
 	size_t len = text.len < sizeof(line) - 2 ? text.len : sizeof(line) - 2;
@@ -137,6 +139,22 @@ void session_reply_text(struct session *s, struct slice text)
 			slice_starts(text, "334 ") ? "334 (not shown)"
 						   : log_q(slice_of(line, len)));
 	reply_bytes(s, line, len + 2);
+}
+
+/* What smtpd_ban_errors counts; 5xx alone would count what is refused for better reasons. */
+static bool is_protocol_error(struct slice text)
+{
+	uint64_t code = 0;
+
+	return slice_u64(slice_first(text, 3), 0, 999, &code) == 0 &&
+	       ((code >= 500 && code <= 504) || code == 555);
+}
+
+void session_reply_text(struct session *s, struct slice text)
+{
+	session_reply_refusal(s, text);
+	if (s->state != CLOSED && is_protocol_error(text))
+		gate_error(s);
 }
 
 static void reply_va(struct session *s, const char *fmt, va_list ap)
@@ -414,6 +432,8 @@ static void on_input(struct stream *stream, void *arg)
 	(void)stream;
 	if (s->state == PROXY)
 		proxy_input(s);
+	else if (s->state == GREETING)
+		gate_input(s);
 	else
 		run(s);
 }
@@ -443,6 +463,8 @@ static void on_end(struct stream *stream, int err, void *arg)
 		s->client_gone = true;
 		run(s);
 	} else {
+		if (s->state == GREETING)
+			gate_gone(s);
 		lost(s);
 	}
 }
@@ -464,6 +486,7 @@ static void greet(struct session *s, const struct policy_verdict *v, struct slic
 	}
 	if (s->state == CLOSED)
 		return;
+	s->is_greeted = true;
 	stream_deadline(s->stream, loop_now() + settings.timeout);
 	stream_read(s->stream, true);
 	loop_soon(&s->run);
@@ -491,6 +514,11 @@ uint64_t session_size_limit(const struct session *s)
 	return s->login != NULL ? settings.size_limit : s->size_limit;
 }
 
+static void gated(struct session *s)
+{
+	evaluation_begin(s, POLICY_CONNECT, SLICE_NONE, greet);
+}
+
 /* Both answers are here, or not needed. */
 static void begin(struct session *s)
 {
@@ -510,7 +538,7 @@ static void begin(struct session *s)
 			settings.hostname, s->addr);
 		return;
 	}
-	evaluation_begin(s, POLICY_CONNECT, SLICE_NONE, greet);
+	gate_begin(s, gated);
 }
 
 void session_set_namaddr(struct session *s)

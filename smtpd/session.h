@@ -59,6 +59,8 @@ struct session {
 	bool name_known, counted;
 	bool is_announced; /* "connect from" is logged */
 	bool may_xclient, may_xforward;
+	bool is_greeted;
+	struct gate *gate;         /* owned; NULL: nothing is found out before the greeting */
 	struct xforward *xforward; /* owned; NULL: nothing was said of another client */
 	/* The dialogue. */
 	struct smtp_lines lines;
@@ -99,6 +101,8 @@ void session_refuse(int fd);
 /* One reply line, without its end. Counts nothing. */
 void session_reply(struct session *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void session_reply_text(struct session *s, struct slice text);
+/* The same for a refusal by policy: it is no error of the protocol, whatever its code. */
+void session_reply_refusal(struct session *s, struct slice text);
 /* A reply of more lines: the first one, then lines as they are, with their ends. */
 void session_reply_lines(struct session *s, const char *lines, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));

@@ -8,6 +8,7 @@
 #include "smtp/command.h"
 #include "smtp/ehlo.h"
 #include "smtpd/auth.h"
+#include "smtpd/gate.h"
 #include "util/err.h"
 #include "util/log.h"
 #include "util/mem.h"
@@ -197,6 +198,7 @@ void settings_open(void)
 	make_ehlo(offered());
 	make_options(offered());
 	open_policy();
+	gate_open();
 	settings.stress = conf_str(P_stress);
 	settings.wants_server_addr = policy_uses(settings.policy, "check_policy_service");
 }

@@ -4,6 +4,7 @@
 #include "smtp/ehlo.h"
 #include "smtp/xattr.h"
 #include "smtpd/auth.h"
+#include "smtpd/gate.h"
 #include "util/err.h"
 #include "util/log.h"
 #include "util/mem.h"
@@ -164,6 +165,7 @@ static void forget(struct session *s)
 	}
 	s->is_denied = s->bdat_failed = false;
 	tally_leave(&s->tally);
+	gate_cancel(s);
 	xforward_clear(s);
 }
 
