@@ -22,6 +22,7 @@
  *   space.c       whether there is room for more
  *   resolve.c     routes for qmgr
  *   notice.c      bounces and their like, for qmgr too
+ *   requeue.c     a message made anew from itself
  */
 struct cleanup {
 	struct queue_root root;

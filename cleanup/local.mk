@@ -11,6 +11,7 @@ cleanup_cleanup_SOURCES = \
 	%D%/message.c %D%/message.h \
 	%D%/notice.c %D%/notice.h \
 	%D%/recipients.c %D%/recipients.h \
+	%D%/requeue.c %D%/requeue.h \
 	%D%/resolve.c %D%/resolve.h \
 	%D%/rewrite.c %D%/rewrite.h \
 	%D%/space.c %D%/space.h \

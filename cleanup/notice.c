@@ -5,6 +5,7 @@
 
 #include "cleanup/cleanup.h"
 #include "cleanup/message.h"
+#include "cleanup/requeue.h"
 #include "cleanup/trace.h"
 #include "conf/conf.h"
 #include "mail/address.h"
@@ -26,7 +27,7 @@ struct notice {
 	TAILQ_ENTRY(notice) next;
 	struct server_peer *peer;
 	uint64_t id;
-	struct message *message; /* NULL: not made yet */
+	struct message *message; /* NULL: not made yet; requeue: from the beginning */
 	enum dsn_kind kind;
 	struct queue_envelope parent; /* borrowed from strings */
 	char *strings;                /* owned */
@@ -335,6 +336,21 @@ static int take_envelope(struct notice *n, struct slice encoded)
 	return queue_envelope_decode(slice_of(n->strings, encoded.len), &n->parent);
 }
 
+static void requeue_done(struct message *m)
+{
+	answer_done(m->owner, m->id);
+}
+
+static const struct message_calls requeue_calls = {requeue_done, failed};
+
+static void open_requeue(struct notice *n, struct slice encoded)
+{
+	if (message_new(&requeue_calls, n, &n->message) != 0)
+		answer_failed(n, "no queue id");
+	else if (requeue_fill(n->message, encoded) != 0)
+		message_fail(n->message, &message_write_error);
+}
+
 static void open_notice(struct server_peer *peer, struct ipc_msg *msg)
 {
 	struct notice *n = mem_alloc(sizeof(*n));
@@ -360,6 +376,8 @@ static void open_notice(struct server_peer *peer, struct ipc_msg *msg)
 		return;
 	}
 	memcpy(n->parent_id, id.p, id.len);
+	if (n->reason == QUEUE_REASON_REQUEUE)
+		open_requeue(n, ipc_bytes(msg, FIELD_ENVELOPE));
 }
 
 /* Whether the sender wants to hear of this recipient (RFC 3461, 4.1). */
@@ -390,7 +408,7 @@ static void take_recipient(struct notice *n, const struct ipc_msg *msg)
 		return;
 	wire_u32(&n->told, (uint32_t)ipc_u64(msg, FIELD_INDEX));
 	n->told_n++;
-	if (!is_wanted(n, (unsigned)ipc_u64(msg, FIELD_NOTIFY)))
+	if (n->message == NULL && !is_wanted(n, (unsigned)ipc_u64(msg, FIELD_NOTIFY)))
 		return;
 	if (ipc_has(msg, FIELD_ORCPT) && address_orcpt_decode(ipc_bytes(msg, FIELD_ORCPT),
 						 ADDRESS_UTF8, &type, &plain) == 0) {
@@ -398,8 +416,13 @@ static void take_recipient(struct notice *n, const struct ipc_msg *msg)
 		rcpt.orcpt = buf_slice(&orcpt);
 	}
 	n->told_about++;
-	dsn_add_text(&n->text, &r, &rcpt);
-	dsn_add_status(&n->status, &r, &rcpt);
+	if (n->message != NULL) {
+		(void)message_add_rcpt(n->message, rcpt.address, rcpt.orig_to, rcpt.orcpt,
+			(unsigned)ipc_u64(msg, FIELD_NOTIFY));
+	} else {
+		dsn_add_text(&n->text, &r, &rcpt);
+		dsn_add_status(&n->status, &r, &rcpt);
+	}
 	buf_clear(&plain);
 	buf_clear(&orcpt);
 }
@@ -407,8 +430,17 @@ static void take_recipient(struct notice *n, const struct ipc_msg *msg)
 /* What is over the limit is left out: a report need not hold all of the message. */
 static void take_content(struct notice *n, struct slice bytes)
 {
+	const struct message_failure *why = NULL;
+
 	n->ungranted += bytes.len;
-	(void)buf_add_slice(&n->content, bytes);
+	if (n->message != NULL)
+		why = content_add(n->message, bytes);
+	else
+		(void)buf_add_slice(&n->content, bytes);
+	if (why != NULL) {
+		message_fail(n->message, why);
+		return;
+	}
 	if (n->ungranted < GRANT)
 		return;
 	ipc_begin(n->peer->ipc, PROTO_NOTICE_GRANT, n->id);
@@ -417,8 +449,37 @@ static void take_content(struct notice *n, struct slice bytes)
 	n->ungranted = 0;
 }
 
+static void take_body(struct notice *n, struct ipc_msg *msg)
+{
+	const struct message_failure *why = NULL;
+
+	if (n->message == NULL)
+		return;
+	why = requeue_body(n->message, msg->fd, ipc_u64(msg, FIELD_SIZE));
+	if (why != NULL)
+		message_fail(n->message, why);
+}
+
+static void go_requeue(struct notice *n)
+{
+	struct message *m = n->message;
+	const struct message_failure *why = requeue_end(m, n->parent_id);
+
+	if (why == NULL && m->content.size != n->parent.size)
+		why = &message_write_error;
+	name_parent(n, m);
+	if (why != NULL)
+		message_fail(m, why);
+	else
+		message_commit(m);
+}
+
 static void go(struct notice *n, uint64_t flags)
 {
+	if (n->message != NULL) {
+		go_requeue(n);
+		return;
+	}
 	if (!address(n)) {
 		answer_done(n, NULL);
 		return;
@@ -442,7 +503,11 @@ void notice_msg(struct server_peer *peer, struct ipc_msg *msg)
 	case PROTO_NOTICE_RCPT: take_recipient(n, msg); break;
 	case PROTO_NOTICE_DATA: take_content(n, ipc_bytes(msg, FIELD_BYTES)); break;
 	case PROTO_NOTICE_GO: go(n, ipc_u64(msg, FIELD_FLAGS)); break;
-	case PROTO_NOTICE_DISCARD: notice_free(n); break;
+	case PROTO_NOTICE_BODY: take_body(n, msg); break;
+	case PROTO_NOTICE_DISCARD:
+		message_discard(&n->message);
+		notice_free(n);
+		break;
 	default: break;
 	}
 }

@@ -5,6 +5,8 @@
 #include "server/server.h"
 
 /*
+ * A message that is to be requeued comes in the same frames (requeue.h).
+ *
  * Notices for qmgr (NOTICE_…): a report about recipients of a message, made as a new message whose
  * envelope names its parent. Who is told, as in Postfix:
  *

@@ -5,6 +5,7 @@
 
 #include "conf/conf.h"
 #include "qmgr/ask.h"
+#include "qmgr/command.h"
 #include "qmgr/held.h"
 #include "qmgr/late.h"
 #include "qmgr/line.h"
@@ -219,7 +220,7 @@ static void rcpt_free(struct active_rcpt *r)
 static void no_longer_asking(struct active *a)
 {
 	forwards -= a->is_forward;
-	a->is_asking = a->is_forward = false;
+	a->is_asking = a->is_forward = a->is_requeue = false;
 }
 
 static void release_slot(struct active *a)
@@ -399,6 +400,14 @@ static int64_t next_due(const struct queue_message *m)
 	return due;
 }
 
+static bool has_failed(const struct queue_message *m)
+{
+	for (uint32_t i = 0; i < m->env.recipients; i++)
+		if (wants_notice(m, i))
+			return true;
+	return false;
+}
+
 static void settle(struct active *a)
 {
 	struct queue_message *m = a->m;
@@ -412,7 +421,8 @@ static void settle(struct active *a)
 	}
 	if (await_forward(a))
 		return;
-	if (m->state == QUEUE_M_HELD) {
+	/* One that has been requeued from hold is at its end. */
+	if (m->state == QUEUE_M_HELD && (due != 0 || has_failed(m))) {
 		active_free(a);
 		active_park(m, qmgr_now());
 		return;
@@ -479,13 +489,13 @@ void active_child(struct queue_message *m, enum queue_reason reason, int result)
 {
 	struct active *a = m->user;
 
-	(void)reason;
-	(void)result;
 	if (a == NULL || !a->is_asking)
 		return;
 	for (uint32_t i = 0; i < m->env.recipients; i++)
 		if (m->r[i].is_asked)
 			return;
+	if (reason == QUEUE_REASON_REQUEUE)
+		command_requeued(m, result);
 	no_longer_asking(a);
 	active_check(a);
 }
@@ -499,6 +509,7 @@ void active_ended(struct queue_message *m)
 		return;
 	m->user = NULL;
 	a->m = NULL;
+	ask_forget(a);
 	no_longer_asking(a);
 	active_check(a);
 }
@@ -744,12 +755,67 @@ static bool has_out(const struct queue_message *m)
 	return false;
 }
 
-static bool has_failed(const struct queue_message *m)
+/* ---- Made anew. ---- */
+
+bool active_is_requeued(struct queue_message *m)
 {
+	const struct active *a = m->user;
+
+	return a != NULL && a->is_requeue;
+}
+
+/* Those that are in no sent job: asked for, each part by a request of its own. */
+static int ask_requeue(struct active *a)
+{
+	struct queue_message *m = a->m;
+	uint32_t *list = mem_array(m->env.recipients, sizeof(*list)), n = 0;
+	int err = ERR_STATE;
+
 	for (uint32_t i = 0; i < m->env.recipients; i++)
-		if (wants_notice(m, i))
-			return true;
-	return false;
+		if (is_open(&m->r[i]) && !m->r[i].is_out && !m->r[i].is_asked)
+			list[n++] = i;
+	if (n > 0)
+		err = queue_store_ask(m, list, n, QUEUE_REASON_REQUEUE);
+	for (uint32_t at = 0; err == 0 && at < n; at += QUEUE_PARENTS_MAX)
+		ask_requeue_of(
+			a, list + at, n - at < QUEUE_PARENTS_MAX ? n - at : QUEUE_PARENTS_MAX);
+	mem_free(list);
+	return err;
+}
+
+int active_requeue(struct queue_message *m)
+{
+	struct active *a = m->user;
+	int err;
+
+	if (a != NULL && a->is_asking)
+		return ERR_AGAIN;
+	if (a == NULL) {
+		schedule_deferred_remove(qmgr.schedule, active_key(slice_str(m->id)));
+		a = active_new(m, false);
+	}
+	/* Until the new one is read nothing here may end the pass. */
+	a->is_asking = a->is_requeue = true;
+	worker_withdraw(a);
+	active_withdraw(a);
+	if (schedule_message_is_idle(a->scheduled))
+		release_slot(a);
+	err = ask_requeue(a);
+	if (err != 0) {
+		no_longer_asking(a);
+		active_check(a);
+	}
+	return err;
+}
+
+void active_requeue_failed(struct active *a, const uint32_t *rcpts, uint32_t n)
+{
+	if (a->m != NULL) {
+		queue_store_ask_failed(a->m, rcpts, n);
+		command_requeued(a->m, ERR_SYS);
+	}
+	no_longer_asking(a);
+	active_check(a);
 }
 
 void active_begin(struct queue_message *m, bool loaded)

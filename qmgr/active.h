@@ -42,6 +42,7 @@ struct active {
 	int64_t since;
 	bool is_asking;  /* a notice is under way, or a forward has not been read yet */
 	bool is_forward; /* the latter */
+	bool is_requeue; /* cleanup makes it anew, or the new one has not been read yet */
 	bool is_passing; /* active_check is at work: not again from inside */
 	bool has_failed_ask;
 	bool is_told; /* cleanup says that nobody is to be told of the failed ones */
@@ -89,7 +90,14 @@ void active_check(struct active *a);
 void active_notice_done(struct active *a, bool was_made, const uint32_t *rcpts, uint32_t n);
 void active_child(struct queue_message *m, enum queue_reason reason, int result);
 
-/* Operators. Takes back what is in no sent job. May free a. */
+/*
+ * Operators. Asks cleanup to make it anew for all recipients that are in no sent job; the answer is
+ * command_requeued. ERR_AGAIN: a notice or a requeue is under way. ERR_STATE: there is none.
+ */
+int active_requeue(struct queue_message *m);
+void active_requeue_failed(struct active *a, const uint32_t *rcpts, uint32_t n);
+bool active_is_requeued(struct queue_message *m);
+/* Takes back what is in no sent job. May free a. */
 void active_withdraw(struct active *a);
 /* New settings: what has not been handed out is routed afresh. */
 void active_reroute(void);

@@ -26,8 +26,10 @@ struct ask {
 	uint32_t *rcpts;          /* routes: places in a->rcpts; notice: indices */
 	uint32_t count;
 	/* notices alone */
+	enum queue_reason reason; /* BOUNCE or REQUEUE */
 	enum notice_stage stage;
 	struct buf content;
+	int body;       /* descriptor of a large one that goes whole; -1 */
 	uint64_t flags; /* of NOTICE_GO */
 };
 TAILQ_HEAD(asks, ask);
@@ -41,6 +43,7 @@ static struct ask *ask_new(struct asks *list, struct active *a, uint32_t count)
 
 	q->a = a;
 	q->count = count;
+	q->body = -1;
 	q->rcpts = mem_array(count, sizeof(*q->rcpts));
 	TAILQ_INSERT_TAIL(list, q, link);
 	return q;
@@ -54,6 +57,7 @@ static void ask_free(struct asks *list, struct ask *q)
 		notices_open--;
 	TAILQ_REMOVE(list, q, link);
 	buf_clear(&q->content);
+	fd_close(&q->body);
 	mem_free(q->rcpts);
 	mem_free(q);
 }
@@ -167,11 +171,14 @@ out:
 static void notice_failed(struct ask *q, bool was_made)
 {
 	struct active *a = q->a;
+	enum queue_reason reason = q->reason;
 	uint32_t *rcpts = q->rcpts, n = q->count;
 
 	q->rcpts = NULL;
 	ask_free(&notices, q);
-	if (a != NULL)
+	if (a != NULL && reason == QUEUE_REASON_REQUEUE)
+		active_requeue_failed(a, rcpts, n);
+	else if (a != NULL)
 		active_notice_done(a, was_made, rcpts, n);
 	mem_free(rcpts);
 }
@@ -234,6 +241,16 @@ static void put_rcpt(struct ipc *c, const struct ask *q, uint32_t index)
 	ipc_end(c);
 }
 
+/* Of a large message that is requeued. */
+static void send_body(struct ask *q)
+{
+	if (q->body < 0)
+		return;
+	ipc_begin(q->peer->ipc, PROTO_NOTICE_BODY, q->id);
+	ipc_put_u64(q->peer->ipc, FIELD_SIZE, q->a->m->env.body_len);
+	ipc_end_fd(q->peer->ipc, &q->body);
+}
+
 static void send_content(struct ask *q)
 {
 	struct ipc *c = q->peer->ipc;
@@ -252,6 +269,7 @@ static void send_content(struct ask *q)
 	}
 	buf_clear(&q->content);
 	q->stage = NOTICE_SENT;
+	send_body(q);
 	ipc_begin(c, PROTO_NOTICE_GO, q->id);
 	ipc_put_u64(c, FIELD_FLAGS, q->flags);
 	ipc_end(c);
@@ -275,7 +293,7 @@ static void send_notice(struct ask *q)
 		log_panic("%s: its envelope cannot be encoded", q->a->m->id);
 	ipc_begin(c, PROTO_NOTICE, q->id);
 	ipc_put_str(c, FIELD_QUEUE_ID, q->a->m->id);
-	ipc_put_u64(c, FIELD_REASON, QUEUE_REASON_BOUNCE);
+	ipc_put_u64(c, FIELD_REASON, q->reason);
 	ipc_put_bytes(c, FIELD_ENVELOPE, buf_slice(&out));
 	ipc_end(c);
 	buf_clear(&out);
@@ -335,6 +353,33 @@ static void set_content(struct ask *q, struct slice content)
 	send_notice(q);
 }
 
+/* All of it, or it is not made anew. */
+static void set_whole(struct ask *q, int err, struct slice content)
+{
+	struct queue_message *m = q->a->m;
+
+	if (err == 0 && (m->env.flags & QUEUE_FLAG_BODY_FILE))
+		err = queue_store_body(m, &q->body);
+	if (err == 0)
+		err = buf_add_slice(&q->content, content);
+	if (err != 0) {
+		log_warning("%s: cannot be requeued: %s", m->id, err_str(err));
+		notice_failed(q, false);
+		return;
+	}
+	q->stage = NOTICE_SENDS;
+	send_notice(q);
+}
+
+/* Without its content a notice still says what is to be said. */
+static void take_content(struct ask *q, int err, struct slice content)
+{
+	if (q->reason == QUEUE_REASON_REQUEUE)
+		set_whole(q, err, content);
+	else
+		set_content(q, err == 0 ? content : SLICE_NONE);
+}
+
 void ask_content(struct queue_message *m, int result, struct slice content)
 {
 	struct ask *q, *next;
@@ -343,26 +388,26 @@ void ask_content(struct queue_message *m, int result, struct slice content)
 		next = TAILQ_NEXT(q, link);
 		if (q->stage != NOTICE_READS || q->a == NULL || q->a->m != m)
 			continue;
-		/* Without its content a notice still says what is to be said. */
-		set_content(q, result == 0 ? content : SLICE_NONE);
+		take_content(q, result, content);
 	}
 }
 
 static void begin_notice(struct ask *q)
 {
 	struct buf content = BUF_INIT(QUEUE_RECORD_MAX);
-	int err;
+	int err = 0;
 
 	notices_open++;
 	q->stage = NOTICE_READS;
-	err = queue_store_ask(q->a->m, q->rcpts, q->count, QUEUE_REASON_BOUNCE);
+	if (q->reason == QUEUE_REASON_BOUNCE)
+		err = queue_store_ask(q->a->m, q->rcpts, q->count, q->reason);
 	if (err != 0) {
 		notice_failed(q, false);
 		return;
 	}
 	err = queue_store_content(q->a->m, &content);
 	if (err != ERR_LATER)
-		set_content(q, err == 0 ? buf_slice(&content) : SLICE_NONE);
+		take_content(q, err, buf_slice(&content));
 	buf_clear(&content);
 }
 
@@ -389,14 +434,25 @@ static void run(void)
 	}
 }
 
-void ask_notice_of(struct active *a, const uint32_t *rcpts, uint32_t n)
+static void ask_child(struct active *a, const uint32_t *rcpts, uint32_t n, enum queue_reason reason)
 {
 	struct ask *q = ask_new(&notices, a, n);
 
+	q->reason = reason;
 	memcpy(q->rcpts, rcpts, n * sizeof(*rcpts));
 	buf_init(&q->content, QUEUE_RECORD_MAX);
 	if (notices_open < NOTICES)
 		begin_notice(q);
+}
+
+void ask_notice_of(struct active *a, const uint32_t *rcpts, uint32_t n)
+{
+	ask_child(a, rcpts, n, QUEUE_REASON_BOUNCE);
+}
+
+void ask_requeue_of(struct active *a, const uint32_t *rcpts, uint32_t n)
+{
+	ask_child(a, rcpts, n, QUEUE_REASON_REQUEUE);
 }
 
 size_t ask_notices(void)
@@ -428,8 +484,10 @@ bool ask_msg(struct server_peer *peer, struct ipc_msg *msg)
 		break;
 	case PROTO_NOTICE_FAILED:
 		if (q != NULL) {
-			log_warning("%s: a notice cannot be made now: %s",
+			log_warning("%s: %s cannot be made now: %s",
 				q->a != NULL && q->a->m != NULL ? q->a->m->id : "NOQUEUE",
+				q->reason == QUEUE_REASON_REQUEUE ? "its requeued copy"
+								  : "a notice",
 				log_q(ipc_bytes(msg, FIELD_TEXT)));
 			notice_failed(q, false);
 		}
@@ -488,6 +546,13 @@ void ask_worker_done(uint64_t worker)
 		next = TAILQ_NEXT(q, link);
 		if (q->worker != worker || worker == 0)
 			continue;
+		if (q->reason == QUEUE_REASON_REQUEUE) {
+			if (a != NULL && a->is_requeue)
+				notice_failed(q, false);
+			else
+				ask_free(&notices, q);
+			continue;
+		}
 		if (a != NULL && a->m != NULL && a->is_asking) {
 			/* Certainly not committed: ask another one. */
 			queue_store_ask_failed(a->m, q->rcpts, q->count);

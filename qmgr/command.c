@@ -146,8 +146,7 @@ static int change(enum op_kind kind, struct queue_message *m, uint64_t *ticket)
 	*ticket = 0;
 	switch (kind) {
 	case OP_HOLD: return is_held ? 0 : queue_store_hold(m, qmgr_now(), ticket);
-	case OP_RELEASE:
-	case OP_REQUEUE: return is_held ? queue_store_release(m, qmgr_now(), ticket) : 0;
+	case OP_RELEASE: return is_held ? queue_store_release(m, qmgr_now(), ticket) : 0;
 	case OP_DELETE: return queue_store_delete(m, qmgr_now(), ticket);
 	case OP_EXPIRE: return queue_store_expire(m, qmgr_now(), ticket);
 	default: return ERR_STATE;
@@ -187,6 +186,41 @@ static void follow(enum op_kind kind, struct queue_message *m)
 	}
 }
 
+/* command_requeued has the answer. */
+static void requeue(struct op *op, struct queue_message *m)
+{
+	int err;
+
+	op->m = m;
+	err = active_requeue(m);
+	if (err == 0)
+		return;
+	op->m = NULL;
+	op_done(op, err == ERR_AGAIN ? RESULT_DEFERRED : RESULT_FAILED, 0,
+		err == ERR_AGAIN   ? "its sender is being told of a failure"
+		: err == ERR_STATE ? "it is being delivered to all who are left"
+				   : err_str(err));
+}
+
+void command_requeued(struct queue_message *m, int result)
+{
+	struct op *op, *next;
+
+	for (op = TAILQ_FIRST(&ops); op != NULL; op = next) {
+		next = TAILQ_NEXT(op, link);
+		if (op->m != m || op->kind != OP_REQUEUE)
+			continue;
+		if (result != 0) {
+			op_done(op, RESULT_FAILED, 0,
+				"it cannot be made anew now, and goes on as it is");
+			continue;
+		}
+		log_info_as("postsuper", "%s: %s", op->id, kinds[op->kind].past);
+		ack_when(queue_store_noted(qmgr.store), durable, op->client, op->request);
+		op_free(op);
+	}
+}
+
 static void do_change(struct op *op, struct queue_message *m)
 {
 	uint64_t ticket;
@@ -198,6 +232,14 @@ static void do_change(struct op *op, struct queue_message *m)
 	}
 	if (op->kind == OP_RELEASE && m->state != QUEUE_M_HELD) {
 		op_done(op, RESULT_NOT_FOUND, 0, "it is not on hold");
+		return;
+	}
+	if (op->kind != OP_DELETE && active_is_requeued(m)) {
+		op_done(op, RESULT_DEFERRED, 0, "it is being requeued");
+		return;
+	}
+	if (op->kind == OP_REQUEUE) {
+		requeue(op, m);
 		return;
 	}
 	err = change(op->kind, m, &ticket);
@@ -388,6 +430,7 @@ void command_content(struct queue_message *m, int result, struct slice content)
 
 void command_ended(struct queue_message *m)
 {
+	command_requeued(m, ERR_NOT_FOUND);
 	command_content(m, ERR_NOT_FOUND, SLICE_NONE);
 }
 

@@ -23,6 +23,8 @@ void command_stop(void);
 void command_loaded(const char *id, int result, struct queue_message *m);
 void command_content(struct queue_message *m, int result, struct slice content);
 void command_ended(struct queue_message *m);
+/* It lives on in a new one, which was accepted (0), or it does not and goes on as it is. */
+void command_requeued(struct queue_message *m, int result);
 /* A request is at work on it: it must stay in memory. */
 bool command_uses(const struct queue_message *m);
 
