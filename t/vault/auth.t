@@ -219,6 +219,24 @@ subtest 'vault dies in the middle' => sub {
     is(plain(session(), 'joe', $password{joe})->{text}, $good, 'a lost child is replaced') for 1 .. 3;
 };
 
+subtest 'who has what' => sub {
+    plan skip_all => 'only root sees what others have open' if $>;
+    my $roles = $gp->roles;
+    my $open = sub { map { readlink($_) // () } glob "/proc/$_[0]/fd/*" };
+    my ($vault, @crew) = @{ $roles->{vault} };
+    for my $name (qw(all one)) {
+        ok(scalar(grep { $_ eq "$dir/$name.db" } $open->($vault)), "vault has $name");
+        is(scalar(grep { $_ eq "$dir/$name.db" } map { $open->($_) } @{ $roles->{smtpd} }, @{ $roles->{cleanup} }, @crew), 0,
+            'nobody else');
+    }
+    cmp_ok(scalar(@crew), '>=', 3, 'children, and who looks after them');
+    is(join(' ', map { s/:.*//r } $open->($_)), 'socket', 'a child has one socket') for @crew[1 .. $#crew];
+    my ($uid) = slurp("/proc/$vault/status") =~ /^Uid:\s+(\d+)/m;
+    is(getpwuid($uid), 'gp-vault', 'its user');
+    is(readlink("/proc/$vault/root"), $gp->queue . '/empty/vault', 'its root directory');
+    is(sprintf('%o %d', (stat "$gp->{main}{data_directory}/vault/key")[2, 4]), '100600 0', 'its key is only for root to read');
+};
+
 subtest 'a new table' => sub {
     table('hash', "$dir/all", "new " . scram_record('new-secret') . "\n");
     ok(wait_until(10, sub { plain(session(), 'new', 'new-secret')->{text} eq $good }), 'is in force without a reload');
