@@ -139,6 +139,7 @@ const struct restriction restrict_client_rows[] = {
 	{"permit_tls_clientcerts", RESTRICT_NONE, 0, permit_tls_clientcerts, NULL, NULL},
 	{"permit_tls_all_clientcerts", RESTRICT_NONE, 0, permit_tls_all_clientcerts, NULL, NULL},
 	{"reject_unknown_client_hostname", RESTRICT_NONE, 0, reject_unknown_client, NULL, NULL},
+	{"reject_unknown_client", RESTRICT_NONE, 0, reject_unknown_client, NULL, NULL},
 	{"reject_unknown_reverse_client_hostname", RESTRICT_NONE, 0, reject_unknown_reverse, NULL,
 		NULL},
 	{"reject_unknown_forward_client_hostname", RESTRICT_NONE, 0, reject_unknown_forward, NULL,

@@ -168,6 +168,7 @@ const struct restriction restrict_recipient_rows[] = {
 		reject_unauth_destination, NULL, NULL},
 	{"defer_unauth_destination", RESTRICT_NONE, RESTRICT_GUARDS_RELAY, defer_unauth_destination,
 		NULL, NULL},
+	{"check_recipient_maps", RESTRICT_NONE, 0, reject_unlisted_recipient, NULL, NULL},
 	{"reject_unlisted_recipient", RESTRICT_NONE, 0, reject_unlisted_recipient, NULL, NULL},
 	{NULL, RESTRICT_NONE, 0, NULL, NULL, NULL},
 };

@@ -15,6 +15,7 @@ use Test::More;
 my $dir = tempdir('policy');
 my $sink = Gatepost::Sink->new;
 my $filter = Gatepost::Sink->new;
+$filter->stop;
 my $far = 'reject_unauth_destination';
 my %map = (
     owners => "u\@local.test joe\nv\@local.test ann, joe\n\@team.test joe\nw\@local.test ann\n",
@@ -203,7 +204,9 @@ subtest 'effects' => sub {
     like($held[0], qr/$id{hold}/, 'and it is that one');
     my @got = sort map { @{ $_->{rcpts} } } $sink->wait_messages(6);
     is(join(' ', @got), 'bcc@local.test copy@local.test info@local.test other@local.test prepend@local.test warn@local.test', 'who got mail');
-    is(join(' ', map { @{ $_->{rcpts} } } $filter->wait_messages(1)), 'filter@local.test', 'and what went to the filter');
+    $gp->wait_log(qr/$id{filter}: to=<filter\@local\.test>, .* status=deferred/);
+    $filter->start;
+    is(join(' ', map { @{ $_->{rcpts} } } $filter->wait_messages(1)), 'filter@local.test', 'the filter gets its mail, also later');
     my ($m) = grep { $_->{rcpts}[0] eq 'prepend@local.test' } $sink->messages;
     like($m->{content}, qr/\AX-Gate: seen\r?\nReceived: /, 'the header stands above ours');
 };
