@@ -12,6 +12,7 @@ lib_policy_libpolicy_a_SOURCES = \
 	%D%/rbl.c %D%/rbl.h \
 	%D%/restrict_dns.c %D%/restrict_mx.c \
 	%D%/service.c \
+	%D%/known_bans.c %D%/known_bans.h \
 	%D%/tally_client.c %D%/tally_client.h
 
 GP_POLICY_TEST_LIBS = t/libtap.a lib/policy/libpolicy.a lib/route/libroute.a lib/mail/libmail.a \

@@ -4,6 +4,7 @@
 #include <sys/queue.h>
 
 #include "net/loop.h"
+#include "policy/known_bans.h"
 #include "util/err.h"
 #include "util/mem.h"
 
@@ -33,7 +34,9 @@ struct tally_session {
 static struct {
 	LIST_HEAD(, tally_session) sessions;
 	LIST_HEAD(, tally_question) questions;
-	struct ipc *tally; /* NULL: away */
+	struct ipc *tally;       /* NULL: away */
+	struct known_bans *bans; /* NULL: there was none yet */
+	void (*begun)(void);
 } client;
 
 bool tally_client_is_there(void)
@@ -217,6 +220,25 @@ void tally_client_remove(struct ipc *c)
 	}
 }
 
+static void take_bans(struct slice entries, uint64_t flags)
+{
+	if (client.bans == NULL)
+		client.bans = known_bans_new();
+	if (known_bans_take(client.bans, entries, (flags & 1) != 0, (flags & 2) != 0) &&
+		client.begun != NULL)
+		client.begun();
+}
+
+void tally_on_bans(void (*begun)(void))
+{
+	client.begun = begun;
+}
+
+bool tally_is_banned(const struct net_range *addr)
+{
+	return client.bans != NULL && known_bans_has(client.bans, addr, clock_real());
+}
+
 void tally_client_msg(struct ipc *c, struct ipc_msg *msg)
 {
 	uint64_t flags = ipc_u64(msg, FIELD_FLAGS);
@@ -233,7 +255,9 @@ void tally_client_msg(struct ipc *c, struct ipc_msg *msg)
 	};
 
 	(void)c;
-	if (msg->arg != NULL)
+	if (msg->type == PROTO_TALLY_BANS)
+		take_bans(ipc_bytes(msg, FIELD_VALUE), flags);
+	else if (msg->arg != NULL)
 		tell(msg->arg, &r);
 }
 

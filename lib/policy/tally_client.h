@@ -3,6 +3,7 @@
 #define POLICY_TALLY_CLIENT_H
 
 #include "ipc/ipc.h"
+#include "net/range.h"
 
 /*
  * smtpd's side of what tally keeps over all workers: counts, rates, failures, bans, the greylist,
@@ -88,6 +89,13 @@ struct tally_failure {
 	bool has_mark;
 };
 void tally_fail(const struct tally_failure *f);
+
+/*
+ * Bans, as tally tells them without being asked. begun is called when some may have come; which
+ * sessions they are for is the caller's to see.
+ */
+void tally_on_bans(void (*begun)(void));
+bool tally_is_banned(const struct net_range *client);
 
 /* is_found: this message may pass; else it is to come again, soonest in .seconds. */
 struct tally_question *tally_greylist(struct slice client_addr, struct slice sender,
