@@ -135,8 +135,9 @@ int listen_for(const struct service *v, const struct conf *settings, int64_t wai
 	struct want w = {.wait = wait, .plan = plan, .why = why};
 	int r = 0;
 
-	/* gateq asks qmgr at public/qmgr. */
-	if (plan->role == ROLE_QMGR || (plan->role == ROLE_SMTPD && v->type != SERVICE_INET))
+	/* gateq asks qmgr at public/qmgr, gatepost tally at public/tally. */
+	if (plan->role == ROLE_QMGR || plan->role == ROLE_TALLY ||
+		(plan->role == ROLE_SMTPD && v->type != SERVICE_INET))
 		return v->type == SERVICE_INET ? 0 : listen_unix(&w, v);
 	if (plan->role != ROLE_SMTPD)
 		return 0;

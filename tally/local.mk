@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: ISC
 pkglibexec_PROGRAMS += tally/tally
-tally_tally_SOURCES = %D%/main.c %D%/cache.c %D%/cache.h %D%/count.c %D%/count.h %D%/key.c %D%/key.h
-tally_tally_LDADD = $(SERVER_LIBS)
+tally_tally_SOURCES = %D%/main.c %D%/tell.h %D%/command.c %D%/command.h %D%/count.c %D%/count.h %D%/share.c %D%/share.h \
+	$(tally_core)
+tally_tally_LDADD = lib/policy/libpolicy.a $(SERVER_LIBS)
+tally_core = tally/bans.c tally/bans.h tally/cache.c tally/cache.h tally/grey.c tally/grey.h tally/key.c tally/key.h \
+	tally/rates.c tally/rates.h tally/state.c tally/state.h tally/store.c tally/store.h
 
 check_PROGRAMS += t/tally/count_test
 t_tally_count_test_SOURCES = t/tally/count_test.c %D%/count.c
@@ -14,3 +17,8 @@ t_policy_tally_client_test_LDADD = t/libtap.a lib/policy/libpolicy.a lib/ipc/lib
 	lib/util/libutil.a $(BSD_LIBS) $(EVENT_LIBS)
 
 dist_man8_MANS += man/tally.8
+
+check_PROGRAMS += t/tally/state_test
+t_tally_state_test_SOURCES = t/tally/state_test.c $(tally_core)
+t_tally_state_test_CPPFLAGS = $(AM_CPPFLAGS)
+t_tally_state_test_LDADD = t/libtap.a lib/policy/libpolicy.a lib/net/libnet.a lib/util/libutil.a $(BSD_LIBS) $(EVENT_LIBS)
