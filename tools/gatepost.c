@@ -30,14 +30,16 @@ enum { STOPPED = 3 };
 const char *gatepost_dir;
 struct conf *gatepost_conf;
 static bool json;
+static struct ban_options ban;
 static const char *scheme = "SCRAM-SHA-256";
 
 static const char usage[] =
 	"usage: gatepost [-c DIR | --config DIR] COMMAND\n"
 	"  start | start-fg | stop | restart | reload | status | logrotate | check\n"
 	"  service NAME[/TYPE] stop | start | restart | status\n"
+	"  ban list | show CLIENT | add CLIENT [--time TIME] [--reason TEXT] | remove CLIENT\n"
 	"  password [--scheme SCRAM-SHA-256 | CRYPT] LOGIN\n"
-	"  --json: status and service status as JSON, one object a line\n"
+	"  --json: status, service status and bans as JSON, one object a line\n"
 	"  --help, --version\n";
 
 int gatepost_fail(const char *text)
@@ -270,6 +272,8 @@ static int run(char **args)
 {
 	if (args[0] != NULL && strcmp(args[0], "service") == 0)
 		return command_service(args + 1);
+	if (args[0] != NULL && strcmp(args[0], "ban") == 0)
+		return gatepost_ban(args + 1, &ban);
 	for (size_t i = 0; args[0] != NULL && i < sizeof(commands) / sizeof(*commands); i++) {
 		if (strcmp(args[0], commands[i].name) == 0 && args[1] == NULL)
 			return commands[i].run();
@@ -282,14 +286,18 @@ int main(int argc, char **argv)
 {
 	static const struct option options[] = {{"help", no_argument, NULL, 'h'},
 		{"version", no_argument, NULL, 'V'}, {"config", required_argument, NULL, 'c'},
-		{"json", no_argument, NULL, 'j'}, {"scheme", required_argument, NULL, 's'}, {0}};
+		{"json", no_argument, NULL, 'j'}, {"scheme", required_argument, NULL, 's'},
+		{"time", required_argument, NULL, 't'}, {"reason", required_argument, NULL, 'r'},
+		{0}};
 	int c = 0, r = 0;
 
 	gatepost_dir = conf_default_dir();
 	while ((c = getopt_long(argc, argv, "c:", options, NULL)) != -1) {
 		switch (c) {
 		case 'c': gatepost_dir = optarg; break;
-		case 'j': json = true; break;
+		case 'j': json = ban.json = true; break;
+		case 't': ban.time = optarg; break;
+		case 'r': ban.reason = optarg; break;
 		case 's': scheme = optarg; break;
 		case 'h': fputs(usage, stdout); return 0;
 		case 'V': puts(PACKAGE_STRING); return 0;

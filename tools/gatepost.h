@@ -67,6 +67,14 @@ int gatepost_stop(void);
 /* Whether somebody holds pid/NAME below the queue directory. */
 bool gatepost_is_locked(const char *name);
 
+/* ---- gatepost_ban.c ---- */
+struct ban_options {
+	bool json;
+	const char *time, *reason; /* NULL: not given */
+	int64_t seconds;           /* time, or smtpd_ban_time */
+};
+int gatepost_ban(char **args, struct ban_options *options);
+
 /* ---- gatepost_dirs.c: the directories of lib/priv/dirs.def, made as the configuration says. ----
  */
 int gatepost_make_dirs(void);

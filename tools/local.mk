@@ -22,7 +22,7 @@ check_SCRIPTS += t/tools/commands.t t/tools/install.t
 # gatepost: the instance
 dist_man1_MANS += man/gatepost.1
 sbin_PROGRAMS += tools/gatepost
-tools_gatepost_SOURCES = %D%/gatepost.c %D%/gatepost.h %D%/gatepost_dirs.c %D%/gatepost_start.c \
+tools_gatepost_SOURCES = %D%/gatepost.c %D%/gatepost.h %D%/gatepost_ban.c %D%/gatepost_dirs.c %D%/gatepost_start.c \
 	%D%/gatepost_state.c %D%/json.c %D%/json.h %D%/check_tables.c %D%/check_tables.h %D%/holder.c %D%/holder.h \
 	%D%/password.c %D%/password.h
 tools_gatepost_LDADD = lib/sasl/libsasl.a lib/map/libmap.a lib/conf/libconf.a lib/ipc/libipc.a lib/net/libnet.a lib/util/libutil.a \
