@@ -21,6 +21,7 @@ static const struct job_handler *handler;
 static struct loop_timer leaving;
 static unsigned limit;
 static size_t working;
+static bool is_withdrawing; /* no more jobs are worked on */
 
 static void left(void *arg)
 {
@@ -260,6 +261,9 @@ static void withdraw(struct job *j)
 void job_withdraw_all(void)
 {
 	struct job *j, *next;
+
+	is_withdrawing = true;
+	say_leaving();
 	TAILQ_FOREACH_SAFE(j, &jobs, link, next)
 	{
 		if (j->state == JOB_WORKING) {
@@ -426,6 +430,10 @@ static void take_go(struct job *j)
 {
 	j->state = JOB_WORKING;
 	working++;
+	if (is_withdrawing) {
+		withdraw(j);
+		return;
+	}
 	handler->start(j);
 }
 

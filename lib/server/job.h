@@ -107,8 +107,8 @@ void job_say_idle(const char *nexthop, unsigned sessions);
  */
 void job_leave(void);
 /*
- * No more jobs will be worked on: those without dot are reported as untried. When none is left the
- * program ends.
+ * No more jobs will be worked on: those without dot, and those that still come, are reported as
+ * untried; qmgr is told to send no more. When none is left the program ends.
  */
 void job_withdraw_all(void);
 
