@@ -176,7 +176,7 @@ sub verify {
     my (%copies, %bounces, @changed, @phantom);
     for my $m ($self->sink->messages) {
         if ($m->{from} eq '') {
-            push @{ $bounces{$_} }, $m->{time}
+            push @{ $bounces{$_} }, $m->{came}
                 for $m->{content} =~ /^Final-Recipient: rfc822; ?(\S+?)\r?$/mgi;
             next;
         }
@@ -185,7 +185,7 @@ sub verify {
         my $e = $entries->{ $token // '' };
         push @changed, $token // "message $m->{nr}"
             if !$e || sha1_hex(strip_trace($m->{content})) ne $e->{digest};
-        push @{ $copies{$_} }, $m->{time} for @{ $m->{rcpts} };
+        push @{ $copies{$_} }, $m->{came} for @{ $m->{rcpts} };
     }
     my $doubt = $self->doubts($gp);
     my (@lost, @silent, @unowed);

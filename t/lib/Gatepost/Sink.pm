@@ -6,7 +6,10 @@
 #       port => $p, addr => '127.0.0.1',        # or path => '/tmp/x/lmtp'; lmtp => 1
 #       keywords => ['PIPELINING', '8BITMIME'], # what EHLO advertises
 #       on => { rcpt => sub { my ($s, $arg) = @_; $arg =~ /bad/ ? '550 5.1.1 no' : undef } });
-#   my @m = $sink->messages;    # { from, mail, rcpts, rcpt, content, helo, session, time }
+#   my @m = $sink->messages;    # { from, mail, rcpts, rcpt, content, helo, session, time, came }
+#
+# time is when the sink took the message, came when its last byte was with the kernel: a sink that
+# has much to do takes it later.
 #
 # Handlers run in the child at the stages connect, ehlo, helo, mail, rcpt, data, dot (once a
 # message), lmtpdot (once a recipient), rset, noop, quit, and any other command's lower-case name.
@@ -23,7 +26,7 @@ use IO::Socket::INET;
 use IO::Socket::IP;
 use IO::Socket::UNIX;
 use POSIX ();
-use Socket qw(SOL_SOCKET SO_LINGER);
+use Socket qw(IPPROTO_TCP SOL_SOCKET SO_LINGER TCP_INFO);
 use Time::HiRes qw(time);
 
 my @DEFAULT_KEYWORDS = qw(PIPELINING 8BITMIME SIZE DSN ENHANCEDSTATUSCODES SMTPUTF8 CHUNKING);
@@ -358,9 +361,17 @@ sub _store {
     my $nr = ++$self->{next};
     spew("$self->{dir}/msg.$nr.eml", $s->{content});
     spew("$self->{dir}/msg.$nr.try", join '', map {"$_\n"} "session $s->{id}",
-        'time ' . time, 'helo ' . ($s->{helo} // ''), "mail $s->{mail}", "peer $s->{peer}",
+        'time ' . time, 'came ' . $self->_came($s), 'helo ' . ($s->{helo} // ''), "mail $s->{mail}", "peer $s->{peer}",
         map {"rcpt $_"} @$rcpts);
     return $nr;
+}
+
+sub _came {
+    my ($self, $s) = @_;
+    my $now = time;
+    my $info = $self->{path} ? undef : getsockopt $s->{sock}, IPPROTO_TCP, TCP_INFO;
+    # tcpi_last_data_recv, in milliseconds
+    return defined $info && length $info >= 56 ? $now - unpack('x52 L', $info) / 1000 : $now;
 }
 
 sub _keep {
