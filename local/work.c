@@ -12,6 +12,7 @@
 #include "local/forward.h"
 #include "local/spawner.h"
 #include "mail/attempt.h"
+#include "queue/envelope.h"
 #include "util/err.h"
 #include "util/fd.h"
 #include "util/later.h"
@@ -62,6 +63,19 @@ static void work_free(struct work *w)
 	mem_free(w);
 }
 
+static bool is_probe(const struct work *w)
+{
+	return (w->j->flags & QUEUE_FLAG_PROBE) != 0;
+}
+
+static const char *status_of(const struct work *w, const struct outcome *o)
+{
+	bool is_done = o->result == RESULT_OK || o->result == RESULT_PASSED;
+	if (is_probe(w))
+		return is_done ? "deliverable" : "undeliverable";
+	return is_done ? "sent" : o->result == RESULT_FAILED ? "bounced" : "deferred";
+}
+
 static void log_outcome(const struct work *w, const struct job_rcpt *r, const struct outcome *o)
 {
 	struct mail_attempt a = {.id = slice_str(w->j->id),
@@ -75,9 +89,7 @@ static void log_outcome(const struct work *w, const struct job_rcpt *r, const st
 		.ended = clock_real(),
 		.dsn = o->status,
 		.text = slice_str(o->text),
-		.status = o->result == RESULT_OK || o->result == RESULT_PASSED ? "sent"
-			  : o->result == RESULT_FAILED                         ? "bounced"
-									       : "deferred",
+		.status = status_of(w, o),
 		.digits = (unsigned)conf_int(P_delay_logging_resolution_limit)};
 	mail_attempt_log(&a);
 	/* Before qmgr's line about the message's end. */
@@ -143,6 +155,15 @@ static void read_outcome(struct work *w, struct outcome *o)
 	in_doubt(w, o, "delivery process died");
 }
 
+/* A probe of it ends here: where it leads is not asked. */
+static void alias_is_good(struct work *w)
+{
+	struct outcome o;
+	outcome_set(&o, RESULT_OK, "2.0.0", "aliased to %s",
+		w->plan.count > 0 ? w->plan.addresses[0] : "nobody");
+	finish(w, &o);
+}
+
 static void answered(int what, void *arg)
 {
 	struct work *w = arg;
@@ -151,10 +172,14 @@ static void answered(int what, void *arg)
 	read_outcome(w, &o);
 	forget_child(w);
 	bool unknown = o.result == RESULT_FAILED && strcmp(o.status, "5.1.1") == 0;
-	if (!unknown || w->plan.count > 0 || !plan_unknown(&w->j->rcpts[w->at], &w->plan))
+	if (!unknown || w->plan.count > 0 || !plan_unknown(&w->j->rcpts[w->at], &w->plan)) {
 		finish_and_run(&o, w);
-	else if (!forward(w))
+	} else if (is_probe(w)) {
+		alias_is_good(w);
 		run(w);
+	} else if (!forward(w)) {
+		run(w);
+	}
 }
 
 /* A child that takes too long is given up; what could not be sent is tried again. */
@@ -195,7 +220,8 @@ static void make_request(const struct work *w, struct request *q)
 		.body_size = j->body_size,
 		.body_offset = j->body_offset,
 		.arrival = j->arrival,
-		.loops = w->plan.has_itself ? 1 : 0};
+		.loops = w->plan.has_itself ? 1 : 0,
+		.is_probe = is_probe(w)};
 	snprintf(q->id, sizeof(q->id), "%s", j->id);
 	snprintf(q->address, sizeof(q->address), "%s", r->address);
 	snprintf(q->orig_to, sizeof(q->orig_to), "%s", r->orig_to != NULL ? r->orig_to : "");
@@ -307,9 +333,13 @@ static bool step(struct work *w)
 		reroute(w);
 		return true;
 	}
-	if (!w->j->dot)
+	if (is_probe(w) && w->plan.kind == PLAN_FORWARD) {
+		alias_is_good(w);
+		return true;
+	}
+	if (!w->j->dot && !is_probe(w))
 		job_dot(w->j);
-	if (!job_flush_dots()) {
+	if (!is_probe(w) && !job_flush_dots()) {
 		loop_timer_set(&w->timer, loop_now() + RETRY_MSEC * CLOCK_MSEC);
 		return false;
 	}

@@ -9,6 +9,7 @@
 #include "qmgr/held.h"
 #include "qmgr/late.h"
 #include "qmgr/line.h"
+#include "qmgr/probe.h"
 #include "qmgr/qmgr.h"
 #include "qmgr/worker.h"
 #include "util/dict.h"
@@ -267,7 +268,11 @@ void active_result(struct active *a, struct active_rcpt *r, enum queue_event_typ
 		rcpt_done(a, r);
 		return;
 	}
-	if (type == QUEUE_EV_DEFERRED)
+	if (probe_is(a->m)) {
+		probe_result(a, r, type, text);
+		result.type = QUEUE_EV_DELIVERED;
+		result.dsn = SLICE_LIT("2.0.0");
+	} else if (type == QUEUE_EV_DEFERRED)
 		result.due = schedule_backoff(qmgr.schedule, qmgr_now(), a->m->env.arrival,
 			active_is_bounce(a->m), &expired);
 	err = queue_store_result(a->m, r->index, &result, qmgr_now(), &ticket);

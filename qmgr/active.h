@@ -27,6 +27,7 @@ struct active_rcpt {
 	uint8_t state;             /* enum active_state */
 	uint8_t deaths;            /* workers that died over it in this pass */
 	bool is_asked;             /* RESOLVING: a request for its route is under way */
+	bool is_told;              /* a probe: its result is with tally */
 	struct transport *transport;
 	char *nexthop; /* owned; NULL: that of the envelope */
 };

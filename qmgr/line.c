@@ -2,6 +2,7 @@
 #include "qmgr/line.h"
 
 #include "mail/address.h"
+#include "qmgr/probe.h"
 #include "qmgr/qmgr.h"
 #include "util/log.h"
 
@@ -68,7 +69,8 @@ void line_result(const char *program, const struct active *a, const struct activ
 	line_add_delay(&out, a->since - a->m->env.arrival);
 	buf_add_str(&out, "/");
 	line_add_delay(&out, now - a->since);
-	buf_add_fmt(&out, "/0/0, dsn=%.*s, status=%s (", SLICE_FMT(dsn), status);
+	buf_add_fmt(&out, "/0/0, dsn=%.*s, status=%s (", SLICE_FMT(dsn),
+		probe_is(a->m) ? probe_status(status) : status);
 	log_quote(&out, text, 1000);
 	log_info_as(program, "%s: %s)", a->m->id, buf_str(&out));
 	buf_clear(&out);

@@ -19,6 +19,7 @@ qmgr_qmgr_SOURCES = \
 	%D%/keeper.c %D%/keeper.h \
 	%D%/line.c %D%/line.h \
 	%D%/main.c %D%/qmgr.h \
+	%D%/probe.c %D%/probe.h \
 	%D%/show.c %D%/show.h \
 	%D%/transport.c %D%/transport.h \
 	%D%/users.c %D%/users.h \

@@ -3,6 +3,7 @@
 
 #include "conf/conf.h"
 #include "mail/attempt.h"
+#include "queue/envelope.h"
 #include "smtp-client/session.h"
 #include "util/log.h"
 #include "util/mem.h"
@@ -25,7 +26,9 @@ static void log_attempt(const struct delivery *d, const struct job_rcpt *r, cons
 		.connected = connected,
 		.ended = now,
 		.dsn = dsn,
-		.status = status,
+		.status = (j->flags & QUEUE_FLAG_PROBE) == 0 ? status
+			  : strcmp(status, "sent") == 0      ? "deliverable"
+							     : "undeliverable",
 		.text = slice_str(text),
 		.digits = (unsigned)conf_int(P_delay_logging_resolution_limit),
 	};

@@ -144,10 +144,19 @@ static void set_deadline(struct session *s)
 	stream_deadline(s->stream, due);
 }
 
+/* A probe ends with the replies to RCPT. */
+static bool is_probe(const struct session *s)
+{
+	return (s->delivery->job->flags & QUEUE_FLAG_PROBE) != 0;
+}
+
 /* Whether the next command may leave now. */
 static bool may_send(const struct session *s)
 {
 	const struct xact *x = s->xact;
+	if (x->sent == at_data(x) && x->answered < x->sent && is_probe(s)) {
+		return false;
+	}
 	if (x->aborted || x->sent > at_data(x) || stream_unsent(s->stream) >= GROUP_BYTES) {
 		return false;
 	}
@@ -371,12 +380,22 @@ static void mail_reply(struct session *s)
 	}
 }
 
+static void server_took(struct session *s, struct job_rcpt *r)
+{
+	struct buf text = BUF_INIT(REPLY_TEXT_LIMIT * 2);
+	reply_add_text(&text, &s->reply);
+	outcome_sent(s->delivery, r, s->reply.status, buf_str(&text));
+	buf_clear(&text);
+}
+
 static void rcpt_reply(struct session *s, struct job_rcpt *r)
 {
 	struct xact *x = s->xact;
 	if (reply_class(&s->reply) == 2) {
 		if (x->aborted) {
 			x->odd = true;
+		} else if (is_probe(s)) {
+			server_took(s, r);
 		} else {
 			x->accepted++;
 		}
@@ -415,14 +434,6 @@ static void data_reply(struct session *s)
 		(void)stream_write(s->stream, ".\r\n", 3);
 		set_deadline(s);
 	}
-}
-
-static void server_took(struct session *s, struct job_rcpt *r)
-{
-	struct buf text = BUF_INIT(REPLY_TEXT_LIMIT * 2);
-	reply_add_text(&text, &s->reply);
-	outcome_sent(s->delivery, r, s->reply.status, buf_str(&text));
-	buf_clear(&text);
 }
 
 /* The next recipient that waits for the reply to the dot. */

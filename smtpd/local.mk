@@ -14,6 +14,7 @@ smtpd_smtpd_SOURCES = \
 	%D%/peername.c %D%/peername.h \
 	%D%/proxy.c %D%/proxy.h \
 	%D%/recipient.c %D%/recipient.h \
+	%D%/probe.c %D%/probe.h \
 	%D%/report.c %D%/report.h \
 	%D%/session.c %D%/session.h \
 	%D%/settings.c %D%/settings.h \

@@ -2,9 +2,11 @@
 #include <errno.h>
 
 #include "dns/client.h"
+#include "policy/verify.h"
 #include "server/counters.h"
 #include "smtpd/auth.h"
 #include "smtpd/auth_vault.h"
+#include "smtpd/probe.h"
 #include "smtpd/session.h"
 #include "util/err.h"
 #include "util/fd.h"
@@ -118,6 +120,7 @@ static void start(void)
 	loop_timer_init(&full_timer, look_again, NULL);
 	dns_client_init(QUESTIONS);
 	auth_start();
+	verify_set_prober(probe_send);
 	started = true;
 	for (unsigned i = 0; i < listeners_n; i++)
 		watch_listener(&listeners[i]);

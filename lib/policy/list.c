@@ -12,7 +12,7 @@ enum { ITEMS_MAX = 1000, GUARDS_MAX = 10000 };
 
 static const struct restriction *const tables[] = {restrict_rows, restrict_client_rows,
 	restrict_helo_rows, restrict_sender_rows, restrict_recipient_rows, access_rows,
-	restrict_dns_rows, restrict_mx_rows, rbl_rows, service_rows};
+	restrict_dns_rows, restrict_mx_rows, rbl_rows, service_rows, verify_rows};
 
 /* A table alone stands for the check that its list is about, as in Postfix. */
 static const struct {

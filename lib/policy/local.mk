@@ -13,6 +13,7 @@ lib_policy_libpolicy_a_SOURCES = \
 	%D%/restrict_dns.c %D%/restrict_mx.c \
 	%D%/service.c \
 	%D%/known_bans.c %D%/known_bans.h \
+	%D%/verify.c %D%/verify.h \
 	%D%/tally_client.c %D%/tally_client.h
 
 GP_POLICY_TEST_LIBS = t/libtap.a lib/policy/libpolicy.a lib/route/libroute.a lib/mail/libmail.a \
@@ -27,6 +28,6 @@ dist_man5_MANS += man/gatepost-access.5
 check_PROGRAMS += t/policy/dns_test
 t_policy_dns_test_SOURCES = t/policy/dns_test.c
 t_policy_dns_test_LDADD = $(GP_POLICY_TEST_LIBS)
-check_SCRIPTS += t/policy/dns.t t/policy/service.t
+check_SCRIPTS += t/policy/dns.t t/policy/service.t t/policy/verify.t
 EXTRA_DIST += t/lib/Gatepost/Policy.pm
 dist_man5_MANS += man/gatepost-restrictions.5

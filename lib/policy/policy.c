@@ -6,6 +6,7 @@
 #include "conf/conf.h"
 #include "policy/direct.h"
 #include "policy/restrict.h"
+#include "policy/verify.h"
 #include "util/err.h"
 #include "util/mem.h"
 
@@ -549,5 +550,7 @@ int policy_check(struct policy *p, enum policy_stage stage, const struct policy_
 	else if (complete(p, f->recipient, &p->recipient, &e.recipient) != 0)
 		(void)policy_reject(&e, 501, "5.1.3", "<%.*s>: %s rejected: bad address syntax",
 			SLICE_FMT(f->recipient), policy_recipient);
+	else if (is_recipient && verify_is_sender(e.recipient, p->rules.origin))
+		return 0;
 	return is_refused(&e) ? 0 : check_all(&e);
 }

@@ -63,7 +63,7 @@ struct restriction {
 /* Arrays of rows, each ended by one without a name. */
 extern const struct restriction restrict_rows[], restrict_client_rows[], restrict_helo_rows[],
 	restrict_sender_rows[], restrict_recipient_rows[], access_rows[], restrict_dns_rows[],
-	restrict_mx_rows[], rbl_rows[], service_rows[];
+	restrict_mx_rows[], rbl_rows[], service_rows[], verify_rows[];
 
 struct policy_list {
 	char *parameter; /* owned: its name, or that of the class */

@@ -1,0 +1,83 @@
+#!/usr/bin/perl
+# SPDX-License-Identifier: ISC
+# reject_unverified_sender and _recipient: probes up to RCPT through the whole queue, what is known
+# of them over a restart, and that nobody but the log sees anything of a probe.
+use strict;
+use warnings;
+use Gatepost::Instance;
+use Gatepost::Kit;
+use Gatepost::Sink;
+use Test::More;
+
+my $rcpt = sub {
+    my ($s, $line) = @_;
+    return { reply => '550 5.1.1 nobody here' } if $line =~ /none@/;
+    return { reply => '450 4.2.1 not now' } if $line =~ /busy@/;
+    return;
+};
+my $sink = Gatepost::Sink->new(on => { rcpt => $rcpt });
+my (%port, @master);
+my %lists = (
+    sender => 'reject_unverified_sender', recipient => 'reject_unverified_recipient',
+    strict => 'reject_unverified_recipient -o unverified_recipient_reject_code=550 -o { unverified_recipient_reject_reason = no such user }',
+    soft => 'reject_unverified_recipient -o unverified_recipient_defer_code=250',
+);
+for my $name (sort keys %lists) {
+    $port{$name} = free_port();
+    my ($list, $more) = split / /, $lists{$name}, 2;
+    push @master, "$port{$name} inet n - n - - smtpd -o smtpd_recipient_restrictions=$list " . ($more // '');
+}
+my $gp = Gatepost::Instance->new(master => \@master, main => {
+    smtpd_relay_restrictions => 'permit_mynetworks, reject', relayhost => '[127.0.0.1]:' . $sink->port,
+    mydestination => 'local.test', local_recipient_maps => '', local_transport => 'error:5.1.1 no mailbox here',
+    virtual_alias_maps => 'inline:{ alias@local.test=good@far.test }',
+    transport_maps => 'inline:{ { gone.test = smtp:[127.0.0.1]:' . free_port() . ' } }',
+    address_verify_poll_delay => '1s', address_verify_poll_count => 4,
+});
+$gp->start;
+
+sub ask {
+    my ($list, $from, $to) = @_;
+    my $c = $gp->client(port => $port{$list}, timeout => 30);
+    $c->hello('h.test');
+    $c->cmd("MAIL FROM:<$from>");
+    my $reply = $c->cmd("RCPT TO:<$to>");
+    $c->quit;
+    return $reply->{text};
+}
+my @rows = (
+    [recipient => '', 'good@far.test', '250 2\.1\.5 Ok'],
+    [recipient => '', 'none@far.test', '450 4\.1\.1 <none@far\.test>: Recipient address rejected: unverified address: host 127\.0\.0\.1\[127\.0\.0\.1\] said: 550 5\.1\.1 nobody here \(in reply to RCPT TO command\)'],
+    [strict => '', 'none@far.test', '550 5\.1\.1 <none@far\.test>: Recipient address rejected: undeliverable address: no such user'],
+    [recipient => '', 'busy@far.test', '450 4\.1\.1 <busy@far\.test>: Recipient address rejected: unverified address: host 127\.0\.0\.1\[127\.0\.0\.1\] said: 450 4\.2\.1 not now \(in reply to RCPT TO command\)'],
+    [soft => '', 'busy@far.test', '250 2\.1\.5 Ok'],
+    [recipient => '', 'x@gone.test', '450 4\.1\.1 <x@gone\.test>: Recipient address rejected: unverified address: connect to 127\.0\.0\.1\[127\.0\.0\.1\]:\d+: Connection refused'],
+    [recipient => '', 'alias@local.test', '250 2\.1\.5 Ok'],
+    [recipient => '', 'user@local.test', '450 4\.1\.1 <user@local\.test>: Recipient address rejected: unverified address: no mailbox here'],
+    [sender => 'good@far.test', 'x@far.test', '250 2\.1\.5 Ok'],
+    [sender => '', 'x@far.test', '250 2\.1\.5 Ok'],
+    [sender => 'none@far.test', 'x@far.test', '450 4\.1\.7 <none@far\.test>: Sender address rejected: unverified address: host .*'],
+    [recipient => '', 'double-bounce@mx.example', '250 2\.1\.5 Ok'],
+);
+for my $row (@rows) {
+    my ($list, $from, $to, $want) = @$row;
+    like(ask($list, $from, $to), qr/^$want$/, "$list: <$from> <$to>");
+}
+$gp->wait_log(qr/to=<good\@far\.test>, relay=127\.0\.0\.1\[127\.0\.0\.1\]:\d+, .* dsn=2\.1\.5, status=deliverable \(250 2\.1\.5 Ok\)$/);
+$gp->wait_log(qr/to=<none\@far\.test>, .* dsn=5\.1\.1, status=undeliverable \(host /);
+$gp->wait_log(qr/to=<busy\@far\.test>, .* dsn=4\.2\.1, status=undeliverable \(host /);
+$gp->wait_log(qr/to=<x\@gone\.test>, .* status=undeliverable \(connect to /);
+$gp->wait_log(qr/to=<user\@local\.test>, .* dsn=5\.1\.1, status=undeliverable \(no mailbox here\)$/);
+ok($gp->drained, 'nothing is left of a probe') or diag join "\n", $gp->queue_list;
+is(scalar(grep { /status=(?:bounced|deferred|sent)|non-delivery/ } $gp->log_lines(qr/./)), 0, 'and no notice was made');
+is(scalar($sink->messages), 0, 'no message arrived anywhere');
+unlike($sink->log, qr/ C: DATA/, 'a probe stops at RCPT');
+
+# What is known is known to workers that come later.
+my $before = scalar $gp->log_lines(qr/status=(?:un)?deliverable/);
+$gp->reload;
+like(ask(recipient => '', 'good@far.test'), qr/^250 /, 'known after a reload');
+like(ask(recipient => '', 'none@far.test'), qr/^450 4\.1\.1 /, 'the bad one too');
+is(scalar $gp->log_lines(qr/status=(?:un)?deliverable/), $before, 'without another probe');
+$gp->stop;
+done_testing;
