@@ -17,7 +17,7 @@ static const struct {
 #undef M
 };
 
-enum argument { NONE, TABLE, NAME, NUMBER };
+enum argument { NONE, TABLE, NAME, SERVER, NUMBER };
 
 static const struct {
 	const char *name;
@@ -319,7 +319,8 @@ bool value_has_name(struct slice restriction)
 {
 	for (size_t i = 0; i < COUNT(restrictions); i++) {
 		if (slice_case_eq_str(restriction, restrictions[i].name))
-			return restrictions[i].argument == NAME;
+			return restrictions[i].argument == NAME ||
+			       restrictions[i].argument == SERVER;
 	}
 	return false;
 }
@@ -361,6 +362,58 @@ static int check_number(struct slice name, struct slice argument, struct buf *wh
 	return ERR_SYNTAX;
 }
 
+static bool has_only(struct slice s, const char *bytes)
+{
+	for (size_t i = 0; i < s.len; i++)
+		if (strchr(bytes, s.p[i]) == NULL || s.p[i] == '\0')
+			return false;
+	return s.len > 0;
+}
+
+/* A DNS list: DOMAIN[=PATTERN]; the pattern's own mistakes are smtpd's to find. */
+static int check_zone(struct slice name, struct slice argument, struct buf *why)
+{
+	ptrdiff_t at = slice_find(argument, '=');
+	struct slice zone = at < 0 ? argument : slice_first(argument, (size_t)at);
+	struct slice pattern = slice_from(argument, zone.len + 1);
+
+	if (has_only(zone, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._") &&
+		zone.p[0] != '.' && (at < 0 || has_only(pattern, "0123456789.;[]")))
+		return 0;
+	buf_add_fmt(why,
+		"\"%.*s\" behind \"%.*s\" is no DNS list; expected DOMAIN or "
+		"DOMAIN=127.0.0.[2;4..11]",
+		SLICE_FMT(argument), SLICE_FMT(name));
+	return ERR_SYNTAX;
+}
+
+static int check_server(struct slice name, struct slice argument, struct buf *why)
+{
+	struct slice rest = value_without_braces(argument), server = argument;
+
+	if (rest.p != argument.p && !line_item(&rest, &server))
+		server = SLICE_NONE;
+	if ((slice_starts(server, "unix:") && server.len > strlen("unix:")) ||
+		(slice_starts(server, "inet:") &&
+			slice_find_last(server, ':') > (ptrdiff_t)strlen("inet:")))
+		return 0;
+	buf_add_fmt(why,
+		"\"%.*s\" behind \"%.*s\" is no server; expected unix:PATH or inet:HOST:PORT",
+		SLICE_FMT(argument), SLICE_FMT(name));
+	return ERR_SYNTAX;
+}
+
+static int check_argument(
+	enum argument kind, struct slice name, struct slice argument, struct buf *why)
+{
+	switch (kind) {
+	case TABLE: return check_table_argument(argument, why);
+	case NAME: return check_zone(name, argument, why);
+	case SERVER: return check_server(name, argument, why);
+	default: return check_number(name, argument, why);
+	}
+}
+
 /* The restriction at the front of *rest with its argument. */
 static int check_restriction(struct slice name, struct slice *rest, const char *classes,
 	bool has_implied, struct buf *why)
@@ -397,9 +450,7 @@ static int check_restriction(struct slice name, struct slice *rest, const char *
 							     : "a name");
 		return ERR_SYNTAX;
 	}
-	if (restrictions[i].argument == NUMBER)
-		return check_number(name, argument, why);
-	return restrictions[i].argument == TABLE ? check_table_argument(argument, why) : 0;
+	return check_argument(restrictions[i].argument, name, argument, why);
 }
 
 static int check_restrictions(

@@ -57,6 +57,20 @@ static void check_mistakes(void)
 		{"smtpd_recipient_restrictions = permit_mynetworks,\n\treject_unauth_destinatio\n",
 			"main.cf:2:2: error: smtpd_recipient_restrictions: unknown restriction "
 			"\"reject_unauth_destinatio\"; expected \"reject_unauth_destination\"\n"},
+		{"smtpd_data_restrictions = check_policy_service { unix:p, timeout=1s },\n"
+		 "\treject_rbl_client z.test=127.0.0.[1;3..5]\n",
+			""},
+		{"smtpd_data_restrictions = check_policy_service 127.0.0.1:10023\n",
+			"main.cf:1:27: error: smtpd_data_restrictions: \"127.0.0.1:10023\" behind "
+			"\"check_policy_service\" is no server; expected unix:PATH or "
+			"inet:HOST:PORT\n"},
+		{"smtpd_data_restrictions = reject_rbl_client permit_mynetworks,x\n",
+			"main.cf:1:63: error: smtpd_data_restrictions: unknown restriction \"x\"; "
+			"expected one of gatepost.conf(5)\n"},
+		{"smtpd_data_restrictions = reject_rbl_client z.test=any\n",
+			"main.cf:1:27: error: smtpd_data_restrictions: \"z.test=any\" behind "
+			"\"reject_rbl_client\" is no DNS list; expected DOMAIN or "
+			"DOMAIN=127.0.0.[2;4..11]\n"},
 		{"smtpd_restriction_classes = mine\nmine = permit\nsmtpd_relay_restrictions = "
 		 "mine\n",
 			""},
