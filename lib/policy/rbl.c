@@ -516,7 +516,6 @@ static int reject_rhsbl_recipient(
 
 const struct restriction rbl_rows[] = {
 	{"reject_rbl_client", RESTRICT_TEXT, 0, reject_rbl_client, open_list, close_list},
-	{"reject_rbl", RESTRICT_TEXT, 0, reject_rbl_client, open_list, close_list},
 	{"permit_dnswl_client", RESTRICT_TEXT, 0, permit_dnswl_client, open_list, close_list},
 	{"permit_rhswl_client", RESTRICT_TEXT, 0, permit_rhswl_client, open_list, close_list},
 	{"reject_rhsbl_client", RESTRICT_TEXT, 0, reject_rhsbl_client, open_list, close_list},

@@ -356,6 +356,5 @@ static int reject_unverified_recipient(
 const struct restriction verify_rows[] = {
 	{"reject_unverified_sender", RESTRICT_NONE, 0, reject_unverified_sender, NULL, NULL},
 	{"reject_unverified_recipient", RESTRICT_NONE, 0, reject_unverified_recipient, NULL, NULL},
-	{"reject_unverified_address", RESTRICT_NONE, 0, reject_unverified_sender, NULL, NULL},
 	{NULL, RESTRICT_NONE, 0, NULL, NULL, NULL},
 };
