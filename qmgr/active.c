@@ -26,6 +26,7 @@ static struct dict *loading;  /* key → itself: loads that the scheduler asked 
 static struct dict *long_ids; /* key → id, while it is in the index */
 static char loading_mark;
 static size_t forwards; /* messages with is_forward */
+static bool parks_new;
 
 /* ---- Keys. A short id is its number; a long one a hash, with the text kept beside. ---- */
 
@@ -842,6 +843,10 @@ void active_begin(struct queue_message *m, bool loaded)
 			active_park(m, due);
 		return;
 	}
+	if (parks_new && !loaded && !has_out(m)) {
+		active_park(m, due != 0 ? due : 1);
+		return;
+	}
 	a = active_new(m, loaded);
 	if (due != 0 && !has_out(m) && is_expired(m)) {
 		active_check(a);
@@ -850,6 +855,11 @@ void active_begin(struct queue_message *m, bool loaded)
 	if (due != 0)
 		line_active(m);
 	start(a, fresh);
+}
+
+void active_park_new(bool is_on)
+{
+	parks_new = is_on;
 }
 
 void active_load(uint64_t key)

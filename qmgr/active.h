@@ -51,6 +51,9 @@ struct active {
 
 /* A message from the store. loaded: the scheduler had asked for it. */
 void active_begin(struct queue_message *m, bool loaded);
+/* While it is on, messages from the store go into the index of what waits, to be tried when there
+ * is room: a list wants to know of all. */
+void active_park_new(bool is_on);
 /* The scheduler wants this one. */
 void active_load(uint64_t key);
 /* The walk through the directories found this one. */

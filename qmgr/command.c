@@ -74,7 +74,7 @@ struct op {
 	/* a list */
 	uint64_t *keys;
 	size_t count, at, loads;
-	bool with_rcpts;
+	bool with_rcpts, wants_unread;
 };
 
 static TAILQ_HEAD(, client) clients = TAILQ_HEAD_INITIALIZER(clients);
@@ -501,17 +501,47 @@ static void list_go_on(struct op *op)
 		op_done(op, RESULT_OK, op->count, NULL);
 }
 
-static void list(struct client *c, struct ipc_msg *msg)
+static void list_begin(struct op *op)
 {
-	struct op *op = op_new(c, msg->id, OP_LIST);
 	struct collect all = {0};
 
+	op->wants_unread = false;
 	active_walk(collect_active, &all);
 	schedule_deferred_walk(qmgr.schedule, collect_row, &all);
 	op->keys = all.keys != NULL ? all.keys : mem_alloc(1);
 	op->count = all.count;
-	op->with_rcpts = ipc_u64(msg, FIELD_FLAGS) & 1;
 	list_go_on(op);
+}
+
+static void list(struct client *c, struct ipc_msg *msg)
+{
+	struct op *op = op_new(c, msg->id, OP_LIST);
+
+	op->with_rcpts = ipc_u64(msg, FIELD_FLAGS) & 1;
+	op->wants_unread = queue_store_has_unread(qmgr.store);
+	if (!op->wants_unread)
+		list_begin(op);
+}
+
+bool command_wants_unread(void)
+{
+	const struct op *op;
+
+	TAILQ_FOREACH(op, &ops, link)
+	if (op->wants_unread)
+		return true;
+	return false;
+}
+
+void command_has_read(void)
+{
+	struct op *op, *next;
+
+	for (op = TAILQ_FIRST(&ops); op != NULL; op = next) {
+		next = TAILQ_NEXT(op, link);
+		if (op->wants_unread)
+			list_begin(op);
+	}
 }
 
 /* ---- What is asked. ---- */

@@ -25,6 +25,9 @@ void command_content(struct queue_message *m, int result, struct slice content);
 void command_ended(struct queue_message *m);
 /* It lives on in a new one, which was accepted (0), or it does not and goes on as it is. */
 void command_requeued(struct queue_message *m, int result);
+/* A list waits for what stands in the journal and has not been read; it has been now. */
+bool command_wants_unread(void);
+void command_has_read(void);
 /* A request is at work on it: it must stay in memory. */
 bool command_uses(const struct queue_message *m);
 

@@ -6,6 +6,7 @@
 #include "qmgr/ack.h"
 #include "qmgr/active.h"
 #include "qmgr/ask.h"
+#include "qmgr/command.h"
 #include "qmgr/qmgr.h"
 #include "util/log.h"
 #include "util/mem.h"
@@ -183,15 +184,20 @@ void intake_run(void)
 {
 	bool unread = queue_store_has_unread(qmgr.store);
 	size_t room = schedule_room(qmgr.schedule, qmgr_now(), unread);
+	bool wanted = command_wants_unread(), parks = unread && wanted && room == 0;
 	struct server_peer *peer;
-	int n;
+	int n = 0;
 
+	if (parks)
+		room = READ_AT_ONCE;
 	if (unread) {
 		if (room < READ_FOR_NOTICES && (ask_notices() > 0 || active_forwards() > 0))
 			room = READ_FOR_NOTICES;
 		if (room > READ_AT_ONCE)
 			room = READ_AT_ONCE;
+		active_park_new(parks);
 		n = room > 0 ? queue_store_read(qmgr.store, (uint32_t)room, qmgr_now()) : 0;
+		active_park_new(false);
 		if (n < 0 && n != ERR_AGAIN)
 			qmgr_dies("the journal", n);
 		if (n > 0)
@@ -200,6 +206,8 @@ void intake_run(void)
 		if (n == (int)room && n > 0)
 			qmgr_work_again();
 	}
+	if (wanted && (!unread || (n >= 0 && n < (int)room)))
+		command_has_read();
 	if (queue_store_is_full(qmgr.store) != was_full) {
 		was_full = !was_full;
 		log_warning("the queue's file system is %s", was_full ? "full" : "usable again");

@@ -39,4 +39,4 @@ t_qmgr_users_test_SOURCES = t/qmgr/users_test.c %D%/users.c
 t_qmgr_users_test_CPPFLAGS = $(AM_CPPFLAGS)
 t_qmgr_users_test_LDADD = t/libtap.a lib/util/libutil.a $(BSD_LIBS)
 
-check_SCRIPTS += t/qmgr/worker.t t/qmgr/retry.t t/qmgr/full.t t/qmgr/drain.t
+check_SCRIPTS += t/qmgr/worker.t t/qmgr/retry.t t/qmgr/full.t t/qmgr/unread.t t/qmgr/drain.t

@@ -387,6 +387,14 @@ int main(int argc, char **argv)
 	take_ids(&ids, argv + optind, &all);
 	check_target(command, &ids, all, had_ids);
 	c = gateq_open(dir, &backend);
+	if (c == ERR_NOT_FOUND)
+		gateq_fail(1,
+			"the mail system is down, and the user %s or the group %s is missing; "
+			"gatepost check names the commands that make them",
+			conf_str(P_qmgr_owner), conf_str(P_queue_group));
+	if (c == ERR_CLOSED && geteuid() == 0)
+		gateq_fail(1, "the mail system is down, and there is no queue in %s",
+			conf_str(P_queue_directory));
 	if (c == ERR_CLOSED)
 		gateq_fail(1, "the mail system is down; only root can work on the queue itself");
 	if (c != 0)

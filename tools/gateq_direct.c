@@ -344,8 +344,9 @@ int gateq_direct_open(const struct gateq_backend **out)
 	/* Who is not root may own an instance for development. */
 	if (geteuid() != 0 && access(conf_str(P_queue_directory), W_OK) != 0)
 		return ERR_CLOSED;
-	if (become_qmgr() != 0)
-		return ERR_DENIED;
+	err = become_qmgr();
+	if (err != 0)
+		return err;
 	err = queue_store_lock(&direct.root, &direct.lock);
 	if (err != 0)
 		return err == ERR_AGAIN ? ERR_AGAIN : ERR_CLOSED;

@@ -168,19 +168,20 @@ static const struct action {
 	const char *what, *done;
 	const char *queues; /* of ALL when none are named */
 } actions[] = {
-	{'d', "delete", "Deleted", "active deferred hold corrupt"},
 	{'r', "requeue", "Requeued", "active deferred hold"},
-	{'h', "hold", "Placed on hold", "active deferred"},
-	{'H', "release", "Released from hold", "hold"},
+	{'d', "delete", "Deleted", "active deferred hold corrupt"},
 	{'e', "expire", "Force-expired", "active deferred"},
 	{'f', "expire", "Force-expired", "active deferred hold"},
+	{'h', "hold", "Placed on hold", "active deferred"},
+	{'H', "release", "Released from hold", "hold"},
 };
+enum { EXPIRES = 2, EXPIRES_HELD = 3, RELEASES = 5 };
 enum { ACTIONS = sizeof(actions) / sizeof(actions[0]) };
 
 static struct {
 	char **ids;
-	size_t count, done;
-	bool all;
+	size_t count, done, released; /* released: by -f */
+	bool all, is_named;
 } wanted[ACTIONS];
 
 static char **queues; /* named on the command line */
@@ -227,22 +228,43 @@ static void count(const char *id, int result, const char *why, void *arg)
 		gateq_error("warning: %s: %s", id, why);
 }
 
+static void count_released(const char *id, int result, const char *why, void *arg)
+{
+	(void)id;
+	(void)why;
+	(void)arg;
+	wanted[EXPIRES_HELD].released += result == 0;
+}
+
 /* -f is for held mail too: released, then expired. */
 static void act(size_t i)
 {
 	struct collect c = {&actions[i], i};
-	size_t slot = i, dropped = ACTIONS - 1;
+	size_t slot = i;
 
 	if (wanted[i].all && backend->list(false, collect, &c) != 0)
 		gateq_fail(1, "fatal: the queue cannot be listed");
 	if (wanted[i].count == 0)
 		return;
 	if (actions[i].option == 'f' &&
-		backend->act("release", wanted[i].ids, wanted[i].count, count, &dropped) != 0)
+		backend->act("release", wanted[i].ids, wanted[i].count, count_released, NULL) != 0)
 		gateq_fail(1, "fatal: the queue manager has ended the connection");
-	wanted[i].done = 0;
 	if (backend->act(actions[i].what, wanted[i].ids, wanted[i].count, count, &slot) != 0)
 		gateq_fail(1, "fatal: the queue manager has ended the connection");
+}
+
+/* What was asked for is said, also when nothing came of it. */
+static void say_counts(void)
+{
+	/* -e and -f are one to Postfix, and -f releases. */
+	wanted[EXPIRES].done += wanted[EXPIRES_HELD].done;
+	wanted[EXPIRES].is_named |= wanted[EXPIRES_HELD].is_named;
+	wanted[RELEASES].done += wanted[EXPIRES_HELD].released;
+	wanted[RELEASES].is_named |= wanted[EXPIRES_HELD].is_named;
+	for (size_t i = 0; i < ACTIONS; i++)
+		if (wanted[i].is_named && i != EXPIRES_HELD)
+			gateq_error("%s: %zu message%s", actions[i].done, wanted[i].done,
+				wanted[i].done == 1 ? "" : "s");
 }
 
 static void want(int option, const char *id)
@@ -250,12 +272,13 @@ static void want(int option, const char *id)
 	for (size_t i = 0; i < ACTIONS; i++) {
 		if (actions[i].option != option)
 			continue;
+		wanted[i].is_named = true;
 		if (strcmp(id, "ALL") == 0)
 			wanted[i].all = true;
 		else if (strcmp(id, "-") == 0)
 			gateq_read_ids(&wanted[i].ids, &wanted[i].count);
 		else if (!queue_id_is_valid(slice_str(id)))
-			gateq_fail(1, "fatal: invalid queue_id: %s", id);
+			gateq_error("warning: invalid mail queue id: %s", id);
 		else
 			gateq_add_id(&wanted[i].ids, &wanted[i].count, id);
 	}
@@ -296,12 +319,7 @@ _Noreturn static void postsuper(int argc, char **argv)
 	open_queue("Cannot change the mail queue");
 	for (size_t i = 0; i < ACTIONS; i++)
 		act(i);
-	/* -e and -f are counted as one, as Postfix does. */
-	wanted[4].done += wanted[5].done;
-	for (size_t i = 0; i < ACTIONS - 1; i++)
-		if (wanted[i].done > 0)
-			gateq_error("%s: %zu message%s", actions[i].done, wanted[i].done,
-				wanted[i].done == 1 ? "" : "s");
+	say_counts();
 	leave(0);
 }
 

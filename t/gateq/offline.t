@@ -49,6 +49,17 @@ is(($gp->tool('gateq', 'hold', $id[1]))[0], 0, 'hold');
 ($status, $out) = $gp->tool('postsuper', '-d', $id[2], '-d', 'ABCDEF12345');
 is($status, 0, 'postsuper -d');
 is($out, "postsuper: Deleted: 1 message\n", 'its words');
+($status, $out) = $gp->tool('postsuper', '-d', 'xx!', '-f', 'ABCDEF12345');
+is($status, 0, 'postsuper -d of what is no id');
+is($out, "postsuper: warning: invalid mail queue id: xx!\npostsuper: Deleted: 0 messages\n"
+        . "postsuper: Force-expired: 0 messages\npostsuper: Released from hold: 0 messages\n", 'the words of Postfix');
+if ($> == 0) {
+    $gp->set(qmgr_owner => 'gp-nobody-has-this');
+    ($status, $out) = $gp->tool('gateq', 'list');
+    is($status, 1, 'without its user');
+    like($out, qr/the user gp-nobody-has-this or the group \S+ is missing/, 'root is told the truth');
+    $gp->set(qmgr_owner => 'gp-qmgr');
+}
 is_deeply(queues(), { $id[0] => 'deferred', $id[1] => 'hold', $id[3] => 'deferred', $id[4] => 'deferred' }, 'that is what is left');
 ($status, $out) = $gp->tool('postcat', '-q', $id[4]);
 is($status, 0, 'postcat -q of a large one');
