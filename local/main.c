@@ -44,6 +44,7 @@ int main(int argc, char **argv)
 		.keep_root = true, /* for init; start gives it up, the spawner keeps it */
 		.init = init,
 		.start = start,
+		.log_new = work_log_new,
 		.peer_new = front_peer_new,
 		.peer_msg = front_peer_msg,
 		.peer_gone = front_peer_gone,

@@ -36,6 +36,19 @@ static void take_fds(struct msghdr *m, int fds[REQUEST_FDS])
 		memcpy(fds, CMSG_DATA(c), c->cmsg_len - CMSG_LEN(0));
 }
 
+/* Whether it was a new log. */
+static bool take_log(struct msghdr *m, ssize_t n, const char *is_file)
+{
+	int fds[REQUEST_FDS];
+	if (n != 1)
+		return false;
+	take_fds(m, fds);
+	if (fds[0] < 0)
+		return false;
+	log_set_sink(*is_file ? LOG_SINK_FILE : LOG_SINK_SYSLOG, fds[0]);
+	return true;
+}
+
 /* The next request; false at the front's end, or when it breaks the form. */
 static bool receive(int from, struct request *q, char *sums, size_t *sums_len, int fds[REQUEST_FDS])
 {
@@ -44,14 +57,12 @@ static bool receive(int from, struct request *q, char *sums, size_t *sums_len, i
 		char room[CMSG_SPACE(REQUEST_FDS * sizeof(int))];
 	} control;
 	struct iovec parts[2] = {{q, sizeof(*q)}, {sums, SUMS_MAX}};
-	struct msghdr m = {.msg_iov = parts,
-		.msg_iovlen = 2,
-		.msg_control = control.room,
-		.msg_controllen = sizeof(control.room)};
+	struct msghdr m = {.msg_iov = parts, .msg_iovlen = 2, .msg_control = control.room};
 	ssize_t n;
 	do {
+		m.msg_controllen = sizeof(control.room);
 		n = recvmsg(from, &m, MSG_CMSG_CLOEXEC);
-	} while (n < 0 && errno == EINTR);
+	} while ((n < 0 && errno == EINTR) || take_log(&m, n, (const char *)q));
 	if (n <= 0)
 		return false;
 	take_fds(&m, fds);

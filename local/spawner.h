@@ -18,7 +18,8 @@ enum { REQUEST_PIPE, REQUEST_CONTENT, REQUEST_BODY, REQUEST_FDS };
 
 /*
  * In the front, as root: starts the spawner and waits until it has opened its tables. Gives
- * the front's end of the connection; the spawner ends with it.
+ * the front's end of the connection; the spawner ends with it. A datagram of one byte brings it a
+ * new log: not 0, a file.
  */
 int spawner_start(void);
 

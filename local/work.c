@@ -395,3 +395,29 @@ void work_init(int to_spawner, unsigned limit)
 	loop_watch_set(spawner_end, LOOP_READ);
 	job_init(&handler, limit);
 }
+
+void work_log_new(bool is_file, int fd)
+{
+	char kind = is_file;
+	union {
+		struct cmsghdr head;
+		char room[CMSG_SPACE(sizeof(int))];
+	} control = {0};
+	struct iovec part = {&kind, sizeof(kind)};
+	struct msghdr m = {.msg_iov = &part,
+		.msg_iovlen = 1,
+		.msg_control = control.room,
+		.msg_controllen = sizeof(control.room)};
+	struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+
+	/* It comes before the spawner is there, too, which then inherits it. */
+	if (spawner_end == NULL)
+		return;
+	c->cmsg_level = SOL_SOCKET;
+	c->cmsg_type = SCM_RIGHTS;
+	c->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(c), &fd, sizeof(fd));
+	/* The spawner waits for nothing but this connection. */
+	if (sendmsg(spawner, &m, MSG_NOSIGNAL) < 0)
+		log_warning("the spawner keeps the old log: %s", err_str(ERR_SYS));
+}

@@ -2,6 +2,8 @@
 #ifndef LOCAL_WORK_H
 #define LOCAL_WORK_H
 
+#include <stdbool.h>
+
 /*
  * The front's work on jobs: for one recipient after the other it makes a plan, has it carried out,
  * logs and reports.
@@ -9,5 +11,8 @@
  * spawner: connection to it (owned); limit: jobs at once.
  */
 void work_init(int spawner, unsigned limit);
+
+/* The spawner logs there, too. */
+void work_log_new(bool is_file, int fd);
 
 #endif

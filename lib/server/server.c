@@ -44,7 +44,11 @@ static void log_lost(void)
 
 static void take_log(struct ipc_msg *m)
 {
-	log_set_sink(ipc_u64(m, FIELD_FLAGS) & 1 ? LOG_SINK_FILE : LOG_SINK_SYSLOG, ipc_take_fd(m));
+	bool is_file = ipc_u64(m, FIELD_FLAGS) & 1;
+
+	if (server_self.spec->log_new != NULL && m->fd >= 0)
+		server_self.spec->log_new(is_file, m->fd);
+	log_set_sink(is_file ? LOG_SINK_FILE : LOG_SINK_SYSLOG, ipc_take_fd(m));
 }
 
 /* Settings. */

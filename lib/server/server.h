@@ -51,6 +51,9 @@ struct server_spec {
 	void (*listener)(int fd, const char *address, bool is_unix);
 	/* A directory or file that master opened for this role (owned), by its parameter's name. */
 	void (*data_dir)(const char *name, int fd);
+	/* The log is elsewhere from now on; fd is borrowed. For who has handed it on. May be NULL.
+	 */
+	void (*log_new)(bool is_file, int fd);
 	/* A peer has come (set peer->arg); a frame from it; it has gone (freed behind the call). */
 	void (*peer_new)(struct server_peer *peer);
 	void (*peer_msg)(struct server_peer *peer, struct ipc_msg *msg);

@@ -161,6 +161,44 @@ static void test_envelope(struct harness *h)
 	ipc_free(&a.ipc);
 }
 
+/*
+ * End of content and commit are two requests, and between them the author may think better of it:
+ * nothing of the message is in the journal then, and others on the connection go on.
+ */
+static void test_two_requests(struct harness *h)
+{
+	struct author a;
+	struct harness_record r;
+	char refused[32];
+	uint64_t id, other;
+
+	author_connect(h, &a);
+	other = author_open(&a, "sender@far.example", CLIENT_FAR);
+	author_rcpt(&a, other, "r@far.example");
+	author_data(&a, other, SLICE_LIT(FULL "\r\nhalf of the other"), 100);
+	id = author_open(&a, "sender@far.example", CLIENT_FAR);
+	snprintf(refused, sizeof(refused), "%s", a.id);
+	author_rcpt(&a, id, "r@far.example");
+	author_data(&a, id, SLICE_LIT(FULL "\r\nrefused\r\n"), 100);
+	author_end(&a, id, 0);
+	harness_wait(&a.has_facts);
+	is_int(a.size, strlen(FULL "\r\nrefused\r\n"), "the facts come, the commit does not");
+	harness_idle();
+	ok(!harness_record(h, refused, &r), "without the commit it is not in the journal");
+	harness_record_clear(&r);
+	ipc_send(a.ipc, PROTO_MSG_DISCARD, id);
+	author_send(&a, CLIENT_FAR, "r@far.example", SLICE_LIT(FULL "\r\nnext\r\n"), 100);
+	ok(a.is_done, "the next one is taken");
+	ok(!harness_record(h, refused, &r), "the refused one never comes into the journal");
+	harness_record_clear(&r);
+	a.is_over = a.is_done = false;
+	author_end(&a, other, 0);
+	author_commit(&a, other);
+	harness_wait(&a.is_over);
+	ok(a.is_done, "nor does it harm the one that was half there");
+	ipc_free(&a.ipc);
+}
+
 /* What delivery is told of bytes over 127: those in the header section have a flag of their own. */
 static void test_8bit(struct harness *h)
 {
@@ -502,6 +540,7 @@ int main(void)
 	harness_start(&h, "cleanup/cleanup", ROLE_CLEANUP, SETTINGS(""));
 	test_content(&h);
 	test_envelope(&h);
+	test_two_requests(&h);
 	test_8bit(&h);
 	test_limits(&h);
 	test_large(&h);

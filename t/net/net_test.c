@@ -259,6 +259,94 @@ static void test_filter(void)
 	is_int(freed, 1, "and it is freed with the stream");
 }
 
+/*
+ * A filter as TLS is one: it takes what it likes, gives little, wants to write before it can read
+ * on, and fails in the middle.
+ */
+struct moody {
+	int reads, writes;
+	bool is_broken;
+};
+
+static int moody_read(void *filter, int fd, void *p, size_t len, size_t *done, int *want)
+{
+	struct moody *t = filter;
+	ssize_t n;
+
+	if (t->is_broken)
+		return ERR_CORRUPT;
+	/* Every other time it waits, for the socket to be writable. */
+	if (t->reads++ % 2 == 0) {
+		*want = LOOP_WRITE;
+		return ERR_AGAIN;
+	}
+	n = read(fd, p, len < 3 ? len : 3);
+	*want = LOOP_READ;
+	if (n <= 0)
+		return n < 0 && errno == EAGAIN ? ERR_AGAIN : ERR_CLOSED;
+	*done = (size_t)n;
+	return 0;
+}
+
+static int moody_write(void *filter, int fd, const void *p, size_t len, size_t *done, int *want)
+{
+	struct moody *t = filter;
+	ssize_t n;
+
+	if (t->is_broken)
+		return ERR_CORRUPT;
+	*want = LOOP_WRITE;
+	if (t->writes++ % 2 == 0)
+		return ERR_AGAIN;
+	n = write(fd, p, len < 2 ? len : 2);
+	if (n <= 0)
+		return ERR_SYS;
+	*done = (size_t)n;
+	return 0;
+}
+
+static bool moody_pending(void *filter)
+{
+	(void)filter;
+	return false;
+}
+
+static const struct stream_filter moody = {
+	moody_read, moody_write, moody_pending, twice_nothing, twice_free};
+
+static void test_moody_filter(void)
+{
+	struct end e;
+	struct moody t = {0};
+	char text[16] = "";
+	size_t got = 0;
+
+	freed = 0;
+	begin(&e, 100, 100);
+	e.keep = 100;
+	stream_filter(e.s, &moody, &t);
+	if (write(e.fd, "abcdefgh", 8) != 8)
+		bail_out("write");
+	for (int i = 0; i < 20; i++)
+		settle();
+	is_slice(stream_input(e.s), "abcdefgh", "a filter that splits and waits loses no input");
+	stream_write(e.s, "0123456", 7);
+	for (int i = 0; i < 20; i++)
+		settle();
+	for (ssize_t n; got < 7 && (n = read(e.fd, text + got, sizeof(text) - 1 - got)) > 0;)
+		got += (size_t)n;
+	is_str(text, "0123456", "and no output");
+	is_int(e.ended, 0, "the stream lives");
+	t.is_broken = true;
+	if (write(e.fd, "x", 1) != 1)
+		bail_out("write");
+	for (int i = 0; i < 5; i++)
+		settle();
+	is_int(e.ended, ERR_CORRUPT, "a filter that fails ends it");
+	finish(&e);
+	is_int(freed, 1, "and is freed");
+}
+
 static unsigned fired, ran;
 
 static void fire(void *arg)
@@ -345,6 +433,7 @@ int main(void)
 	test_deadline();
 	test_finish();
 	test_filter();
+	test_moody_filter();
 	test_loop();
 	test_addresses();
 	return done_testing();

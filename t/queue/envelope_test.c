@@ -16,7 +16,7 @@ static struct queue_envelope sample(void)
 		.sender = SLICE_LIT("a@example.org"),
 		.size = 1234,
 		.header_len = 200,
-		.flags = QUEUE_FLAG_DOT_LINE | QUEUE_FLAG_NOTICE,
+		.flags = QUEUE_FLAG_DOT_LINE | QUEUE_FLAG_NOTICE | QUEUE_FLAG_PROBE,
 		.body = QUEUE_BODY_8BITMIME,
 		.ret = QUEUE_RET_HDRS,
 		.envid = SLICE_LIT("QQ314159"),
@@ -28,12 +28,34 @@ static struct queue_envelope sample(void)
 		.login = SLICE_LIT("user"),
 		.uid = 1000,
 		.service = SLICE_LIT("smtp"),
+		.content_filter_next = SLICE_LIT("scan:[127.0.0.1]:10025"),
 		.deadline = 5,
 		.delay_warning = 6,
 		.hops = 3,
 		.parent = SLICE_LIT("FFFFFF"),
 		.reason = QUEUE_REASON_BOUNCE,
 		.parent_rcpts = slice_of(parents, sizeof(parents))};
+}
+
+/* What the first version has room for, used or not. */
+static void check_room(const struct queue_envelope *out)
+{
+	is_slice(out->client_name, "client.example", "client: name");
+	is_slice(out->client_addr, "192.0.2.7", "address");
+	is_int(out->client_port, 50123, "port");
+	is_slice(out->helo, "client", "HELO");
+	is_slice(out->protocol, "ESMTP", "protocol");
+	is_slice(out->login, "user", "login");
+	is_int(out->uid, 1000, "uid");
+	is_slice(out->service, "smtp", "service");
+	ok(out->flags & QUEUE_FLAG_PROBE, "a probe");
+	is_slice(out->parent, "FFFFFF", "parent");
+	is_int(out->reason, QUEUE_REASON_BOUNCE, "why it was made from it");
+	is_int(queue_parent_count(out), 2, "of how many recipients");
+	is_int(out->deadline, 5, "deadline");
+	is_int(out->delay_warning, 6, "when to tell of a delay");
+	is_slice(out->content_filter_next, "scan:[127.0.0.1]:10025", "a filter");
+	is_int(out->hops, 3, "hops");
 }
 
 static void round_trip(void)
@@ -60,8 +82,7 @@ static void round_trip(void)
 	is_slice(out.id, "0A1B2C3D4E5", "id");
 	is_slice(out.sender, "a@example.org", "sender");
 	is_slice(out.envid, "QQ314159", "ENVID");
-	is_slice(out.login, "user", "login");
-	is_slice(out.parent, "FFFFFF", "parent");
+	check_room(&out);
 	is_int(out.arrival, in.arrival, "arrival");
 	is_int(out.flags, in.flags, "flags");
 	is_int(out.client_port, 50123, "port");
@@ -125,6 +146,32 @@ static void hostile(void)
 	buf_clear(&b);
 }
 
+/* As the first version wrote it: a queue on disk stays readable. */
+static void first_version(void)
+{
+	static const char bytes[] =
+		"GPE1\001\000\000\000\001\000\000\000\353\000\000\000\001\013\0000A1B2C3D4E5\002"
+		"\010\000@b\232(\027e\006\000\003\015\000a@example.org\004\010\000\322\004\000"
+		"\000\000\000\000\000\005\004\000\310\000\000\000\007\004\000a\000\000\000\010"
+		"\001\000\002\011\001\000\002\012\010\000QQ314159\013\016\000client.example\014"
+		"\011\000192.0.2.7\015\006\000client\016\005\000ESMTP\017\002\000\313\303\020"
+		"\004\000user\021\004\000\350\003\000\000\022\004\000smtp\023\026\000scan:[127.0"
+		".0.1]:10025\024\010\000\005\000\000\000\000\000\000\000\025\010\000\006\000\000"
+		"\000\000\000\000\000\026\004\000\003\000\000\000\027\006\000FFFFFF\030\001\000"
+		"\001\031\010\000\001\000\000\000\007\000\000\000\024\000\001\015\000b@example.n"
+		"et\005\001\000\001";
+	struct queue_envelope out;
+	struct queue_recipient r;
+	uint32_t offset = 0, index = 0;
+
+	is_int(queue_envelope_decode(slice_of(bytes, sizeof(bytes) - 1), &out), 0,
+		"the first version is read");
+	check_room(&out);
+	ok(queue_recipient_next(&out, &offset, &index, &r), "with its recipient");
+	is_slice(r.address, "b@example.net", "address");
+	is_int(r.class, QUEUE_CLASS_LOCAL, "class");
+}
+
 static void versions(void)
 {
 	struct queue_envelope env = {.id = SLICE_LIT("ABCDEF")}, out;
@@ -184,6 +231,7 @@ int main(void)
 	refused();
 	hostile();
 	versions();
+	first_version();
 	events();
 	return done_testing();
 }
