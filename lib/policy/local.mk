@@ -18,15 +18,16 @@ lib_policy_libpolicy_a_SOURCES = \
 
 GP_POLICY_TEST_LIBS = t/libtap.a lib/policy/libpolicy.a lib/route/libroute.a lib/mail/libmail.a \
 	lib/dns/libdns.a $(SERVER_LIBS) $(LDNS_LIBS) $(IDN2_LIBS)
+GP_POLICY_STAGE = t/policy/stage.c t/policy/stage.h
 check_PROGRAMS += t/policy/policy_test t/policy/restrict_test
-t_policy_policy_test_SOURCES = t/policy/policy_test.c
+t_policy_policy_test_SOURCES = t/policy/policy_test.c $(GP_POLICY_STAGE)
 t_policy_policy_test_LDADD = $(GP_POLICY_TEST_LIBS)
-t_policy_restrict_test_SOURCES = t/policy/restrict_test.c
+t_policy_restrict_test_SOURCES = t/policy/restrict_test.c $(GP_POLICY_STAGE)
 t_policy_restrict_test_LDADD = $(GP_POLICY_TEST_LIBS)
 check_SCRIPTS += t/policy/rows.t
 dist_man5_MANS += man/gatepost-access.5
 check_PROGRAMS += t/policy/dns_test
-t_policy_dns_test_SOURCES = t/policy/dns_test.c
+t_policy_dns_test_SOURCES = t/policy/dns_test.c $(GP_POLICY_STAGE)
 t_policy_dns_test_LDADD = $(GP_POLICY_TEST_LIBS)
 check_SCRIPTS += t/policy/dns.t t/policy/service.t t/policy/verify.t
 EXTRA_DIST += t/lib/Gatepost/Policy.pm

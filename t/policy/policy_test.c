@@ -2,44 +2,8 @@
 #include "t/tap.h"
 
 #include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
 
-#include "conf/conf.h"
-#include "map/map.h"
-#include "policy/policy.h"
-#include "util/err.h"
-
-static char dir[] = "/tmp/gp-policy-XXXXXX";
-
-/* What tables of the type later have asked for; answered by answer_all. */
-static struct {
-	void (*run)(void *arg);
-	void *arg;
-} asked[100];
-static int asked_n, wakes;
-
-static void defer(void (*run)(void *arg), void *arg)
-{
-	asked[asked_n].run = run;
-	asked[asked_n++].arg = arg;
-}
-
-static void wake(void *arg)
-{
-	(void)arg;
-	wakes++;
-}
-
-static bool answer_all(void)
-{
-	int n = asked_n;
-
-	asked_n = 0;
-	for (int i = 0; i < n; i++)
-		asked[i].run(asked[i].arg);
-	return n > 0;
-}
+#include "t/policy/stage.h"
 
 static const char *const common[] = {"myhostname=mx.test", "mydomain=test",
 	"mydestination=local.test", "mynetworks=192.0.2.0/24", "relay_domains=relay.test",
@@ -51,7 +15,6 @@ static struct policy *load(
 {
 	const char *overrides[COMMON + 4] = {0};
 	char a[300], b[300];
-	struct policy *p = NULL;
 
 	(void)snprintf(a, sizeof(a), "smtpd_relay_restrictions=%s", relay);
 	(void)snprintf(b, sizeof(b), "smtpd_recipient_restrictions=%s", recipient);
@@ -59,11 +22,7 @@ static struct policy *load(
 	overrides[COMMON] = a;
 	overrides[COMMON + 1] = b;
 	overrides[COMMON + 2] = more;
-	if (conf_load(dir, overrides, why) != 0)
-		bail_out("settings: %s", buf_str(why));
-	buf_reset(why);
-	(void)policy_open(why, &p);
-	return p;
+	return stage_load(overrides, why);
 }
 
 static const struct {
@@ -111,19 +70,9 @@ static const struct {
 		"reject_unauth_destination", 1001},
 };
 
-/* Runs one evaluation to its end; how often it had to be run again. */
 static int evaluate(struct policy *p, const struct policy_facts *f, struct policy_verdict *v)
 {
-	struct later l;
-	int again = 0;
-
-	wakes = 0;
-	later_init(&l, 100, wake, NULL);
-	while (policy_check(p, POLICY_RCPT, f, &l, v) == ERR_LATER && again++ < 50)
-		if (!answer_all())
-			bail_out("nothing was asked, and nothing decided");
-	later_clear(&l);
-	return again;
+	return stage_check(p, POLICY_RCPT, f, v);
 }
 
 static struct policy_facts facts_of(size_t i)
@@ -150,7 +99,7 @@ static void test_rows(void)
 			continue;
 		}
 		is_int(evaluate(p, &f, &v), 0, "at once");
-		is_int(v.action == POLICY_REJECT ? v.code : 0, rows[i].code, "code");
+		is_int(stage_code(&v), rows[i].code, "code");
 		is_slice(buf_slice(&v.text), rows[i].text, "text");
 		is_str(v.restriction, rows[i].restriction, "who decided");
 		policy_close(&p);
@@ -172,7 +121,7 @@ static void test_later(void)
 	policy_verdict_init(&v);
 	ok(p != NULL, "late tables");
 	ok(evaluate(p, &f, &v) > 0, "it had to wait");
-	ok(wakes > 0, "and was woken");
+	ok(stage_wakes() > 0, "and was woken");
 	is_int(v.action, POLICY_PERMIT, "a relay domain is found late");
 	ok(v.own, "and is ours");
 	policy_close(&p);
@@ -187,7 +136,6 @@ static void test_later(void)
 	is_int(v.code, 554, "another is not");
 	is_int(policy_check(p, POLICY_RCPT, &f, NULL, &v), 0, "who cannot wait gets an answer");
 	is_int(v.code, 451, "which is neither yes nor no");
-	asked_n = 0;
 	policy_close(&p);
 	policy_verdict_clear(&v);
 	buf_clear(&why);
@@ -212,19 +160,10 @@ static void test_refused_lists(void)
 
 int main(void)
 {
-	char path[64];
-
-	if (mkdtemp(dir) == NULL)
-		bail_out("mkdtemp");
-	(void)snprintf(path, sizeof(path), "%s/main.cf", dir);
-	FILE *f = fopen(path, "w");
-	if (f == NULL || fclose(f) != 0)
-		bail_out("%s", path);
-	map_set_deferrer(defer);
+	stage_open(NULL);
 	test_rows();
 	test_later();
 	test_refused_lists();
-	(void)unlink(path);
-	(void)rmdir(dir);
+	stage_close();
 	return done_testing();
 }

@@ -3,45 +3,10 @@
 #include "t/tap.h"
 
 #include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
 
-#include "conf/conf.h"
-#include "map/map.h"
-#include "policy/policy.h"
-#include "util/err.h"
+#include "t/policy/stage.h"
 #include "util/mem.h"
 #include "util/wire.h"
-
-static char dir[] = "/tmp/gp-restrict-XXXXXX";
-
-/* Late tables are answered by answer_all. */
-static struct {
-	void (*run)(void *arg);
-	void *arg;
-} asked[1000];
-static int asked_n;
-
-static void defer(void (*run)(void *arg), void *arg)
-{
-	asked[asked_n].run = run;
-	asked[asked_n++].arg = arg;
-}
-
-static void wake(void *arg)
-{
-	(void)arg;
-}
-
-static bool answer_all(void)
-{
-	int n = asked_n;
-
-	asked_n = 0;
-	for (int i = 0; i < n; i++)
-		asked[i].run(asked[i].arg);
-	return n > 0;
-}
 
 /* Settings of a row: lines "name=value", over those that all have. */
 static struct policy *load(const char *settings, struct buf *why)
@@ -61,10 +26,7 @@ static struct policy *load(const char *settings, struct buf *why)
 	memcpy(overrides, common, sizeof(common));
 	while (slice_token(&rest, "\n", &line) && count < 20)
 		overrides[n++] = lines[count++] = slice_dup(line);
-	if (conf_load(dir, overrides, why) != 0)
-		bail_out("settings: %s", buf_str(why));
-	buf_reset(why);
-	(void)policy_open(why, &p);
+	p = stage_load(overrides, why);
 	while (count > 0)
 		mem_free(lines[--count]);
 	return p;
@@ -502,39 +464,19 @@ static struct policy_facts facts_of(const struct row *r, struct buf *from)
 	return f;
 }
 
-static void add_notes(const struct policy_verdict *v, struct buf *out)
-{
-	struct policy_note n;
-	size_t at = 0;
-
-	while (policy_note_next(v, &at, &n)) {
-		buf_add_fmt(out, "%s: %.*s", policy_note_word(n.kind), SLICE_FMT(n.text));
-		if (n.value.len > 0)
-			buf_add_fmt(out, " (%.*s)", SLICE_FMT(n.value));
-		buf_add_char(out, '\n');
-	}
-}
-
 /* One evaluation to its end, as "554 5.7.1 text"; late tables are answered as they are asked. */
 static void evaluate(struct policy *p, const struct row *r, struct buf *reply, struct buf *notes)
 {
 	struct buf from = BUF_INIT(1000);
 	struct policy_facts f = facts_of(r, &from);
 	struct policy_verdict v;
-	struct later l;
-	int again = 0;
 
 	buf_reset(reply);
 	buf_reset(notes);
 	policy_verdict_init(&v);
-	later_init(&l, 100, wake, NULL);
-	while (policy_check(p, r->stage, &f, &l, &v) == ERR_LATER && again++ < 100)
-		if (!answer_all())
-			bail_out("%s: nothing was asked, and nothing decided", r->name);
-	if (v.action == POLICY_REJECT)
-		buf_add_fmt(reply, "%d %s %.*s", v.code, v.status, SLICE_FMT(buf_slice(&v.text)));
-	add_notes(&v, notes);
-	later_clear(&l);
+	(void)stage_check(p, r->stage, &f, &v);
+	stage_add_reply(&v, reply);
+	stage_add_notes(&v, notes);
 	policy_verdict_clear(&v);
 	buf_clear(&from);
 }
@@ -695,15 +637,7 @@ static void test_has(void)
 
 int main(void)
 {
-	char path[64];
-
-	if (mkdtemp(dir) == NULL)
-		bail_out("mkdtemp");
-	(void)snprintf(path, sizeof(path), "%s/main.cf", dir);
-	FILE *f = fopen(path, "w");
-	if (f == NULL || fclose(f) != 0)
-		bail_out("%s", path);
-	map_set_deferrer(defer);
+	stage_open(NULL);
 	test_rows();
 	test_actions();
 	test_keys();
@@ -713,7 +647,6 @@ int main(void)
 	buf_clear(&why);
 	buf_clear(&reply);
 	buf_clear(&notes);
-	(void)unlink(path);
-	(void)rmdir(dir);
+	stage_close();
 	return done_testing();
 }
