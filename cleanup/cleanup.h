@@ -28,7 +28,7 @@ struct cleanup {
 	struct queue_root root;
 	struct queue_ids *ids;
 	struct queue_journal *journal;
-	struct route *route;
+	struct route *route, *probe_route;
 	size_t held; /* bytes of unfinished messages in memory */
 	/* Settings that are looked at for each message. */
 	size_t buffer_limit, journal_limit, header_limit;

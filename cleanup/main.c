@@ -32,6 +32,9 @@ static void init(void)
 	int err = route_open(ROUTE_FOR_CLASS | ROUTE_FOR_ROUTES, &why, &cleanup.route);
 
 	if (err == 0)
+		err = route_open(ROUTE_FOR_CLASS | ROUTE_FOR_ROUTES | ROUTE_FOR_PROBES, &why,
+			&cleanup.probe_route);
+	if (err == 0)
 		trace_open(&why, &err);
 	if (err != 0)
 		log_fatal("%s", buf_str(&why));

@@ -472,7 +472,9 @@ static bool is_transport(const struct instance *in, struct slice name, const cha
 static void check_transports(const struct instance *in, const struct conf *c, struct mistakes *m)
 {
 	static const enum param transports[] = {P_default_transport, P_relay_transport,
-		P_local_transport, P_virtual_transport, P_mailbox_transport};
+		P_local_transport, P_virtual_transport, P_mailbox_transport,
+		P_address_verify_default_transport, P_address_verify_relay_transport,
+		P_address_verify_local_transport, P_address_verify_virtual_transport};
 
 	for (size_t i = 0; i < COUNT(transports); i++) {
 		const char *text = set_str(c, transports[i]), *nearest = NULL;
@@ -480,6 +482,9 @@ static void check_transports(const struct instance *in, const struct conf *c, st
 		struct slice name = slice_first(slice_str(text), strcspn(text, ":"));
 
 		if (name.len == 0 || is_transport(in, name, &nearest))
+			continue;
+		/* "$default_transport": that one's mistake, said once. */
+		if (*set_raw(c, transports[i]) == '$')
 			continue;
 		mistakes_error(m, s != NULL ? set_place(s, 0) : (struct place){0},
 			"%s: no service \"%.*s\"; expected %s%s%s", conf_name(transports[i]),

@@ -46,9 +46,15 @@ static void apply(struct route_result *out, struct slice value, struct slice fal
 		set(&out->nexthop, nexthop);
 }
 
+static struct slice setting(const struct route *r, enum param p)
+{
+	return slice_str(conf_str(route_param(r, p)));
+}
+
 /* relayhost in force for this sender; not found: none. */
 static int find_relay(struct route *r, struct slice sender, struct later *l, struct buf *value)
 {
+	struct slice relayhost = setting(r, P_relayhost);
 	int err = ERR_NOT_FOUND;
 
 	if (!map_list_is_empty(r->sender_relay)) {
@@ -62,8 +68,8 @@ static int find_relay(struct route *r, struct slice sender, struct later *l, str
 		if (err == 0 && slice_case_eq_str(buf_slice(value), "DUNNO"))
 			err = ERR_NOT_FOUND;
 	}
-	if (err == ERR_NOT_FOUND && *conf_str(P_relayhost) != '\0') {
-		set(value, slice_str(conf_str(P_relayhost)));
+	if (err == ERR_NOT_FOUND && relayhost.len > 0) {
+		set(value, relayhost);
 		err = 0;
 	}
 	return err;
@@ -73,7 +79,7 @@ static int find_relay(struct route *r, struct slice sender, struct later *l, str
 static int route_off_host(struct route *r, enum param transport, struct slice domain,
 	struct slice sender, struct later *l, struct route_result *out)
 {
-	struct slice value = slice_str(conf_str(transport));
+	struct slice value = setting(r, transport);
 	struct buf relay = BUF_INIT(MAP_VALUE_LIMIT);
 	int err = 0;
 
@@ -103,15 +109,13 @@ static int route_by_class(struct route *r, struct slice domain, struct slice sen
 	struct slice fallback = domain.len > 0 ? domain : slice_str(conf_str(P_myhostname));
 
 	switch (out->class) {
-	case ROUTE_LOCAL: apply(out, slice_str(conf_str(P_local_transport)), fallback); return 0;
+	case ROUTE_LOCAL: apply(out, setting(r, P_local_transport), fallback); return 0;
 	case ROUTE_VIRTUAL_ALIAS:
 		route_error(out, conf_bool(P_show_user_unknown_table_name)
 					 ? "5.1.1 User unknown in virtual alias table"
 					 : "5.1.1 User unknown");
 		return 0;
-	case ROUTE_VIRTUAL_MAILBOX:
-		apply(out, slice_str(conf_str(P_virtual_transport)), fallback);
-		return 0;
+	case ROUTE_VIRTUAL_MAILBOX: apply(out, setting(r, P_virtual_transport), fallback); return 0;
 	case ROUTE_RELAY: return route_off_host(r, P_relay_transport, domain, sender, l, out);
 	case ROUTE_DEFAULT: return route_off_host(r, P_default_transport, domain, sender, l, out);
 	}

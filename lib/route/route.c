@@ -82,6 +82,26 @@ static int open_match(const char *name, enum param p, struct buf *why, struct ma
 	return err;
 }
 
+enum param route_param(const struct route *r, enum param p)
+{
+	static const enum param probes[][2] = {
+		{P_transport_maps, P_address_verify_transport_maps},
+		{P_local_transport, P_address_verify_local_transport},
+		{P_virtual_transport, P_address_verify_virtual_transport},
+		{P_relay_transport, P_address_verify_relay_transport},
+		{P_default_transport, P_address_verify_default_transport},
+		{P_relayhost, P_address_verify_relayhost},
+		{P_sender_dependent_relayhost_maps,
+			P_address_verify_sender_dependent_relayhost_maps},
+	};
+
+	for (size_t i = 0; (r->what & ROUTE_FOR_PROBES) && i < sizeof(probes) / sizeof(*probes);
+		i++)
+		if (probes[i][0] == p)
+			return probes[i][1];
+	return p;
+}
+
 static int open_list(enum param p, struct buf *why, struct map_list **list)
 {
 	int err = map_list_open(conf_str(p), why, list);
@@ -126,11 +146,12 @@ static int open_routes(struct route *r, struct buf *why)
 	if (r->alias == NULL)
 		err = open_list(P_virtual_alias_maps, why, &r->alias);
 	if (err == 0)
-		err = open_list(P_transport_maps, why, &r->transports);
+		err = open_list(route_param(r, P_transport_maps), why, &r->transports);
 	if (err == 0)
 		err = open_list(P_direct_delivery_maps, why, &r->direct);
 	if (err == 0)
-		err = open_list(P_sender_dependent_relayhost_maps, why, &r->sender_relay);
+		err = open_list(
+			route_param(r, P_sender_dependent_relayhost_maps), why, &r->sender_relay);
 	return err;
 }
 

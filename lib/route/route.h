@@ -24,7 +24,13 @@ enum route_class {
 struct route;
 
 /* what: ROUTE_FOR_* below. why: the parameter and what is wrong with it. ERR_SYNTAX. */
-enum { ROUTE_FOR_CLASS = 1, ROUTE_FOR_RECIPIENTS = 2, ROUTE_FOR_ROUTES = 4, ROUTE_FOR_ALL = 7 };
+enum {
+	ROUTE_FOR_CLASS = 1,
+	ROUTE_FOR_RECIPIENTS = 2,
+	ROUTE_FOR_ROUTES = 4,
+	ROUTE_FOR_ALL = 7,
+	ROUTE_FOR_PROBES = 8, /* with ROUTES: by address_verify_transport_maps and its kin */
+};
 int route_open(int what, struct buf *why, struct route **r);
 void route_close(struct route **r);
 

@@ -20,6 +20,8 @@ struct route {
 	const char *delimiters;
 };
 
+/* The parameter, or what stands in its place for probes. */
+enum param route_param(const struct route *r, enum param p);
 /* A domain in tables that hold domains, ".parent" and "*": transport_maps, direct_delivery_maps. */
 int route_find_domain(struct route *r, struct map_list *table, struct slice address, bool parents,
 	bool star, struct later *l, struct buf *value);

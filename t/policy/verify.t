@@ -32,6 +32,7 @@ my $gp = Gatepost::Instance->new(master => \@master, main => {
     mydestination => 'local.test', local_recipient_maps => '', local_transport => 'error:5.1.1 no mailbox here',
     virtual_alias_maps => 'inline:{ alias@local.test=good@far.test }',
     transport_maps => 'inline:{ { gone.test = smtp:[127.0.0.1]:' . free_port() . ' } }',
+    address_verify_relay_transport => 'error:5.1.1 not by this way', relay_domains => 'relay.test',
     address_verify_poll_delay => '1s', address_verify_poll_count => 4,
 });
 $gp->start;
@@ -54,6 +55,7 @@ my @rows = (
     [recipient => '', 'x@gone.test', '450 4\.1\.1 <x@gone\.test>: Recipient address rejected: unverified address: connect to 127\.0\.0\.1\[127\.0\.0\.1\]:\d+: Connection refused'],
     [recipient => '', 'alias@local.test', '250 2\.1\.5 Ok'],
     [recipient => '', 'user@local.test', '450 4\.1\.1 <user@local\.test>: Recipient address rejected: unverified address: no mailbox here'],
+    [recipient => '', 'x@relay.test', '450 4\.1\.1 <x@relay\.test>: Recipient address rejected: unverified address: not by this way'],
     [sender => 'good@far.test', 'x@far.test', '250 2\.1\.5 Ok'],
     [sender => '', 'x@far.test', '250 2\.1\.5 Ok'],
     [sender => 'none@far.test', 'x@far.test', '450 4\.1\.7 <none@far\.test>: Sender address rejected: unverified address: host .*'],
