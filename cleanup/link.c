@@ -91,6 +91,15 @@ void link_ask_cut(const struct queue_cut *cut)
 	cut_is_asked = ipc_end(qmgr->ipc) == 0;
 }
 
+void link_flush(struct slice nexthop)
+{
+	if (qmgr == NULL || ipc_room(qmgr->ipc) < ROOM)
+		return;
+	ipc_begin(qmgr->ipc, PROTO_FLUSH_SITE, 0);
+	ipc_put_text(qmgr->ipc, FIELD_NEXTHOP, nexthop);
+	(void)ipc_end(qmgr->ipc);
+}
+
 /* Ids. */
 
 static void query_free(struct query *q)

@@ -6,6 +6,7 @@ cleanup_cleanup_SOURCES = \
 	%D%/cleanup.h \
 	%D%/commit.c %D%/commit.h \
 	%D%/content.c %D%/content.h \
+	%D%/flush.c %D%/flush.h \
 	%D%/link.c %D%/link.h \
 	%D%/main.c \
 	%D%/message.c %D%/message.h \

@@ -8,6 +8,7 @@
 #include "qmgr/ask.h"
 #include "qmgr/command.h"
 #include "qmgr/qmgr.h"
+#include "qmgr/transport.h"
 #include "util/log.h"
 #include "util/mem.h"
 
@@ -169,6 +170,10 @@ void intake_msg(struct server_peer *peer, struct ipc_msg *msg)
 	case PROTO_SEG_LEFT: position(peer, msg); break;
 	case PROTO_SEG_FAIL: segment_failed(peer, msg); break;
 	case PROTO_ID_QUERY: question(peer, ipc_bytes(msg, FIELD_QUEUE_ID)); break;
+	case PROTO_FLUSH_SITE:
+		(void)transport_flush(ipc_bytes(msg, FIELD_NEXTHOP));
+		qmgr_work();
+		break;
 	default: ask_msg(peer, msg); break;
 	}
 }

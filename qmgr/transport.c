@@ -177,8 +177,11 @@ size_t transport_flush(struct slice nexthop)
 	size_t n = 0;
 
 	TAILQ_FOREACH(t, &transports, link)
-	n += schedule_flush_site(
-		qmgr.schedule, qmgr_now(), schedule_site(slice_str(t->name), nexthop));
+	{
+		schedule_revive(qmgr.schedule, qmgr_now(), t->scheduled, nexthop);
+		n += schedule_flush_site(
+			qmgr.schedule, qmgr_now(), schedule_site(slice_str(t->name), nexthop));
+	}
 	return n;
 }
 

@@ -85,7 +85,8 @@ static bool is_excepted(const struct session *s)
 
 static bool is_offered_to(const struct session *s)
 {
-	return auth_is_enabled() && !s->is_local && !is_excepted(s);
+	return auth_is_enabled() && (s->discarded & EHLO_AUTH) == 0 && !s->is_local &&
+	       !is_excepted(s);
 }
 
 static bool is_permitted(const char *name, unsigned properties)

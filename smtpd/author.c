@@ -107,6 +107,17 @@ static struct author *least_busy(void)
 	return best;
 }
 
+bool author_flush(struct slice domain)
+{
+	struct author *a = least_busy();
+
+	if (a == NULL)
+		return false;
+	ipc_begin(a->peer->ipc, PROTO_FLUSH_DOMAIN, 0);
+	ipc_put_text(a->peer->ipc, FIELD_NAME, domain);
+	return ipc_end(a->peer->ipc) == 0;
+}
+
 static void put_text(struct ipc *c, enum proto_field field, struct slice s)
 {
 	if (s.len > 0)

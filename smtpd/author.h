@@ -59,6 +59,9 @@ void author_wait_cancel(struct author_waiter *w);
 /* cleanup has said that there is no space: answer 452. free: bytes, UINT64_MAX when not known. */
 bool author_is_full(uint64_t *free_bytes);
 
+/* ETRN: mail that waits for the domain is to be tried now. False: nobody can be told. */
+bool author_flush(struct slice domain);
+
 /* NULL: no cleanup is connected, or none has room. Owned; ends by message_free. */
 struct message *message_open(
 	const struct message_spec *spec, const struct message_events *events, void *arg);

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: ISC */
+#include "smtp/ehlo.h"
 #include "smtpd/auth.h"
 #include "smtpd/content.h"
+#include "smtpd/etrn.h"
+#include "smtpd/gate.h"
 #include "smtpd/session.h"
 #include "smtpd/xclient.h"
 #include "util/log.h"
@@ -21,6 +24,7 @@ static void count_junk(struct session *s, enum smtp_verb verb)
 	case SMTP_RSET:
 	case SMTP_NOOP:
 	case SMTP_VRFY:
+	case SMTP_EXPN:
 	case SMTP_HELP:
 	case SMTP_ETRN:
 		if (s->junk++ > settings.junk_limit)
@@ -43,13 +47,17 @@ static void answer_ehlo(struct session *s)
 
 	auth_add_ehlo(s, &lines);
 	xclient_add_ehlo(s, &lines);
-	if (*settings.ehlo == '\0' && lines.len > 0) {
+	size_t extra = lines.len;
+	if (s->discarded == settings.discarded)
+		(void)buf_add_str(&lines, settings.ehlo);
+	else
+		settings_add_ehlo(&lines, s->discarded);
+	if (extra > 0 && lines.len == extra) {
 		ptrdiff_t last =
 			slice_find_last(slice_first(buf_slice(&lines), lines.len - 2), '\n');
 
 		lines.data[lines.start + (size_t)(last + 1) + 3] = ' ';
 	}
-	(void)buf_add_str(&lines, settings.ehlo);
 	if (lines.len == 0)
 		session_reply(s, "250 %s", settings.hostname);
 	else
@@ -128,29 +136,44 @@ static bool is_header(struct slice word)
 	return colon > 0 && slice_is_printable(slice_first(word, (size_t)colon));
 }
 
+/* A table that fails forbids nothing. */
 static bool is_forbidden(const struct smtp_command *c)
 {
-	char first = c->word.p[0];
-	bool letter = (first >= 'a' && first <= 'z') || (first >= 'A' && first <= 'Z');
-
-	return is_header(c->word) || settings_has_word(settings.forbidden_words, c->word) ||
-	       (settings.forbid_odd_words && !letter);
+	return is_header(c->word) || match_domain(settings.forbidden_words, c->word, NULL) == 0;
 }
 
 static void unknown(struct session *s, struct slice line, const struct smtp_command *c)
 {
 	if (c->word.len == 0) {
 		done(s, SMTP_UNKNOWN, false, "500 5.5.2 Error: bad syntax");
-	} else if (settings_has_word(settings.noop_words, c->word)) {
-		done(s, SMTP_NOOP, true, "250 2.0.0 Ok");
 	} else if (is_forbidden(c)) {
 		log_warning("non-SMTP command from %s: %s", s->namaddr,
 			s->auth_tried ? "(not shown)" : log_q(line));
 		session_count(s, SMTP_UNKNOWN, false);
+		gate_error(s);
 		session_end(s, "221 2.7.0 Error: I can break rules, too. Goodbye.");
 	} else {
 		done(s, SMTP_UNKNOWN, false, "500 5.5.2 Error: command not recognized");
 	}
+}
+
+static void etrn(struct session *s, struct slice args)
+{
+	if ((s->discarded & EHLO_ETRN) != 0)
+		done(s, SMTP_ETRN, false, "502 5.5.1 Error: command not implemented");
+	else
+		etrn_command(s, args);
+}
+
+/* smtpd_noop_commands: of our own, too. */
+static bool is_ignored(struct session *s, const struct smtp_command *c)
+{
+	if (c->word.len == 0 || match_domain(settings.noop_words, c->word, NULL) != 0)
+		return false;
+	if (c->verb != SMTP_NOOP)
+		count_junk(s, SMTP_NOOP);
+	done(s, SMTP_NOOP, true, "250 2.0.0 Ok");
+	return true;
 }
 
 static void carry_out(struct session *s, struct slice line, const struct smtp_command *c)
@@ -164,19 +187,22 @@ static void carry_out(struct session *s, struct slice line, const struct smtp_co
 	case SMTP_BDAT: content_bdat(s, line, c->args); break;
 	case SMTP_RSET: rset(s, c->args); break;
 	case SMTP_NOOP: done(s, SMTP_NOOP, true, "250 2.0.0 Ok"); break;
-	case SMTP_VRFY: transaction_vrfy(s, c->args); break;
+	case SMTP_VRFY:
+	case SMTP_EXPN: transaction_verify(s, c->verb, c->args); break;
 	case SMTP_QUIT: quit(s); break;
 	case SMTP_HELP:
 		done(s, SMTP_HELP, true,
-			"214 2.0.0 Commands: BDAT DATA EHLO HELO HELP MAIL NOOP QUIT RCPT RSET "
-			"VRFY");
+			"214 2.0.0 Commands: BDAT DATA EHLO ETRN HELO HELP MAIL NOOP "
+			"QUIT "
+			"RCPT RSET VRFY");
 		break;
 	case SMTP_AUTH: auth_command(s, c->args); break;
 	case SMTP_XCLIENT: xclient_command(s, c->args); break;
 	case SMTP_XFORWARD: xforward_command(s, c->args); break;
 	case SMTP_STARTTLS:
-	case SMTP_ETRN: done(s, c->verb, false, "502 5.5.1 Error: command not implemented"); break;
-	case SMTP_EXPN: done(s, SMTP_UNKNOWN, false, "502 5.5.1 EXPN command is disabled"); break;
+		done(s, c->verb, false, "502 5.5.1 Error: command not implemented");
+		break;
+	case SMTP_ETRN: etrn(s, c->args); break;
 	default: unknown(s, line, c); break;
 	}
 }
@@ -197,7 +223,7 @@ void command_run(struct session *s, struct slice line, const struct smtp_command
 		mem_free(reply);
 	} else if (settings.utf8 && !slice_is_utf8(line)) {
 		done(s, c->verb, false, "500 5.5.2 Error: bad UTF-8 syntax");
-	} else {
+	} else if (!is_ignored(s, c)) {
 		carry_out(s, line, c);
 	}
 }

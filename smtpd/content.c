@@ -2,6 +2,7 @@
 #include "smtpd/content.h"
 
 #include "queue/envelope.h"
+#include "smtp/ehlo.h"
 #include "util/log.h"
 #include "util/mem.h"
 #include "util/wire.h"
@@ -299,7 +300,7 @@ void content_bdat(struct session *s, struct slice line, struct slice args)
 	struct buf reply = BUF_INIT(256);
 	const char *why = NULL;
 
-	if (!settings.chunking) {
+	if ((s->discarded & EHLO_CHUNKING) != 0) {
 		session_count(s, SMTP_BDAT, false);
 		session_end(s, "502 5.5.1 Error: command not implemented");
 	} else if (smtp_bdat_parse(args, &s->chunk_size, &s->chunk_last, &reply) != 0) {

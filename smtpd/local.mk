@@ -8,6 +8,7 @@ smtpd_smtpd_SOURCES = \
 	%D%/command.c \
 	%D%/content.c %D%/content.h \
 	%D%/dnsbl.c %D%/dnsbl.h \
+	%D%/etrn.c %D%/etrn.h \
 	%D%/evaluation.c %D%/evaluation.h \
 	%D%/gate.c %D%/gate.h \
 	%D%/main.c \
@@ -20,6 +21,7 @@ smtpd_smtpd_SOURCES = \
 	%D%/settings.c %D%/settings.h \
 	%D%/transaction.c %D%/transaction.h \
 	%D%/xclient.c %D%/xclient.h
+dist_man7_MANS += man/gatepost-standards.7
 dist_man8_MANS += man/smtpd.8
 
 smtpd_smtpd_LDADD = lib/policy/libpolicy.a lib/sasl/libsasl.a lib/route/libroute.a lib/smtp/libsmtp.a lib/mail/libmail.a \
@@ -29,6 +31,6 @@ smtpd_smtpd_LDADD = lib/policy/libpolicy.a lib/sasl/libsasl.a lib/route/libroute
 noinst_PROGRAMS += t/smtpd/stage
 t_smtpd_stage_SOURCES = t/smtpd/stage.c
 t_smtpd_stage_LDADD = $(SERVER_LIBS)
-check_SCRIPTS += t/smtpd/chaos.t t/smtpd/client.t t/smtpd/content.t t/smtpd/dialogue.t t/smtpd/gate.t t/smtpd/limits.t t/smtpd/loglines.t t/smtpd/peers.t \
+check_SCRIPTS += t/smtpd/chaos.t t/smtpd/client.t t/smtpd/commands.t t/smtpd/content.t t/smtpd/dialogue.t t/smtpd/gate.t t/smtpd/limits.t t/smtpd/loglines.t t/smtpd/peers.t \
 	t/smtpd/relay.t t/smtpd/sendmail.t t/smtpd/upstream.t
 EXTRA_DIST += t/lib/Gatepost/Stage.pm

@@ -121,7 +121,7 @@ void recipient_begin(struct session *s, struct slice address, struct slice orcpt
 
 static void verified(struct session *s, const struct policy_verdict *v, struct slice address)
 {
-	session_count(s, SMTP_VRFY, v->action == POLICY_PERMIT);
+	session_count(s, s->verb, v->action == POLICY_PERMIT);
 	/* 250 is for what is known to be here, 252 for what is not refused (RFC 5321, 3.5.3). */
 	if (v->action == POLICY_PERMIT)
 		session_reply(s, "%d 2.0.0 %.*s", v->own ? 250 : 252, SLICE_FMT(address));
@@ -129,7 +129,8 @@ static void verified(struct session *s, const struct policy_verdict *v, struct s
 		evaluation_refuse(s, v);
 }
 
-void recipient_verify(struct session *s, struct slice address)
+void recipient_verify(struct session *s, enum smtp_verb verb, struct slice address)
 {
+	s->verb = verb;
 	evaluation_begin(s, POLICY_VRFY, address, verified);
 }

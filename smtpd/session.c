@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 
 #include "server/counters.h"
+#include "smtp/ehlo.h"
 #include "smtpd/auth.h"
 #include "smtpd/gate.h"
 #include "smtpd/proxy.h"
@@ -290,11 +291,40 @@ static void log_command(const struct session *s, struct slice line, const struct
 		log_debug("< %s: %s", s->namaddr, log_q(line));
 }
 
+/* smtpd_command_filter: another line in the place of what came. False: the table failed. */
+static bool filter_line(struct session *s, struct buf *other, struct slice *line)
+{
+	struct slice key = slice_trim(*line);
+	bool hide = s->auth_tried || is_secret(s, *line);
+	int err;
+
+	if (settings.command_filter == NULL || s->state == RESPONSE || key.len == 0)
+		return true;
+	err = map_list_find(settings.command_filter, key, NULL, other);
+	if (err == ERR_NOT_FOUND)
+		return true;
+	if (err != 0) {
+		log_warning("smtpd_command_filter: lookup error for \"%s\"",
+			hide ? "(not shown)" : log_q(slice_first(key, 100)));
+		session_end(s, "421 4.3.0 %s Server local data error", settings.hostname);
+		return false;
+	}
+	log_info("%s: replacing client command \"%s\" with \"%s\"", s->namaddr,
+		hide ? "(not shown)" : log_q(key), hide ? "(not shown)" : log_q(buf_slice(other)));
+	*line = buf_slice(other);
+	return true;
+}
+
 /* line is a copy that is overwritten afterwards. */
 static void use_line(struct session *s, struct slice line, bool bare)
 {
+	struct buf other = BUF_SECRET(LINE_COPY);
 	struct smtp_command c;
 
+	if (!filter_line(s, &other, &line)) {
+		buf_clear(&other);
+		return;
+	}
 	smtp_command_parse(line, &c);
 	s->auth_tried = s->auth_tried || c.verb == SMTP_AUTH;
 	log_command(s, line, &c);
@@ -302,6 +332,7 @@ static void use_line(struct session *s, struct slice line, bool bare)
 		auth_line(s, line);
 	else if (!is_out_of_step(s, c.verb))
 		command_run(s, line, &c, bare);
+	buf_clear(&other);
 }
 
 static void long_line(struct session *s, int err)
@@ -519,6 +550,26 @@ static void gated(struct session *s)
 	evaluation_begin(s, POLICY_CONNECT, SLICE_NONE, greet);
 }
 
+/* Nothing of it is a matter of safety, so without an answer the listener's own list counts. */
+static void discard_keywords(struct session *s)
+{
+	struct buf value = BUF_INIT(4096);
+	int err = ERR_NOT_FOUND;
+
+	s->discarded = settings.discarded;
+	s->options = settings.options;
+	if (settings.discard_maps == NULL)
+		return;
+	err = map_list_find(settings.discard_maps, slice_str(s->addr), NULL, &value);
+	if (err == 0) {
+		s->discarded = ehlo_keywords(buf_slice(&value));
+		s->options = settings_options(s->discarded);
+	} else if (err != ERR_NOT_FOUND) {
+		log_warning("smtpd_discard_ehlo_keyword_address_maps: no answer for %s", s->addr);
+	}
+	buf_clear(&value);
+}
+
 /* Both answers are here, or not needed. */
 static void begin(struct session *s)
 {
@@ -527,6 +578,7 @@ static void begin(struct session *s)
 	if (!s->name_known || !s->counted || s->state != GREETING)
 		return;
 	s->size_limit = size_limit_of(s, &facts);
+	discard_keywords(s);
 	if (!s->is_announced) {
 		report_connect(s);
 		xclient_begin(s);

@@ -47,7 +47,7 @@ struct session {
 					  */
 	uint16_t server_port;
 	char *deferral[3];   /* owned; of CONNECT, HELO and MAIL: policy_facts.deferral */
-	enum smtp_verb verb; /* HELO or EHLO while the policy is asked */
+	enum smtp_verb verb; /* HELO, EHLO, VRFY, EXPN while the policy is asked */
 	bool is_denied;      /* refused at CONNECT: no command but QUIT is carried out */
 	bool is_pipelining;
 	bool esmtp, is_local;
@@ -60,8 +60,9 @@ struct session {
 	bool is_announced; /* "connect from" is logged */
 	bool may_xclient, may_xforward;
 	bool is_greeted;
-	struct gate *gate;         /* owned; NULL: nothing is found out before the greeting */
-	struct xforward *xforward; /* owned; NULL: nothing was said of another client */
+	unsigned discarded, options; /* EHLO_* that are kept from it, SMTP_OPT_* that it may use */
+	struct gate *gate;           /* owned; NULL: nothing is found out before the greeting */
+	struct xforward *xforward;   /* owned; NULL: nothing was said of another client */
 	/* The dialogue. */
 	struct smtp_lines lines;
 	struct transaction *transaction; /* owned; NULL outside */

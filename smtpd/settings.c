@@ -8,6 +8,7 @@
 #include "smtp/command.h"
 #include "smtp/ehlo.h"
 #include "smtpd/auth.h"
+#include "smtpd/etrn.h"
 #include "smtpd/gate.h"
 #include "util/err.h"
 #include "util/log.h"
@@ -22,6 +23,8 @@ static const struct {
 	{"PIPELINING", EHLO_PIPELINING},
 	{"SIZE", EHLO_SIZE},
 	{"VRFY", EHLO_VRFY},
+	{"EXPN", EHLO_EXPN},
+	{"ETRN", EHLO_ETRN},
 	{"ENHANCEDSTATUSCODES", EHLO_ENHANCEDSTATUSCODES},
 	{"8BITMIME", EHLO_8BITMIME},
 	{"DSN", EHLO_DSN},
@@ -29,7 +32,7 @@ static const struct {
 	{"CHUNKING", EHLO_CHUNKING},
 };
 
-static unsigned offered(void)
+static unsigned offered(unsigned discarded)
 {
 	unsigned bits = 0;
 
@@ -37,31 +40,39 @@ static unsigned offered(void)
 		bits |= keywords[i].bit;
 	if (!settings.vrfy)
 		bits &= ~(unsigned)EHLO_VRFY;
+	if (!settings.expn)
+		bits &= ~(unsigned)EHLO_EXPN;
 	if (!settings.utf8)
 		bits &= ~(unsigned)EHLO_SMTPUTF8;
-	return bits & ~settings.discarded;
+	return bits & ~discarded;
 }
 
-static void make_ehlo(unsigned bits)
+void settings_add_ehlo(struct buf *out, unsigned discarded)
 {
-	struct buf out = BUF_INIT(4096);
-	unsigned left = bits;
+	unsigned bits = offered(discarded), left = bits;
 
 	for (size_t i = 0; i < sizeof(keywords) / sizeof(keywords[0]); i++) {
 		if ((bits & keywords[i].bit) == 0)
 			continue;
 		left &= ~keywords[i].bit;
-		(void)buf_add_fmt(&out, "250%c%s", left != 0 ? '-' : ' ', keywords[i].name);
+		(void)buf_add_fmt(out, "250%c%s", left != 0 ? '-' : ' ', keywords[i].name);
 		if (keywords[i].bit == EHLO_SIZE)
 			(void)buf_add_fmt(
-				&out, " %lld", (long long)conf_int(P_smtpd_advertised_size_limit));
-		(void)buf_add_str(&out, "\r\n");
+				out, " %lld", (long long)conf_int(P_smtpd_advertised_size_limit));
+		(void)buf_add_str(out, "\r\n");
 	}
+}
+
+static void make_ehlo(void)
+{
+	struct buf out = BUF_INIT(4096);
+
+	settings_add_ehlo(&out, settings.discarded);
 	settings.ehlo = slice_dup(buf_slice(&out));
 	buf_clear(&out);
 }
 
-static void make_options(unsigned bits)
+unsigned settings_options(unsigned discarded)
 {
 	static const struct {
 		unsigned keyword, option;
@@ -71,16 +82,18 @@ static void make_options(unsigned bits)
 		{EHLO_DSN, SMTP_OPT_DSN},
 		{EHLO_SMTPUTF8, SMTP_OPT_UTF8},
 	};
+	unsigned options = 0, bits = offered(discarded);
 
 	for (size_t i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++)
 		if ((bits & pairs[i].keyword) != 0)
-			settings.options |= pairs[i].option;
+			options |= pairs[i].option;
 	if (conf_bool(P_strict_rfc821_envelopes))
-		settings.options |= SMTP_OPT_STRICT;
+		options |= SMTP_OPT_STRICT;
 	if (auth_is_enabled())
-		settings.options |= SMTP_OPT_AUTH;
+		options |= SMTP_OPT_AUTH;
 	if (conf_bool(P_strict_smtputf8))
-		settings.options |= SMTP_OPT_UTF8_STRICT;
+		options |= SMTP_OPT_UTF8_STRICT;
+	return options;
 }
 
 static enum bare_lf bare_lf_policy(const char *text)
@@ -101,6 +114,20 @@ static struct match *open_match(enum param p, int flags)
 		log_fatal("%s: %s", conf_name(p), buf_str(&why));
 	buf_clear(&why);
 	return m;
+}
+
+/* NULL: there are none. */
+static struct map_list *open_maps(enum param p)
+{
+	struct buf why = BUF_INIT(1024);
+	struct map_list *list = NULL;
+
+	if (map_list_open(conf_str(p), &why, &list) != 0)
+		log_fatal("%s: %s", conf_name(p), buf_str(&why));
+	if (map_list_is_empty(list))
+		map_list_close(&list);
+	buf_clear(&why);
+	return list;
 }
 
 /*
@@ -167,6 +194,7 @@ void settings_open(void)
 	settings.hostname = conf_str(P_myhostname);
 	settings.banner = conf_str(P_smtpd_banner);
 	settings.vrfy = !conf_bool(P_disable_vrfy_command);
+	settings.expn = !conf_bool(P_disable_expn_command);
 	settings.helo_required = conf_bool(P_smtpd_helo_required);
 	settings.log_port = conf_bool(P_smtpd_client_port_logging);
 	settings.name_lookup = conf_bool(P_smtpd_peername_lookup);
@@ -178,11 +206,10 @@ void settings_open(void)
 	settings.bare_lf = bare_lf_policy(conf_str(P_smtpd_forbid_bare_newline));
 	settings.bare_lf_code = (int)conf_int(P_smtpd_forbid_bare_newline_reject_code);
 	settings.discarded = ehlo_keywords(slice_str(conf_str(P_smtpd_discard_ehlo_keywords)));
-	settings.noop_words = slice_str(conf_str(P_smtpd_noop_commands));
-	settings.forbidden_words = slice_str(conf_str(P_smtpd_forbidden_commands));
-	/* The default's regular expression, which is not worth an expression per command. */
-	settings.forbid_odd_words =
-		slice_find_str(settings.forbidden_words, "{{/^[^A-Z]/ Bogus}}") >= 0;
+	settings.noop_words = open_match(P_smtpd_noop_commands, 0);
+	settings.forbidden_words = open_match(P_smtpd_forbidden_commands, 0);
+	settings.command_filter = open_maps(P_smtpd_command_filter);
+	settings.discard_maps = open_maps(P_smtpd_discard_ehlo_keyword_address_maps);
 	settings.bare_lf_exclusions =
 		open_match(P_smtpd_forbid_bare_newline_exclusions, MATCH_PARENT);
 	settings.count_exceptions = open_match(P_smtpd_client_event_limit_exceptions, MATCH_PARENT);
@@ -194,11 +221,11 @@ void settings_open(void)
 	find_submitters();
 	read_limits();
 	auth_open();
-	settings.chunking = (offered() & EHLO_CHUNKING) != 0;
-	make_ehlo(offered());
-	make_options(offered());
+	settings.options = settings_options(settings.discarded);
+	make_ehlo();
 	open_policy();
 	gate_open();
+	etrn_open();
 	settings.stress = conf_str(P_stress);
 	settings.wants_server_addr = policy_uses(settings.policy, "check_policy_service");
 }

@@ -19,8 +19,7 @@ struct settings {
 	char *ehlo;           /* owned: the lines behind the first one, with CRLF; "" for none */
 	unsigned options;     /* SMTP_OPT_*: parameters of MAIL and RCPT */
 	unsigned discarded;   /* EHLO_*: smtpd_discard_ehlo_keywords */
-	bool chunking, vrfy, helo_required, log_port, name_lookup, strict_pipelining, utf8,
-		soft_bounce;
+	bool vrfy, expn, helo_required, log_port, name_lookup, strict_pipelining, utf8, soft_bounce;
 	bool show_login;        /* smtpd_sasl_authenticated_header */
 	bool wants_server_addr; /* something asks where clients have connected to */
 	const char *stress;
@@ -38,8 +37,8 @@ struct settings {
 	size_t line_limit, response_limit; /* smtpd_sasl_response_limit */
 	int rcpt_limit, rcpt_overshoot, soft_errors, hard_errors, junk_limit, rset_limit;
 	uint64_t count_limit; /* smtpd_client_connection_count_limit */
-	struct slice noop_words, forbidden_words;
-	bool forbid_odd_words; /* a command must begin with a letter */
+	struct match *noop_words, *forbidden_words;
+	struct map_list *command_filter, *discard_maps; /* NULL: none */
 	struct policy *policy;
 };
 
@@ -47,6 +46,11 @@ extern struct settings settings;
 
 /* From the settings in force; opens tables, so it runs before rights are dropped. May log_fatal. */
 void settings_open(void);
+
+/* The lines of EHLO's reply behind the first one, for a client from whom these are kept. */
+void settings_add_ehlo(struct buf *out, unsigned discarded);
+/* SMTP_OPT_* of MAIL and RCPT for it. */
+unsigned settings_options(unsigned discarded);
 
 /* Does word stand in a list of commands, in any case? */
 bool settings_has_word(struct slice list, struct slice word);

@@ -372,7 +372,7 @@ void transaction_mail(struct session *s, struct slice args)
 	struct buf reply = BUF_INIT(1024);
 	struct smtp_mail m = {.sender = &t->sender};
 	bool bad_address = false;
-	int err = smtp_mail_parse(args, settings.options, &m, &bad_address, &reply);
+	int err = smtp_mail_parse(args, s->options, &m, &bad_address, &reply);
 
 	if (err != 0) {
 		if (bad_address)
@@ -469,8 +469,8 @@ void transaction_rcpt(struct session *s, struct slice args)
 	if (order != NULL) {
 		session_count(s, SMTP_RCPT, false);
 		session_reply(s, "%s", order);
-	} else if (smtp_rcpt_parse(args, settings.options, s->transaction->utf8, &r, &bad_address,
-			   &reply) != 0) {
+	} else if (smtp_rcpt_parse(
+			   args, s->options, s->transaction->utf8, &r, &bad_address, &reply) != 0) {
 		if (bad_address)
 			warn_syntax(s, "RCPT", r.shown);
 		session_count(s, SMTP_RCPT, false);
@@ -482,21 +482,22 @@ void transaction_rcpt(struct session *s, struct slice args)
 	buf_clear(&reply);
 }
 
-void transaction_vrfy(struct session *s, struct slice args)
+void transaction_verify(struct session *s, enum smtp_verb verb, struct slice args)
 {
 	struct buf address = BUF_INIT(ADDRESS_LIMIT), reply = BUF_INIT(1024);
+	const char *name = smtp_verb_name(verb);
 	bool bad_address = false;
 
-	if (!settings.vrfy) {
-		session_count(s, SMTP_VRFY, false);
-		session_reply(s, "502 5.5.1 VRFY command is disabled");
-	} else if (smtp_vrfy_parse(args, settings.options, &address, &bad_address, &reply) != 0) {
+	if (!(verb == SMTP_EXPN ? settings.expn : settings.vrfy)) {
+		session_count(s, verb == SMTP_EXPN ? SMTP_UNKNOWN : verb, false);
+		session_reply(s, "502 5.5.1 %s command is disabled", name);
+	} else if (smtp_vrfy_parse(args, s->options, &address, &bad_address, &reply) != 0) {
 		if (bad_address)
-			warn_syntax(s, "VRFY", args);
-		session_count(s, SMTP_VRFY, false);
+			warn_syntax(s, name, args);
+		session_count(s, verb, false);
 		session_reply_text(s, buf_slice(&reply));
 	} else {
-		recipient_verify(s, buf_slice(&address));
+		recipient_verify(s, verb, buf_slice(&address));
 	}
 	buf_clear(&address);
 	buf_clear(&reply);

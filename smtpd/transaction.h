@@ -46,7 +46,8 @@ void transaction_free(struct transaction **t);
 /* Commands. Each replies, or leaves the session WAITING and replies later. */
 void transaction_mail(struct session *s, struct slice args);
 void transaction_rcpt(struct session *s, struct slice args);
-void transaction_vrfy(struct session *s, struct slice args);
+/* VRFY and EXPN. */
+void transaction_verify(struct session *s, enum smtp_verb verb, struct slice args);
 
 /* An accepted recipient. False: no cleanup is connected, or it has no room: author_wait. */
 bool transaction_add(

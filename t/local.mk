@@ -22,7 +22,7 @@ GP_KIT =
 EXTRA_DIST += $(GP_KIT)
 # The longest first.
 check_SCRIPTS += %D%/e2e/kill.t %D%/e2e/slow.t %D%/e2e/disk.t %D%/e2e/doubt.t %D%/e2e/dns.t \
-	%D%/e2e/control.t %D%/e2e/local.t %D%/e2e/peers.t %D%/e2e/queue.t %D%/e2e/relay.t \
+	%D%/e2e/control.t %D%/e2e/etrn.t %D%/e2e/local.t %D%/e2e/peers.t %D%/e2e/queue.t %D%/e2e/relay.t \
 	%D%/e2e/restart.t %D%/e2e/requeue.t %D%/e2e/rewrite.t %D%/e2e/shapes.t %D%/e2e/chroot.t %D%/e2e/damage.t %D%/e2e/frames.t %D%/e2e/log.t %D%/e2e/tables.t %D%/e2e/asked.t
 check_SCRIPTS += %D%/kit/kit.t %D%/kit/dns.t %D%/kit/peers.t %D%/style.t
 GP_KIT += %D%/lib/make-users %D%/lib/peers-setup %D%/lib/Gatepost/Dns.pm \

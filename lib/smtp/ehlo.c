@@ -20,6 +20,7 @@ static const struct {
 	{"AUTH", EHLO_AUTH},
 	{"VRFY", EHLO_VRFY},
 	{"ETRN", EHLO_ETRN},
+	{"EXPN", EHLO_EXPN},
 	{"HELP", EHLO_HELP},
 	{"XCLIENT", EHLO_XCLIENT},
 	{"XFORWARD", EHLO_XFORWARD},

@@ -23,6 +23,7 @@ enum {
 	EHLO_XVERP = 1 << 14,
 	EHLO_REQUIRETLS = 1 << 15,
 	EHLO_BINARYMIME = 1 << 16,
+	EHLO_EXPN = 1 << 17,
 	EHLO_SILENT_DISCARD = 1 << 30, /* not a keyword: "silent-discard" in a discard list */
 };
 

@@ -14,7 +14,7 @@ my $st = Gatepost::Stage->new(
 my $c = $st->client;
 is($c->reply->{text}, '220 mx.example.test ESMTP Gatepost', 'banner');
 is($c->cmd('EHLO client.test')->{text}, join("\n",
-    '250-mx.example.test', '250-PIPELINING', '250-SIZE 100000', '250-VRFY',
+    '250-mx.example.test', '250-PIPELINING', '250-SIZE 100000', '250-VRFY', '250-ETRN',
     '250-ENHANCEDSTATUSCODES', '250-8BITMIME', '250-DSN', '250-SMTPUTF8', '250 CHUNKING'), 'EHLO');
 $c->quit;
 
