@@ -236,6 +236,7 @@ int main(int argc, char **argv)
 	fd_raise_limit();
 	if (prepare(&why) != 0 || plan_load(NULL, &why) != 0)
 		give_up(buf_str(&why));
+	buf_clear(&why);
 	leave();
 	master.started = clock_real();
 	log_info("daemon started -- version %s, configuration %s%s", PACKAGE_VERSION, master.dir,
