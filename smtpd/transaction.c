@@ -445,13 +445,21 @@ static const char *rcpt_out_of_order(const struct session *s)
 	return s->transaction->bdat || s->bdat_failed ? "503 5.5.1 Error: RCPT after BDAT" : NULL;
 }
 
-/* Over the limit: not an error of the session before it is far over it. */
+static bool is_safe(const struct session *s)
+{
+	struct policy_facts f;
+
+	evaluation_facts(s, &f);
+	return policy_is_safe(settings.policy, &f);
+}
+
+/* Over the limit: not an error of the session before it is far over it. Safe clients have none. */
 static bool is_over_limit(struct session *s)
 {
 	struct transaction *t = s->transaction;
 	bool overshoot = t->over < settings.rcpt_overshoot;
 
-	if (t->recipients < settings.rcpt_limit || s->is_local)
+	if (t->recipients < settings.rcpt_limit || s->is_local || is_safe(s))
 		return false;
 	t->over++;
 	session_count(s, SMTP_RCPT, overshoot);

@@ -43,7 +43,7 @@ sub port {
 port(range => smtpd_relay_restrictions => "permit_mynetworks, $far");
 port(both => smtpd_client_restrictions => 'permit_sasl_authenticated, reject', smtpd_recipient_restrictions => 'permit_mynetworks, reject');
 port(safe => smtpd_safe_clients => '127.0.0.5', smtpd_client_restrictions => "check_client_access $t{clients}, reject",
-    smtpd_delay_reject => 'no', smtpd_relay_restrictions => 'reject', smtpd_recipient_limit => 1000);
+    smtpd_delay_reject => 'no', smtpd_relay_restrictions => 'reject', smtpd_recipient_limit => 1, incoming_message_size_limit => 100);
 port(own => smtpd_relay_restrictions => "permit_inet_interfaces, $far");
 port(notown => smtpd_relay_restrictions => "reject_inet_interfaces, permit_mynetworks, $far");
 port(cut => smtpd_delay_reject => 'no', smtpd_client_restrictions => 'permit_mynetworks, reject',
@@ -180,6 +180,10 @@ subtest 'lists at their own commands' => sub {
     $c->quit;
     $c = Gatepost::Smtp->new(port => $port{safe});
     is($c->reply->{code}, 554, 'C8 a client that is not safe');
+    $c = session('safe', '127.0.0.5');
+    is($c->mail('s@far.test', ['x@far.test', 'y@far.test'], "Subject: x\r\n\r\n" . 'x' x 200 . "\r\n")->{code}, 250,
+        'C8 no limit of recipients, nor of strangers\' mail');
+    $c->quit;
 };
 
 subtest 'effects' => sub {
