@@ -52,6 +52,7 @@ static void carry_out(const struct request *q, struct slice sums, const int fds[
 	struct job j = {.id = mem_str(q->id),
 		.sender = mem_str(q->sender),
 		.arrival = q->arrival,
+		.flags = q->flags,
 		.size = q->size,
 		.header_len = q->header_len,
 		.body_fd = fds[REQUEST_BODY],
@@ -62,12 +63,6 @@ static void carry_out(const struct request *q, struct slice sums, const int fds[
 	(void)buf_add_slice(&j.body_sums, sums);
 	if (!target_find(q->address, q->user, &t, o))
 		return;
-	if (q->is_probe) {
-		bool is_maildir = t.path[strlen(t.path) - 1] == '/';
-		outcome_set(o, RESULT_OK, "2.0.0", "delivers to %s",
-			is_maildir ? "maildir" : "mailbox");
-		return;
-	}
 	close_others(fds);
 	int err = become(&t.id, t.gid, parent);
 	if (err != 0)

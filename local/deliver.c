@@ -5,6 +5,7 @@
 
 #include "conf/conf.h"
 #include "local/content.h"
+#include "queue/envelope.h"
 #include "util/err.h"
 #include "util/fd.h"
 
@@ -12,6 +13,12 @@ void deliver(struct job *j, const struct job_rcpt *r, const struct target *t, un
 	int content, struct outcome *o)
 {
 	struct stat st;
+	bool is_maildir = t->path[strlen(t->path) - 1] == '/';
+	if (j->flags & QUEUE_FLAG_PROBE) {
+		outcome_set(o, RESULT_OK, "2.0.0", "delivers to %s",
+			is_maildir ? "maildir" : "mailbox");
+		return;
+	}
 	int err = fd_read_all(content, &j->content);
 	if (err != 0) {
 		outcome_set(
@@ -27,7 +34,7 @@ void deliver(struct job *j, const struct job_rcpt *r, const struct target *t, un
 		mailbox_failed(o, "cannot access home directory %s", t->id.home);
 		return;
 	}
-	if (t->path[strlen(t->path) - 1] == '/')
+	if (is_maildir)
 		mailbox_deliver_maildir(j, r, &t->box, o);
 	else
 		mailbox_deliver_mbox(j, r, &t->box, o);

@@ -9,7 +9,7 @@ struct request {
 	uint64_t index, attempts, size, header_len, body_size, body_offset;
 	int64_t arrival;
 	uint32_t loops; /* Delivered-To: fields of the recipient that are no circle yet */
-	bool is_probe;  /* only whether there is such a recipient */
+	uint32_t flags; /* QUEUE_FLAG_*, of the message */
 	char id[40], address[1032], orig_to[1032], sender[1032], user[1032];
 };
 

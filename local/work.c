@@ -221,7 +221,7 @@ static void make_request(const struct work *w, struct request *q)
 		.body_offset = j->body_offset,
 		.arrival = j->arrival,
 		.loops = w->plan.has_itself ? 1 : 0,
-		.is_probe = is_probe(w)};
+		.flags = j->flags};
 	snprintf(q->id, sizeof(q->id), "%s", j->id);
 	snprintf(q->address, sizeof(q->address), "%s", r->address);
 	snprintf(q->orig_to, sizeof(q->orig_to), "%s", r->orig_to != NULL ? r->orig_to : "");

@@ -45,8 +45,9 @@ static void check_table(enum param p, struct slice spec, struct place where, voi
 	struct map *map = NULL;
 	int fd = -1;
 
-	if (spec.p[0] == '/') {
-		/* A file of a match list is read with the list. */
+	if (spec.p[0] == '/' || (where.path == NULL && *param_row(p)->def == '$')) {
+		/* A file of a match list is read with the list; "$transport_maps", where it stands.
+		 */
 	} else if (map_open(name, &why, &map) != 0) {
 		report(arg, where, p, &why);
 	} else if (looks_at_indexed && map_is_failed(map) && open_file(name, &fd) == 0) {
