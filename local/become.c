@@ -4,7 +4,6 @@
 #include <pwd.h>
 #include <signal.h>
 #include <sys/prctl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "local/become.h"
@@ -22,15 +21,6 @@ int become_find(const char *user, struct identity *id)
 		strchr(id->name, '/') != NULL || id->name[0] == '.')
 		return ERR_TEMP;
 	return 0;
-}
-
-gid_t become_spool_group(const char *spool, const struct identity *id)
-{
-	struct stat st;
-	if (stat(spool, &st) != 0 || (st.st_mode & S_IWOTH) || !(st.st_mode & S_IWGRP) ||
-		st.st_gid == 0)
-		return id->gid;
-	return st.st_gid;
 }
 
 static bool is_final(const struct identity *id, gid_t gid)

@@ -15,11 +15,6 @@ struct identity {
 /* The user by NSS; ERR_NOT_FOUND, ERR_TEMP. */
 int become_find(const char *user, struct identity *id);
 /*
- * The group with which the user may write to the spool: the spool's where that may write and not
- * all may, else the user's.
- */
-gid_t become_spool_group(const char *spool, const struct identity *id);
-/*
  * User, group and supplementary groups, checked, without a way back; the child dies with its
  * parent (its process id). ERR_DENIED: it would be root, or (without root) somebody else.
  */

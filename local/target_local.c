@@ -2,6 +2,7 @@
 #include "local/target.h"
 
 #include <string.h>
+#include <sys/stat.h>
 
 #include "conf/conf.h"
 #include "util/err.h"
@@ -26,6 +27,16 @@ static bool lists(enum param p, const char *word)
 	return false;
 }
 
+/* With which the user may write to the spool: the spool's where that may and not all may. */
+static gid_t spool_group(const char *spool, const struct identity *id)
+{
+	struct stat st;
+	if (stat(spool, &st) != 0 || (st.st_mode & S_IWOTH) || !(st.st_mode & S_IWGRP) ||
+		st.st_gid == 0)
+		return id->gid;
+	return st.st_gid;
+}
+
 bool target_find(const char *address, const char *user, struct target *t, struct outcome *o)
 {
 	const char *home = conf_str(P_home_mailbox), *spool = conf_str(P_mail_spool_directory);
@@ -39,7 +50,7 @@ bool target_find(const char *address, const char *user, struct target *t, struct
 		outcome_set(o, RESULT_DEFERRED, "4.3.0", "user lookup failed: \"%s\"", user);
 		return false;
 	}
-	t->gid = home[0] != '\0' ? t->id.gid : become_spool_group(spool, &t->id);
+	t->gid = home[0] != '\0' ? t->id.gid : spool_group(spool, &t->id);
 	t->by_home = true;
 	t->path = home[0] != '\0' ? mem_fmt("%s/%s", t->id.home, home)
 				  : mem_fmt("%s%s%s%s", spool, is_dir ? "" : "/", t->id.name,

@@ -4,6 +4,7 @@
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "conf/conf.h"
 #include "tools/gateconf.h"
@@ -19,8 +20,12 @@ static const char usage[] = "usage: gateconf [-c DIR] [-dfhHnx] [-o name=value] 
 			    "       gateconf [-c DIR] -e name=value ...\n"
 			    "       gateconf [-c DIR] -X | -# name ...\n"
 			    "       gateconf [-c DIR] -M [-f] [name[/type] ...]\n"
+			    "       gateconf [-c DIR] -F [name[/type[/field]] ...]\n"
 			    "       gateconf [-c DIR] -P [name[/type[/parameter]] ...]\n"
-			    "       gateconf -m\n"
+			    "       gateconf [-c DIR] -M | -F | -P -e name/type[/...]=value ...\n"
+			    "       gateconf [-c DIR] -M | -P -X name/type[/parameter] ...\n"
+			    "       gateconf [-c DIR] -M -# name/type ...\n"
+			    "       gateconf -a | -A | -l | -m\n"
 			    "  -c, --config DIR  configuration directory\n"
 			    "  -d, --defaults    defaults, whatever main.cf says\n"
 			    "  -n, --set         only what main.cf sets\n"
@@ -29,9 +34,13 @@ static const char usage[] = "usage: gateconf [-c DIR] [-dfhHnx] [-o name=value] 
 			    "  -h, --no-name     values alone; -H, --no-value: names alone\n"
 			    "  -f, --fold        fold long lines\n"
 			    "  -e, --edit        change main.cf; -X, --remove; -#, --comment\n"
+			    "  -C CLASS          builtin, service, user or all parameters\n"
 			    "  -M, --master      lines of master.cf; -P, --options: their -o\n"
+			    "  -F, --fields      their fields\n"
 			    "  -j, --json        JSON, one object a line\n"
-			    "  -m, --types       table types\n"
+			    "  -m, --types       table types; -l: ways to lock a mailbox\n"
+			    "  -a, -A            SASL implementations, server and client\n"
+			    "  -q, --quiet       no word about names that nothing uses\n"
 			    "  -p, -v            accepted without effect\n"
 			    "  --help, --version\n";
 
@@ -132,12 +141,15 @@ static bool add_setting(struct slice name, const struct setting *s, void *arg)
 	char *copy = slice_dup(name);
 
 	if (!is_used(l, name) && s->path != NULL) {
+		if (l->g->quiet)
+			goto out;
 		fprintf(stderr, "%s: warning: %s: unused parameter: %s=%s\n", gateconf_name,
 			s->path, copy, s->value);
 	} else if (!l->g->defaults && (l->g->only_set || param_find(name) == P_COUNT)) {
 		l->name = mem_resize(l->name, l->count + 1, sizeof(*l->name));
 		l->name[l->count++] = name;
 	}
+out:
 	mem_free(copy);
 	return true;
 }
@@ -145,6 +157,17 @@ static bool add_setting(struct slice name, const struct setting *s, void *arg)
 static int compare(const void *a, const void *b)
 {
 	return slice_cmp(*(const struct slice *)a, *(const struct slice *)b);
+}
+
+static bool is_in_class(const struct gateconf *g, struct slice name)
+{
+	size_t prefix = 0;
+	unsigned class = param_find(name) != P_COUNT || param_is_unsupported(name)
+				 ? GATECONF_BUILTIN
+			 : param_find_transport(name, &prefix) != P_COUNT ? GATECONF_SERVICE
+									  : GATECONF_USER;
+
+	return (g->classes & class) != 0;
 }
 
 static void print_all(const struct gateconf *g, const struct conf *c)
@@ -163,6 +186,8 @@ static void print_all(const struct gateconf *g, const struct conf *c)
 	for (size_t i = 0; i < l.count; i++) {
 		enum param p = param_find(l.name[i]);
 
+		if (!is_in_class(g, l.name[i]))
+			continue;
 		if (p != P_COUNT)
 			print_row(g, c, p);
 		else
@@ -209,6 +234,50 @@ static void print_types(void)
 	}
 }
 
+static void print_words(const char *const *words)
+{
+	for (; *words != NULL; words++)
+		puts(*words);
+}
+
+/* -C: 0, or the name is none. */
+static int take_class(struct gateconf *g, const char *text)
+{
+	static const struct {
+		const char *name;
+		unsigned class;
+	} known[] = {{"builtin", GATECONF_BUILTIN}, {"service", GATECONF_SERVICE},
+		{"user", GATECONF_USER}, {"all", GATECONF_ALL}};
+	struct slice rest = slice_str(text), word;
+	unsigned class;
+
+	g->classes = 0;
+	while (slice_token(&rest, ", \t", &word)) {
+		class = 0;
+		for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+			if (slice_case_eq_str(word, known[i].name))
+				class = known[i].class;
+		if (class == 0) {
+			fprintf(stderr, "%s: fatal: unknown -C option value \"%.*s\" in \"%s\"\n",
+				gateconf_name, SLICE_FMT(word), text);
+			return 1;
+		}
+		g->classes |= class;
+	}
+	return 0;
+}
+
+static int wrong_usage(void)
+{
+	if (strcmp(gateconf_name, "postconf") == 0)
+		fputs("postconf: fatal: usage: postconf [-aAdefFhHjlmMnpPqvxX#] [-c config_dir] "
+		      "[-C class] [-o name=value] [name...]\n",
+			stderr);
+	else
+		fputs(usage, stderr);
+	return 1;
+}
+
 static int show(struct gateconf *g, const char *const *overrides, char **names)
 {
 	struct conf *c = conf_new(g->defaults ? GP_SYSCONFDIR : g->dir);
@@ -240,10 +309,20 @@ static bool wants_edit(const struct gateconf *g, char **names)
 
 static int run(struct gateconf *g, const char *const *overrides, char **names)
 {
-	int r = 0;
+	char *path = mem_fmt("%s/main.cf", g->dir);
+	int modes = g->master + g->master_fields + g->master_params, r = 0;
 
-	if (g->master || g->master_params) {
+	if (modes > 1) {
+		fprintf(stderr, "%s: fatal: specify one of -F -M -P\n", gateconf_name);
+		r = 1;
+	} else if (modes > 0 && wants_edit(g, names)) {
+		g->edit = !g->remove && !g->comment;
+		r = gateconf_service(g, names);
+	} else if (modes > 0) {
 		r = gateconf_master(g, names);
+	} else if (!g->defaults && access(path, R_OK) != 0) {
+		fprintf(stderr, "%s: fatal: open %s: %s\n", gateconf_name, path, err_str(ERR_SYS));
+		r = 1;
 	} else if (wants_edit(g, names)) {
 		r = gateconf_edit(g, names);
 	} else {
@@ -253,6 +332,7 @@ static int run(struct gateconf *g, const char *const *overrides, char **names)
 			fwrite(buf_str(&g->mistakes.text), 1, g->mistakes.text.len, stderr);
 		mistakes_clear(&g->mistakes);
 	}
+	mem_free(path);
 	return r;
 }
 
@@ -266,14 +346,17 @@ int main(int argc, char **argv)
 		{"override", required_argument, NULL, 'o'}, {"expand", no_argument, NULL, 'x'},
 		{"remove", no_argument, NULL, 'X'}, {"comment", no_argument, NULL, '#'},
 		{"master", no_argument, NULL, 'M'}, {"options", no_argument, NULL, 'P'},
+		{"fields", no_argument, NULL, 'F'}, {"quiet", no_argument, NULL, 'q'},
 		{"types", no_argument, NULL, 'm'}, {"json", no_argument, NULL, 'j'}, {0}};
-	struct gateconf g = {.dir = conf_default_dir()};
+	static const char *const servers[] = {"dovecot", "table", NULL};
+	static const char *const locks[] = {"flock", "fcntl", "dotlock", NULL};
+	struct gateconf g = {.dir = conf_default_dir(), .classes = GATECONF_ALL};
 	const char **overrides = mem_array((size_t)argc + 1, sizeof(*overrides));
 	size_t count = 0;
 	int c = 0, r = 0;
 
 	gateconf_name = strrchr(argv[0], '/') != NULL ? strrchr(argv[0], '/') + 1 : argv[0];
-	while ((c = getopt_long(argc, argv, "#c:defhHjmMno:pPvxX", options, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, "#aAc:C:deFfhHjlmMno:pPqvxX", options, NULL)) != -1) {
 		switch (c) {
 		case 1:
 			fputs(usage, stdout);
@@ -284,23 +367,33 @@ int main(int argc, char **argv)
 			mem_free(overrides);
 			return 0;
 		case '#': g.comment = true; break;
+		case 'a': print_words(servers); return 0;
+		/* What smtp-client knows by itself has no name to choose. */
+		case 'A': return 0;
 		case 'c': g.dir = optarg; break;
+		case 'C':
+			if (take_class(&g, optarg) != 0)
+				return 1;
+			break;
 		case 'd': g.defaults = true; break;
 		case 'e': g.edit = true; break;
+		case 'F': g.master_fields = true; break;
 		case 'f': g.fold = true; break;
 		case 'h': g.no_name = true; break;
 		case 'H': g.no_value = true; break;
 		case 'j': g.json = true; break;
+		case 'l': print_words(locks); return 0;
 		case 'm': print_types(); return 0;
 		case 'M': g.master = true; break;
 		case 'n': g.only_set = true; break;
 		case 'o': overrides[count++] = optarg; break;
 		case 'P': g.master_params = true; break;
+		case 'q': g.quiet = true; break;
 		case 'p':
 		case 'v': break;
 		case 'x': g.expand = true; break;
 		case 'X': g.remove = true; break;
-		default: fputs(usage, stderr); return 1;
+		default: return wrong_usage();
 		}
 	}
 	r = run(&g, overrides, argv + optind);

@@ -105,8 +105,7 @@ static void edit_file(struct edit *e, struct slice file)
 	}
 }
 
-/* Beside the old file, synced, renamed over it: a reader sees one or the other. */
-static int replace(const char *path, const struct buf *text, const struct stat *st)
+int gateconf_replace(const char *path, const struct buf *text, const struct stat *st)
 {
 	char *temporary = mem_fmt("%s.tmp", path);
 	int fd = open(temporary, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600), r = ERR_SYS;
@@ -141,7 +140,7 @@ int gateconf_edit(const struct gateconf *g, char **names)
 		r = fail("open ", mem_fmt("%s: %s", path, err_str(ERR_SYS)));
 	if (r == 0) {
 		edit_file(&e, buf_slice(&file));
-		if (replace(path, &e.out, &st) != 0)
+		if (gateconf_replace(path, &e.out, &st) != 0)
 			r = fail("write ", mem_fmt("%s: %s", path, err_str(ERR_SYS)));
 	}
 	mem_free(e.change);

@@ -8,17 +8,15 @@
 #include "util/err.h"
 #include "util/mem.h"
 
-enum { COLUMNS = 8, LINE_LIMIT = 1 << 20, OPTIONS = 200 };
+enum { COLUMNS = GATECONF_COLUMNS, LINE_LIMIT = 1 << 20, OPTIONS = 200, NAMES_LIMIT = 20000 };
+
+const char *const gateconf_fields[COLUMNS] = {"service", "type", "private", "unprivileged",
+	"chroot", "wakeup", "process_limit", "command"};
 
 /* Where Postfix's columns begin. */
 static const size_t starts[COLUMNS] = {0, 11, 17, 25, 33, 41, 49, 57};
 
-/* One service: its eight columns and the arguments behind them. */
-struct row {
-	struct slice column[COLUMNS], rest;
-};
-
-static bool split(struct slice line, struct row *row)
+bool gateconf_split(struct slice line, struct gateconf_row *row)
 {
 	for (int i = 0; i < COLUMNS; i++) {
 		if (!line_word(&line, &row->column[i]))
@@ -29,7 +27,7 @@ static bool split(struct slice line, struct row *row)
 }
 
 /* NAME, NAME/TYPE or, for -P, NAME/TYPE/PARAMETER; '*' for any. */
-static bool matches(const char *pattern, const struct row *row, struct slice param)
+static bool matches(const char *pattern, const struct gateconf_row *row, struct slice param)
 {
 	struct slice rest = slice_str(pattern), part;
 	const struct slice *want[3] = {&row->column[0], &row->column[1], &param};
@@ -41,7 +39,7 @@ static bool matches(const char *pattern, const struct row *row, struct slice par
 	return true;
 }
 
-static bool is_wanted(char **names, const struct row *row, struct slice param)
+static bool is_wanted(char **names, const struct gateconf_row *row, struct slice param)
 {
 	if (*names == NULL)
 		return true;
@@ -52,7 +50,7 @@ static bool is_wanted(char **names, const struct row *row, struct slice param)
 	return false;
 }
 
-static struct slice unbrace(struct slice word)
+struct slice gateconf_unbrace(struct slice word)
 {
 	if (word.len >= 2 && word.p[0] == '{' && word.p[word.len - 1] == '}')
 		return slice_trim(slice_first(slice_from(word, 1), word.len - 2));
@@ -62,7 +60,7 @@ static struct slice unbrace(struct slice word)
 /* An argument as Postfix shows it: { } only around what has blanks, "=" without any. */
 static void add_argument(struct buf *out, struct slice word, bool is_setting)
 {
-	struct slice text = unbrace(word), name, value;
+	struct slice text = gateconf_unbrace(word), name, value;
 	bool braces = slice_find(text, ' ') >= 0 || slice_find(text, '\t') >= 0;
 
 	if (is_setting && set_split(text, &name, &value) == 0) {
@@ -74,36 +72,49 @@ static void add_argument(struct buf *out, struct slice word, bool is_setting)
 	}
 }
 
-static void print_row(const struct gateconf *g, const struct row *row)
+static void add_arguments(struct slice rest, bool fold, struct buf *out)
+{
+	struct slice word;
+	bool is_setting = false;
+
+	while (line_word(&rest, &word)) {
+		bool begins = word.p[0] == '-' && !is_setting;
+
+		buf_add_str(out, fold && begins ? "\n    " : " ");
+		add_argument(out, word, is_setting);
+		is_setting = slice_eq_str(word, "-o");
+	}
+}
+
+void gateconf_format_row(const struct gateconf_row *row, bool fold, struct buf *out)
+{
+	size_t begin = out->len;
+
+	for (int i = 0; i < COLUMNS; i++) {
+		do {
+			if (i > 0)
+				buf_add_char(out, ' ');
+		} while (out->len - begin < starts[i]);
+		buf_add_slice(out, row->column[i]);
+	}
+	add_arguments(row->rest, fold, out);
+}
+
+static void print_row(const struct gateconf *g, const struct gateconf_row *row)
 {
 	static const char *const names[COLUMNS] = {"service", "type", "private", "unprivileged",
 		"chroot", "wakeup", "maxproc", "command"};
 	struct buf out = BUF_INIT(LINE_LIMIT);
-	struct slice rest = row->rest, word;
-	bool is_setting = false;
 
 	if (g->json) {
 		putchar('{');
 		for (int i = 0; i < COLUMNS; i++)
 			json_member(names[i], row->column[i], i == 0);
-		json_member("arguments", slice_trim(rest), false);
+		json_member("arguments", slice_trim(row->rest), false);
 		puts("}");
 		return;
 	}
-	for (int i = 0; i < COLUMNS; i++) {
-		do {
-			if (i > 0)
-				buf_add_char(&out, ' ');
-		} while (out.len < starts[i]);
-		buf_add_slice(&out, row->column[i]);
-	}
-	while (line_word(&rest, &word)) {
-		bool begins = word.p[0] == '-' && !is_setting;
-
-		buf_add_str(&out, g->fold && begins ? "\n    " : " ");
-		add_argument(&out, word, is_setting);
-		is_setting = slice_eq_str(word, "-o");
-	}
+	gateconf_format_row(row, g->fold, &out);
 	puts(buf_str(&out));
 	buf_clear(&out);
 }
@@ -113,9 +124,18 @@ static int compare(const void *a, const void *b)
 	return slice_cmp(*(const struct slice *)a, *(const struct slice *)b);
 }
 
-static void print_param(
-	const struct gateconf *g, const struct row *row, struct slice name, struct slice value)
+static void print_param(const struct gateconf *g, const struct gateconf_row *row, struct slice name,
+	struct slice value)
 {
+	if (!g->json && g->no_name) {
+		printf("%.*s\n", SLICE_FMT(value));
+		return;
+	}
+	if (!g->json && g->no_value) {
+		printf("%.*s/%.*s/%.*s\n", SLICE_FMT(row->column[0]), SLICE_FMT(row->column[1]),
+			SLICE_FMT(name));
+		return;
+	}
 	if (!g->json) {
 		printf("%.*s/%.*s/%.*s = %.*s\n", SLICE_FMT(row->column[0]),
 			SLICE_FMT(row->column[1]), SLICE_FMT(name), SLICE_FMT(value));
@@ -129,7 +149,7 @@ static void print_param(
 	puts("}");
 }
 
-static void print_params(const struct gateconf *g, const struct row *row, char **names)
+static void print_params(const struct gateconf *g, const struct gateconf_row *row, char **names)
 {
 	struct slice rest = row->rest, word, name, value, found[OPTIONS];
 	size_t count = 0;
@@ -137,7 +157,7 @@ static void print_params(const struct gateconf *g, const struct row *row, char *
 
 	while (count < OPTIONS && line_word(&rest, &word)) {
 		if (is_setting)
-			found[count++] = unbrace(word);
+			found[count++] = gateconf_unbrace(word);
 		is_setting = slice_eq_str(word, "-o");
 	}
 	qsort(found, count, sizeof(*found), compare);
@@ -147,34 +167,150 @@ static void print_params(const struct gateconf *g, const struct row *row, char *
 	}
 }
 
+static void print_fields(const struct gateconf *g, const struct gateconf_row *row, char **names)
+{
+	struct buf command = BUF_INIT(LINE_LIMIT);
+
+	buf_add_slice(&command, row->column[COLUMNS - 1]);
+	add_arguments(row->rest, false, &command);
+	for (int i = 0; i < COLUMNS; i++)
+		if (is_wanted(names, row, slice_str(gateconf_fields[i])))
+			print_param(g, row, slice_str(gateconf_fields[i]),
+				i == COLUMNS - 1 ? buf_slice(&command) : row->column[i]);
+	buf_clear(&command);
+}
+
+/* ---- What nobody uses. ---- */
+
+struct options {
+	struct slice text[OPTIONS]; /* name=value, borrowed */
+	size_t n;
+};
+
+static void collect(struct options *all, const struct gateconf_row *row)
+{
+	struct slice rest = row->rest, word;
+	bool is_setting = false;
+
+	while (all->n < OPTIONS && line_word(&rest, &word)) {
+		if (is_setting)
+			all->text[all->n++] = slice_str(slice_dup(gateconf_unbrace(word)));
+		is_setting = slice_eq_str(word, "-o");
+	}
+}
+
+/* $name, ${name or $(name in one of the options. */
+static bool is_named(const struct options *all, struct slice name)
+{
+	char *words[3] = {mem_fmt("$%.*s", SLICE_FMT(name)), mem_fmt("${%.*s", SLICE_FMT(name)),
+		mem_fmt("$(%.*s", SLICE_FMT(name))};
+	bool found = false;
+
+	for (size_t i = 0; i < all->n; i++)
+		for (int k = 0; k < 3; k++)
+			found = found || slice_find_str(all->text[i], words[k]) >= 0;
+	for (int k = 0; k < 3; k++)
+		mem_free(words[k]);
+	return found;
+}
+
+static void warn_unused(const struct gateconf *g, const char *path, struct options *all)
+{
+	struct conf *c = conf_new(g->dir);
+	struct dict *used = dict_new(NAMES_LIMIT, NULL);
+	struct mistakes ignored;
+	struct slice name, value;
+	size_t prefix = 0;
+
+	mistakes_init(&ignored);
+	if (set_read_main(c, &ignored) == 0)
+		set_add_references(c, used);
+	for (size_t i = 0; i < all->n && !g->quiet; i++)
+		if (set_split(all->text[i], &name, &value) == 0 && param_find(name) == P_COUNT &&
+			!param_is_unsupported(name) &&
+			param_find_transport(name, &prefix) == P_COUNT &&
+			dict_get(used, name) == NULL && !is_named(all, name))
+			fprintf(stderr, "%s: warning: %s: unused parameter: %.*s=%.*s\n",
+				gateconf_name, path, SLICE_FMT(name), SLICE_FMT(value));
+	for (size_t i = 0; i < all->n; i++)
+		mem_free((char *)(uintptr_t)all->text[i].p);
+	mistakes_clear(&ignored);
+	dict_free(&used);
+	conf_free(&c);
+}
+
+/* ---- The file. ---- */
+
+/* A third part of a name is a field's for -F. */
+static int check_names(const struct gateconf *g, char **names)
+{
+	for (; *names != NULL; names++) {
+		struct slice rest = slice_str(*names), part;
+		bool found = false;
+
+		if (!g->master_fields || !slice_part(&rest, '/', &part) ||
+			!slice_part(&rest, '/', &part) || rest.len == 0)
+			continue;
+		for (int i = 0; i < COLUMNS; i++)
+			found = found || slice_eq_str(rest, gateconf_fields[i]) ||
+				slice_eq_str(rest, "*");
+		if (found)
+			continue;
+		fprintf(stderr, "%s: fatal: invalid service attribute name: \"%.*s\"\n",
+			gateconf_name, SLICE_FMT(rest));
+		return 1;
+	}
+	return 0;
+}
+
+static void note_matches(char **names, bool *seen, const struct gateconf_row *row)
+{
+	for (size_t i = 0; names[i] != NULL; i++)
+		seen[i] = seen[i] || matches(names[i], row, SLICE_NONE);
+}
+
 int gateconf_master(const struct gateconf *g, char **names)
 {
 	char *path = mem_fmt("%s/master.cf", g->dir);
 	struct buf file = BUF_INIT(LINE_FILE_LIMIT);
 	struct line_reader r;
-	struct row row;
-	int err = 0;
+	struct gateconf_row row;
+	struct options all = {.n = 0};
+	bool *seen;
+	size_t n = 0;
+	int err = check_names(g, names);
 
-	if (g->edit || g->remove || g->comment) {
-		fprintf(stderr, "%s: fatal: master.cf is not edited here; edit the file itself\n",
-			gateconf_name);
-		err = 1;
-	} else if (line_read_file(path, &file) != 0) {
+	while (names[n] != NULL)
+		n++;
+	seen = mem_array(n + 1, sizeof(*seen));
+	if (err == 0 && line_read_file(path, &file) != 0) {
 		fprintf(stderr, "%s: fatal: open %s: %s\n", gateconf_name, path, err_str(ERR_SYS));
 		err = 1;
 	}
 	line_init(&r, buf_slice(&file));
 	while (err == 0 && line_next(&r)) {
-		if (!split(buf_slice(&r.text), &row)) {
+		if (!gateconf_split(buf_slice(&r.text), &row)) {
 			fprintf(stderr, "%s: fatal: %s: line %u: bad field count\n", gateconf_name,
 				path, r.pieces.piece[0].line);
 			err = 1;
-		} else if (g->master_params) {
-			print_params(g, &row, names);
-		} else if (is_wanted(names, &row, SLICE_NONE)) {
-			print_row(g, &row);
+			break;
 		}
+		note_matches(names, seen, &row);
+		collect(&all, &row);
+		if (g->master_params)
+			print_params(g, &row, names);
+		else if (g->master_fields)
+			print_fields(g, &row, names);
+		else if (is_wanted(names, &row, SLICE_NONE))
+			print_row(g, &row);
 	}
+	for (size_t i = 0; err == 0 && i < n; i++)
+		if (!seen[i])
+			fprintf(stderr, "%s: warning: unmatched request: \"%s\"\n", gateconf_name,
+				names[i]);
+	if (err == 0)
+		warn_unused(g, path, &all);
+	mem_free(seen);
 	line_clear(&r);
 	buf_clear(&file);
 	mem_free(path);

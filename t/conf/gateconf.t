@@ -117,4 +117,86 @@ my $before = slurp("$dir/main.cf");
     open STDERR, '>&', $stderr;
 }
 is(slurp("$dir/main.cf"), $before, 'nothing has changed');
+
+# master.cf. What is shown and how it is changed is what Postfix 3.7 does with this file, but that a
+# changed service stays in its place among the comments.
+my $services = <<'END';
+# top comment
+smtp      inet  n       -       y       -       -       smtpd
+  -o foo=bar -o { x_y = a b } -v
+  -o smtpd_banner=yes
+
+# mid
+#odd comment
+pickup    unix  n       -       y       60      1       pickup
+maildrop  unix  -       n       n       -       -       pipe
+  flags=DRhu user=vmail argv=/usr/bin/maildrop -d ${recipient}
+END
+my $smtp = join '', ($services =~ /^.*\n/mg)[1 .. 3];
+my $head = 'smtp       inet  n       -       y       -       -       smtpd';
+
+# As Postfix's name: exit status, output, errors.
+sub postconf {
+    my ($status, $out) = run_out(build() . '/sbin/postconf', '-c', $dir, @_);
+    return ($status, $out);
+}
+my $unused = join '', map {"postconf: warning: $dir/master.cf: unused parameter: $_\n"} 'foo=bar', 'x_y=a b';
+spew("$dir/master.cf", $services);
+for my $case (
+    [['-Fq', 'smtp/inet'], 0, <<'END'],
+smtp/inet/service = smtp
+smtp/inet/type = inet
+smtp/inet/private = n
+smtp/inet/unprivileged = -
+smtp/inet/chroot = y
+smtp/inet/wakeup = -
+smtp/inet/process_limit = -
+smtp/inet/command = smtpd -o foo=bar -o {x_y=a b} -v -o smtpd_banner=yes
+END
+    [['-Fqh', '*/*/command'], 0, "smtpd -o foo=bar -o {x_y=a b} -v -o smtpd_banner=yes\npickup\n"
+        . "pipe flags=DRhu user=vmail argv=/usr/bin/maildrop -d \${recipient}\n"],
+    [['-FqH', 'smtp/inet/chroot'], 0, "smtp/inet/chroot\n"],
+    [['-Pqh', 'smtp/inet/foo'], 0, "bar\n"],
+    [['-P', 'smtp/inet/foo'], 0, "${unused}smtp/inet/foo = bar\n"],
+    [['-M', 'nosuch'], 0, qq(postconf: warning: unmatched request: "nosuch"\n$unused)],
+    [['-F', 'smtp/inet/maxproc'], 1, qq(postconf: fatal: invalid service attribute name: "maxproc"\n)],
+    [['-M', '-P'], 1, "postconf: fatal: specify one of -F -M -P\n"],
+    [['-C', 'foo'], 1, qq(postconf: fatal: unknown -C option value "foo" in "foo"\n)],
+    [['-l'], 0, "flock\nfcntl\ndotlock\n"],
+    [['-a'], 0, "dovecot\ntable\n"],
+    [['-c', "$dir/none"], 1, "postconf: fatal: open $dir/none/main.cf: No such file or directory\n"],
+    [['-Me', 'smtp/inet'], 1, qq(postconf: fatal: missing '=' after attribute name: "smtp/inet"\n)],
+    [['-P#', 'smtp/inet/foo'], 1, "postconf: fatal: with option -P, do not specify -#\n"],
+    [['-Me', 'a/unix=a unix - - '], 1, qq(postconf: fatal: bad field count: "a/unix=a unix - - "\n)],
+    [['-Pe', 'smtp/inet/foo=a b'], 1,
+        qq(postconf: fatal: -Pe does not accept whitespace in parameter value: "smtp/inet/foo=a b"\n)],
+    [['-Fe', 'smtp/inet/chroot=q'], 1, qq(postconf: fatal: invalid value in "smtp/inet/chroot=q"\n)]) {
+    my ($args, $code, $want) = @$case;
+    my ($status, $out) = postconf(@$args);
+    is($out, $want, "postconf @$args");
+    is($status, $code, 'exit status');
+}
+like((postconf('-z'))[1], qr/^postconf: fatal: usage: postconf \[/m, 'wrong usage');
+is(slurp("$dir/master.cf"), $services, 'master.cf is as it was');
+for my $case (
+    [['-Me', 'smtp/inet=smtp inet n - y - - smtpd -o a=b'], $smtp, "$head\n    -o a=b\n"],
+    [['-M', 'smtp/inet=smtp inet n - n - - smtpd'], $smtp, ($head =~ s/y  /n  /r) . "\n"],
+    [['-MX', 'smtp/inet'], $smtp, ''],
+    [['-M#', 'smtp/*'], $smtp, $smtp =~ s/^/#/mgr],
+    [['-MX', 'nosuch/inet'], $smtp, $smtp],
+    [['-Fe', 'smtp/inet/command=smtpd -o c=d'], $smtp, "$head\n    -o c=d\n"],
+    [['-Fe', '*/inet/process_limit=5'], $smtp, ($head =~ s/-(?=       smtpd)/5/r)
+        . "\n    -o foo=bar\n    -o {x_y=a b}\n    -v\n    -o smtpd_banner=yes\n"],
+    [['-Pe', 'smtp/inet/foo=new', 'smtp/inet/fresh=1'], $smtp,
+        "$head\n    -o foo=new\n    -o {x_y=a b}\n    -v\n    -o smtpd_banner=yes\n    -o fresh=1\n"],
+    [['-PX', 'smtp/inet/foo', 'smtp/inet/none'], $smtp, "$head\n    -o {x_y=a b}\n    -v\n    -o smtpd_banner=yes\n"],
+    [['-Me', 'new/unix=new unix - - - - - smtp -o x=y'], qr/\z/,
+        "new        unix  -       -       -       -       -       smtp\n    -o x=y\n"]) {
+    my ($args, $old, $new) = @$case;
+    spew("$dir/master.cf", $services);
+    is((postconf(@$args))[0], 0, "postconf @$args");
+    my $want = $services;
+    ref $old ? $want =~ s/$old/$new/ : $want =~ s/\Q$old\E/$new/;
+    is(slurp("$dir/master.cf"), $want, 'changes that and nothing else');
+}
 done_testing;
