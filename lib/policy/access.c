@@ -318,7 +318,7 @@ static int follow(struct policy_eval *e, struct slice *address, bool *is_routed)
 	return err;
 }
 
-int access_mail(struct policy_eval *e, struct access_table *t, struct slice address,
+static int find_mail(struct policy_eval *e, struct access_table *t, struct slice address,
 	struct policy_about about, bool *found, enum restrict_result *result)
 {
 	struct mail_search s = {.e = e, .t = t, .about = about, .found = found, .result = result};
@@ -343,6 +343,22 @@ int access_mail(struct policy_eval *e, struct access_table *t, struct slice addr
 		about.class == policy_recipient)
 		*result = RESTRICT_DUNNO;
 	return err;
+}
+
+/* In lower case also for patterns, whose $1 may stand in a reply: so does Postfix. */
+int access_mail(struct policy_eval *e, struct access_table *t, struct slice address,
+	struct policy_about about, bool *found, enum restrict_result *result)
+{
+	char text[KEY_ROOM];
+	struct slice folded = slice_of(text, address.len);
+
+	*result = RESTRICT_DUNNO;
+	if (address.len > sizeof(text))
+		return 0;
+	for (size_t i = 0; i < address.len; i++)
+		text[i] = (char)(address.p[i] >= 'A' && address.p[i] <= 'Z' ? address.p[i] | 0x20
+									    : address.p[i]);
+	return find_mail(e, t, folded, about, found, result);
 }
 
 /* The restrictions. */

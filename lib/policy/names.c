@@ -9,8 +9,39 @@
 #include "dns/client.h"
 #include "util/err.h"
 
+bool names_is_host(struct slice name)
+{
+	bool has_letter = false;
+	size_t label = 0;
+
+	if (name.len == 0 || name.len > 255)
+		return false;
+	for (size_t i = 0; i < name.len; i++) {
+		unsigned char c = (unsigned char)name.p[i];
+		bool is_end = i + 1 == name.len || name.p[i + 1] == '.';
+
+		if (c == '.') {
+			if (label == 0 || is_end)
+				return false;
+			label = 0;
+			continue;
+		}
+		if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+			    c == '-' || c == '_' || c >= 128))
+			return false;
+		if (++label > 63 || (c == '-' && (label == 1 || is_end)))
+			return false;
+		has_letter |= c < '0' || c > '9';
+	}
+	return has_letter;
+}
+
 int names_ask(struct policy_eval *e, enum dns_type type, struct slice name, struct dns_answer *a)
 {
+	if (!names_is_host(name)) {
+		*a = (struct dns_answer){.status = DNS_NXDOMAIN};
+		return 0;
+	}
 	int err = dns_later(e->later, type, name, NAMES_WAIT, a);
 
 	if (err != 0 && err != ERR_LATER)

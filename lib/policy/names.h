@@ -16,6 +16,11 @@ enum {
 	NAMES_ADDRESS_TEXT = 46
 };
 
+/*
+ * Could it be a host's name? As Postfix has it: no empty label, none over 63, '-' not at an end, no
+ * dot behind it, not a number. What could not is not asked for: DNS_NXDOMAIN.
+ */
+bool names_is_host(struct slice name);
 int names_ask(struct policy_eval *e, enum dns_type type, struct slice name, struct dns_answer *a);
 /* IPv4 and IPv6 addresses of a host, asked at once. */
 int names_ask_addresses(struct policy_eval *e, struct slice name, struct dns_answer a[2]);

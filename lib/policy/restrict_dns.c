@@ -18,7 +18,10 @@ static enum dns_status join(enum dns_status a, enum dns_status b)
 	return a == DNS_TEMP ? a : b;
 }
 
-/* Can this host send mail, or take any: has it an address or an MX record? */
+/*
+ * Can this host send mail, or take any: has it an address or an MX record, were it one that says
+ * that it takes none?
+ */
 static int find_host(struct policy_eval *e, struct slice name, enum dns_status *status)
 {
 	struct dns_answer a[2], mx;
@@ -30,7 +33,7 @@ static int find_host(struct policy_eval *e, struct slice name, enum dns_status *
 	if (*status == DNS_OK)
 		return 0;
 	err = names_ask(e, DNS_MX, name, &mx);
-	*status = join(*status, mx.status);
+	*status = join(*status, mx.status == DNS_NULLMX ? DNS_OK : mx.status);
 	return err;
 }
 
@@ -290,18 +293,26 @@ static int check_helo(
 		e, item, row_type(item), helo, (struct policy_about){helo, policy_helo}, result);
 }
 
+/* An address as it was given: one without a domain names no servers. */
+static int check_mail(struct policy_eval *e, const struct policy_item *item, struct slice given,
+	const char *class, enum restrict_result *result)
+{
+	if (slice_find_last(given, '@') < 0)
+		return 0;
+	return check_name(
+		e, item, row_type(item), given, (struct policy_about){given, class}, result);
+}
+
 static int check_sender(
 	struct policy_eval *e, const struct policy_item *item, enum restrict_result *result)
 {
-	return check_name(e, item, row_type(item), e->sender,
-		(struct policy_about){e->facts->sender, policy_sender}, result);
+	return check_mail(e, item, e->facts->sender, policy_sender, result);
 }
 
 static int check_recipient(
 	struct policy_eval *e, const struct policy_item *item, enum restrict_result *result)
 {
-	return check_name(e, item, row_type(item), e->recipient,
-		(struct policy_about){e->facts->recipient, policy_recipient}, result);
+	return check_mail(e, item, e->facts->recipient, policy_recipient, result);
 }
 
 #define SERVERS(what, run)                                                        \

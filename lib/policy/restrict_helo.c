@@ -1,38 +1,9 @@
 /* SPDX-License-Identifier: ISC */
 #include "conf/conf.h"
 #include "mail/address.h"
-#include "policy/restrict.h"
+#include "policy/names.h"
 
 /* Restrictions about the name in HELO. What a HELO was not given for is not looked at. */
-
-/* Host names as Postfix takes them: no empty label, none over 63, '-' not at an end, not a number.
- */
-static bool is_hostname(struct slice name)
-{
-	bool has_letter = false;
-	size_t label = 0;
-
-	if (name.len == 0 || name.len > 255)
-		return false;
-	for (size_t i = 0; i < name.len; i++) {
-		unsigned char c = (unsigned char)name.p[i];
-		bool is_end = i + 1 == name.len || name.p[i + 1] == '.';
-
-		if (c == '.') {
-			if (label == 0 || is_end)
-				return false;
-			label = 0;
-			continue;
-		}
-		if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-			    c == '-' || c == '_' || c >= 128))
-			return false;
-		if (++label > 63 || (c == '-' && (label == 1 || is_end)))
-			return false;
-		has_letter |= c < '0' || c > '9';
-	}
-	return has_letter;
-}
 
 static struct slice without_dot(struct slice name)
 {
@@ -73,7 +44,7 @@ static int reject_invalid(
 		if (address_is_literal(slice_of(literal, helo.len + 2), &ip))
 			return 0;
 	}
-	if (is_hostname(without_dot(helo)))
+	if (names_is_host(without_dot(helo)))
 		return 0;
 	return refuse(e, (int)conf_int(P_invalid_hostname_reject_code), "Invalid name", result);
 }
@@ -89,7 +60,7 @@ static int reject_non_fqdn(
 	if (slice_starts(helo, "["))
 		return refuse_literal(e, result);
 	helo = without_dot(helo);
-	if (is_hostname(helo) && slice_find(helo, '.') >= 0)
+	if (names_is_host(helo) && slice_find(helo, '.') >= 0)
 		return 0;
 	return refuse(
 		e, (int)conf_int(P_non_fqdn_reject_code), "need fully-qualified hostname", result);
