@@ -4,6 +4,7 @@
 #
 #   my $p = Gatepost::Peers->postfix(domains => ['postfix.test']);      # receives into Maildirs
 #   my $p = Gatepost::Peers->postfix(relayhost => '[127.0.0.1]:2525');  # relays to us
+#   (main => { parameter => value } over the defaults, services => further lines of master.cf)
 #   my $e = Gatepost::Peers->exim(domains => [...]) or (relayhost => '127.0.0.1::2525')
 #   my $d = Gatepost::Peers->dovecot(users => ['anna', 'bert']);        # LMTP: {port}, {path}
 #   $p->received;     # the messages' texts, as they lie in the Maildirs
@@ -92,7 +93,8 @@ sub postfix {
         'proxymap unix - - n - - proxymap', 'smtp unix - - n - - smtp', 'relay unix - - n - - smtp',
         'error unix - - n - - error', 'retry unix - - n - - error', 'virtual unix - n n - - virtual',
         'anvil unix - - n - 1 anvil', 'scache unix - - n - 1 scache',
-        'tlsmgr unix - - n 1000? 1 tlsmgr', 'postlog unix-dgram n - n - 1 postlogd');
+        'tlsmgr unix - - n 1000? 1 tlsmgr', 'postlog unix-dgram n - n - 1 postlogd',
+        @{ $arg{services} // [] });
     $self->{log} = "$dir/log";
     $self->{maildirs} = ["$dir/mail/all"];
     $self->{command} = ['postfix', '-c', "$dir/etc", 'start-fg'];

@@ -1,0 +1,136 @@
+#!/usr/bin/perl
+# SPDX-License-Identifier: ISC
+# What Debian's Postfix answers is what Gatepost answers: some hundred configurations of smtpd's
+# restrictions, each on a port of its own in one instance of either, the same sessions with both
+# (Gatepost::PolicyCases), and every reply compared: code, enhanced code, text. So are the lines
+# about refusals that both log. Where they differ stands in %differs, with the reason.
+use strict;
+use warnings;
+use Gatepost::Netns;
+use Gatepost::Dns;
+use Gatepost::Instance;
+use Gatepost::Kit;
+use Gatepost::Peers;
+use Gatepost::PolicyCases;
+use Gatepost::Smtp;
+use Test::More;
+
+# configuration => [what Gatepost says, what Postfix says, reason]
+my %differs = (
+    'other: routed' => [qr/^RCPT .*: 550 5\.1\.1 .*User unknown/m, qr/^RCPT .*: 250 /m,
+        'no destination is taken out of the local part of an address of our own: RFC 5321, F.2 calls it unwanted, and it is what relay abuse lives on'],
+    'other: empty local part' => [qr/^MAIL: 501 5\.1\.7 /m, qr/^MAIL: 250 /m, 'in tables it would be the key of a whole domain'],
+    'other: strict and no domain' => [qr/^MAIL: 501 5\.1\.7 /m, qr/^MAIL: 250 /m, 'strict_rfc821_envelopes is the grammar of RFC 5321, and that wants a domain'],
+    'other: warned of a table that fails' => [qr/^RCPT .*: 451 4\.3\.5 /m, qr/^RCPT .*: 250 /m, 'a table that fails never lets anything pass, whatever stands before it'],
+    'other: a host of /etc/hosts alone' => [qr/^RCPT .*: 250 /m, qr/^RCPT .*: 554 5\.7\.1 /m, 'restrictions ask the DNS, not the files of this machine'],
+    'other: a dot behind a host name' => [qr/^RCPT .*: 250 /m, qr/^RCPT .*: 554 5\.7\.1 /m, 'such a name is not looked up: neither does Postfix for MX, name servers and reject_unknown_helo_hostname'],
+    'other: name servers without a domain' => [qr/^RCPT .*: 250 /m, qr/^RCPT .*: 554 5\.7\.1 /m, 'an address without a domain has no name servers; Postfix asks for those of the domain above "x%far.test"'],
+    'other: relay_domains fails behind an alias' => [qr/^end: 451 4\.3\.0 /m, qr/^end: 250 /m, 'routes are resolved before a message is taken, not after'],
+);
+
+my $dns = Gatepost::Dns->new(zones => { zones() }, ttl => 600);
+my $root = Gatepost::Peers::root_of('postfix');
+system('mount', '--bind', '/etc/resolv.conf', "$root/etc/resolv.conf") == 0 or die 'mount';
+
+# What is not there yet cannot be compared.
+my %missing = map { /^R\((\w+), \w+, false\)/ ? ($1 => 1) : () } split /\n/, slurp(src() . '/lib/conf/restrictions.def');
+my @configurations = grep { my $c = $_; !grep { $missing{$_} } restrictions_of($c->{set}) } @{ configurations() };
+@configurations = grep { $_->{name} =~ /$ARGV[0]/ } @configurations if @ARGV;
+my $port = 3000;
+my $above = 3000; # Gatepost's ports
+
+sub services {
+    my ($above, @those) = @_;
+    return map {
+        my $c = $_;
+        join ' ', '127.0.0.1:' . ($c->{port} + $above) . ' inet n - n - 2 smtpd', "-o syslog_name=postfix/c$c->{port}",
+            map {"-o { $_ = $c->{set}{$_} }"} sort keys %{ $c->{set} };
+    } @those;
+}
+
+sub shown {
+    my ($what, $r) = @_;
+    my $text = $r->{code} ? $r->{text} : $r->{text} eq 'closed' ? 'closed' : 'no answer';
+    $text =~ s/\n.*//s if $what eq 'EHLO';
+    $text =~ s/^250-/250 / if $what eq 'EHLO';
+    $text =~ s/queued as \S+/queued as ID/;
+    return "$what: $text\n";
+}
+
+# Everything that the server says in the session of a case.
+sub session {
+    my ($port, $case) = @_;
+    my $c = Gatepost::Smtp->new(port => $port, from => $case->{addr}, timeout => 15) or return "no connection\n";
+    my $all = shown('connect', $c->reply);
+    my $say = sub {
+        my ($what, $line) = @_;
+        return { code => 0 } if $all =~ /^(?:\w+: closed|\S+ <.*: closed)$/m;
+        my $r = $c->cmd($line);
+        $all .= shown($what, $r);
+        return $r;
+    };
+    $say->($case->{verb}, "$case->{verb} $case->{helo}") if $case->{verb};
+    $say->('MAIL', "MAIL FROM:<$case->{sender}>");
+    $say->("RCPT <$_>", "RCPT TO:<$_>") for @{ $case->{rcpts} };
+    my $r = $say->('DATA', 'DATA');
+    $say->('end', "Subject: x\r\n\r\nx\r\n.") if $r->{code} == 354;
+    $say->('QUIT', 'QUIT');
+    $c->at_eof;
+    $c->close;
+    return $all;
+}
+
+# What both log about refusals and what is to be done, in order, of one port.
+sub decisions {
+    my ($log, $c) = @_;
+    my @lines = map { /postfix\/c$c->{port}\/smtpd\[\d+\]: \S+: ((?:reject|reject_warning|hold|discard|filter|redirect|info|warn|permit): .*)/ ? $1 : () }
+        split /\n/, $log;
+    return join '', map {"$_\n"} @lines;
+}
+
+# What is one for all ports of an instance makes a group of configurations.
+my (%groups, @groups);
+for my $c (@configurations) {
+    my $key = join '; ', map {"$_ = $c->{main}{$_}"} sort keys %{ $c->{main} };
+    push @groups, $groups{$key} = [] if !$groups{$key};
+    push @{ $groups{$key} }, $c;
+    $c->{port} = ++$port;
+}
+
+my $count = 0;
+for my $group (@groups) {
+    my %main = (base(), %{ $group->[0]{main} });
+    my $pf = Gatepost::Peers->postfix(main => \%main, services => [services(0, @$group), 'discard unix - - n - - discard']);
+    my $gp = Gatepost::Instance->new(main => { %main, syslog_name => 'postfix' }, master => [services($above, @$group)]);
+    $gp->start or BAIL_OUT('there is nothing to compare with');
+    my $sessions = 0;
+    for my $c (@$group) {
+        for my $case (@{ $c->{cases} }) {
+            my ($theirs, $ours) = map { session($c->{port} + $_, $case) } 0, $above;
+            $sessions++;
+            if (my $differs = $differs{ $c->{name} }) {
+                like($ours, $differs->[0], "$c->{name}: $case->{name}: Gatepost");
+                like($theirs, $differs->[1], "$c->{name}: $case->{name}: Postfix");
+            } else {
+                is($ours, $theirs, "$c->{name}: $case->{name}");
+            }
+        }
+    }
+    my @logs = map {
+        my $log = $_;
+        wait_until(3, sub { $sessions <= (() = slurp($log) =~ /: disconnect from /g) });
+        slurp($log);
+    } $pf->{log}, $gp->{log};
+    for my $c (@$group) {
+        next if $differs{ $c->{name} };
+        my ($theirs, $ours) = map { decisions($_, $c) } @logs;
+        is($ours, $theirs, "$c->{name}: the log");
+    }
+    $count += $sessions;
+    $gp->stop;
+    # Its smtpd processes would wait for clients to come; nothing of it is kept.
+    kill 'KILL', Gatepost::Kit::descendants($pf->{pid});
+    $pf->stop;
+}
+@ARGV or cmp_ok($count, '>=', 400, 'enough cases');
+done_testing;
