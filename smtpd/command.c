@@ -4,6 +4,7 @@
 #include "smtpd/content.h"
 #include "smtpd/etrn.h"
 #include "smtpd/gate.h"
+#include "smtpd/limits.h"
 #include "smtpd/session.h"
 #include "smtpd/xclient.h"
 #include "util/log.h"
@@ -176,7 +177,7 @@ static bool is_ignored(struct session *s, const struct smtp_command *c)
 	return true;
 }
 
-static void carry_out(struct session *s, struct slice line, const struct smtp_command *c)
+void command_carry_out(struct session *s, struct slice line, const struct smtp_command *c)
 {
 	switch (c->verb) {
 	case SMTP_HELO:
@@ -223,7 +224,7 @@ void command_run(struct session *s, struct slice line, const struct smtp_command
 		mem_free(reply);
 	} else if (settings.utf8 && !slice_is_utf8(line)) {
 		done(s, c->verb, false, "500 5.5.2 Error: bad UTF-8 syntax");
-	} else if (!is_ignored(s, c)) {
-		carry_out(s, line, c);
+	} else if (!is_ignored(s, c) && !limits_hold_up(s, line, c->verb)) {
+		command_carry_out(s, line, c);
 	}
 }

@@ -11,6 +11,7 @@ smtpd_smtpd_SOURCES = \
 	%D%/etrn.c %D%/etrn.h \
 	%D%/evaluation.c %D%/evaluation.h \
 	%D%/gate.c %D%/gate.h \
+	%D%/limits.c %D%/limits.h \
 	%D%/main.c \
 	%D%/peername.c %D%/peername.h \
 	%D%/proxy.c %D%/proxy.h \

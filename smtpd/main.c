@@ -6,6 +6,7 @@
 #include "server/counters.h"
 #include "smtpd/auth.h"
 #include "smtpd/auth_vault.h"
+#include "smtpd/limits.h"
 #include "smtpd/probe.h"
 #include "smtpd/session.h"
 #include "util/err.h"
@@ -121,6 +122,7 @@ static void start(void)
 	dns_client_init(QUESTIONS);
 	auth_start();
 	verify_set_prober(probe_send);
+	limits_start();
 	started = true;
 	for (unsigned i = 0; i < listeners_n; i++)
 		watch_listener(&listeners[i]);

@@ -2,6 +2,7 @@
 #include "smtpd/recipient.h"
 
 #include "smtpd/gate.h"
+#include "smtpd/limits.h"
 #include "smtpd/report.h"
 #include "util/mem.h"
 
@@ -10,6 +11,7 @@ struct recipient {
 	char *address, *orcpt; /* owned; orcpt NULL without */
 	unsigned notify;
 	bool waited, is_asked; /* for a cleanup; for what is being found out about the client */
+	struct tally_question *question; /* of the greylist */
 	struct author_waiter author;
 	struct loop_timer timer;
 };
@@ -21,6 +23,7 @@ void recipient_cancel(struct session *s)
 	s->recipient = NULL;
 	if (r == NULL)
 		return;
+	tally_cancel(&r->question);
 	author_wait_cancel(&r->author);
 	loop_timer_clear(&r->timer);
 	mem_free(r->address);
@@ -71,17 +74,6 @@ static void give(void *arg)
 	s->state = WAITING;
 }
 
-static void decided(struct session *s, const struct policy_verdict *v, struct slice address)
-{
-	(void)address;
-	if (v->action == POLICY_PERMIT) {
-		give(s->recipient);
-		return;
-	}
-	evaluation_refuse(s, v);
-	finish(s, false);
-}
-
 static void refuse(struct session *s, const char *reply)
 {
 	struct policy_facts f;
@@ -91,6 +83,45 @@ static void refuse(struct session *s, const char *reply)
 	report_policy(s, &f, "reject", slice_str(reply));
 	session_reply_refusal(s, slice_str(reply));
 	finish(s, false);
+}
+
+static void greylisted(void *arg, const struct tally_reply *t)
+{
+	struct recipient *r = arg;
+	struct session *s = r->session;
+	char *reply = NULL;
+
+	r->question = NULL;
+	s->state = COMMAND;
+	if (!t->is_known || t->is_found) {
+		give(r);
+		return;
+	}
+	reply = mem_fmt("450 4.7.1 <%s>: Recipient address rejected: Greylisted, try again in %lld "
+			"seconds",
+		r->address, (long long)t->seconds);
+	refuse(s, reply);
+	mem_free(reply);
+}
+
+static void decided(struct session *s, const struct policy_verdict *v, struct slice address)
+{
+	struct recipient *r = s->recipient;
+
+	if (v->action != POLICY_PERMIT) {
+		evaluation_refuse(s, v);
+		if (v->unknown_user)
+			limits_unknown_recipient(s);
+		finish(s, false);
+		return;
+	}
+	r->question = limits_greylist(s, address, greylisted, r);
+	if (r->question == NULL) {
+		give(r);
+		return;
+	}
+	r->is_asked = true;
+	s->state = WAITING;
 }
 
 /* What was found out about the client before, or since, its greeting. */

@@ -80,15 +80,6 @@ void report_long_line(const struct session *s, struct slice line)
 			log_q(line));
 }
 
-void report_too_many(const struct session *s)
-{
-	const char *service = server_service();
-
-	log_warning("Connection concurrency limit exceeded: %llu from %s for service %.*s",
-		(unsigned long long)s->connections, s->namaddr, (int)strcspn(service, "/"),
-		service);
-}
-
 /* Refusals and what else the policy has to say. */
 
 static void add_address(struct buf *line, const char *what, struct slice address)

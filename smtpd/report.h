@@ -11,7 +11,6 @@ void report_disconnect(const struct session *s);
 void report_lost(const struct session *s, const char *what);
 void report_pipelining(const struct session *s, enum smtp_verb verb, struct slice input);
 void report_long_line(const struct session *s, struct slice line);
-void report_too_many(const struct session *s);
 /* "ID: WORD: CMD from CLIENT: TEXT; from=<…> to=<…> proto=… helo=<…>". */
 void report_policy(
 	struct session *s, const struct policy_facts *f, const char *word, struct slice text);

@@ -8,6 +8,7 @@
 #include "smtp/ehlo.h"
 #include "smtpd/auth.h"
 #include "smtpd/gate.h"
+#include "smtpd/limits.h"
 #include "smtpd/proxy.h"
 #include "smtpd/recipient.h"
 #include "smtpd/report.h"
@@ -71,6 +72,7 @@ void session_drop(struct session *s)
 	s->state = CLOSED;
 	evaluation_cancel(s);
 	gate_cancel(s);
+	limits_cancel(s);
 	auth_cancel(s);
 	recipient_cancel(s);
 	transaction_free(&s->transaction);
@@ -403,6 +405,10 @@ static bool step(struct session *s)
 {
 	if (s->sleeping || s->state == CLOSED || is_blocked(s) || s->state == CLOSED)
 		return false;
+	if (s->is_banned && s->state != WAITING && s->state != GREETING) {
+		limits_cut(s);
+		return false;
+	}
 	switch (s->state) {
 	case COMMAND: return next_command(s);
 	case RESPONSE: return take_line(s);
@@ -584,12 +590,8 @@ static void begin(struct session *s)
 		xclient_begin(s);
 	}
 	s->is_announced = true;
-	if (settings.count_limit > 0 && s->connections > settings.count_limit) {
-		report_too_many(s);
-		session_end(s, "421 4.7.0 %s Error: too many connections from %s",
-			settings.hostname, s->addr);
+	if (limits_turn_away(s))
 		return;
-	}
 	gate_begin(s, gated);
 }
 
@@ -626,37 +628,13 @@ static void take_no_name(struct session *s)
 		s);
 }
 
-static void take_count(void *arg, const struct tally_reply *r)
-{
-	struct session *s = arg;
-
-	s->connections = r->connections;
-	s->counted = true;
-	begin(s);
-}
-
-/* Counted are clients that a limit holds for. */
-static bool is_counted(struct session *s)
-{
-	struct policy_facts facts = {.client_addr = slice_str(s->addr)};
-
-	if (settings.count_limit == 0 || s->is_local || slice_eq_str(slice_str(s->addr), "unknown"))
-		return false;
-	if (policy_is_safe(settings.policy, &facts))
-		return false;
-	return match_host(settings.count_exceptions, SLICE_NONE, slice_str(s->addr), NULL) != 0;
-}
-
 void session_identify(struct session *s)
 {
-	const char *service = server_service();
 	struct net_addr peer;
 
 	s->state = GREETING;
-	s->counted = !is_counted(s);
-	if (!s->counted)
-		s->tally = tally_enter(slice_first(slice_str(service), strcspn(service, "/")),
-			slice_str(s->addr), 0, take_count, s);
+	if (limits_enter(s, begin))
+		return;
 	if (s->name_known)
 		begin(s);
 	else if (settings.name_lookup && !s->is_local &&
@@ -729,6 +707,20 @@ void session_end_idle(const char *reason)
 		s->end_soon = true;
 		if (is_idle(s))
 			session_end(s, "421 4.3.2 %s %s", settings.hostname, reason);
+	}
+}
+
+void session_cut_banned(void)
+{
+	struct session *s, *after;
+
+	TAILQ_FOREACH_SAFE(s, &sessions, next, after)
+	{
+		if (s->state == PROXY || !limits_is_banned(s))
+			continue;
+		s->is_banned = true;
+		if (s->state != WAITING)
+			limits_cut(s);
 	}
 }
 

@@ -51,13 +51,16 @@ struct session {
 	bool is_denied;      /* refused at CONNECT: no command but QUIT is carried out */
 	bool is_pipelining;
 	bool esmtp, is_local;
-	uint64_t size_limit;         /* bytes of a message; 0: none */
-	uid_t uid;                   /* local submission */
-	struct peername *peername;   /* under way */
-	struct tally_session *tally; /* counted */
-	uint64_t connections;        /* tally's answer */
-	bool name_known, counted;
-	bool is_announced; /* "connect from" is logged */
+	uint64_t size_limit;                   /* bytes of a message; 0: none */
+	uid_t uid;                             /* local submission */
+	struct peername *peername;             /* under way */
+	struct tally_session *tally;           /* counted */
+	uint64_t connections, connection_rate; /* tally's answer */
+	bool name_known, counted, is_banned;
+	void (*on_counted)(struct session *s);
+	char client[NET_RANGE_TEXT]; /* as what it is counted: itself or its network */
+	struct limits *limits;       /* owned; a command that waits for its rate */
+	bool is_announced;           /* "connect from" is logged */
 	bool may_xclient, may_xforward;
 	bool is_greeted;
 	unsigned discarded, options; /* EHLO_* that are kept from it, SMTP_OPT_* that it may use */
@@ -126,9 +129,13 @@ void session_end_idle(const char *reason);
 /* Ends every session: idle ones with 421, the others without a word. */
 void session_end_all(void);
 size_t session_total(void);
+/* Clients have been banned: their sessions end with 421, at once but where an answer is awaited. */
+void session_cut_banned(void);
 
 /* smtpd/command.c: carries one command out. */
 void command_run(struct session *s, struct slice line, const struct smtp_command *c, bool bare);
+/* Without what is looked at first. */
+void command_carry_out(struct session *s, struct slice line, const struct smtp_command *c);
 /* smtpd/content.c: what the client sends behind DATA or BDAT. False: no more of it for now. */
 bool content_run(struct session *s);
 

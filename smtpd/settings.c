@@ -9,6 +9,7 @@
 #include "smtp/ehlo.h"
 #include "smtpd/auth.h"
 #include "smtpd/etrn.h"
+#include "smtpd/limits.h"
 #include "smtpd/gate.h"
 #include "util/err.h"
 #include "util/log.h"
@@ -221,6 +222,7 @@ void settings_open(void)
 	find_submitters();
 	read_limits();
 	auth_open();
+	limits_open();
 	settings.options = settings_options(settings.discarded);
 	make_ehlo();
 	open_policy();

@@ -9,6 +9,7 @@
 #include "server/counters.h"
 #include "smtpd/content.h"
 #include "smtpd/recipient.h"
+#include "smtpd/limits.h"
 #include "smtpd/report.h"
 #include "smtpd/session.h"
 #include "smtpd/xclient.h"
@@ -253,6 +254,7 @@ static void on_done(void *arg)
 	counters_add(COUNTER_MESSAGES, 1);
 	s->errors = s->junk = 0;
 	session_count(s, t->bdat ? SMTP_BDAT : SMTP_DATA, true);
+	limits_bytes(s, t->decoder.size);
 	if (t->bdat)
 		session_reply(s, "250 2.0.0 Ok: %llu bytes queued as %s",
 			(unsigned long long)t->decoder.size, message_queue_id(t->message));

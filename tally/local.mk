@@ -22,3 +22,4 @@ check_PROGRAMS += t/tally/state_test
 t_tally_state_test_SOURCES = t/tally/state_test.c $(tally_core)
 t_tally_state_test_CPPFLAGS = $(AM_CPPFLAGS)
 t_tally_state_test_LDADD = t/libtap.a lib/policy/libpolicy.a lib/net/libnet.a lib/util/libutil.a $(BSD_LIBS) $(EVENT_LIBS)
+check_SCRIPTS += t/tally/bans.t t/tally/rates.t

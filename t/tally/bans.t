@@ -1,0 +1,143 @@
+#!/usr/bin/perl
+# SPDX-License-Identifier: ISC
+# Rows D4, D5, F1, F2, F3: bans by failed logins, unknown recipients and errors, in all workers, over
+# kill -9 of tally and a restart of all; live sessions are cut; who is exempt; gatepost ban.
+use strict;
+use warnings;
+use Gatepost::Instance;
+use Gatepost::Kit;
+use Gatepost::Sasl;
+use Gatepost::Tables;
+use Test::More;
+use Time::HiRes qw(time sleep);
+
+my $dir = tempdir('bans');
+my $logins = table('hash', "$dir/logins", "joe " . crypt_record('secret') . "\n");
+my %port = map { $_ => free_port() } qw(code none);
+my $gp = Gatepost::Instance->new(
+    main => {
+        mynetworks => '127.0.0.200', smtpd_safe_clients => '127.0.0.201',
+        smtpd_ban_exempt_clients => '$mynetworks, 127.0.0.202',
+        smtpd_recipient_restrictions => 'permit_sasl_authenticated, reject_unauth_destination',
+        virtual_mailbox_domains => 'local.test', virtual_mailbox_maps => 'inline:{{u@local.test=x}}',
+        virtual_transport => 'discard', smtpd_error_sleep_time => 0, smtpd_hard_error_limit => 100,
+        smtpd_sasl_auth_enable => 'yes', smtpd_sasl_type => 'table', smtpd_sasl_password_maps => $logins,
+        smtpd_ban_auth_failures => 3, smtpd_ban_unknown_recipients => 3, smtpd_ban_errors => 4,
+        smtpd_ban_time => '3s',
+    },
+    master => [
+        "$port{code} inet n - n - - smtpd -o smtpd_ban_reject_code=554",
+        "$port{none} inet n - n - - smtpd -o smtpd_ban_auth_failures=0 -o smtpd_ban_unknown_recipients=0 -o smtpd_ban_errors=0",
+    ],
+);
+$gp->start;
+
+sub client {
+    my ($from, $port) = @_;
+    my $c = $gp->client(from => $from, ($port ? (port => $port{$port}) : ()));
+    return $c;
+}
+sub session { my $c = client(@_); $c->hello; return $c }
+sub ban { my ($status, $out) = $gp->tool('gatepost', 'ban', @_); return $status ? "status $status: $out" : $out }
+# Whether a client is refused by every worker: more clients than there are.
+sub is_banned { my ($from) = @_; return !grep { client($from)->reply->{code} != 421 } 1 .. 8 }
+sub is_free { my ($from) = @_; return !grep { client($from)->reply->{code} != 220 } 1 .. 8 }
+sub unknown { my ($c, $n) = @_; return $c->cmd("RCPT TO:<x$n\@local.test>")->{code} }
+
+# What brings a ban, n times in one session; the replies.
+my %abuse = (
+    auth => sub { my ($c, $n) = @_; map { plain($c, 'joe', "wrong$_")->{code} } 1 .. $n },
+    'unknown-recipients' => sub { my ($c, $n) = @_; $c->cmd('MAIL FROM:<a@b.test>', 250); map { unknown($c, $_) } 1 .. $n },
+    errors => sub { my ($c, $n) = @_; map { $c->cmd("FOO $_")->{code} } 1 .. $n },
+);
+my %reason = (auth => '3 failed logins', 'unknown-recipients' => '3 unknown recipients', errors => '4 errors');
+my %code = (auth => 535, 'unknown-recipients' => 550, errors => 500);
+my $last = 1;
+for my $origin (sort keys %abuse) {
+    subtest "banned for $origin" => sub {
+        my $addr = '127.0.0.' . ++$last;
+        my $limit = $origin eq 'errors' ? 4 : 3;
+        my ($c, $idle, $data) = map { session($addr) } 1 .. 3;
+        $data->cmd('MAIL FROM:<a@b.test>', 250);
+        $data->cmd('RCPT TO:<u@local.test>', 250);
+        $data->cmd('DATA', 354);
+        is(join(' ', $abuse{$origin}->($c, $limit - 1)), join(' ', ($code{$origin}) x ($limit - 1)), 'not yet');
+        ok(is_free($addr), 'still free');
+        my $begin = time;
+        my @r = $abuse{$origin}->(session($addr), 1) if $origin ne 'auth';
+        @r = plain(session($addr), 'joe', 'another')->{code} if $origin eq 'auth';
+        is($r[-1], $code{$origin}, 'the last one has its ordinary reply, in another session');
+        for my $live ($c, $idle, $data) {
+            is($live->reply->{text}, "421 4.7.0 mx.example Error: $addr is banned for now", 'live sessions end');
+            ok($live->at_eof, 'closed');
+        }
+        ok(is_banned($addr), 'new ones are refused');
+        ok(time - $begin < 2.5, 'all of it in time for that');
+        is(client($addr, 'code')->reply->{text}, "554 5.7.0 mx.example Error: $addr is banned for now", 'smtpd_ban_reject_code');
+        like(ban('show', $addr), qr/^\Q$addr\E\t\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\t\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\t$origin\t$reason{$origin} within 3600 s$/, 'gatepost ban show');
+        ok(is_free('127.0.0.99'), 'others are not');
+        $gp->wait_log(qr/tally\[\d+\]: ban: \Q$addr\E for 3 s: $reason{$origin} within 3600 s \($origin\)$/);
+        $gp->wait_log(qr/smtpd\[\d+\]: NOQUEUE: reject: CONNECT from unknown\[\Q$addr\E\]: 421 4\.7\.0 mx\.example Error: \Q$addr\E is banned for now; proto=SMTP$/);
+        ok(wait_until(10, sub { is_free($addr) }), 'free again after the time');
+        $gp->wait_log(qr/tally\[\d+\]: ban: \Q$addr\E has ended \($origin\)$/);
+        like(ban('show', $addr), qr/^status 1: gatepost: \Q$addr\E is not banned$/, 'gone');
+    };
+}
+
+subtest 'never banned' => sub {
+    for my $addr ('127.0.0.200', '127.0.0.201', '127.0.0.202') {
+        my $c = session($addr);
+        $abuse{$_}->($c, 6) for 'auth', 'errors', 'unknown-recipients';
+        ok(is_free($addr), "$addr is exempt");
+    }
+    my $c = session('127.0.0.20');
+    is(plain($c, 'joe', 'the same')->{code}, 535, 'the same wrong password') for 1 .. 5;
+    ok(is_free('127.0.0.20'), 'counts once');
+    $c = session('127.0.0.21', 'none');
+    $abuse{$_}->($c, 6) for 'auth', 'errors', 'unknown-recipients';
+    ok(is_free('127.0.0.21'), '0: never');
+    $c = session('127.0.0.22');
+    $c->cmd('MAIL FROM:<a@b.test>', 250);
+    $c->cmd("RCPT TO:<x$_\@far.test>", 454) for 1 .. 6;
+    ok(is_free('127.0.0.22'), 'refusals by policy are no errors');
+};
+
+subtest 'gatepost ban' => sub {
+    my $live = session('127.0.1.1');
+    is(ban('list'), '', 'none');
+    is(ban('add', '127.0.1.0/24', '--time', '1h', '--reason', "a\ttab"), '', 'add a network');
+    is($live->reply->{code}, 421, 'in force at once');
+    ok(is_banned('127.0.1.77'), 'in every worker');
+    is(ban('add', '127.0.2.1'), '', 'add an address');
+    like(ban('list'), qr{\A127\.0\.1\.0/24\t[-\d]+ [:\d]+\t[-\d]+ [:\d]+\toperator\ta.tab\n127\.0\.2\.1\t}, 'list');
+    like(ban('--json', 'show', '127.0.1.5'), qr/^\{"client": "127\.0\.1\.0\/24", "since": \d+, "until": \d+, "origin": "operator", "reason": "a.tab"\}$/, 'show as JSON');
+    is(ban('add', '127.0.2.1', '--time', '2h', '--reason', 'renewed'), '', 'renew');
+    like(ban('show', '127.0.2.1'), qr/\trenewed$/, 'renewed');
+    for my $row (['add', 'host.test'], ['add', '127.0.0.1/40'], ['remove', 'x'], ['show'], ['add', '127.0.2.9', '--time', 'x'], ['walk']) {
+        isnt(($gp->tool('gatepost', 'ban', @$row))[0], 0, "bad: @$row");
+    }
+    like(ban('remove', '127.0.9.9'), qr/^status 1: gatepost: 127\.0\.9\.9 is not banned$/, 'one that is not there');
+    is(ban('add', '127.0.0.201'), '', 'a safe client can be named');
+    ok(is_free('127.0.0.201'), 'but not banned');
+
+    $gp->kill_role('tally');
+    ok(is_banned('127.0.1.77'), 'tally is killed: known bans hold');
+    ok(wait_until(10, sub { ban('list') =~ /renewed/ }), 'and it knows them again');
+    $gp->restart;
+    ok(is_banned('127.0.1.77'), 'over a restart too');
+    is(ban('remove', '127.0.1.0/24'), '', 'remove');
+    ok(wait_until(1, sub { is_free('127.0.1.77') }), 'free at once');
+    is(ban('remove', '127.0.2.1'), '', 'remove the other');
+    like(ban('list'), qr/\A127\.0\.0\.201\t[^\n]*\n\z/, 'one is left');
+};
+
+subtest 'failures survive kill -9' => sub {
+    $abuse{auth}->(session('127.0.0.30'), 2);
+    $gp->kill_role('tally');
+    wait_until(10, sub { ban('list') !~ /status/ });
+    plain(session('127.0.0.30'), 'joe', 'third');
+    ok(wait_until(2, sub { is_banned('127.0.0.30') }), 'the third after it');
+};
+
+$gp->stop;
+done_testing;
