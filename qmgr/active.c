@@ -6,12 +6,12 @@
 #include "conf/conf.h"
 #include "qmgr/ask.h"
 #include "qmgr/command.h"
+#include "qmgr/handout.h"
 #include "qmgr/held.h"
 #include "qmgr/late.h"
 #include "qmgr/line.h"
 #include "qmgr/probe.h"
 #include "qmgr/qmgr.h"
-#include "qmgr/worker.h"
 #include "util/dict.h"
 #include "util/hash.h"
 #include "util/log.h"
@@ -802,7 +802,7 @@ int active_requeue(struct queue_message *m)
 	}
 	/* Until the new one is read nothing here may end the pass. */
 	a->is_asking = a->is_requeue = true;
-	worker_withdraw(a);
+	handout_withdraw(a);
 	active_withdraw(a);
 	if (schedule_message_is_idle(a->scheduled))
 		release_slot(a);

@@ -11,10 +11,10 @@
 #include "net/addr.h"
 #include "qmgr/ack.h"
 #include "qmgr/active.h"
+#include "qmgr/handout.h"
 #include "qmgr/qmgr.h"
 #include "qmgr/show.h"
 #include "qmgr/users.h"
-#include "qmgr/worker.h"
 #include "queue/show.h"
 #include "util/fd.h"
 #include "util/log.h"
@@ -164,7 +164,7 @@ static void follow(enum op_kind kind, struct queue_message *m)
 			active_park(m, qmgr_now());
 			return;
 		}
-		worker_withdraw(a);
+		handout_withdraw(a);
 		if (active_of(m) != NULL)
 			active_withdraw(active_of(m));
 		return;
@@ -172,7 +172,7 @@ static void follow(enum op_kind kind, struct queue_message *m)
 		schedule_deferred_remove(qmgr.schedule, active_key(slice_str(m->id)));
 		if (a == NULL)
 			return;
-		worker_withdraw(a);
+		handout_withdraw(a);
 		if (active_of(m) != NULL)
 			active_withdraw(active_of(m));
 		return;

@@ -4,7 +4,7 @@
 #include <stdio.h>
 
 #include "qmgr/qmgr.h"
-#include "qmgr/worker.h"
+#include "qmgr/report.h"
 #include "util/log.h"
 #include "util/mem.h"
 
@@ -90,7 +90,7 @@ static void untouched(struct held_rcpt *hr)
 
 static void give(struct held_rcpt *hr)
 {
-	struct worker_result result = {
+	struct report report = {
 		.result = hr->result,
 		.status = slice_str(hr->status),
 		.remote = slice_str(hr->remote),
@@ -99,7 +99,7 @@ static void give(struct held_rcpt *hr)
 		.nexthop = slice_str(hr->nexthop),
 	};
 
-	worker_result(hr->a, hr->r, &result);
+	report_give(hr->a, hr->r, &report);
 	hr->is_done = true;
 }
 
@@ -142,20 +142,21 @@ static void held_job(struct server_peer *peer, struct ipc_msg *msg)
 static void held_report(struct held *h, struct ipc_msg *msg)
 {
 	uint64_t index = ipc_u64(msg, FIELD_INDEX);
+	struct report said;
 
+	report_read(msg, &said);
 	for (size_t i = 0; i < h->count; i++) {
 		struct held_rcpt *hr = &h->rcpts[i];
 
 		if (hr->index != index || hr->is_reported)
 			continue;
 		hr->is_reported = true;
-		hr->result = ipc_u64(msg, FIELD_RESULT);
-		hr->status = slice_dup(ipc_bytes(msg, FIELD_STATUS));
-		hr->remote = slice_dup(ipc_bytes(msg, FIELD_REMOTE));
-		hr->text = slice_dup(
-			ipc_bytes(msg, ipc_has(msg, FIELD_TEXT) ? FIELD_TEXT : FIELD_DIAGNOSTIC));
-		hr->transport = slice_dup(ipc_bytes(msg, FIELD_TRANSPORT));
-		hr->nexthop = slice_dup(ipc_bytes(msg, FIELD_NEXTHOP));
+		hr->result = said.result;
+		hr->status = slice_dup(said.status);
+		hr->remote = slice_dup(said.remote);
+		hr->text = slice_dup(said.text);
+		hr->transport = slice_dup(said.transport);
+		hr->nexthop = slice_dup(said.nexthop);
 		if (hr->a != NULL) {
 			struct active *a = hr->a;
 

@@ -13,13 +13,17 @@ qmgr_qmgr_SOURCES = \
 	%D%/active.c %D%/active.h \
 	%D%/ask.c %D%/ask.h \
 	%D%/command.c %D%/command.h \
+	%D%/frames.c %D%/frames.h \
+	%D%/handout.c %D%/handout.h \
 	%D%/held.c %D%/held.h \
+	%D%/job.c %D%/job.h \
 	%D%/late.c %D%/late.h \
 	%D%/intake.c %D%/intake.h \
 	%D%/keeper.c %D%/keeper.h \
 	%D%/line.c %D%/line.h \
 	%D%/main.c %D%/qmgr.h \
 	%D%/probe.c %D%/probe.h \
+	%D%/report.c %D%/report.h \
 	%D%/show.c %D%/show.h \
 	%D%/transport.c %D%/transport.h \
 	%D%/users.c %D%/users.h \

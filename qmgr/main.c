@@ -6,8 +6,9 @@
 #include "qmgr/active.h"
 #include "qmgr/ask.h"
 #include "qmgr/command.h"
-#include "qmgr/intake.h"
+#include "qmgr/handout.h"
 #include "qmgr/held.h"
+#include "qmgr/intake.h"
 #include "qmgr/keeper.h"
 #include "qmgr/late.h"
 #include "qmgr/qmgr.h"
@@ -75,7 +76,7 @@ static int64_t decide(void)
 		if (d.what == SCHEDULE_LOAD)
 			active_load(d.id);
 		else
-			worker_job(d.job);
+			handout_job(d.job);
 	}
 }
 
@@ -96,7 +97,7 @@ static void begin_answering(void)
 
 static void close_queue(void)
 {
-	if (is_closing || !qmgr.is_stopping || worker_jobs() > 0)
+	if (is_closing || !qmgr.is_stopping || job_sent() > 0)
 		return;
 	is_closing = true;
 	if (queue_store_stop(qmgr.store, qmgr_now()) != 0)
@@ -114,7 +115,7 @@ static void work(void *arg)
 		intake_run();
 		until = qmgr_to_mono(decide());
 		queue_store_flush(qmgr.store);
-		worker_run();
+		handout_run();
 		held_tick();
 		begin_answering();
 	}
@@ -127,7 +128,7 @@ static void work(void *arg)
 		has_order = false;
 		keeper_order();
 	}
-	if (worker_has_lines() && next > loop_now() + LINES_AGAIN)
+	if (handout_has_lines() && next > loop_now() + LINES_AGAIN)
 		next = loop_now() + LINES_AGAIN;
 	if (has_more)
 		next = loop_now();
@@ -172,7 +173,7 @@ static void on_walk_done(void *arg)
 static void on_content(void *arg, struct queue_message *m, int result, struct slice content)
 {
 	(void)arg;
-	worker_content(m, result, content);
+	handout_content(m, result, content);
 	ask_content(m, result, content);
 	command_content(m, result, content);
 }
@@ -355,7 +356,7 @@ static int reload(struct conf **c, struct buf *why)
 		queue_store_set(qmgr.store, &setup);
 	transport_reload();
 	command_reload();
-	worker_withdraw_ahead();
+	handout_withdraw_ahead();
 	active_reroute();
 	qmgr_work();
 	return 0;
@@ -381,7 +382,7 @@ static void stop(void)
 	loop_timer_init(&stop_timer, stop_late, NULL);
 	loop_timer_set(&stop_timer, loop_now() + STOP_TIME);
 	command_stop();
-	worker_cancel_all();
+	handout_cancel_all();
 	qmgr_work();
 }
 

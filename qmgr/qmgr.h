@@ -17,7 +17,9 @@
  *   intake.c     cleanup's segments, reading the journal
  *   active.c     a message that is being worked on: from the store to its end or deferral
  *   transport.c  transports, their settings, and those that qmgr answers itself
- *   worker.c     delivery workers and the jobs they hold
+ *   handout.c    jobs on their way to a worker; job.c what a job is, frames.c its frames
+ *   worker.c     delivery workers; report.c what they say of a recipient
+ *   held.c       jobs that workers hold from before
  *   ask.c        what cleanup is asked: routes and notices
  *   command.c    gateq
  *   line.c       log lines

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: ISC */
+#include "qmgr/frames.h"
+
+#include "mail/address.h"
+#include "qmgr/worker.h"
+#include "util/err.h"
+
+#define DATA_PIECE 64000
+#define HEAD_SIZE 65536 /* room wanted beside the content for a job's other frames */
+
+static void put_message(struct ipc *c, const struct job *j)
+{
+	const struct queue_envelope *env = &j->a->m->env;
+	struct buf envid = BUF_INIT(4096);
+
+	ipc_begin(c, PROTO_JOB, j->id);
+	ipc_put_u64(c, FIELD_JOB, j->number);
+	ipc_put_str(c, FIELD_QUEUE_ID, j->a->m->id);
+	ipc_put_text(c, FIELD_SENDER, env->sender);
+	ipc_put_str(c, FIELD_TRANSPORT, j->worker->transport->name);
+	ipc_put_text(c, FIELD_NEXTHOP, active_nexthop(j->a, j->rcpts[0]));
+	ipc_put_u64(c, FIELD_TIME, (uint64_t)env->arrival);
+	ipc_put_u64(c, FIELD_ACTIVE, (uint64_t)j->a->since);
+	ipc_put_u64(c, FIELD_SIZE, env->size);
+	ipc_put_u64(c, FIELD_HEADER_LEN, env->header_len);
+	ipc_put_u64(c, FIELD_FLAGS, env->flags);
+	if (env->envid.len > 0) {
+		address_xtext_encode(&envid, env->envid);
+		ipc_put_text(c, FIELD_ENVID, buf_slice(&envid));
+	}
+	if (env->ret != QUEUE_RET_NONE)
+		ipc_put_u64(c, FIELD_RET, env->ret);
+	if (env->body != QUEUE_BODY_NONE)
+		ipc_put_u64(c, FIELD_BODY, env->body);
+	if (env->client_name.len > 0)
+		ipc_put_text(c, FIELD_CLIENT_NAME, env->client_name);
+	if (env->client_addr.len > 0)
+		ipc_put_text(c, FIELD_CLIENT_ADDR, env->client_addr);
+	if (env->helo.len > 0)
+		ipc_put_text(c, FIELD_HELO, env->helo);
+	if (env->protocol.len > 0)
+		ipc_put_text(c, FIELD_PROTOCOL, env->protocol);
+	ipc_end(c);
+	buf_clear(&envid);
+}
+
+/* The address of ORCPT goes as xtext on the wire, and so between processes. */
+static void put_orcpt(struct ipc *c, struct slice orcpt)
+{
+	struct buf out = BUF_INIT(4 * QUEUE_STRING_MAX);
+	ptrdiff_t at = slice_find(orcpt, ';');
+
+	if (at < 0)
+		return;
+	buf_add_slice(&out, slice_first(orcpt, (size_t)at + 1));
+	if (slice_case_starts(orcpt, "utf-8;"))
+		buf_add_slice(&out, slice_from(orcpt, (size_t)at + 1));
+	else
+		address_xtext_encode(&out, slice_from(orcpt, (size_t)at + 1));
+	if (buf_slice(&out).len <= proto_field_max(FIELD_ORCPT))
+		ipc_put_text(c, FIELD_ORCPT, buf_slice(&out));
+	buf_clear(&out);
+}
+
+static void put_rcpts(struct ipc *c, const struct job *j)
+{
+	for (uint32_t i = 0; i < j->count; i++) {
+		struct queue_recipient to = active_recipient(j->a, j->rcpts[i]);
+
+		ipc_begin(c, PROTO_JOB_RCPT, j->id);
+		ipc_put_u64(c, FIELD_INDEX, to.index);
+		ipc_put_text(c, FIELD_RECIPIENT, to.address);
+		if (to.orig_to.len > 0)
+			ipc_put_text(c, FIELD_ORIG_TO, to.orig_to);
+		put_orcpt(c, to.orcpt);
+		if (to.notify != 0)
+			ipc_put_u64(c, FIELD_NOTIFY, to.notify);
+		ipc_put_u64(c, FIELD_ATTEMPTS, j->a->m->r[to.index].attempts);
+		ipc_end(c);
+	}
+}
+
+static int put_body(struct ipc *c, const struct job *j)
+{
+	int fd = -1, err;
+
+	if (!(j->a->m->env.flags & QUEUE_FLAG_BODY_FILE))
+		return 0;
+	err = queue_store_body(j->a->m, &fd);
+	if (err != 0)
+		return err;
+	ipc_begin(c, PROTO_JOB_BODY, j->id);
+	ipc_put_u64(c, FIELD_SIZE, j->a->m->env.body_len);
+	return ipc_end_fd(c, &fd);
+}
+
+bool frames_have_room(const struct job *j)
+{
+	return ipc_room(j->worker->peer->ipc) >= buf_slice(&j->content).len / 8 + HEAD_SIZE;
+}
+
+int frames_send_head(struct job *j)
+{
+	struct ipc *c = j->worker->peer->ipc;
+
+	j->id = ipc_ask(c);
+	put_message(c, j);
+	ipc_set_arg(c, j->id, true, j);
+	put_rcpts(c, j);
+	return put_body(c, j);
+}
+
+void frames_send_content(struct job *j)
+{
+	struct ipc *c = j->worker->peer->ipc;
+
+	while (buf_slice(&j->content).len > 0) {
+		size_t credit = ipc_credit(c, j->id), room = ipc_room(c);
+		struct slice piece = slice_first(buf_slice(&j->content), DATA_PIECE);
+
+		if (room < HEAD_SIZE)
+			return;
+		piece = slice_first(piece, credit);
+		if (piece.len == 0)
+			return;
+		ipc_begin(c, PROTO_JOB_DATA, j->id);
+		ipc_put_bytes(c, FIELD_BYTES, piece);
+		if (ipc_end(c) != 0)
+			return;
+		buf_consume(&j->content, piece.len);
+	}
+	buf_clear(&j->content);
+	if (!j->is_gone && !j->is_over) {
+		j->is_gone = true;
+		ipc_send(c, PROTO_JOB_GO, j->id);
+	}
+}

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: ISC */
+#include "qmgr/report.h"
+
+#include "qmgr/qmgr.h"
+#include "util/mem.h"
+
+void report_read(const struct ipc_msg *msg, struct report *out)
+{
+	*out = (struct report){
+		.result = ipc_u64(msg, FIELD_RESULT),
+		.status = ipc_bytes(msg, FIELD_STATUS),
+		.remote = ipc_bytes(msg, FIELD_REMOTE),
+		.text = ipc_bytes(msg, ipc_has(msg, FIELD_TEXT) ? FIELD_TEXT : FIELD_DIAGNOSTIC),
+		.transport = ipc_bytes(msg, FIELD_TRANSPORT),
+		.nexthop = ipc_bytes(msg, FIELD_NEXTHOP),
+	};
+}
+
+static enum queue_event_type type_of(uint64_t result)
+{
+	switch (result) {
+	case RESULT_OK: return QUEUE_EV_DELIVERED;
+	case RESULT_FAILED:
+	case RESULT_NOT_FOUND: return QUEUE_EV_FAILED;
+	case RESULT_EXPIRED: return QUEUE_EV_EXPIRED;
+	default: return QUEUE_EV_DEFERRED;
+	}
+}
+
+void report_give(struct active *a, struct active_rcpt *r, const struct report *report)
+{
+	bool is_reroute = report->result == RESULT_REROUTE;
+
+	if (report->result == RESULT_PASSED) {
+		active_passed(a, r);
+		return;
+	}
+	if (report->result != RESULT_UNTRIED && !is_reroute) {
+		active_result(a, r, type_of(report->result), report->status, report->remote,
+			report->text);
+		return;
+	}
+	if (a->m != NULL && queue_store_give_back(a->m, r->index, qmgr_now()) != 0) {
+		active_result(a, r, QUEUE_EV_DEFERRED, SLICE_LIT("4.3.0"), SLICE_NONE,
+			SLICE_LIT("delivery agent gave it back"));
+		return;
+	}
+	if (is_reroute && report->transport.len > 0) {
+		mem_free(r->nexthop);
+		r->nexthop = slice_dup(report->nexthop);
+		r->transport = transport_get(report->transport);
+	}
+	active_again(a, r);
+}
