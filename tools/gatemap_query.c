@@ -104,13 +104,23 @@ static void warn_if_old(const char *spec)
 	buf_clear(&path);
 }
 
+/* Each mistake is a line: the last one ends the program. */
+_Noreturn static void cannot_open(struct slice why)
+{
+	struct slice line;
+
+	while (slice_part(&why, '\n', &line) && why.len > 0)
+		gatemap_warning("%.*s", SLICE_FMT(line));
+	gatemap_fatal("%.*s", SLICE_FMT(line));
+}
+
 static struct map *open_map(const char *spec)
 {
 	struct buf why = BUF_INIT(16384);
 	struct map *m;
 	warn_if_old(spec);
 	if (map_open(spec, &why, &m) != 0)
-		gatemap_fatal("%s", buf_str(&why));
+		cannot_open(buf_slice(&why));
 	buf_clear(&why);
 	if (map_is_failed(m) && *gatemap_why != '\0')
 		gatemap_fatal("%s", gatemap_why);
