@@ -27,11 +27,16 @@ for my $name (sort keys %lists) {
     my ($list, $more) = split / /, $lists{$name}, 2;
     push @master, "$port{$name} inet n - n - - smtpd -o smtpd_recipient_restrictions=$list " . ($more // '');
 }
+my $boxes = tempdir('boxes');
+chmod 0777, $boxes;
 my $gp = Gatepost::Instance->new(master => \@master, main => {
     smtpd_relay_restrictions => 'permit_mynetworks, reject', relayhost => '[127.0.0.1]:' . $sink->port,
     mydestination => 'local.test', local_recipient_maps => '', local_transport => 'error:5.1.1 no mailbox here',
     virtual_alias_maps => 'inline:{ alias@local.test=good@far.test }',
-    transport_maps => 'inline:{ { gone.test = smtp:[127.0.0.1]:' . free_port() . ' } }',
+    transport_maps => 'inline:{ { gone.test = smtp:[127.0.0.1]:' . free_port() . ' }, { users.test = local: } }',
+    virtual_mailbox_domains => 'box.test', virtual_mailbox_maps => 'inline:{ joe@box.test=joe/ }',
+    virtual_mailbox_base => $boxes, virtual_uid_maps => 'static:65534', virtual_gid_maps => 'static:65534',
+    mail_spool_directory => "$boxes/",
     address_verify_relay_transport => 'error:5.1.1 not by this way', relay_domains => 'relay.test',
     address_verify_poll_delay => '1s', address_verify_poll_count => 4,
 });
@@ -61,6 +66,10 @@ my @rows = (
     [sender => 'none@far.test', 'x@far.test', '450 4\.1\.7 <none@far\.test>: Sender address rejected: unverified address: host .*'],
     [recipient => '', 'double-bounce@mx.example', '250 2\.1\.5 Ok'],
 );
+push @rows,
+    [recipient => '', 'joe@box.test', '250 2\.1\.5 Ok'], [recipient => '', 'nobody@users.test', '250 2\.1\.5 Ok'],
+    [recipient => '', 'no.such.user@users.test', '450 4\.1\.1 <no\.such\.user@users\.test>: Recipient address rejected: unverified address: unknown user: "no\.such\.user"']
+    if !$>;
 for my $row (@rows) {
     my ($list, $from, $to, $want) = @$row;
     like(ask($list, $from, $to), qr/^$want$/, "$list: <$from> <$to>");
@@ -70,16 +79,23 @@ $gp->wait_log(qr/to=<none\@far\.test>, .* dsn=5\.1\.1, status=undeliverable \(ho
 $gp->wait_log(qr/to=<busy\@far\.test>, .* dsn=4\.2\.1, status=undeliverable \(host /);
 $gp->wait_log(qr/to=<x\@gone\.test>, .* status=undeliverable \(connect to /);
 $gp->wait_log(qr/to=<user\@local\.test>, .* dsn=5\.1\.1, status=undeliverable \(no mailbox here\)$/);
+if (!$>) {
+    $gp->wait_log(qr/to=<joe\@box\.test>, relay=virtual, .* status=deliverable \(delivers to maildir\)$/);
+    $gp->wait_log(qr/to=<nobody\@users\.test>, relay=local, .* status=deliverable \(delivers to maildir\)$/);
+}
+is(join(' ', glob "$boxes/*"), '', 'no mailbox was made');
 ok($gp->drained, 'nothing is left of a probe') or diag join "\n", $gp->queue_list;
 is(scalar(grep { /status=(?:bounced|deferred|sent)|non-delivery/ } $gp->log_lines(qr/./)), 0, 'and no notice was made');
 is(scalar($sink->messages), 0, 'no message arrived anywhere');
 unlike($sink->log, qr/ C: DATA/, 'a probe stops at RCPT');
 
-# What is known is known to workers that come later.
+# What is known is known to workers that come later, and to the next start.
 my $before = scalar $gp->log_lines(qr/status=(?:un)?deliverable/);
-$gp->reload;
-like(ask(recipient => '', 'good@far.test'), qr/^250 /, 'known after a reload');
-like(ask(recipient => '', 'none@far.test'), qr/^450 4\.1\.1 /, 'the bad one too');
-is(scalar $gp->log_lines(qr/status=(?:un)?deliverable/), $before, 'without another probe');
+for my $how (qw(reload restart)) {
+    $gp->$how;
+    like(ask(recipient => '', 'good@far.test'), qr/^250 /, "known after a $how");
+    like(ask(recipient => '', 'none@far.test'), qr/^450 4\.1\.1 /, 'the bad one too');
+    is(scalar $gp->log_lines(qr/status=(?:un)?deliverable/), $before, 'without another probe');
+}
 $gp->stop;
 done_testing;
