@@ -229,14 +229,13 @@ static int prepare(struct buf *why)
 
 int main(int argc, char **argv)
 {
-	struct buf why = BUF_INIT(MASTER_TEXT_LIMIT);
+	static struct buf why = BUF_INIT(MASTER_TEXT_LIMIT);
 
 	read_arguments(argc, argv);
 	umask(077);
 	fd_raise_limit();
 	if (prepare(&why) != 0 || plan_load(NULL, &why) != 0)
 		give_up(buf_str(&why));
-	buf_clear(&why);
 	leave();
 	master.started = clock_real();
 	log_info("daemon started -- version %s, configuration %s%s", PACKAGE_VERSION, master.dir,

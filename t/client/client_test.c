@@ -569,7 +569,11 @@ static void test_stop(void)
 	worker_wait(&b.connections, 1);
 	ipc_free(&w.master);
 	worker_wait_event(&w, "END0");
-	is_str(buf_str(&w.events), "DOT R0=U4.3.2 END0 ", "what has no dot is given back");
+	is_str(buf_str(&w.events), "DOT LEAVING R0=U4.3.2 END0 ", "what has no dot is given back");
+	buf_reset(&w.events);
+	worker_job(&w, &spec);
+	worker_wait_event(&w, "END0");
+	is_str(buf_str(&w.events), "R0=U4.3.2 END0 ", "what still comes, too");
 	peer_release(&a, "250 2.0.0 Ok");
 	worker_wait_event(&w, "R0=O2.0.0");
 	ok(strstr(buf_str(&w.events), "R0=O2.0.0 END0") != NULL, "the other is waited for");

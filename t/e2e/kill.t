@@ -50,11 +50,13 @@ for my $n (0 .. $#order) {
     my $role = $order[$n];
     my $until = time + $rest;
     sleep rand $rest / 2;
-    my $workers = $gp->roles->{'smtp-client'} // [];
+    my $workers = [@{ $gp->roles->{'smtp-client'} // [] }];
     my $pid = wait_until(5, sub { $gp->kill_role($role, int rand 4) });
     if (!$pid) { fail("kill $n: no $role is running"); last }
     my $killed = time;
     push @kills, { role => $role, time => $killed, tokens => {} };
+    # Those that began while master was looked for, too.
+    push @$workers, @{ $gp->roles->{'smtp-client'} // [] } if $role eq 'master';
     $died_by{$_} = $n for $role eq 'master' ? @$workers : $pid;
     if ($role eq 'master') {
         my ($status, $out) = $gp->try_start;
@@ -97,9 +99,10 @@ sub charge {
         for my $taken (@times) {
             my $n = first_kill($taken, qr/./);
             if (@sent) {
-                # Its worker saw the reply: it is to have died later, with the report.
+                # Its worker saw the reply: it is to have died later, with the report. It outlives
+                # its master by a second.
                 my $by = $died_by{ shift @sent };
-                $n = $by if defined $by && $kills[$by]{time} >= $taken;
+                $n = $by if defined $by && $kills[$by]{time} >= $taken - ($kills[$by]{role} eq 'master' ? 2 : 0);
             } else {
                 $n = worker_kill($taken);
             }

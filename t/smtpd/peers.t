@@ -58,7 +58,7 @@ ok(time - $begin > 4 && $pace->within(7, $begin), 'after 5 seconds');
 $st->wait_log(qr/warning: [0-9A-F]+: in doubt: cleanup was lost before it answered/);
 
 # Away for a while: RCPT waits.
-$st->order('away');
+is($st->order('away')->said, 'away', 'cleanup is away');
 $c = $st->session;
 wait_until(5, sub { $st->session }) ;
 $c->cmd('MAIL FROM:<a@b.test>', 250);

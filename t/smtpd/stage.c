@@ -9,8 +9,8 @@
  * Takes DIR/main.cf, starts SMTPD with a TCP listener (prints "port N") and the UNIX listener
  * DIR/sendmail, and writes each committed message to DIR/mail/ID: lines name=value, an empty line,
  * the content. Reads orders on standard input: full, room, drain, drain now, stop, away (no
- * cleanup), back, go (smtpd is continued); ends at its end. What cleanup does with a message is
- * told by the sender's local part: see the table of scripts.
+ * cleanup; prints "away"), back, go (smtpd is continued); ends at its end. What cleanup does with a
+ * message is told by the sender's local part: see the table of scripts.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -515,6 +515,8 @@ static void obey(struct slice order)
 		away = true;
 		life++;
 		ipc_free(&cleanup);
+		(void)printf("away\n");
+		(void)fflush(stdout);
 	} else if (slice_eq_str(order, "back") && away) {
 		away = false;
 		new_cleanup(NULL);
