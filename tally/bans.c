@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include "tally/bans.h"
 
+#include "util/clock.h"
 #include "util/mem.h"
 
 static const char *const names[BAN_ORIGINS] = {
@@ -81,10 +82,10 @@ const struct ban *bans_add(struct bans *b, const struct net_range *client, enum 
 	if (ban == NULL)
 		return NULL;
 	ban->origin = (uint8_t)origin;
-	ban->since = since;
+	ban->since = (uint32_t)(since / CLOCK_SEC);
 	ban->until = until;
 	reason = slice_first(reason, BAN_REASON_MAX);
-	ban->reason_len = (uint32_t)reason.len;
+	ban->reason_len = (uint16_t)reason.len;
 	ban->reason = reason.len > 0 ? mem_dup(reason.p, reason.len) : NULL;
 	return ban;
 }

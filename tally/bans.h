@@ -19,8 +19,9 @@ enum { BAN_REASON_MAX = 500 };
 struct ban {
 	struct net_range client; /* first */
 	uint8_t origin;
-	uint32_t reason_len;
-	int64_t since, until;
+	uint16_t reason_len;
+	uint32_t since; /* seconds */
+	int64_t until;
 	char *reason; /* owned; not terminated */
 };
 

@@ -45,7 +45,7 @@ static void row(struct client *c, uint64_t id, const struct ban *ban)
 	net_range_text(&ban->client, text);
 	ipc_begin(c->ipc, PROTO_BAN_ROW, id);
 	ipc_put_str(c->ipc, FIELD_CLIENT, text);
-	ipc_put_u64(c->ipc, FIELD_SINCE, (uint64_t)ban->since);
+	ipc_put_u64(c->ipc, FIELD_SINCE, (uint64_t)ban->since * CLOCK_SEC);
 	ipc_put_u64(c->ipc, FIELD_UNTIL, (uint64_t)ban->until);
 	ipc_put_str(c->ipc, FIELD_ORIGIN, ban_origin_name((enum ban_origin)ban->origin));
 	ipc_put_text(c->ipc, FIELD_TEXT, slice_of(ban->reason, ban->reason_len));

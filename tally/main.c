@@ -73,11 +73,11 @@ void tell_store(void)
 void tell_ban(const struct ban *b)
 {
 	char text[NET_RANGE_TEXT];
-	int64_t due = loop_now() + (b->until > b->since ? b->until - b->since : 0);
+	int64_t seconds = b->until / CLOCK_SEC - b->since;
+	int64_t due = loop_now() + seconds * CLOCK_SEC;
 
 	net_range_text(&b->client, text);
-	log_info("ban: %s for %lld s: %.*s (%s)", text,
-		(long long)((b->until - b->since) / CLOCK_SEC), (int)b->reason_len,
+	log_info("ban: %s for %lld s: %.*s (%s)", text, (long long)seconds, (int)b->reason_len,
 		b->reason_len > 0 ? b->reason : "", ban_origin_name((enum ban_origin)b->origin));
 	share_ban(&b->client, b->until);
 	if (due < expire_timer.due)

@@ -75,7 +75,7 @@ static void save_ban(const struct ban *ban)
 
 	(void)buf_add(b, &ban->client, NET_RANGE_WIRE);
 	wire_u8(b, ban->origin);
-	wire_u64(b, (uint64_t)ban->since);
+	wire_u64(b, (uint64_t)ban->since * CLOCK_SEC);
 	wire_u64(b, (uint64_t)ban->until);
 	wire_counted(b, slice_of(ban->reason, ban->reason_len));
 	end();
