@@ -54,16 +54,8 @@ void active_begin(struct queue_message *m, bool loaded);
 /* While it is on, messages from the store go into the index of what waits, to be tried when there
  * is room: a list wants to know of all. */
 void active_park_new(bool is_on);
-/* The scheduler wants this one. */
-void active_load(uint64_t key);
-/* The walk through the directories found this one. */
-void active_waiting(const char *id, enum queue_place place, int64_t due);
-/* The store has an answer to a load that the scheduler asked for. */
-void active_loaded(const char *id, int result, struct queue_message *m);
 /* The store has given it up: its end is durable. */
 void active_ended(struct queue_message *m);
-/* Whether the message is here, waits, or is being loaded. */
-bool active_may_come(struct slice id);
 /* NULL: not being worked on. */
 struct active *active_of(struct queue_message *m);
 /* The keys of all that is being worked on, or is on its way into memory for that. */
@@ -105,17 +97,10 @@ bool active_is_requeued(struct queue_message *m);
 void active_withdraw(struct active *a);
 /* New settings: what has not been handed out is routed afresh. */
 void active_reroute(void);
-/* Into the index of deferred messages, and out of memory where that is possible. */
-void active_park(struct queue_message *m, int64_t due);
 
 struct queue_recipient active_recipient(const struct active *a, const struct active_rcpt *r);
 struct slice active_nexthop(const struct active *a, const struct active_rcpt *r);
 /* What stands for the sender in the scheduler's fairness. */
 bool active_is_bounce(const struct queue_message *m);
-
-/* Queue ids as numbers of the scheduler's index, and back. */
-uint64_t active_key(struct slice id);
-/* Writes the id, NUL-terminated; false: not known. */
-bool active_key_id(uint64_t key, char id[QUEUE_ID_MAX + 1]);
 
 #endif

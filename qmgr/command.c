@@ -11,6 +11,7 @@
 #include "net/addr.h"
 #include "qmgr/ack.h"
 #include "qmgr/active.h"
+#include "qmgr/active_index.h"
 #include "qmgr/handout.h"
 #include "qmgr/qmgr.h"
 #include "qmgr/show.h"

@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 
+#include "qmgr/active_index.h"
 #include "qmgr/qmgr.h"
 #include "qmgr/report.h"
 #include "util/log.h"

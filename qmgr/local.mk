@@ -11,6 +11,9 @@ pkglibexec_PROGRAMS += qmgr/qmgr
 qmgr_qmgr_SOURCES = \
 	%D%/ack.c %D%/ack.h \
 	%D%/active.c %D%/active.h \
+	%D%/active_end.c %D%/active_route.c \
+	%D%/active_index.c %D%/active_index.h \
+	%D%/active_private.h \
 	%D%/ask.c %D%/ask.h \
 	%D%/command.c %D%/command.h \
 	%D%/frames.c %D%/frames.h \

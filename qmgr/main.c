@@ -4,6 +4,7 @@
 #include "conf/conf.h"
 #include "qmgr/ack.h"
 #include "qmgr/active.h"
+#include "qmgr/active_index.h"
 #include "qmgr/ask.h"
 #include "qmgr/command.h"
 #include "qmgr/handout.h"

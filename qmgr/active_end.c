@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: ISC */
+#include "qmgr/active_private.h"
+
+#include "qmgr/ask.h"
+#include "qmgr/command.h"
+#include "qmgr/line.h"
+#include "qmgr/qmgr.h"
+#include "util/log.h"
+#include "util/mem.h"
+
+/* Ends: of a recipient's time, of a pass, of a message. */
+
+#define ASK_AGAIN (60 * CLOCK_SEC)
+
+static size_t forwards; /* messages with is_forward */
+
+void active_no_longer_asking(struct active *a)
+{
+	forwards -= a->is_forward;
+	a->is_asking = a->is_forward = a->is_requeue = false;
+}
+
+size_t active_forwards(void)
+{
+	return forwards;
+}
+
+/* False: the log has no room for it now. */
+static bool expire(struct active *a)
+{
+	struct queue_message *m = a->m;
+	int err = 0;
+
+	line_expired(m, m->expire_now);
+	for (uint32_t i = 0; i < m->env.recipients && err != ERR_FULL; i++) {
+		struct queue_result result = {.type = QUEUE_EV_EXPIRED};
+		struct queue_event last = {0};
+		uint64_t ticket;
+
+		if (!active_is_open(&m->r[i]))
+			continue;
+		if (queue_store_last(m, i, &last)) {
+			result.dsn = last.dsn;
+			result.host = last.host;
+			result.text = last.text;
+		}
+		if (result.text.len == 0)
+			result.text = SLICE_LIT("no delivery was possible in time");
+		if (result.dsn.len == 0)
+			result.dsn = SLICE_LIT("4.4.7");
+		err = queue_store_result(m, i, &result, qmgr_now(), &ticket);
+		if (err != 0 && err != ERR_FULL)
+			log_warning("%s: recipient %u cannot be expired", m->id, i);
+	}
+	return err != ERR_FULL;
+}
+
+bool active_is_expired(const struct queue_message *m)
+{
+	int64_t end = m->env.deadline;
+	bool tried = false;
+
+	if (m->expire_now)
+		return true;
+	if (end == 0)
+		end = schedule_lifetime_end(qmgr.schedule, m->env.arrival, active_is_bounce(m));
+	if (qmgr_now() < end)
+		return false;
+	for (uint32_t i = 0; i < m->env.recipients && !tried; i++)
+		tried = active_is_open(&m->r[i]) && m->r[i].due != 0;
+	return tried;
+}
+
+static bool wants_notice(const struct queue_message *m, uint32_t index)
+{
+	struct queue_recipient to;
+
+	if (m->r[index].state != QUEUE_R_FAILED || m->r[index].is_asked)
+		return false;
+	if (m->env.flags & QUEUE_FLAG_PROBE)
+		return false;
+	queue_recipient_at(&m->env, m->r[index].where, index, &to);
+	return to.notify == 0 || (to.notify & QUEUE_NOTIFY_FAILURE) != 0;
+}
+
+/* True when a notice was asked for. */
+static bool ask_notice(struct active *a)
+{
+	struct queue_message *m = a->m;
+	uint32_t *failed, n = 0;
+
+	if (a->is_told)
+		return false;
+	failed = mem_array(m->env.recipients, sizeof(*failed));
+	for (uint32_t i = 0; i < m->env.recipients; i++)
+		if (wants_notice(m, i))
+			failed[n++] = i;
+	if (n > 0 && !a->has_failed_ask) {
+		a->is_asking = true;
+		/* It needs no place of the active queue while cleanup works. */
+		active_release_slot(a);
+		ask_notice_of(a, failed, n);
+	}
+	mem_free(failed);
+	return n > 0;
+}
+
+/* True when a forward was made and not read: the message cannot end before. */
+static bool await_forward(struct active *a)
+{
+	const struct queue_message *m = a->m;
+
+	for (uint32_t i = 0; i < m->env.recipients && !a->is_forward; i++)
+		a->is_forward = m->r[i].is_asked;
+	if (!a->is_forward)
+		return false;
+	forwards++;
+	a->is_asking = true;
+	active_release_slot(a);
+	return true;
+}
+
+int64_t active_next_due(const struct queue_message *m)
+{
+	int64_t due = 0;
+
+	for (uint32_t i = 0; i < m->env.recipients; i++)
+		if (active_is_open(&m->r[i]) && (due == 0 || m->r[i].due < due))
+			due = m->r[i].due > 0 ? m->r[i].due : 1;
+	return due;
+}
+
+bool active_has_failed(const struct queue_message *m)
+{
+	for (uint32_t i = 0; i < m->env.recipients; i++)
+		if (wants_notice(m, i))
+			return true;
+	return false;
+}
+
+static void settle(struct active *a)
+{
+	struct queue_message *m = a->m;
+	int64_t due = active_next_due(m);
+	uint64_t ticket;
+	int err;
+
+	if (m->state == QUEUE_M_ENDED) {
+		active_free(a);
+		return;
+	}
+	if (await_forward(a))
+		return;
+	/* One that has been requeued from hold is at its end. */
+	if (m->state == QUEUE_M_HELD && (due != 0 || active_has_failed(m))) {
+		active_free(a);
+		active_park(m, qmgr_now());
+		return;
+	}
+	if (due != 0 && active_is_expired(m)) {
+		if (!expire(a)) {
+			active_free(a);
+			active_park(m, qmgr_now() + CLOCK_SEC);
+			return;
+		}
+		due = 0;
+	}
+	if (ask_notice(a)) {
+		if (a->is_asking)
+			return;
+		/* cleanup could not do it: again in a while, with what waits. */
+		active_free(a);
+		active_park(m, qmgr_now() + ASK_AGAIN);
+		return;
+	}
+	active_free(a);
+	if (due != 0) {
+		active_park(m, due);
+		return;
+	}
+	err = queue_store_end(m, qmgr_now(), &ticket);
+	if (err == ERR_STATE)
+		log_warning("%s: cannot end it yet", m->id);
+	else if (err == ERR_FULL)
+		active_park(m, qmgr_now() + CLOCK_SEC);
+	else if (err != 0)
+		qmgr_dies("the end of a message", err);
+	else
+		log_info("%s: removed", m->id);
+}
+
+void active_check(struct active *a)
+{
+	if (a->open > 0 || a->is_asking || a->is_passing)
+		return;
+	if (a->scheduled != NULL && !schedule_message_is_idle(a->scheduled))
+		return;
+	if (a->m == NULL)
+		active_free(a);
+	else
+		settle(a);
+}
+
+void active_notice_done(struct active *a, bool was_made, const uint32_t *rcpts, uint32_t n)
+{
+	if (!a->is_asking)
+		return;
+	a->is_asking = false;
+	if (a->m != NULL)
+		queue_store_ask_failed(a->m, rcpts, n);
+	if (was_made)
+		a->is_told = true;
+	else
+		a->has_failed_ask = true;
+	active_check(a);
+}
+
+void active_child(struct queue_message *m, enum queue_reason reason, int result)
+{
+	struct active *a = m->user;
+
+	if (a == NULL || !a->is_asking)
+		return;
+	for (uint32_t i = 0; i < m->env.recipients; i++)
+		if (m->r[i].is_asked)
+			return;
+	if (reason == QUEUE_REASON_REQUEUE)
+		command_requeued(m, result);
+	active_no_longer_asking(a);
+	active_check(a);
+}
+
+void active_ended(struct queue_message *m)
+{
+	struct active *a = m->user;
+
+	schedule_deferred_remove(qmgr.schedule, active_key(slice_str(m->id)));
+	if (a == NULL)
+		return;
+	m->user = NULL;
+	a->m = NULL;
+	ask_forget(a);
+	active_no_longer_asking(a);
+	active_check(a);
+}

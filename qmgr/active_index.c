@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: ISC */
+#include "qmgr/active_index.h"
+
+#include "qmgr/active_private.h"
+#include "qmgr/qmgr.h"
+#include "util/dict.h"
+#include "util/hash.h"
+#include "util/mem.h"
+
+#define KEYS_LIMIT 100000000 /* long ids in the index */
+#define LOAD_AGAIN (60 * CLOCK_SEC)
+
+static struct dict *loading;  /* key → itself: loads that the scheduler asked for */
+static struct dict *long_ids; /* key → id, while it is in the index */
+static char loading_mark;
+
+/* ---- Keys. ---- */
+
+#define LONG_KEY (UINT64_C(1) << 63)
+
+uint64_t active_key(struct slice id)
+{
+	uint64_t n = 0;
+
+	if (queue_id_is_long(id) || id.len > 15)
+		return hash_bytes(id) | LONG_KEY;
+	for (size_t i = 0; i < id.len; i++) {
+		char c = id.p[i];
+
+		n = n * 16 + (uint64_t)(c >= '0' && c <= '9' ? c - '0' : c - 'A' + 10);
+	}
+	/* The length tells 0A from A. */
+	return n | (uint64_t)id.len << 59;
+}
+
+bool active_key_id(uint64_t key, char id[QUEUE_ID_MAX + 1])
+{
+	const char *text;
+	size_t len = key >> 59 & 15;
+
+	id[0] = '\0';
+	if (key & LONG_KEY) {
+		text = long_ids != NULL ? dict_get(long_ids, DICT_U64(key)) : NULL;
+		if (text == NULL)
+			return false;
+		strlcpy(id, text, QUEUE_ID_MAX + 1);
+		return true;
+	}
+	for (size_t i = len; i > 0; i--, key >>= 4)
+		id[i - 1] = "0123456789ABCDEF"[key & 15];
+	id[len] = '\0';
+	return true;
+}
+
+static void key_keep(uint64_t key, const char *id)
+{
+	if (!(key & LONG_KEY))
+		return;
+	if (long_ids == NULL)
+		long_ids = dict_new(KEYS_LIMIT, mem_free);
+	if (dict_get(long_ids, DICT_U64(key)) == NULL)
+		dict_set(long_ids, DICT_U64(key), mem_str(id));
+}
+
+/* ---- What waits. ---- */
+
+bool active_may_come(struct slice id)
+{
+	uint64_t key = active_key(id);
+
+	return queue_store_get(qmgr.store, id) != NULL ||
+	       schedule_deferred_find(qmgr.schedule, key) != NULL ||
+	       (loading != NULL && dict_get(loading, DICT_U64(key)) != NULL);
+}
+
+static void sites(const struct queue_message *m, struct schedule_deferred *row)
+{
+	unsigned n = 0;
+	struct queue_recipient to;
+	uint32_t offset = 0, index = 0;
+
+	while (queue_recipient_next(&m->env, &offset, &index, &to)) {
+		struct slice nexthop = to.nexthop.len > 0 ? to.nexthop : active_domain(to.address);
+		uint32_t site;
+
+		if (!active_is_open(&m->r[to.index]))
+			continue;
+		site = schedule_site(to.transport, nexthop);
+		if ((n > 0 && row->site[0] == site) || (n > 1 && row->site[1] == site))
+			continue;
+		if (n == 2) {
+			row->flags |= SCHEDULE_MANY;
+			return;
+		}
+		row->site[n++] = site;
+	}
+}
+
+void active_park(struct queue_message *m, int64_t due)
+{
+	struct schedule_deferred row = {.id = active_key(slice_str(m->id))};
+
+	row.arrival = (uint32_t)(m->env.arrival / CLOCK_SEC);
+	/* Not before its time, but what is to go now does not wait for the next second. */
+	row.due = (uint32_t)((due <= qmgr_now() ? due : due + CLOCK_SEC - 1) / CLOCK_SEC);
+	row.flags = (uint8_t)((active_is_bounce(m) ? SCHEDULE_BOUNCE : 0) |
+			      (m->state == QUEUE_M_HELD ? SCHEDULE_HELD : 0));
+	sites(m, &row);
+	key_keep(row.id, m->id);
+	schedule_defer(qmgr.schedule, &row);
+	m->user = NULL;
+	/* One that lives in the journal stays loaded until calls->moved. */
+	queue_store_unload(m, due);
+}
+
+/* Back into the index, with what is known without its envelope. */
+static void try_later(uint64_t key, const char *id, int64_t delay)
+{
+	struct schedule_deferred row = {.id = key, .flags = SCHEDULE_MANY};
+
+	row.due = row.arrival = (uint32_t)((qmgr_now() + delay) / CLOCK_SEC);
+	key_keep(key, id);
+	schedule_defer(qmgr.schedule, &row);
+}
+
+void active_waiting(const char *id, enum queue_place place, int64_t due)
+{
+	struct schedule_deferred row = {
+		.id = active_key(slice_str(id)),
+		.flags = SCHEDULE_MANY | SCHEDULE_FILE,
+	};
+
+	if (schedule_deferred_find(qmgr.schedule, row.id) != NULL)
+		return;
+	if (loading != NULL && dict_get(loading, DICT_U64(row.id)) != NULL)
+		return;
+	row.due = row.arrival = (uint32_t)(due / CLOCK_SEC);
+	if (place != QUEUE_PLACE_DEFERRED)
+		row.flags |= SCHEDULE_HELD;
+	key_keep(row.id, id);
+	schedule_defer(qmgr.schedule, &row);
+}
+
+/* ---- What is being loaded. ---- */
+
+void active_load(uint64_t key)
+{
+	char id[QUEUE_ID_MAX + 1];
+	struct queue_message *m;
+
+	if (!active_key_id(key, id)) {
+		schedule_load_failed(qmgr.schedule);
+		return;
+	}
+	m = queue_store_get(qmgr.store, slice_str(id));
+	if (m != NULL) {
+		active_begin(m, true);
+		return;
+	}
+	if (loading == NULL)
+		loading = dict_new(KEYS_LIMIT, NULL);
+	dict_set(loading, DICT_U64(key), &loading_mark);
+	if (queue_store_load(qmgr.store, slice_str(id), QUEUE_PLACE_DEFERRED) != 0)
+		active_loaded(id, ERR_SYS, NULL);
+}
+
+void active_loaded(const char *id, int result, struct queue_message *m)
+{
+	uint64_t key = active_key(slice_str(id));
+
+	if (loading == NULL || !dict_remove(loading, DICT_U64(key)))
+		return;
+	if (result == 0) {
+		active_begin(m, true);
+		return;
+	}
+	schedule_load_failed(qmgr.schedule);
+	if (result == ERR_SYS)
+		try_later(key, id, LOAD_AGAIN);
+	else if (result == ERR_NOT_FOUND && queue_store_knows(qmgr.store, slice_str(id)))
+		/* It is on its way from one directory to another. */
+		try_later(key, id, CLOCK_SEC);
+}
+
+struct walk {
+	void (*visit)(uint64_t key, void *arg);
+	void *arg;
+};
+
+static bool walk_loading(struct slice key, void *value, void *arg)
+{
+	const struct walk *w = arg;
+	uint64_t n;
+
+	(void)value;
+	memcpy(&n, key.p, sizeof(n));
+	w->visit(n, w->arg);
+	return true;
+}
+
+void active_walk_loading(void (*visit)(uint64_t key, void *arg), void *arg)
+{
+	struct walk w = {visit, arg};
+
+	if (loading != NULL)
+		dict_walk(loading, walk_loading, &w);
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef QMGR_ACTIVE_INDEX_H
+#define QMGR_ACTIVE_INDEX_H
+
+#include "queue/store.h"
+
+/*
+ * Messages that are not being worked on: those that wait in the scheduler's index of deferred mail,
+ * and those that are being loaded from there. The index knows messages by keys, which are numbers:
+ * a short queue id is its own, a long one has a hash. Owns the texts of long ids and the set of
+ * keys that are being loaded; messages stay the store's.
+ */
+
+/* Queue ids as keys, and back. */
+uint64_t active_key(struct slice id);
+/* Writes the id, NUL-terminated; false: not known. */
+bool active_key_id(uint64_t key, char id[QUEUE_ID_MAX + 1]);
+
+/* Into the index, and out of memory where that is possible. */
+void active_park(struct queue_message *m, int64_t due);
+/* The walk through the directories found this one. */
+void active_waiting(const char *id, enum queue_place place, int64_t due);
+/* The scheduler wants this one. */
+void active_load(uint64_t key);
+/* The store has an answer to a load that the scheduler asked for. */
+void active_loaded(const char *id, int result, struct queue_message *m);
+
+/* Whether the message is here, waits, or is being loaded. */
+bool active_may_come(struct slice id);
+/* The keys of what is being loaded. */
+void active_walk_loading(void (*visit)(uint64_t key, void *arg), void *arg);
+
+#endif

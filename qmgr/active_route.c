@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: ISC */
+#include <stdio.h>
+
+#include "conf/conf.h"
+#include "qmgr/active_private.h"
+#include "qmgr/ask.h"
+#include "qmgr/line.h"
+#include "qmgr/qmgr.h"
+#include "util/mem.h"
+
+/* Recipients on their way out: to the scheduler, back from it, or answered here. */
+
+#define REROUTE_LIMIT 10 /* workers that died over a recipient, or sent it elsewhere */
+
+static const struct {
+	const char *program, *status, *dsn, *text;
+	enum queue_event_type type;
+} builtin[] = {
+	[TRANSPORT_DISCARD] = {"discard", "sent", "2.0.0", "", QUEUE_EV_DELIVERED},
+	[TRANSPORT_ERROR] = {"error", "bounced", "5.0.0", "", QUEUE_EV_FAILED},
+	[TRANSPORT_RETRY] = {"error", "deferred", "4.0.0", "", QUEUE_EV_DEFERRED},
+};
+
+/* Takes "5.1.1 " off the front of text. */
+static struct slice take_status(struct slice *text)
+{
+	struct slice rest = *text, status = SLICE_NONE;
+	size_t dots = 0;
+
+	slice_token(&rest, " ", &status);
+	for (size_t i = 0; i < status.len; i++) {
+		dots += status.p[i] == '.';
+		if (status.p[i] != '.' && (status.p[i] < '0' || status.p[i] > '9'))
+			return SLICE_NONE;
+	}
+	if (dots != 2 || status.len < 5 || status.p[1] != '.')
+		return SLICE_NONE;
+	*text = slice_trim(rest);
+	return status;
+}
+
+static void answer(struct active *a, struct active_rcpt *r)
+{
+	enum transport_kind kind = r->transport->kind;
+	struct slice nexthop = active_nexthop(a, r), dsn, status;
+	enum queue_event_type type = builtin[kind].type;
+	const char *word = builtin[kind].status;
+	struct buf text = BUF_INIT(QUEUE_EVENT_TEXT_MAX);
+	char code[16];
+
+	/* The text of such a route stands where the next hop stands elsewhere. */
+	if (r->nexthop == NULL && active_recipient(a, r).reason.len > 0)
+		nexthop = active_recipient(a, r).reason;
+	buf_add_slice(&text, slice_first(nexthop, QUEUE_EVENT_TEXT_MAX));
+	nexthop = buf_slice(&text);
+	status = kind == TRANSPORT_DISCARD ? SLICE_NONE : take_status(&nexthop);
+	dsn = status.len > 0 && status.len < sizeof(code) ? status : slice_str(builtin[kind].dsn);
+	snprintf(code, sizeof(code), "%.*s", SLICE_FMT(dsn));
+	if (kind == TRANSPORT_RETRY)
+		code[0] = '4';
+	if (kind == TRANSPORT_ERROR && conf_bool(P_soft_bounce)) {
+		type = QUEUE_EV_DEFERRED;
+		word = "SOFTBOUNCE";
+		code[0] = '4';
+	}
+	line_result(builtin[kind].program, a, r, word, slice_str(code), nexthop);
+	active_result(a, r, type, slice_str(code), SLICE_NONE, nexthop);
+	buf_clear(&text);
+}
+
+void active_enqueue(struct active *a, struct active_rcpt *r)
+{
+	struct buf key = BUF_INIT(QUEUE_STRING_MAX + QUEUE_ADDRESS_MAX);
+
+	if (a->m->r[r->index].state == QUEUE_R_PASSED) {
+		active_rcpt_done(a, r);
+		return;
+	}
+	if (r->transport->kind != TRANSPORT_WORKERS) {
+		answer(a, r);
+		return;
+	}
+	if (r->transport->is_off) {
+		line_result("error", a, r, "deferred", SLICE_LIT("4.3.2"),
+			SLICE_LIT("deferred transport"));
+		active_result(a, r, QUEUE_EV_DEFERRED, SLICE_LIT("4.3.2"), SLICE_NONE,
+			SLICE_LIT("deferred transport"));
+		return;
+	}
+	buf_add_lower(&key,
+		r->transport->by_recipient ? active_recipient(a, r).address : active_nexthop(a, r));
+	if (r->state == ACTIVE_RESOLVING)
+		a->resolving--;
+	r->state = ACTIVE_QUEUED;
+	schedule_rcpt_add(
+		qmgr.schedule, a->scheduled, r->transport->scheduled, buf_slice(&key), &r->link);
+	transport_wanted(r->transport);
+	buf_clear(&key);
+}
+
+void active_route(
+	struct active *a, struct active_rcpt *r, struct slice transport, struct slice nexthop)
+{
+	mem_free(r->nexthop);
+	r->nexthop = slice_dup(nexthop);
+	r->transport = transport_get(transport);
+	active_enqueue(a, r);
+}
+
+void active_unrouted(struct active *a, struct slice text)
+{
+	for (uint32_t i = 0; i < a->count; i++) {
+		struct active_rcpt *r = &a->rcpts[i];
+
+		if (r->state != ACTIVE_RESOLVING)
+			continue;
+		line_result("error", a, r, "deferred", SLICE_LIT("4.3.0"), text);
+		active_result(a, r, QUEUE_EV_DEFERRED, SLICE_LIT("4.3.0"), SLICE_NONE, text);
+	}
+	active_check(a);
+}
+
+void active_again(struct active *a, struct active_rcpt *r)
+{
+	/* Held or deleted, or its child was read before its worker had spoken. */
+	if (a->m == NULL || a->m->state != QUEUE_M_LIVE ||
+		a->m->r[r->index].state == QUEUE_R_PASSED) {
+		active_rcpt_done(a, r);
+		return;
+	}
+	if (++r->deaths > REROUTE_LIMIT) {
+		line_result("error", a, r, "deferred", SLICE_LIT("4.3.0"),
+			SLICE_LIT("delivery agents died over it"));
+		active_result(a, r, QUEUE_EV_DEFERRED, SLICE_LIT("4.3.0"), SLICE_NONE,
+			SLICE_LIT("delivery agents died over it"));
+		return;
+	}
+	if (r->transport != NULL) {
+		active_enqueue(a, r);
+		return;
+	}
+	r->state = ACTIVE_RESOLVING;
+	r->is_asked = false;
+	a->resolving++;
+	if (!a->is_passing)
+		ask_routes(a);
+}
+
+void active_withdraw(struct active *a)
+{
+	struct schedule_rcpts list = STAILQ_HEAD_INITIALIZER(list);
+	struct schedule_rcpt *link;
+
+	if (a->scheduled != NULL)
+		schedule_withdraw(qmgr.schedule, a->scheduled, &list);
+	while ((link = STAILQ_FIRST(&list)) != NULL) {
+		STAILQ_REMOVE_HEAD(&list, next);
+		active_rcpt_done(a, (struct active_rcpt *)(void *)link);
+	}
+	for (uint32_t i = 0; i < a->count; i++)
+		if (a->rcpts[i].state == ACTIVE_RESOLVING)
+			active_rcpt_done(a, &a->rcpts[i]);
+	ask_forget_routes(a);
+	active_check(a);
+}
+
+static void reroute(struct active *a)
+{
+	struct schedule_rcpts list = STAILQ_HEAD_INITIALIZER(list);
+	struct schedule_rcpt *link;
+	struct active_rcpt *r;
+
+	if (a->m == NULL || a->scheduled == NULL)
+		return;
+	schedule_withdraw(qmgr.schedule, a->scheduled, &list);
+	while ((link = STAILQ_FIRST(&list)) != NULL) {
+		STAILQ_REMOVE_HEAD(&list, next);
+		r = (struct active_rcpt *)(void *)link;
+		r->state = ACTIVE_RESOLVING;
+		r->is_asked = false;
+		a->resolving++;
+	}
+	ask_routes(a);
+}
+
+void active_reroute(void)
+{
+	struct active *a;
+
+	TAILQ_FOREACH(a, &actives, link)
+	reroute(a);
+}
