@@ -28,7 +28,7 @@ static void count_junk(struct session *s, enum smtp_verb verb)
 	case SMTP_EXPN:
 	case SMTP_HELP:
 	case SMTP_ETRN:
-		if (s->junk++ > settings.junk_limit)
+		if (s->junk++ > s->bounds->junk)
 			s->errors++;
 		break;
 	default: break;
@@ -114,7 +114,7 @@ static void rset(struct session *s, struct slice args)
 		done(s, SMTP_RSET, false, "501 5.5.4 Syntax: RSET");
 		return;
 	}
-	if (settings.rset_limit > 0 && ++s->rsets > settings.rset_limit) {
+	if (s->bounds->rsets > 0 && ++s->rsets > s->bounds->rsets) {
 		session_count(s, SMTP_RSET, false);
 		session_end(s, "421 4.7.0 %s Error: too many RSET commands", settings.hostname);
 		return;

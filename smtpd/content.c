@@ -30,7 +30,7 @@ bool content_refuses_bare_lf(struct session *s)
 
 static void extend_deadline(struct session *s, uint64_t bytes)
 {
-	int64_t latest = loop_now() + settings.timeout;
+	int64_t latest = loop_now() + s->bounds->timeout;
 
 	s->content_deadline += (int64_t)bytes * CLOCK_SEC / settings.min_rate;
 	if (s->content_deadline > latest)
@@ -190,7 +190,7 @@ static bool has_room(struct session *s)
 		return true;
 	stream_read(s->stream, false);
 	/* The client is not to blame for this time. */
-	s->content_deadline = loop_now() + settings.timeout;
+	s->content_deadline = loop_now() + s->bounds->timeout;
 	return false;
 }
 
@@ -312,7 +312,7 @@ void content_bdat(struct session *s, struct slice line, struct slice args)
 	} else {
 		s->state = CHUNK;
 		s->chunk_left = s->chunk_size;
-		s->content_deadline = loop_now() + settings.timeout;
+		s->content_deadline = loop_now() + s->bounds->timeout;
 		why = chunk_out_of_order(s);
 		if (s->bdat_failed)
 			s->chunk_reply =
@@ -356,7 +356,7 @@ static void data_decided(struct session *s, const struct policy_verdict *v, stru
 	}
 	begin_content(s);
 	s->state = CONTENT;
-	s->content_deadline = loop_now() + settings.timeout;
+	s->content_deadline = loop_now() + s->bounds->timeout;
 	session_reply(s, "354 End data with <CR><LF>.<CR><LF>");
 }
 

@@ -73,7 +73,7 @@ void evaluation_facts(const struct session *s, struct policy_facts *f)
 		.protocol = slice_str(s->esmtp ? "ESMTP" : "SMTP"),
 		.login = slice_str(s->login),
 		.sasl_method = slice_str(s->sasl_method),
-		.stress = slice_str(settings.stress),
+		.stress = slice_str(s->bounds->stress),
 		.is_pipelining = s->is_pipelining,
 	};
 	for (int i = 0; i < 3; i++)

@@ -117,9 +117,9 @@ static void reply_bytes(struct session *s, char *text, size_t len)
 		if (len > 6 && text[3] == ' ' && text[4] == '5' && text[5] == '.')
 			text[4] = '4';
 	}
-	if (!s->sleeping && s->errors >= settings.soft_errors && settings.error_sleep > 0) {
+	if (!s->sleeping && s->errors >= s->bounds->soft_errors && s->bounds->error_sleep > 0) {
 		s->sleeping = true;
-		loop_timer_set(&s->sleep, loop_now() + settings.error_sleep);
+		loop_timer_set(&s->sleep, loop_now() + s->bounds->error_sleep);
 	}
 	/* A client that reads no replies is cut off when they come to the limit. */
 	int err = s->sleeping ? buf_add(&s->held, text, len) : stream_write(s->stream, text, len);
@@ -381,7 +381,7 @@ static bool take_line(struct session *s)
 /* Takes one command. False: there is no whole line, or nothing more is to be done. */
 static bool next_command(struct session *s)
 {
-	if (s->errors >= settings.hard_errors && !s->is_local) {
+	if (s->errors >= s->bounds->hard_errors && !s->is_local) {
 		report_lost(s, "too many errors");
 		session_end(s, "421 4.7.0 %s Error: too many errors", settings.hostname);
 		return false;
@@ -433,7 +433,7 @@ static void run(struct session *s)
 	else if (s->state == CONTENT || s->state == CHUNK)
 		stream_deadline(s->stream, s->content_deadline);
 	else if ((s->state == COMMAND || s->state == RESPONSE) && moved)
-		stream_deadline(s->stream, loop_now() + settings.timeout);
+		stream_deadline(s->stream, loop_now() + s->bounds->timeout);
 }
 
 static void run_task(void *arg)
@@ -442,7 +442,7 @@ static void run_task(void *arg)
 
 	/* As if something had moved: the deadline of the next command begins now. */
 	if (s->state == COMMAND || s->state == RESPONSE)
-		stream_deadline(s->stream, loop_now() + settings.timeout);
+		stream_deadline(s->stream, loop_now() + s->bounds->timeout);
 	run(s);
 }
 
@@ -524,7 +524,7 @@ static void greet(struct session *s, const struct policy_verdict *v, struct slic
 	if (s->state == CLOSED)
 		return;
 	s->is_greeted = true;
-	stream_deadline(s->stream, loop_now() + settings.timeout);
+	stream_deadline(s->stream, loop_now() + s->bounds->timeout);
 	stream_read(s->stream, true);
 	loop_soon(&s->run);
 }
@@ -673,6 +673,7 @@ void session_new(int fd, const struct net_addr *peer, bool is_local)
 	TAILQ_INSERT_TAIL(&sessions, s, next);
 	total++;
 	counters_add(COUNTER_SESSIONS, 1);
+	s->bounds = stress_bounds();
 	counters_add(COUNTER_ACCEPTED, 1);
 	if (!is_local && settings.wants_proxy)
 		proxy_begin(s);

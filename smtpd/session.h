@@ -9,6 +9,7 @@
 #include "smtpd/evaluation.h"
 #include "smtpd/peername.h"
 #include "smtpd/settings.h"
+#include "smtpd/stress.h"
 #include "smtpd/transaction.h"
 
 /*
@@ -33,7 +34,8 @@ struct session {
 	TAILQ_ENTRY(session) next;
 	struct stream *stream; /* owned */
 	enum session_state state;
-	const char *where; /* for "lost connection after …" */
+	const char *where;           /* for "lost connection after …" */
+	const struct bounds *bounds; /* those of when it began */
 	/* The client. */
 	char addr[NET_ADDR_TEXT];
 	uint16_t port;

@@ -11,6 +11,7 @@
 #include "smtpd/etrn.h"
 #include "smtpd/limits.h"
 #include "smtpd/gate.h"
+#include "smtpd/stress.h"
 #include "util/err.h"
 #include "util/log.h"
 #include "util/mem.h"
@@ -173,17 +174,11 @@ static void open_policy(void)
 
 static void read_limits(void)
 {
-	settings.timeout = conf_time(P_smtpd_timeout);
-	settings.error_sleep = conf_time(P_smtpd_error_sleep_time);
 	settings.min_rate = conf_int(P_smtpd_min_data_rate);
 	settings.line_limit = (size_t)conf_int(P_line_length_limit);
 	settings.response_limit = (size_t)conf_int(P_smtpd_sasl_response_limit);
 	settings.rcpt_limit = (int)conf_int(P_smtpd_recipient_limit);
 	settings.rcpt_overshoot = (int)conf_int(P_smtpd_recipient_overshoot_limit);
-	settings.soft_errors = (int)conf_int(P_smtpd_soft_error_limit);
-	settings.hard_errors = (int)conf_int(P_smtpd_hard_error_limit);
-	settings.junk_limit = (int)conf_int(P_smtpd_junk_command_limit);
-	settings.rset_limit = (int)conf_int(P_smtpd_rset_limit);
 	settings.count_limit = (uint64_t)conf_int(P_smtpd_client_connection_count_limit);
 	if (conf_bool(P_smtpd_enforce_size_limit))
 		settings.size_limit = (uint64_t)conf_int(P_message_size_limit);
@@ -221,6 +216,7 @@ void settings_open(void)
 	settings.proxy_timeout = conf_time(P_smtpd_upstream_proxy_timeout);
 	find_submitters();
 	read_limits();
+	stress_open();
 	auth_open();
 	limits_open();
 	settings.options = settings_options(settings.discarded);
@@ -228,7 +224,6 @@ void settings_open(void)
 	open_policy();
 	gate_open();
 	etrn_open();
-	settings.stress = conf_str(P_stress);
 	settings.wants_server_addr = policy_uses(settings.policy, "check_policy_service");
 }
 

@@ -22,8 +22,7 @@ struct settings {
 	bool vrfy, expn, helo_required, log_port, name_lookup, strict_pipelining, utf8, soft_bounce;
 	bool show_login;        /* smtpd_sasl_authenticated_header */
 	bool wants_server_addr; /* something asks where clients have connected to */
-	const char *stress;
-	bool keep_cr; /* cleanup_replace_stray_cr_lf = no */
+	bool keep_cr;           /* cleanup_replace_stray_cr_lf = no */
 	enum bare_lf bare_lf;
 	int bare_lf_code;
 	struct match *bare_lf_exclusions, *count_exceptions, *submitters;
@@ -35,7 +34,7 @@ struct settings {
 	struct match *xclient_hosts, *xforward_hosts;
 	int64_t min_rate;                  /* bytes a second */
 	size_t line_limit, response_limit; /* smtpd_sasl_response_limit */
-	int rcpt_limit, rcpt_overshoot, soft_errors, hard_errors, junk_limit, rset_limit;
+	int rcpt_limit, rcpt_overshoot;
 	uint64_t count_limit; /* smtpd_client_connection_count_limit */
 	struct match *noop_words, *forbidden_words;
 	struct map_list *command_filter, *discard_maps; /* NULL: none */

@@ -575,6 +575,24 @@ int conf_decode(struct slice encoded, struct buf *why, struct conf **cp)
 	return err;
 }
 
+struct conf *conf_variant(const char *name, const char *value)
+{
+	struct conf *c = set_copy(installed);
+	struct mistakes m;
+
+	mistakes_init(&m);
+	set_override(c, slice_str(name), slice_str(value), NULL, NULL);
+	if (set_build(c, &m) != 0)
+		conf_free(&c);
+	mistakes_clear(&m);
+	return c;
+}
+
+int64_t conf_variant_number(const struct conf *c, enum param p)
+{
+	return set_int(c != NULL ? c : installed, p);
+}
+
 void conf_install(struct conf **c)
 {
 	conf_free(&installed);

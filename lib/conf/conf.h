@@ -74,6 +74,13 @@ const char *conf_name(enum param p);
 struct conf;
 int conf_decode(struct slice encoded, struct buf *why, struct conf **c);
 void conf_install(struct conf **c); /* takes it over */
+/*
+ * The settings in force as they would be with one more, which others may refer to ("stress"). NULL:
+ * they would be wrong then. Owned.
+ */
+struct conf *conf_variant(const char *name, const char *value);
+/* INT, SIZE, TIME of a variant; of the settings in force for NULL. */
+int64_t conf_variant_number(const struct conf *c, enum param p);
 void conf_free(struct conf **c);
 
 /* For commands: $MAIL_CONFIG, else the directory that was chosen at build time. */

@@ -18,6 +18,7 @@ enum counter {
 	COUNTER_ACCEPTED, /* sessions ever */
 	COUNTER_MESSAGES, /* taken or delivered */
 	COUNTER_REFUSED,  /* sessions answered 421 because the port was full */
+	COUNTER_STRESS,   /* 1: new sessions of this worker get the limits for stress */
 	COUNTER_COUNT = 8
 };
 
@@ -31,7 +32,7 @@ uint64_t counters_sum(enum counter c);
 void *counters_open(int fd);                   /* NULL: errno */
 void *counters_new(const char *name, int *fd); /* makes the page, too */
 uint64_t counters_read(const void *page, unsigned slot, enum counter c);
-void counters_clear(void *page, unsigned slot); /* sessions alone: the rest is history */
+void counters_clear(void *page, unsigned slot); /* what is so now: the rest is history */
 void counters_close(void *page);
 
 #endif
