@@ -37,40 +37,28 @@ static bool may_be_nexthop(const struct worker *w, const char *path)
 	return grant_nexthop(w->plan->settings, real) && !is_own(path);
 }
 
-/* The working directory is the queue directory: relative paths start there. */
-static int address_of(const struct worker *w, const char *name, struct net_addr *a)
+static bool is_allowed(const struct worker *w, const char *name)
 {
-	bool is_unix = strncmp(name, "unix:", 5) == 0;
 	const struct plan *p = w->plan;
-	struct slice host;
-	uint16_t port = 0;
-	size_t prefix = strncmp(name, "tcp:", 4) == 0 ? 4 : 5;
 
-	if (!is_unix && prefix == 5 && strncmp(name, "inet:", 5) != 0)
-		return EINVAL;
-	if (!grant_socket(p->settings, p->programs, name) &&
-		!(is_unix && (grant_socket(p->settings, p->programs, name + 5) ||
-				     may_be_nexthop(w, name + 5)))) {
-		log_warning("service %s asks for %s, which no parameter names%s", w->unit->key,
-			log_qs(name + prefix),
-			is_unix ? " and which is not below unix_nexthop_directories" : "");
-		return EACCES;
-	}
-	name += prefix;
-	if (is_unix)
-		return net_addr_unix(name, a) == 0 ? 0 : ENAMETOOLONG;
-	if (service_split_address(slice_str(name), &host, &port) != 0)
-		return EDESTADDRREQ;
-	if (slice_case_eq_str(host, "localhost"))
-		host = SLICE_LIT("127.0.0.1");
-	return net_addr_parse(host, port, a) == 0 ? 0 : EDESTADDRREQ;
+	return grant_socket(p->settings, p->programs, name) ||
+	       (strncmp(name, "unix:", 5) == 0 &&
+		       (grant_socket(p->settings, p->programs, name + 5) ||
+			       may_be_nexthop(w, name + 5)));
 }
 
+/* The working directory is the queue directory: relative paths start there. */
 int outside_connect(const struct worker *w, const char *name)
 {
 	struct net_addr a;
-	int fd = -1, err = address_of(w, name, &a);
+	int fd = -1, err = grant_address(name, &a);
 
+	if (!is_allowed(w, name)) {
+		log_warning("service %s asks for %s, which no parameter names and which is not "
+			    "below unix_nexthop_directories",
+			w->unit->key, log_qs(name));
+		err = EACCES;
+	}
 	if (err == 0 && net_connect(&a, NULL, &fd) == 0)
 		return fd;
 	if (err != 0)

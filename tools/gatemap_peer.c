@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-#include "conf/master_cf.h"
+#include "conf/grant.h"
 #include "net/addr.h"
 #include "net/pool.h"
 #include "tools/gatemap.h"
@@ -19,20 +19,6 @@ enum { CONNECTIONS = 64 };
 
 static struct connection *open_ones[CONNECTIONS]; /* by handle - 1; not handed over yet */
 static bool woken;
-
-static int address_of(const char *name, struct net_addr *a)
-{
-	struct slice host;
-	uint16_t port = 0;
-	const char *text = strchr(name, ':') + 1;
-
-	if (strncmp(name, "unix:", 5) == 0)
-		return net_addr_unix(text, a);
-	int r = service_split_address(slice_str(text), &host, &port);
-	if (r == 0 && slice_case_eq_str(host, "localhost"))
-		host = SLICE_LIT("127.0.0.1");
-	return r == 0 ? net_addr_parse(host, port, a) : r;
-}
 
 static void hand_over(void *arg)
 {
@@ -57,7 +43,7 @@ static uint64_t connect_to(const char *name, void (*done)(int err, int fd, void 
 		return 0;
 	struct connection *c = open_ones[i] = mem_alloc(sizeof(*c));
 	*c = (struct connection){.done = done, .arg = arg, .fd = -1};
-	c->err = address_of(name, &a) == 0 ? net_connect(&a, NULL, &c->fd) : ERR_SYNTAX;
+	c->err = grant_address(name, &a) == 0 ? net_connect(&a, NULL, &c->fd) : ERR_SYNTAX;
 	loop_defer(hand_over, &open_ones[i]);
 	return i + 1;
 }

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: ISC */
 #include "conf/grant.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
 
 #include "conf/check.h"
+#include "net/addr.h"
+#include "util/err.h"
 #include "util/mem.h"
 
 static struct slice without_later(struct slice spec)
@@ -86,4 +89,22 @@ bool grant_nexthop(const struct conf *settings, const char *real)
 		mem_free(name);
 	}
 	return found;
+}
+
+int grant_address(const char *name, struct net_addr *a)
+{
+	const char *colon = strchr(name, ':');
+	struct slice host,
+		type = slice_first(slice_str(name), colon != NULL ? (size_t)(colon - name) : 0);
+	uint16_t port = 0;
+
+	if (slice_eq_str(type, "unix"))
+		return net_addr_unix(colon + 1, a) == 0 ? 0 : ENAMETOOLONG;
+	if (!slice_eq_str(type, "inet") && !slice_eq_str(type, "tcp"))
+		return EINVAL;
+	if (service_split_address(slice_str(colon + 1), &host, &port) != 0)
+		return EDESTADDRREQ;
+	if (slice_case_eq_str(host, "localhost"))
+		host = SLICE_LIT("127.0.0.1");
+	return net_addr_parse(host, port, a) == 0 ? 0 : EDESTADDRREQ;
 }

@@ -23,4 +23,11 @@ bool grant_socket(const struct conf *settings, unsigned programs, const char *na
  */
 bool grant_nexthop(const struct conf *settings, const char *real);
 
+/*
+ * The socket that a name stands for: "inet:host:port" or "tcp:host:port" with an address or
+ * localhost, "unix:/path". 0; EINVAL: no such form; EDESTADDRREQ, ENAMETOOLONG.
+ */
+struct net_addr;
+int grant_address(const char *name, struct net_addr *a);
+
 #endif

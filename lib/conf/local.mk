@@ -17,7 +17,7 @@ lib_conf_libconf_a_SOURCES = \
 	%D%/vault.c \
 	%D%/params.def %D%/postfix_names.def %D%/restrictions.def %D%/table_types.def
 
-conf_test_libs = t/libtap.a lib/conf/libconf.a lib/util/libutil.a $(BSD_LIBS)
+conf_test_libs = t/libtap.a lib/conf/libconf.a lib/net/libnet.a lib/util/libutil.a $(BSD_LIBS)
 CONF_STAGE = t/conf/stage.c t/conf/stage.h
 check_PROGRAMS += t/conf/conf_test
 t_conf_conf_test_SOURCES = t/conf/conf_test.c $(CONF_STAGE)

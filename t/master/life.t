@@ -233,7 +233,7 @@ for my $name ('unix:pid/master.sock', 'unix:public/../pid/master.sock', 'unix:pu
 }
 $gp->wait_log(qr{smtp\[\d+\]: connection to unix:/run/gatepost-test-of-master: No such file},
     'a next hop below unix_nexthop_directories is tried');
-$gp->wait_log(qr{warning: service smtp/unix asks for 127.0.0.1:25, which no parameter names},
+$gp->wait_log(qr{warning: service smtp/unix asks for inet:127.0.0.1:25, which no parameter names},
     'a refusal is logged');
 my ($local) = @{ $gp->roles->{local} };
 $gp->mark;
