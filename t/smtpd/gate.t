@@ -94,7 +94,7 @@ $gp->stop;
 $gp = Gatepost::Instance->new(main => {
     mynetworks => '127.0.0.9', mydestination => 'local.test', local_transport => 'discard',
     smtpd_relay_restrictions => 'permit_mynetworks, reject_unauth_destination',
-    smtpd_greet_wait => '1s', smtpd_greet_banner => 'wait',
+    smtpd_greet_wait => '1s', smtpd_greet_banner => 'wait', smtpd_ban_errors => 1,
 });
 $gp->start;
 {
@@ -120,10 +120,17 @@ $gp->start;
     $good = from('127.0.0.21');
     is($good->reply->{text}, '220 mx.example ESMTP Gatepost', 'a client that has passed');
     cmp_ok(time - $again, '<', 0.9, 'does not wait again');
-    $early = from('127.0.0.22');
+    $early = from('127.0.0.25');
     is($early->line, '220-wait', 'one that has not does');
     $early->close;
-    $_->close for $ours, $good;
+    # Who does such things is banned.
+    like(from('127.0.0.22')->reply->{text}, qr/^421 4\.7\.0 /, 'who has talked early is refused');
+    is($good->cmd('GET / HTTP/1.0')->{text}, '221 2.7.0 Error: I can break rules, too. Goodbye.', 'no SMTP');
+    ok($good->at_eof, 'closed');
+    ok(wait_until(5, sub { from('127.0.0.21')->reply->{code} == 421 }), 'and refused then');
+    is($ours->cmd('BOGUS')->{code}, 500, 'an error in mynetworks');
+    is(from('127.0.0.9')->reply->{code}, 220, 'bans nobody');
+    $ours->close;
 }
 $gp->stop;
 done_testing;
