@@ -94,7 +94,7 @@ $gp->stop;
 $gp = Gatepost::Instance->new(main => {
     mynetworks => '127.0.0.9', mydestination => 'local.test', local_transport => 'discard',
     smtpd_relay_restrictions => 'permit_mynetworks, reject_unauth_destination',
-    smtpd_greet_wait => '1s', smtpd_greet_banner => 'wait', smtpd_ban_errors => 1,
+    smtpd_authorized_xclient_hosts => '127.0.0.9', smtpd_greet_wait => '1s', smtpd_greet_banner => 'wait', smtpd_ban_errors => 1,
 });
 $gp->start;
 {
@@ -128,6 +128,10 @@ $gp->start;
     is($good->cmd('GET / HTTP/1.0')->{text}, '221 2.7.0 Error: I can break rules, too. Goodbye.', 'no SMTP');
     ok($good->at_eof, 'closed');
     ok(wait_until(5, sub { from('127.0.0.21')->reply->{code} == 421 }), 'and refused then');
+    my $other = from('127.0.0.9');
+    $other->expect(220);
+    like($other->cmd('XCLIENT ADDR=127.0.0.21 NAME=x.example')->{text}, qr/^421 4\.7\.0 /, 'also when another speaks for it');
+    ok($other->at_eof, 'closed');
     is($ours->cmd('BOGUS')->{code}, 500, 'an error in mynetworks');
     is(from('127.0.0.9')->reply->{code}, 220, 'bans nobody');
     $ours->close;
