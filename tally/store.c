@@ -35,7 +35,9 @@ struct store {
 	int dir, log;    /* log -1: could not be made */
 	uint64_t number; /* of the log */
 	uint64_t log_size, snapshot_size;
-	bool many; /* logs */
+	uint64_t good;      /* bytes of the log that are whole records */
+	bool wanted;        /* a snapshot, whatever the sizes */
+	int64_t not_before; /* is one tried again, behind a failure */
 	struct buf gathered;
 	void (*apply)(struct slice record);
 	pid_t child; /* 0: none */
@@ -191,6 +193,7 @@ static void begin_log(struct store *s, uint64_t number)
 	fd_close(&s->log);
 	s->log = fd;
 	s->number = number;
+	s->good = sizeof(magic) - 1;
 }
 
 struct store *store_open(int dir, void (*apply)(struct slice record))
@@ -212,7 +215,7 @@ struct store *store_open(int dir, void (*apply)(struct slice record))
 		(void)read_file(s, "log", f.logs[i], &size);
 		s->log_size += size;
 	}
-	s->many = f.logs_n > FILES_MANY;
+	s->wanted = f.logs_n > FILES_MANY;
 	begin_log(s, f.highest + 1);
 	mem_free(f.logs);
 	return s;
@@ -249,21 +252,36 @@ void store_add(struct store *s, struct slice record)
 		store_flush(s);
 }
 
+/* Later, when the disk may have room again. */
+static void want_snapshot(struct store *s)
+{
+	s->wanted = true;
+	s->not_before = clock_mono() + WARN_SEC * CLOCK_SEC;
+}
+
 /*
- * What was written in part would end the reading there: it is cut off again, or the log is left.
+ * A record that was written in part would end the reading there: it is cut off again, or the log is
+ * left. What is missing then comes with the next snapshot.
  */
+static void write_failed(struct store *s)
+{
+	if (s->is_child)
+		_exit(1);
+	warn(s, "log", s->number);
+	if (ftruncate(s->log, (off_t)s->good) != 0)
+		begin_log(s, s->number + 1);
+	want_snapshot(s);
+}
+
 void store_flush(struct store *s)
 {
 	if (s->gathered.len == 0 || s->log < 0)
 		return;
 	if (fd_write_full(s->log, s->gathered.data + s->gathered.start, s->gathered.len) == 0) {
 		s->log_size += s->gathered.len;
-	} else if (s->is_child) {
-		_exit(1);
+		s->good += s->gathered.len;
 	} else {
-		warn(s, "log", s->number);
-		begin_log(s, s->number + 1);
-		s->log_size += DUE_MIN; /* what is missing comes with the next snapshot */
+		write_failed(s);
 	}
 	buf_reset(&s->gathered);
 	if (s->gathered.cap > PIECE)
@@ -275,7 +293,8 @@ void store_flush(struct store *s)
 bool store_is_due(const struct store *s)
 {
 	return s->child == 0 && s->log >= 0 &&
-	       (s->many || (s->log_size >= DUE_MIN && s->log_size >= s->snapshot_size));
+	       (s->wanted || (s->log_size >= DUE_MIN && s->log_size >= s->snapshot_size)) &&
+	       clock_mono() >= s->not_before;
 }
 
 /* Into new.N, which becomes snapshot.N when all of it is on the disk. False with errno. */
@@ -336,8 +355,10 @@ int store_compact(struct store *s, void (*dump)(struct store *s))
 
 	store_flush(s);
 	begin_log(s, number);
-	if (s->number != number || pipe2(fds, O_CLOEXEC) != 0)
+	if (s->number != number || pipe2(fds, O_CLOEXEC) != 0) {
+		want_snapshot(s);
 		return -1;
+	}
 	fd = create(s, "new", number);
 	s->child = fd >= 0 ? fork() : -1;
 	if (s->child == 0)
@@ -347,10 +368,11 @@ int store_compact(struct store *s, void (*dump)(struct store *s))
 	s->child_fd = fds[0];
 	s->child_number = number;
 	s->log_size = 0;
-	s->many = false;
+	s->wanted = false;
 	if (s->child > 0)
 		return s->child_fd;
 	warn(s, "snapshot", number);
+	want_snapshot(s);
 	s->child = 0;
 	fd_close(&s->child_fd);
 	return -1;
@@ -360,10 +382,12 @@ void store_compacted(struct store *s)
 {
 	char good = 0;
 
-	if (read(s->child_fd, &good, 1) == 1 && good == 1)
+	if (read(s->child_fd, &good, 1) == 1 && good == 1) {
 		use_snapshot(s, s->child_number);
-	else
+	} else {
 		log_warning("store: snapshot %llu failed", (unsigned long long)s->child_number);
+		want_snapshot(s);
+	}
 	fd_close(&s->child_fd);
 	(void)waitpid(s->child, NULL, 0);
 	s->child = 0;

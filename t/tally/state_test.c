@@ -3,8 +3,10 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -320,6 +322,38 @@ static void test_store(void)
 	state_close(T0 + (at + 14) * SEC);
 }
 
+/* A disk that has no room for a while: what was whole stays, what comes later is kept again. */
+static void test_full(void)
+{
+	struct rlimit old, small;
+	struct stat st;
+	char path[200];
+	int64_t at = 40000;
+
+	open_at(T0 + at * SEC);
+	ban("203.0.113.1", at, at + 500);
+	state_flush();
+	newest("log", path);
+	if (stat(path, &st) != 0 || getrlimit(RLIMIT_FSIZE, &old) != 0)
+		bail_out("%s", path);
+	small = old;
+	small.rlim_cur = (rlim_t)st.st_size + 20;
+	signal(SIGXFSZ, SIG_IGN);
+	if (setrlimit(RLIMIT_FSIZE, &small) != 0)
+		bail_out("setrlimit");
+	ban("203.0.113.2", at, at + 500);
+	state_flush();
+	ok(is_banned("203.0.113.2", at), "full: a ban is in force");
+	if (setrlimit(RLIMIT_FSIZE, &old) != 0)
+		bail_out("setrlimit");
+	ban("203.0.113.3", at, at + 500);
+	state_flush();
+	open_at(T0 + (at + 1) * SEC);
+	ok(is_banned("203.0.113.1", at + 1), "what was there before is kept");
+	ok(is_banned("203.0.113.3", at + 1), "and what comes behind it");
+	state_close(T0 + (at + 1) * SEC);
+}
+
 int main(void)
 {
 	log_set_level(LOG_LEVEL_NONE);
@@ -332,6 +366,7 @@ int main(void)
 	test_known();
 	test_grey();
 	test_store();
+	test_full();
 	char *command = mem_fmt("rm -r %s", dir);
 	is_int(system(command), 0, "removed");
 	mem_free(command);
