@@ -10,14 +10,14 @@ lib_queue_libqueue_a_SOURCES = \
 	%D%/io.c %D%/io.h \
 	%D%/journal.c %D%/journal.h \
 	%D%/keeper.c %D%/keeper.h %D%/keeper_file.c %D%/keeper_private.h \
-	%D%/log.c %D%/log.h \
+	%D%/log.c %D%/log.h %D%/log_private.h %D%/log_read.c \
 	%D%/order.h \
 	%D%/segment.c %D%/segment.h \
 	%D%/show.c %D%/show.h \
 	%D%/state.c %D%/state.h \
 	%D%/store.c %D%/store.h %D%/store_private.h \
-	%D%/store_child.c %D%/store_event.c %D%/store_journal.c %D%/store_message.c %D%/store_reply.c \
-	%D%/store_start.c
+	%D%/store_child.c %D%/store_event.c %D%/store_journal.c %D%/store_message.c \
+	%D%/store_order.c %D%/store_out.c %D%/store_reply.c %D%/store_start.c
 
 check_PROGRAMS += t/queue/model_test
 t_queue_model_test_SOURCES = t/queue/model_test.c t/queue/model_scripts.c \

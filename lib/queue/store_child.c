@@ -165,3 +165,33 @@ void store_note_orphan(struct queue_store *s, struct queue_message *m)
 	TAILQ_INSERT_TAIL(&s->orphans, m->p, orphan);
 	m->p->is_orphan = true;
 }
+
+int queue_store_ask(
+	struct queue_message *m, const uint32_t *rcpts, uint32_t n, enum queue_reason reason)
+{
+	if (!store_has_rcpts(m, rcpts, n) || m->state == QUEUE_M_ENDED || m->p->is_unloading)
+		return ERR_STATE;
+	for (uint32_t i = 0; i < n; i++) {
+		const struct queue_rstatus *r = &m->r[rcpts[i]];
+
+		if (r->is_asked || (r->is_out && reason >= QUEUE_REASON_REQUEUE))
+			return ERR_STATE;
+	}
+	for (uint32_t i = 0; i < n; i++)
+		m->r[rcpts[i]].is_asked = true;
+	m->p->asked += n;
+	return 0;
+}
+
+int queue_store_ask_failed(struct queue_message *m, const uint32_t *rcpts, uint32_t n)
+{
+	if (!store_has_rcpts(m, rcpts, n))
+		return ERR_STATE;
+	for (uint32_t i = 0; i < n; i++) {
+		if (m->r[rcpts[i]].is_asked)
+			m->p->asked--;
+		m->r[rcpts[i]].is_asked = false;
+	}
+	store_try_remove(m);
+	return 0;
+}

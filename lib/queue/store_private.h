@@ -12,10 +12,10 @@
 #include "util/dict.h"
 
 /*
- * Inside of the store (lib/queue only). store.c: life, time, orders under way; store_start.c: the
- * log at start; store_journal.c: segments, records; store_child.c: mail made from mail;
- * store_message.c: what qmgr does to a message; store_event.c: notes and what they do to states;
- * store_reply.c: the keeper's answers.
+ * Inside of the store (lib/queue only). store.c: life, time, syncs; store_order.c: orders for the
+ * keeper; store_reply.c: its answers; store_start.c: the log at start; store_journal.c: segments,
+ * records; store_child.c: mail made from mail; store_message.c: a message's life, ends, place;
+ * store_out.c: hand-outs and results; store_event.c: notes and what they do to states.
  */
 #define QUEUE_SEGMENTS 1024
 #define QUEUE_SYNC_FAILURES 3
@@ -224,10 +224,17 @@ void store_try_remove(struct queue_message *m);
 /* Off the lists of the store. */
 void store_unlist(struct queue_message *m);
 
-/* store.c */
+/* store_out.c */
+bool store_has_rcpts(const struct queue_message *m, const uint32_t *rcpts, uint32_t n);
+/* Takes back every hand-out of m that was not sent. */
+int store_withdraw_unsent(struct queue_message *m, int64_t now);
+
+/* store_order.c */
 struct sorder *store_order_new(struct queue_store *s, enum queue_order type); /* owned */
 void store_order_put(struct queue_store *s, struct sorder *o, bool is_urgent);
 void store_order_free(struct sorder *o);
+
+/* store.c */
 void store_wait(struct queue_store *s, uint64_t ticket, enum swaiter_kind kind,
 	struct queue_message *m, struct sseg *seg, size_t rec);
 void store_durable(struct queue_store *s);
