@@ -219,13 +219,14 @@ bool limits_enter(struct session *s, void (*known)(struct session *s))
 {
 	struct net_range range;
 	bool is_asked = settings.count_limit > 0 || self.connection_rate > 0;
+	bool is_new = !tally_knows_bans();
 
 	set_client(s, &range);
 	if (limits_is_banned(s)) {
 		refuse_banned(s);
 		return true;
 	}
-	s->counted = !is_asked || !has_rates(s);
+	s->counted = !(is_asked && has_rates(s)) && !(is_new && can_be_banned(s));
 	s->on_counted = known;
 	if (!s->counted)
 		s->tally = tally_enter(
@@ -251,7 +252,7 @@ bool limits_turn_away(struct session *s)
 		return true;
 	}
 	s->is_banned = false;
-	return s->tally != NULL &&
+	return s->tally != NULL && has_rates(s) &&
 	       (is_over(s, "concurrency", s->connections, settings.count_limit) ||
 		       is_over(s, "rate", s->connection_rate, self.connection_rate));
 }

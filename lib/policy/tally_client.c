@@ -37,6 +37,8 @@ static struct {
 	struct ipc *tally;       /* NULL: away */
 	struct known_bans *bans; /* NULL: there was none yet */
 	void (*begun)(void);
+	struct loop_task begun_task; /* many bans may come at once */
+	bool knows_all;
 } client;
 
 bool tally_client_is_there(void)
@@ -226,12 +228,25 @@ static void take_bans(struct slice entries, uint64_t flags)
 		client.bans = known_bans_new();
 	if (known_bans_take(client.bans, entries, (flags & 1) != 0, (flags & 2) != 0) &&
 		client.begun != NULL)
-		client.begun();
+		loop_soon(&client.begun_task);
+	client.knows_all = client.knows_all || (flags & 2) != 0;
+}
+
+bool tally_knows_bans(void)
+{
+	return client.knows_all;
+}
+
+static void tell_begun(void *arg)
+{
+	(void)arg;
+	client.begun();
 }
 
 void tally_on_bans(void (*begun)(void))
 {
 	client.begun = begun;
+	loop_task_init(&client.begun_task, tell_begun, NULL);
 }
 
 bool tally_is_banned(const struct net_range *addr)

@@ -96,6 +96,8 @@ void tally_fail(const struct tally_failure *f);
  */
 void tally_on_bans(void (*begun)(void));
 bool tally_is_banned(const struct net_range *client);
+/* Whether all of them have come once; before that tally_enter tells. */
+bool tally_knows_bans(void);
 
 /* is_found: this message may pass; else it is to come again, soonest in .seconds. */
 struct tally_question *tally_greylist(struct slice client_addr, struct slice sender,
