@@ -10,10 +10,16 @@ void world_rest(struct world *w)
 	world_wait(w, 2 * CLOCK_SEC);
 }
 
+/* A message of the first cleanup, committed at once. */
+static void mail(struct world *w, const char *rcpts, size_t size)
+{
+	world_submit(w, 0, rcpts, size);
+	world_commit(w, 0);
+}
+
 static void commit_one(struct world *w)
 {
-	world_submit(w, 0, "o", 0);
-	world_commit(w, 0);
+	mail(w, "o", 0);
 	world_rest(w);
 }
 
@@ -21,11 +27,9 @@ static void commit_shared(struct world *w)
 {
 	world_submit(w, 0, "od", 0);
 	world_submit(w, 0, "o", 6000);
-	world_submit(w, 0, "f", 0);
-	world_commit(w, 0);
+	mail(w, "f", 0);
 	world_pump(w);
-	world_submit(w, 0, "o", 0);
-	world_commit(w, 0);
+	mail(w, "o", 0);
 	world_rest(w);
 	world_wait(w, 120 * CLOCK_SEC);
 }
@@ -34,8 +38,7 @@ static void commit_shared(struct world *w)
 static void reuse(struct world *w)
 {
 	for (int i = 0; i < 9; i++) {
-		world_submit(w, 0, "o", 20000);
-		world_commit(w, 0);
+		mail(w, "o", 20000);
 		if (i % 2 == 1)
 			world_rest(w);
 	}
@@ -44,42 +47,36 @@ static void reuse(struct world *w)
 
 static void failed_sync(struct world *w)
 {
-	world_submit(w, 0, "o", 0);
-	world_commit(w, 0);
+	mail(w, "o", 0);
 	world_submit(w, 0, "oo", 0);
 	world_submit(w, 0, "o", 5000);
 	world_fail_next_sync(w, "incoming/0", 7);
 	world_commit(w, 0);
 	world_pump(w);
-	world_submit(w, 0, "o", 0);
-	world_commit(w, 0);
+	mail(w, "o", 0);
 	world_rest(w);
 }
 
 /* The keeper cannot make the cut durable in time: nobody may be told 451. */
 static void failed_sync_alone(struct world *w)
 {
-	world_submit(w, 0, "o", 0);
-	world_commit(w, 0);
+	mail(w, "o", 0);
 	world_rest(w);
 	world_set_slow_keeper(w, true);
 	world_submit(w, 0, "oo", 0);
 	world_fail_next_sync(w, "incoming/0", UINT64_MAX);
 	world_commit(w, 0);
-	world_submit(w, 0, "o", 0);
-	world_commit(w, 0);
+	mail(w, "o", 0);
 	world_set_slow_keeper(w, false);
 	world_rest(w);
 }
 
 static void failed_log_sync(struct world *w)
 {
-	world_submit(w, 0, "od", 0);
-	world_commit(w, 0);
+	mail(w, "od", 0);
 	world_pump(w);
 	world_fail_next_sync(w, "log/", 7);
-	world_submit(w, 0, "of", 0);
-	world_commit(w, 0);
+	mail(w, "of", 0);
 	world_rest(w);
 	world_wait(w, 110 * CLOCK_SEC);
 	world_wait(w, 2 * CLOCK_SEC);
@@ -87,8 +84,7 @@ static void failed_log_sync(struct world *w)
 
 static void takeover(struct world *w)
 {
-	world_submit(w, 0, "o", 0);
-	world_commit(w, 0);
+	mail(w, "o", 0);
 	world_pump(w);
 	world_submit(w, 0, "od", 0);
 	world_commit_quiet(w, 0);
@@ -96,16 +92,14 @@ static void takeover(struct world *w)
 	world_kill_cleanup(w, 0);
 	world_pump(w);
 	world_start(w);
-	world_submit(w, 0, "o", 0);
-	world_commit(w, 0);
+	mail(w, "o", 0);
 	world_rest(w);
 }
 
 /* Q2: the pages are marked clean, the worker is dead, our own sync would say yes. */
 static void takeover_failed(struct world *w)
 {
-	world_submit(w, 0, "o", 0);
-	world_commit(w, 0);
+	mail(w, "o", 0);
 	world_rest(w);
 	world_set_queue_up(w, true);
 	world_submit(w, 0, "q", 0);
@@ -128,8 +122,7 @@ static void two_cleanups(struct world *w)
 	world_submit(w, 1, "o", 9000);
 	world_commit_quiet(w, 1);
 	world_kill_cleanup(w, 1);
-	world_submit(w, 0, "o", 0);
-	world_commit(w, 0);
+	mail(w, "o", 0);
 	world_rest(w);
 }
 
@@ -137,8 +130,7 @@ static void to_file(struct world *w)
 {
 	world_set_queue_up(w, true);
 	world_submit(w, 0, "qo", 0);
-	world_submit(w, 0, "q", 7000);
-	world_commit(w, 0);
+	mail(w, "q", 7000);
 	world_rest(w);
 	world_wait(w, 31 * CLOCK_SEC);
 	world_rest(w);
@@ -228,11 +220,9 @@ static void requeue(struct world *w)
 
 static void notice(struct world *w)
 {
-	world_submit(w, 0, "of", 0);
-	world_commit(w, 0);
+	mail(w, "of", 0);
 	world_pump(w);
-	world_submit(w, 0, "ff", 0);
-	world_commit(w, 0);
+	mail(w, "ff", 0);
 	world_rest(w);
 }
 
@@ -254,14 +244,12 @@ static void qmgr_dies(struct world *w)
 {
 	world_set_slow_worker(w, true);
 	world_submit(w, 0, "od", 0);
-	world_submit(w, 0, "f", 0);
-	world_commit(w, 0);
+	mail(w, "f", 0);
 	world_pump(w);
 	world_kill_qmgr(w);
 	world_start(w);
 	world_pump(w);
-	world_submit(w, 0, "o", 0);
-	world_commit(w, 0);
+	mail(w, "o", 0);
 	world_pump(w);
 	world_kill_worker(w);
 	world_set_slow_worker(w, false);
@@ -271,12 +259,10 @@ static void qmgr_dies(struct world *w)
 static void clean_stop(struct world *w)
 {
 	world_set_queue_up(w, true);
-	world_submit(w, 0, "oq", 0);
-	world_commit(w, 0);
+	mail(w, "oq", 0);
 	world_rest(w);
 	world_stop_qmgr(w);
-	world_submit(w, 0, "o", 0);
-	world_commit(w, 0);
+	mail(w, "o", 0);
 	world_start(w);
 	world_rest(w);
 	world_set_queue_up(w, false);
@@ -288,8 +274,7 @@ static void compaction(struct world *w)
 {
 	world_set_queue_up(w, true);
 	world_submit(w, 0, "q", 0);
-	world_submit(w, 0, "qd", 0);
-	world_commit(w, 0);
+	mail(w, "qd", 0);
 	world_rest(w);
 	world_wait(w, 31 * CLOCK_SEC);
 	for (int i = 0; i < 40; i++) {
@@ -306,14 +291,12 @@ static void compaction(struct world *w)
 static void full_disk(struct world *w)
 {
 	world_set_queue_up(w, true);
-	world_submit(w, 0, "qo", 0);
-	world_commit(w, 0);
+	mail(w, "qo", 0);
 	world_rest(w);
 	disk_set_space(world_disk(w), 3);
 	world_wait(w, 31 * CLOCK_SEC);
 	for (int i = 0; i < 4; i++) {
-		world_submit(w, 0, "o", 20000);
-		world_commit(w, 0);
+		mail(w, "o", 20000);
 	}
 	world_rest(w);
 	disk_set_space(world_disk(w), UINT64_MAX);
@@ -340,16 +323,14 @@ static void late_hand_out(struct world *w)
 	}
 	world_set_paused(w, false);
 	world_pump(w);
-	world_submit(w, 0, "o", 0);
-	world_commit(w, 0);
+	mail(w, "o", 0);
 	world_rest(w);
 }
 
 /* The parent is in a file; its end must not come before "notified" is durable. */
 static void notice_of_file(struct world *w)
 {
-	world_submit(w, 0, "e", 0);
-	world_commit(w, 0);
+	mail(w, "e", 0);
 	world_rest(w);
 	world_wait(w, 31 * CLOCK_SEC);
 	world_rest(w);
@@ -360,14 +341,12 @@ static void notice_of_file(struct world *w)
 /* Syncs under way while more is noted: batches can survive one without the other. */
 static void slow_keeper(struct world *w)
 {
-	world_submit(w, 0, "of", 0);
-	world_commit(w, 0);
+	mail(w, "of", 0);
 	world_pump(w);
 	world_set_slow_keeper(w, true);
 	for (int i = 0; i < 3; i++) {
 		world_wait(w, 2 * CLOCK_SEC);
-		world_submit(w, 0, "of", 0);
-		world_commit(w, 0);
+		mail(w, "of", 0);
 		world_pump(w);
 	}
 	world_set_slow_keeper(w, false);
@@ -426,8 +405,7 @@ static void unknown_worker(struct world *w)
 	world_start(w);
 	world_submit(w, 1, "o", 0);
 	world_commit_quiet(w, 1);
-	world_submit(w, 0, "o", 0);
-	world_commit(w, 0);
+	mail(w, "o", 0);
 	world_pump(w);
 	world_kill_cleanup(w, 0);
 	world_wait(w, 20 * CLOCK_SEC);
@@ -453,8 +431,7 @@ static void unknown_worker(struct world *w)
 static void all_done(struct world *w)
 {
 	for (int i = 0; i < 3; i++) {
-		world_submit(w, 0, "o", 0);
-		world_commit(w, 0);
+		mail(w, "o", 0);
 		world_rest(w);
 	}
 }
@@ -485,8 +462,7 @@ static void withdrawal(struct world *w)
 static void doubt_twice(struct world *w)
 {
 	world_set_slow_worker(w, true);
-	world_submit(w, 0, "o", 0);
-	world_commit(w, 0);
+	mail(w, "o", 0);
 	world_rest(w);
 	world_kill_worker(w);
 	world_rest(w);
@@ -554,8 +530,7 @@ static void stale_tail(struct world *w)
 	world_kill_cleanup(w, 1);
 	world_rest(w);
 	for (int i = 0; i < 20; i++) {
-		world_submit(w, 0, "f", 0);
-		world_commit(w, 0);
+		mail(w, "f", 0);
 		world_pump(w);
 	}
 	world_start(w);
@@ -577,12 +552,10 @@ static void other_generation(struct world *w)
 	world_rest(w);
 	for (int i = 0; i < 3; i++) {
 		world_submit(w, 0, "o", 20000);
-		world_submit(w, 0, "o", 20000);
-		world_commit(w, 0);
+		mail(w, "o", 20000);
 		world_rest(w);
 	}
-	world_submit(w, 0, "o", 0);
-	world_commit(w, 0);
+	mail(w, "o", 0);
 	world_rest(w);
 }
 
@@ -594,8 +567,7 @@ static void carried(struct world *w)
 	world_commit(w, 1);
 	world_pump(w);
 	for (int i = 0; i < 24; i++) {
-		world_submit(w, 0, "f", 0);
-		world_commit(w, 0);
+		mail(w, "f", 0);
 		world_pump(w);
 	}
 	world_kill_qmgr(w);
@@ -628,11 +600,9 @@ static void end_of_piece(struct world *w)
 static void forward(struct world *w)
 {
 	world_submit(w, 0, "w", 0);
-	world_submit(w, 0, "owf", 0);
-	world_commit(w, 0);
+	mail(w, "owf", 0);
 	world_rest(w);
-	world_submit(w, 0, "ww", 0);
-	world_commit(w, 0);
+	mail(w, "ww", 0);
 	world_rest(w);
 }
 
@@ -684,8 +654,7 @@ static void full_log(struct world *w)
 	world_pump(w);
 	world_set_slow_keeper(w, true);
 	for (int i = 0; i < 22; i++) {
-		world_submit(w, 0, "oood", 0);
-		world_commit(w, 0);
+		mail(w, "oood", 0);
 	}
 	world_pump(w);
 	world_wait(w, 2 * CLOCK_SEC);
