@@ -35,3 +35,4 @@ check_SCRIPTS += t/policy/dns.t t/policy/service.t t/policy/verify.t
 check_SCRIPTS += t/policy/differential.t t/policy/relay_matrix.t t/policy/programs.t
 EXTRA_DIST += t/lib/Gatepost/Policy.pm t/lib/Gatepost/PolicyCases.pm
 dist_man5_MANS += man/gatepost-restrictions.5
+dist_man7_MANS += man/gatepost-policy.7
