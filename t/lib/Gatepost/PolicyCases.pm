@@ -4,7 +4,7 @@
 #
 #   base()            parameters that all configurations share
 #   zones()           what the name server serves
-#   configurations(%arg)  [{ name, set => { parameter => value }, cases => [case, ...] }, ...]
+#   configurations(sasl => path of Dovecot's socket, policy => of a policy server)  [{ name, set => { parameter => value }, cases => [case, ...] }, ...]
 #
 # A case is { client, helo, verb, sender, rcpts => [...], login, mail, rcpt, raw }.
 package Gatepost::PolicyCases;
@@ -12,7 +12,7 @@ use strict;
 use warnings;
 use Exporter 'import';
 
-our @EXPORT = qw(base zones configurations restrictions_of);
+our @EXPORT = qw(base zones configurations policy_answers);
 
 # A port's value of a parameter stands in { } in master.cf, an inline table in { } within.
 sub inline {
@@ -157,8 +157,9 @@ sub cases {
         }
         $case{rcpts} = [delete $case{rcpt}];
         push @{ $case{rcpts} }, pick(@rcpts) if !number(4) && !$about->{single};
-        $case{verb} = number(5) ? 'EHLO' : 'HELO';
-        @{ $case{rcpts} } = map { $is_routed{$_} ? 'x@far.test' : $_ } @{ $case{rcpts} } if $about->{unrouted} || $case{client} =~ /^(?:mine|self)$/;
+        $case{login} = pick(@{ $about->{login} }) if $about->{login};
+        $case{verb} = $case{login} || number(5) ? 'EHLO' : 'HELO';
+        @{ $case{rcpts} } = map { $is_routed{$_} ? 'x@far.test' : $_ } @{ $case{rcpts} } if $about->{unrouted} || $case{login} || $case{client} =~ /^(?:mine|self)$/;
         if ($about->{strict}) {
             $_ .= '@good.test' for grep { length && !/\@/ } $case{sender}, @{ $case{rcpts} };
             s/\@local.test\@/@/ for @{ $case{rcpts} };
@@ -184,10 +185,11 @@ sub name_of {
         "<$case->{sender}>", map {"<$_>"} @{ $case->{rcpts} };
 }
 
-# The restrictions that lists name, for leaving out what is not there.
-sub restrictions_of {
-    my ($set) = @_;
-    return map { /\b((?:check|reject|permit|defer)_\w+)/g } grep {defined} %$set;
+# What the policy server says for the local part of a sender.
+sub policy_answers {
+    return { ok => 'OK', dunno => 'DUNNO', no => 'REJECT', text => 'REJECT go away', status => '550 5.7.9 no text', wait => '450 wait', defer => 'DEFER',
+        permit => 'DEFER_IF_PERMIT perhaps', unless => 'DEFER_IF_REJECT perhaps', hold => 'HOLD', discard => 'DISCARD', filter => 'FILTER discard:x', redirect => 'REDIRECT u@box.test',
+        bcc => 'BCC u@box.test', prepend => 'PREPEND X-Seen: yes', info => 'INFO noted', warn => 'WARN noted', list => 'reject_unauth_destination, permit', odd => 'nonsense', number => '250' };
 }
 
 # ---- the configurations ----
@@ -313,6 +315,26 @@ sub tables {
     $add->('codes: unknown helo', { unknown_hostname_reject_code => 550, unknown_helo_hostname_tempfail_action => 'defer', smtpd_helo_restrictions => 'reject_unknown_helo_hostname' }, { helo => 1 }, 'all');
     $add->('mx backup', { smtpd_relay_restrictions => 'permit_mx_backup, reject_unauth_destination', permit_mx_backup_networks => '127.0.0.0/8' }, { rcpt => ['x@backed.test', 'x@far.test', 'root@local.test', 'x@nosuch.test', 'x@x.broken.test', 'x%far.test@local.test', 'x@good.test'] }, 'all');
     $add->('mx backup, other networks', { smtpd_relay_restrictions => 'permit_mx_backup, reject_unauth_destination', permit_mx_backup_networks => '10.0.0.0/8' }, { rcpt => ['x@backed.test', 'x@far.test', 'ok@relay.test'] }, 'all');
+
+    # logins; the passwords are Dovecot's
+    my %auth = (smtpd_sasl_auth_enable => 'yes', smtpd_sasl_type => 'dovecot', smtpd_sasl_path => $arg{sasl},
+        smtpd_sender_login_maps => 'inline:{s@good.test=joe, {known@local.test=joe, ann}, @box.test=ann, {root = ann}, {s@sub.good.test = ann joe}}');
+    my @who = ('joe', 'ann', '', '');
+    $add->("login: $_", { %auth, smtpd_sender_restrictions => $_ }, { sender => 1, login => \@who }, 'all') for qw(reject_sender_login_mismatch reject_authenticated_sender_login_mismatch
+        reject_known_sender_login_mismatch reject_unauthenticated_sender_login_mismatch);
+    $add->('login: relay', { %auth }, { rcpt => ['x@far.test', 'root@local.test', 'ok@relay.test', 'no@relay.test', 'x@good.test', 'no@local.test'], login => \@who }, 12);
+    $add->('login: only', { %auth, smtpd_client_restrictions => 'permit_sasl_authenticated, reject' }, { client => ['good', 'mine', 'noptr'], login => \@who }, 'all');
+    $add->('login: by name', { %auth, smtpd_client_restrictions => 'check_sasl_access inline:{joe=REJECT, {ann = 450 4.7.9 later}}' }, { client => ['good', 'mine', 'noptr', 'deep', 'listed', 'second'], login => \@who }, 'all');
+    $add->('login: now, by name', { %auth, smtpd_delay_reject => 'no', smtpd_sender_restrictions => 'check_sasl_access inline:{joe=REJECT}, reject_sender_login_mismatch' }, { sender => ['s@good.test', 'known@local.test', '', 'x@far.test', 'u@box.test', 's@sub.good.test'], login => \@who }, 'all');
+    $add->('login: a table that fails', { %auth, smtpd_sender_login_maps => 'fail:x', smtpd_sender_restrictions => 'reject_sender_login_mismatch' }, { client => ['good', 'mine'], login => ['joe'] }, 'all');
+    $add->('login: wrong', { %auth }, { client => ['good', 'mine'], login => ['nobody'] }, 'all');
+
+    # a policy server, which answers by the sender
+    my @asked = map {"$_\@policy.test"} sort keys %{ policy_answers() };
+    $add->("policy: $_", { "smtpd_${_}_restrictions" => "check_policy_service $arg{policy}" }, { sender => \@asked }, 'all') for qw(recipient data);
+    $add->("policy: $_", { "smtpd_${_}_restrictions" => "check_policy_service $arg{policy}" }, { sender => \@asked }, 6) for qw(client sender end_of_data);
+    $add->('policy: none there', { smtpd_recipient_restrictions => "check_policy_service { inet:127.0.0.1:1, try_limit=1, timeout=2s, default_action=$_ }", }, {}, 2) for 'DUNNO', 'DEFER';
+    $add->('policy: warned', { smtpd_recipient_restrictions => "warn_if_reject check_policy_service $arg{policy}" }, { sender => \@asked }, 'all');
 
     # not delayed
     my %now = (smtpd_delay_reject => 'no');
