@@ -402,6 +402,14 @@ sub tables {
     $add->('fails: logins', { smtpd_sender_login_maps => 'fail:x', smtpd_sender_restrictions => 'reject_unauthenticated_sender_login_mismatch' }, {}, 2);
     $add->('fails: now', { %now, smtpd_client_restrictions => 'check_client_access fail:x' }, {}, 2);
 
+    # probes
+    %main = (transport_maps => $in->('bad@relay.test' => 'error:5.1.1 nobody there', 'wait@relay.test' => 'retry:4.2.1 not now', 'bad@good.test' => 'error:5.1.1 nobody there'),
+        relay_recipient_maps => '', address_verify_poll_delay => '1s', address_verify_poll_count => 15, address_verify_map => '', fast_flush_domains => '');
+    my @probed = ('bad@relay.test', 'good@relay.test', 'wait@relay.test', 'root@local.test', 'no@local.test', 'u@box.test', 'bad@good.test', 'x@far.test');
+    $add->('probes: recipient', { smtpd_recipient_restrictions => 'reject_unverified_recipient' }, { client => ['mine'], single => 1, rcpt => \@probed }, 'all');
+    $add->('probes: sender', { smtpd_sender_restrictions => 'reject_unverified_sender' }, { sender => ['', @probed] }, 'all');
+    $add->('probes: codes', { smtpd_recipient_restrictions => 'reject_unverified_recipient', unverified_recipient_reject_code => 550, unverified_recipient_reject_reason => 'address is no good' }, { client => ['mine'], single => 1, rcpt => \@probed }, 'all');
+
     # What Postfix's trivial-rewrite reads is one for all ports of an instance.
     my @ways = ('root', 'postmaster', 'nobody', 'x%far.test', 'far.test!x', 'x@nodots', 'x@mx',
         'any@sub.relay.test', 'ok@relay.test', 'x@deep.sub.relay.test', 'no@other.relay.test', 'x@far.test', 'ok@Relay.TEST');
