@@ -15,6 +15,8 @@ struct evaluation {
 	enum policy_stage stage;
 	enum session_state before;
 	char *subject; /* owned; NULL */
+	/* As it was known at the beginning: every run asks others in the same words. */
+	char *queue_id; /* owned */
 	evaluation_done *done;
 	bool waited;
 	struct later later;
@@ -28,6 +30,7 @@ static void evaluation_free(struct evaluation *e)
 	policy_verdict_clear(&e->verdict);
 	loop_timer_clear(&e->sleep);
 	mem_free(e->subject);
+	mem_free(e->queue_id);
 	mem_free(e);
 }
 
@@ -87,6 +90,7 @@ static void facts_of(const struct evaluation *e, struct policy_facts *f)
 	struct slice subject = slice_str(e->subject);
 
 	evaluation_facts(e->session, f);
+	f->queue_id = slice_str(e->queue_id);
 	switch (e->stage) {
 	case POLICY_HELO:
 		f->helo = subject;
@@ -203,6 +207,8 @@ void evaluation_begin(
 	e->before = s->state;
 	e->subject = subject.p != NULL ? slice_dup(subject) : NULL;
 	e->done = done;
+	if (s->transaction != NULL && s->transaction->message != NULL)
+		e->queue_id = mem_str(message_queue_id(s->transaction->message));
 	later_init(&e->later, EVALUATION_QUESTIONS, evaluate, e);
 	policy_verdict_init(&e->verdict);
 	loop_timer_init(&e->sleep, conclude, e);
