@@ -141,7 +141,7 @@ static void check_size(struct session *s)
 	if (session_size_limit(s) == 0 || t->decoder.size <= session_size_limit(s) ||
 		t->failure != NULL)
 		return;
-	log_warning("%s: queue file size limit exceeded", transaction_id(s));
+	transaction_warn(s, "queue file size limit exceeded");
 	t->failure = mem_str("552 5.3.4 Error: message file too big");
 }
 

@@ -59,13 +59,20 @@ static void first_line(const struct transaction *t, struct buf *line)
 	buf_clear(&from);
 }
 
+/* How a line that waits for the id says that it is a warning. */
+#define WARNING "warning: "
+
 /* Lines that waited for the queue id. */
 static void flush_log(struct buf *log, const char *id)
 {
 	struct slice rest = buf_slice(log), line;
 
-	while (slice_token(&rest, "\n", &line))
-		log_info("%s: %.*s", id, SLICE_FMT(line));
+	while (slice_token(&rest, "\n", &line)) {
+		if (slice_starts(line, WARNING))
+			log_warning("%s: %.*s", id, SLICE_FMT(slice_from(line, strlen(WARNING))));
+		else
+			log_info("%s: %.*s", id, SLICE_FMT(line));
+	}
 	buf_clear(log);
 }
 
@@ -188,6 +195,16 @@ void transaction_log(struct session *s, struct slice line)
 	} else {
 		log_info("%s: %.*s", transaction_id(s), SLICE_FMT(line));
 	}
+}
+
+void transaction_warn(struct session *s, const char *text)
+{
+	struct transaction *t = s->transaction;
+
+	if (t->message != NULL && *message_queue_id(t->message) == '\0')
+		(void)buf_add_fmt(&t->log, WARNING "%s\n", text);
+	else
+		log_warning("%s: %s", transaction_id(s), text);
 }
 
 /* Effects. */

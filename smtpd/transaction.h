@@ -60,6 +60,8 @@ void transaction_effect(struct transaction *t, enum policy_note_kind kind, struc
 const char *transaction_id(const struct session *s);
 /* A line that begins with the id; waits for it while it is on its way. */
 void transaction_log(struct session *s, struct slice line);
+/* The same of a warning about its message. */
+void transaction_warn(struct session *s, const char *text);
 /* Content that is refused or failed: the reply that ends the transaction. */
 void transaction_fail(struct session *s, const char *reply);
 
