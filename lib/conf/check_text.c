@@ -3,7 +3,7 @@
 
 #include <arpa/inet.h>
 
-enum { HOST_LIMIT = 255 };
+enum { HOST_LIMIT = 255, WEIGHT_MAX = 1000000 };
 
 static bool is_host_name(struct slice name)
 {
@@ -73,6 +73,33 @@ static bool is_route(struct slice route)
 	return slice_starts(hop, "unix:") || is_nexthop(hop);
 }
 
+static bool is_made_of(struct slice s, const char *bytes)
+{
+	for (size_t i = 0; i < s.len; i++)
+		if (s.p[i] == '\0' || strchr(bytes, s.p[i]) == NULL)
+			return false;
+	return s.len > 0;
+}
+
+/* DOMAIN[=FILTER][*WEIGHT]; the inside of a filter is smtpd's to read. */
+static bool is_dns_list(struct slice item)
+{
+	ptrdiff_t star = slice_find(item, '*');
+	struct slice weight = slice_from(item, (size_t)star + 1);
+	uint64_t n;
+
+	if (star >= 0) {
+		if (slice_u64(slice_from(weight, slice_starts(weight, "-")), 0, WEIGHT_MAX, &n) !=
+			0)
+			return false;
+		item = slice_first(item, (size_t)star);
+	}
+	ptrdiff_t equals = slice_find(item, '=');
+	if (equals >= 0 && !is_made_of(slice_from(item, (size_t)equals + 1), "0123456789.;[]"))
+		return false;
+	return is_host_name(equals >= 0 ? slice_first(item, (size_t)equals) : item);
+}
+
 static const struct {
 	enum param p;
 	bool is_list;
@@ -84,6 +111,8 @@ static const struct {
 		"all, loopback-only, an address or a host name"},
 	{P_proxy_interfaces, true, is_host, "is no address and no host name",
 		"an address or a host name"},
+	{P_smtpd_dnsbl_sites, true, is_dns_list, "is no DNS list",
+		"DOMAIN, with =127.0.0.[2;4..11] or *WEIGHT behind it"},
 	{P_myhostname, false, is_host_name, "is no host name", "letters, digits, - and ."},
 	{P_relayhost, false, is_nexthop, "has a bracket without its partner",
 		"[host], [host]:port or a domain"},
