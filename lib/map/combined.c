@@ -11,12 +11,7 @@
  * pipemap:{ T, … } looks up in each what the one before gave. And randmap:{ RESULT, … }, which
  * gives one of its results by chance.
  */
-enum { PARTS_LIMIT = 100, NESTING_LIMIT = 8 };
-
-struct combined {
-	struct map **maps; /* owned */
-	size_t count;
-};
+enum { RESULTS_LIMIT = 1000, NESTING_LIMIT = 8 };
 
 static unsigned depth; /* of tables within tables that are being opened */
 
@@ -28,62 +23,41 @@ static int bad_list(const struct map_input *in, const char *type, const char *wh
 
 static void combined_close(void *state)
 {
-	struct combined *c = state;
-	for (size_t i = 0; i < c->count; i++)
-		map_close(&c->maps[i]);
-	mem_free(c->maps);
-	mem_free(c);
+	struct map_list *parts = state;
+	map_list_close(&parts);
 }
 
-static int add_map(struct combined *c, struct slice token, struct buf *why)
+static int open_parts(const struct map_input *in, const char *type, struct map_list **parts)
 {
-	char *spec = slice_dup(token);
-	struct map *m = NULL;
-	int r = map_open(spec, why, &m);
-	mem_free(spec);
-	if (r != 0)
-		return r;
-	c->maps = mem_resize(c->maps, c->count + 1, sizeof(struct map *));
-	c->maps[c->count++] = m;
-	return 0;
-}
-
-static int open_parts(struct combined *c, const struct map_input *in, const char *type)
-{
-	struct slice rest = in->name, token;
-	int r = spec_strip_braces(&rest);
-	while (r == 0 && spec_token(&rest, &token)) {
-		if (c->count == PARTS_LIMIT)
-			r = ERR_LIMIT;
-		else if ((r = add_map(c, token, in->why)) != 0)
-			return r;
-	}
-	return r != 0 || c->count == 0 ? bad_list(in, type, "TYPE:NAME") : 0;
+	struct slice inside = in->name;
+	if (spec_strip_braces(&inside) != 0 || inside.len == 0)
+		return bad_list(in, type, "TYPE:NAME");
+	char *text = slice_dup(inside);
+	int r = map_list_open(text, in->why, parts);
+	mem_free(text);
+	return r;
 }
 
 static int combined_open(const struct map_input *in, const char *type, void **state)
 {
+	struct map_list *parts = NULL;
 	if (depth == NESTING_LIMIT) {
 		buf_add_fmt(
 			in->why, "tables within tables; expected at most %d levels", NESTING_LIMIT);
 		return ERR_SYNTAX;
 	}
-	struct combined *c = mem_alloc(sizeof(*c));
 	depth++;
-	int r = open_parts(c, in, type);
+	int r = open_parts(in, type, &parts);
 	depth--;
-	if (r == 0)
-		*state = c;
-	else
-		combined_close(c);
+	*state = parts;
 	return r;
 }
 
 bool combined_has_pattern(const void *state)
 {
-	const struct combined *c = state;
-	for (size_t i = 0; i < c->count; i++)
-		if (map_is_pattern(c->maps[i]))
+	struct map *m;
+	for (size_t i = 0; (m = map_list_at(state, i)) != NULL; i++)
+		if (map_is_pattern(m))
 			return true;
 	return false;
 }
@@ -95,13 +69,13 @@ static int union_open(const struct map_input *in, void **state)
 
 static int union_find(void *state, struct slice key, struct later *l, struct buf *value)
 {
-	const struct combined *c = state;
 	struct buf one = BUF_INIT(MAP_VALUE_LIMIT);
+	struct map *m;
 	int r = ERR_NOT_FOUND;
 	bool waits = false;
 	/* All are asked before any is waited for. */
-	for (size_t i = 0; i < c->count; i++) {
-		int found = map_find(c->maps[i], key, l, &one);
+	for (size_t i = 0; (m = map_list_at(state, i)) != NULL; i++) {
+		int found = map_find(m, key, l, &one);
 		waits = waits || found == ERR_LATER;
 		if (found == ERR_NOT_FOUND || found == ERR_LATER)
 			continue;
@@ -126,11 +100,11 @@ static int pipe_open(const struct map_input *in, void **state)
 
 static int pipe_find(void *state, struct slice key, struct later *l, struct buf *value)
 {
-	const struct combined *c = state;
 	struct buf next = BUF_INIT(MAP_VALUE_LIMIT);
+	struct map *m;
 	int r = buf_add_slice(value, key);
-	for (size_t i = 0; r == 0 && i < c->count; i++) {
-		r = map_find(c->maps[i], buf_slice(value), l, &next);
+	for (size_t i = 0; r == 0 && (m = map_list_at(state, i)) != NULL; i++) {
+		r = map_find(m, buf_slice(value), l, &next);
 		buf_reset(value);
 		buf_add_slice(value, buf_slice(&next));
 	}
@@ -162,7 +136,7 @@ static int random_open(const struct map_input *in, void **state)
 	struct results *s = mem_alloc(sizeof(*s));
 	struct slice rest = in->name, token;
 	int r = spec_strip_braces(&rest);
-	while (r == 0 && spec_token(&rest, &token) && s->count < PARTS_LIMIT * 10) {
+	while (r == 0 && spec_token(&rest, &token) && s->count < RESULTS_LIMIT) {
 		if (slice_starts(token, "{"))
 			r = spec_strip_braces(&token);
 		s->texts = mem_resize(s->texts, s->count + 1, sizeof(*s->texts));

@@ -44,6 +44,8 @@ extern const struct map_driver map_hash, map_btree, map_cidr, map_pcre, map_text
 	map_static, map_fail, map_unix, map_later, map_regexp, map_union, map_pipe, map_random,
 	map_socketmap, map_tcp, map_lmdb;
 
+/* Table number i of a list; NULL behind the last. */
+struct map *map_list_at(const struct map_list *list, size_t i);
 /* Of unionmap and pipemap: whether a table in it has patterns. */
 bool combined_has_pattern(const void *state);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-#include "map/map.h"
+#include "map/driver.h"
 #include "map/spec.h"
 #include "util/err.h"
 #include "util/mem.h"
@@ -50,6 +50,11 @@ void map_list_close(struct map_list **list)
 		map_close(&old->maps[i]);
 	mem_free(old->maps);
 	mem_free(old);
+}
+
+struct map *map_list_at(const struct map_list *list, size_t i)
+{
+	return i < list->count ? list->maps[i] : NULL;
 }
 
 bool map_list_is_empty(const struct map_list *list)
