@@ -336,7 +336,10 @@ static int run(struct gateconf *g, const char *const *overrides, char **names)
 	return r;
 }
 
-int main(int argc, char **argv)
+enum { GO_ON = -1 };
+
+/* What is asked for; the exit status when that is all, GO_ON else. */
+static int take_options(int argc, char **argv, struct gateconf *g, const char **overrides)
 {
 	static const struct option options[] = {{"help", no_argument, NULL, 1},
 		{"version", no_argument, NULL, 2}, {"config", required_argument, NULL, 'c'},
@@ -350,53 +353,55 @@ int main(int argc, char **argv)
 		{"types", no_argument, NULL, 'm'}, {"json", no_argument, NULL, 'j'}, {0}};
 	static const char *const servers[] = {"dovecot", "table", NULL};
 	static const char *const locks[] = {"flock", "fcntl", "dotlock", NULL};
-	struct gateconf g = {.dir = conf_default_dir(), .classes = GATECONF_ALL};
-	const char **overrides = mem_array((size_t)argc + 1, sizeof(*overrides));
 	size_t count = 0;
-	int c = 0, r = 0;
+	int c = 0;
 
-	gateconf_name = strrchr(argv[0], '/') != NULL ? strrchr(argv[0], '/') + 1 : argv[0];
 	while ((c = getopt_long(argc, argv, "#aAc:C:deFfhHjlmMno:pPqvxX", options, NULL)) != -1) {
 		switch (c) {
-		case 1:
-			fputs(usage, stdout);
-			mem_free(overrides);
-			return 0;
-		case 2:
-			puts(PACKAGE_STRING);
-			mem_free(overrides);
-			return 0;
-		case '#': g.comment = true; break;
+		case 1: fputs(usage, stdout); return 0;
+		case 2: puts(PACKAGE_STRING); return 0;
+		case '#': g->comment = true; break;
 		case 'a': print_words(servers); return 0;
 		/* What smtp-client knows by itself has no name to choose. */
 		case 'A': return 0;
-		case 'c': g.dir = optarg; break;
+		case 'c': g->dir = optarg; break;
 		case 'C':
-			if (take_class(&g, optarg) != 0)
+			if (take_class(g, optarg) != 0)
 				return 1;
 			break;
-		case 'd': g.defaults = true; break;
-		case 'e': g.edit = true; break;
-		case 'F': g.master_fields = true; break;
-		case 'f': g.fold = true; break;
-		case 'h': g.no_name = true; break;
-		case 'H': g.no_value = true; break;
-		case 'j': g.json = true; break;
+		case 'd': g->defaults = true; break;
+		case 'e': g->edit = true; break;
+		case 'F': g->master_fields = true; break;
+		case 'f': g->fold = true; break;
+		case 'h': g->no_name = true; break;
+		case 'H': g->no_value = true; break;
+		case 'j': g->json = true; break;
 		case 'l': print_words(locks); return 0;
 		case 'm': print_types(); return 0;
-		case 'M': g.master = true; break;
-		case 'n': g.only_set = true; break;
+		case 'M': g->master = true; break;
+		case 'n': g->only_set = true; break;
 		case 'o': overrides[count++] = optarg; break;
-		case 'P': g.master_params = true; break;
-		case 'q': g.quiet = true; break;
+		case 'P': g->master_params = true; break;
+		case 'q': g->quiet = true; break;
 		case 'p':
 		case 'v': break;
-		case 'x': g.expand = true; break;
-		case 'X': g.remove = true; break;
+		case 'x': g->expand = true; break;
+		case 'X': g->remove = true; break;
 		default: return wrong_usage();
 		}
 	}
-	r = run(&g, overrides, argv + optind);
+	return GO_ON;
+}
+
+int main(int argc, char **argv)
+{
+	struct gateconf g = {.dir = conf_default_dir(), .classes = GATECONF_ALL};
+	const char **overrides = mem_array((size_t)argc + 1, sizeof(*overrides));
+
+	gateconf_name = strrchr(argv[0], '/') != NULL ? strrchr(argv[0], '/') + 1 : argv[0];
+	int r = take_options(argc, argv, &g, overrides);
+	if (r == GO_ON)
+		r = run(&g, overrides, argv + optind);
 	mem_free(overrides);
 	return r;
 }
