@@ -43,7 +43,7 @@ const char *__lsan_default_suppressions(void);
 
 const char *__lsan_default_suppressions(void)
 {
-	return "leak:test_store\n";
+	return "leak:test_store\nleak:test_full\n";
 }
 
 static void open_at(int64_t now)
