@@ -3,6 +3,7 @@
 
 #include "conf/conf.h"
 #include "net/addr.h"
+#include "smtp/xattr.h"
 #include "util/err.h"
 #include "util/log.h"
 #include "util/mem.h"
@@ -28,17 +29,9 @@ static void answer(struct session *s, bool good, const char *reply)
 	session_reply(s, "%s", reply);
 }
 
-static bool is_hostname(struct slice name)
+static bool is_domain(struct slice name)
 {
-	for (size_t i = 0; i < name.len; i++) {
-		char c = name.p[i];
-		bool good = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-			    (c >= '0' && c <= '9') || c == '-' || c == '_';
-
-		if (!good && (c != '.' || i == 0 || name.p[i - 1] == '.'))
-			return false;
-	}
-	return name.len > 0 && name.len <= DOMAIN_LIMIT && name.p[name.len - 1] != '.';
+	return smtp_is_hostname(name) && name.len <= DOMAIN_LIMIT && name.p[name.len - 1] != '.';
 }
 
 static bool is_literal(struct slice text)
@@ -92,7 +85,7 @@ void etrn_command(struct session *s, struct slice args)
 		answer(s, false, "503 5.5.1 Error: MAIL transaction in progress");
 	else if (args.len == 0 || slice_find(args, ' ') >= 0)
 		answer(s, false, "500 5.5.2 Syntax: ETRN domain");
-	else if (!is_hostname(domain) && !is_literal(domain))
+	else if (!is_domain(domain) && !is_literal(domain))
 		answer(s, false, "501 5.5.4 Error: invalid parameter syntax");
 	else
 		evaluation_begin(s, POLICY_ETRN, domain, decided);

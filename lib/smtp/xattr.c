@@ -14,10 +14,8 @@ const unsigned smtp_xclient_attributes = BIT(NAME) | BIT(ADDR) | BIT(PORT) | BIT
 const unsigned smtp_xforward_attributes =
 	BIT(NAME) | BIT(ADDR) | BIT(PORT) | BIT(PROTO) | BIT(HELO) | BIT(IDENT) | BIT(SOURCE);
 
-static bool is_hostname(struct buf *value)
+bool smtp_is_hostname(struct slice name)
 {
-	struct slice name = buf_slice(value);
-
 	for (size_t i = 0; i < name.len; i++) {
 		char c = name.p[i];
 		bool good = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
@@ -27,6 +25,11 @@ static bool is_hostname(struct buf *value)
 			return false;
 	}
 	return name.len > 0;
+}
+
+static bool is_hostname(struct buf *value)
+{
+	return smtp_is_hostname(buf_slice(value));
 }
 
 static bool is_address(struct buf *value)
