@@ -69,11 +69,13 @@ sub dovecot_start {
     ok(wait_until(20, sub { IO::Socket::UNIX->new(Peer => "$dir/auth") }), 'Dovecot answers')
         or diag(slurp("$dir/dovecot.out") . (slurp("$dir/dovecot.log") // ''));
 }
-# Its auth process would serve whoever is connected to the end.
+# Its auth process would serve whoever is connected to the end. Its master, stopped first, makes no new ones.
 sub dovecot_stop {
+    kill 'STOP', $dovecot;
     my @all = Gatepost::Kit::descendants($dovecot);
     kill 'KILL', grep { $_ != $dovecot } @all;
     stop_pid($dovecot, 'KILL');
+    wait_until(20, sub { !grep { is_alive($_) } @all });
     unlink "$dir/auth";
 }
 dovecot_start();
