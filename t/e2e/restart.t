@@ -63,15 +63,18 @@ $gp->wait_log(qr/smtp\[\d+\]: .* status=sent/, 'the new log file is used');
 $gp->stop;
 
 # syslog: a daemon that comes late, goes and comes back. /dev is our own here.
-# Its nodes are made afresh: a bind of the real one would be emptied when the test is cleaned up.
-system('mount', '-t', 'tmpfs', 'dev', '/dev') == 0 or die 'mount';
+# Its nodes are made afresh (a bind of the real one would be emptied when the test is cleaned up) and
+# complete before anybody sees them: who writes to a device that is not there makes a file of it.
+my $dev = "$gp->{dir}/dev";
+mkdir $dev;
+system('mount', '-t', 'tmpfs', 'dev', $dev) == 0 or die 'mount';
 my %node = (null => [1, 3], zero => [1, 5], full => [1, 7], random => [1, 8], urandom => [1, 9],
     tty => [5, 0]);
 for my $name (sort keys %node) {
-    unlink "/dev/$name"; # somebody may have written to what is no device yet
-    system('mknod', '-m', '666', "/dev/$name", 'c', @{ $node{$name} }) == 0 or die "mknod $name";
+    system('mknod', '-m', '666', "$dev/$name", 'c', @{ $node{$name} }) == 0 or die "mknod $name";
 }
-symlink '/proc/self/fd', '/dev/fd';
+symlink '/proc/self/fd', "$dev/fd";
+system('mount', '--bind', $dev, '/dev') == 0 or die 'mount --bind';
 sub log_daemon {
     unlink '/dev/log';
     my $sock = IO::Socket::UNIX->new(Type => SOCK_DGRAM, Local => '/dev/log') or die "/dev/log: $!";
