@@ -22,89 +22,84 @@ static char *load(const char *text, int *result)
 	return copy;
 }
 
+static const struct {
+	const char *text, *mistakes;
+} mistaken[] = {
+	{"message_size_limit = 1\n", ""},
+	{"message_size_limit = x\n", "main.cf:1:22: error: message_size_limit: \"x\" is no "
+				     "number; expected 0 or more\n"},
+	{"\n# c\nsmtpd_timeout =\n  # in between\n  30q\n",
+		"main.cf:5:3: error: smtpd_timeout: \"30q\" is no time; expected a number "
+		"and s, "
+		"m, h, d or w, 1s or more\n"},
+	{"smtpd_timeout = 0\n", "main.cf:1:17: error: smtpd_timeout: \"0\" is out of "
+				"bounds; expected 1s or more\n"},
+	{"maximal_queue_lifetime = 101\n",
+		"main.cf:1:26: error: maximal_queue_lifetime: \"101\" is "
+		"out of bounds; expected 0d to 100d\n"},
+	{"soft_bounce = maybe\n", "main.cf:1:15: error: soft_bounce: \"maybe\" is neither; "
+				  "expected yes or no\n"},
+	{"log_level = loud\n", "main.cf:1:13: error: log_level: \"loud\" is none of its values; "
+			       "expected one of none, error, info, debug\n"},
+	{"transport_maps = hsah:/x, btree:/y\n", "main.cf:1:18: error: transport_maps: unknown "
+						 "table type \"hsah\"; expected \"hash\"\n"},
+	{"transport_maps = hash:/x,\n  /y\n", "main.cf:2:3: error: transport_maps: \"/y\" is no "
+					      "table; expected type:name\n"},
+	{"mynetworks = 127.0.0.0/8 [::1]/128 fd00::/8 !10.0.0.1 /etc/x cidr:/y\n", ""},
+	{"myhostname = $mydomian\n", "main.cf:1:14: error: myhostname: \"$mydomian\" is not "
+				     "defined; expected \"$mydomain\"\n"},
+	{"smtpd_recipient_restrictions = permit_mynetworks,\n\treject_unauth_destinatio\n",
+		"main.cf:2:2: error: smtpd_recipient_restrictions: unknown restriction "
+		"\"reject_unauth_destinatio\"; expected \"reject_unauth_destination\"\n"},
+	{"smtpd_data_restrictions = check_policy_service { unix:p, timeout=1s },\n"
+	 "\treject_rbl_client z.test=127.0.0.[1;3..5]\n",
+		""},
+	{"smtpd_data_restrictions = check_policy_service 127.0.0.1:10023\n",
+		"main.cf:1:27: error: smtpd_data_restrictions: \"127.0.0.1:10023\" behind "
+		"\"check_policy_service\" is no server; expected unix:PATH or "
+		"inet:HOST:PORT\n"},
+	{"smtpd_data_restrictions = reject_rbl_client permit_mynetworks,x\n",
+		"main.cf:1:63: error: smtpd_data_restrictions: unknown restriction \"x\"; "
+		"expected one of gatepost.conf(5)\n"},
+	{"smtpd_data_restrictions = reject_rbl_client z.test=any\n",
+		"main.cf:1:27: error: smtpd_data_restrictions: \"z.test=any\" behind "
+		"\"reject_rbl_client\" is no DNS list; expected DOMAIN or "
+		"DOMAIN=127.0.0.[2;4..11]\n"},
+	{"smtpd_restriction_classes = mine\nmine = permit\nsmtpd_relay_restrictions = "
+	 "mine\n",
+		""},
+	{"a = $b\nb = $a\n", "main.cf:1:5: error: a: a value that leads back to itself; "
+			     "expected one that ends\n"},
+	{"myhostname = ${mydomain\n", "main.cf:1:14: error: myhostname: a \"${\" without "
+				      "its \"}\"; expected ${name}\n"},
+	{" myhostname = a\n",
+		"main.cf:1:1: error: the first line begins with a blank; expected name "
+		"= value at its beginning\n"},
+	{"nothing\n", "main.cf:1:1: error: no \"=\"; expected name = value\n"},
+	{"a b = c\n", "main.cf:1:1: error: \"a b\" is no name; expected letters, digits and _\n"},
+	{"soft_bounce = yes\nsoft_bounce = no\n",
+		"main.cf:2:1: warning: soft_bounce is set again; expected one setting, the "
+		"one "
+		"in line 1 is not used\n"},
+	{"default_destination_rate_delay = x\n",
+		"main.cf:1:34: error: default_destination_rate_delay: \"x\" is no time; "
+		"expected a "
+		"number and s, m, h, d or w, 0s or more\n"},
+	{"slow_destination_rate_delay = x\n",
+		"main.cf:1:31: error: slow_destination_rate_delay: \"x\" is no time; "
+		"expected a "
+		"number and s, m, h, d or w, 0s or more\n"},
+};
+
 static void check_mistakes(void)
 {
-	static const struct {
-		const char *text, *mistakes;
-	} cases[] = {
-		{"message_size_limit = 1\n", ""},
-		{"message_size_limit = x\n", "main.cf:1:22: error: message_size_limit: \"x\" is no "
-					     "number; expected 0 or more\n"},
-		{"\n# c\nsmtpd_timeout =\n  # in between\n  30q\n",
-			"main.cf:5:3: error: smtpd_timeout: \"30q\" is no time; expected a number "
-			"and s, "
-			"m, h, d or w, 1s or more\n"},
-		{"smtpd_timeout = 0\n", "main.cf:1:17: error: smtpd_timeout: \"0\" is out of "
-					"bounds; expected 1s or more\n"},
-		{"maximal_queue_lifetime = 101\n",
-			"main.cf:1:26: error: maximal_queue_lifetime: \"101\" is "
-			"out of bounds; expected 0d to 100d\n"},
-		{"soft_bounce = maybe\n", "main.cf:1:15: error: soft_bounce: \"maybe\" is neither; "
-					  "expected yes or no\n"},
-		{"log_level = loud\n",
-			"main.cf:1:13: error: log_level: \"loud\" is none of its values; "
-			"expected one of none, error, info, debug\n"},
-		{"transport_maps = hsah:/x, btree:/y\n",
-			"main.cf:1:18: error: transport_maps: unknown "
-			"table type \"hsah\"; expected \"hash\"\n"},
-		{"transport_maps = hash:/x,\n  /y\n",
-			"main.cf:2:3: error: transport_maps: \"/y\" is no "
-			"table; expected type:name\n"},
-		{"mynetworks = 127.0.0.0/8 [::1]/128 fd00::/8 !10.0.0.1 /etc/x cidr:/y\n", ""},
-		{"myhostname = $mydomian\n",
-			"main.cf:1:14: error: myhostname: \"$mydomian\" is not "
-			"defined; expected \"$mydomain\"\n"},
-		{"smtpd_recipient_restrictions = permit_mynetworks,\n\treject_unauth_destinatio\n",
-			"main.cf:2:2: error: smtpd_recipient_restrictions: unknown restriction "
-			"\"reject_unauth_destinatio\"; expected \"reject_unauth_destination\"\n"},
-		{"smtpd_data_restrictions = check_policy_service { unix:p, timeout=1s },\n"
-		 "\treject_rbl_client z.test=127.0.0.[1;3..5]\n",
-			""},
-		{"smtpd_data_restrictions = check_policy_service 127.0.0.1:10023\n",
-			"main.cf:1:27: error: smtpd_data_restrictions: \"127.0.0.1:10023\" behind "
-			"\"check_policy_service\" is no server; expected unix:PATH or "
-			"inet:HOST:PORT\n"},
-		{"smtpd_data_restrictions = reject_rbl_client permit_mynetworks,x\n",
-			"main.cf:1:63: error: smtpd_data_restrictions: unknown restriction \"x\"; "
-			"expected one of gatepost.conf(5)\n"},
-		{"smtpd_data_restrictions = reject_rbl_client z.test=any\n",
-			"main.cf:1:27: error: smtpd_data_restrictions: \"z.test=any\" behind "
-			"\"reject_rbl_client\" is no DNS list; expected DOMAIN or "
-			"DOMAIN=127.0.0.[2;4..11]\n"},
-		{"smtpd_restriction_classes = mine\nmine = permit\nsmtpd_relay_restrictions = "
-		 "mine\n",
-			""},
-		{"a = $b\nb = $a\n", "main.cf:1:5: error: a: a value that leads back to itself; "
-				     "expected one that ends\n"},
-		{"myhostname = ${mydomain\n", "main.cf:1:14: error: myhostname: a \"${\" without "
-					      "its \"}\"; expected ${name}\n"},
-		{" myhostname = a\n",
-			"main.cf:1:1: error: the first line begins with a blank; expected name "
-			"= value at its beginning\n"},
-		{"nothing\n", "main.cf:1:1: error: no \"=\"; expected name = value\n"},
-		{"a b = c\n",
-			"main.cf:1:1: error: \"a b\" is no name; expected letters, digits and _\n"},
-		{"soft_bounce = yes\nsoft_bounce = no\n",
-			"main.cf:2:1: warning: soft_bounce is set again; expected one setting, the "
-			"one "
-			"in line 1 is not used\n"},
-		{"default_destination_rate_delay = x\n",
-			"main.cf:1:34: error: default_destination_rate_delay: \"x\" is no time; "
-			"expected a "
-			"number and s, m, h, d or w, 0s or more\n"},
-		{"slow_destination_rate_delay = x\n",
-			"main.cf:1:31: error: slow_destination_rate_delay: \"x\" is no time; "
-			"expected a "
-			"number and s, m, h, d or w, 0s or more\n"},
-	};
-
-	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+	for (size_t i = 0; i < ARRAY_LEN(mistaken); i++) {
 		int r = 0;
-		char *got = load(cases[i].text, &r);
+		char *got = load(mistaken[i].text, &r);
 
-		is_str(got, cases[i].mistakes, "mistakes of case %zu", i);
-		is_int(r == 0, strstr(cases[i].mistakes, ": error: ") == NULL, "result of case %zu",
-			i);
+		is_str(got, mistaken[i].mistakes, "mistakes of case %zu", i);
+		is_int(r == 0, strstr(mistaken[i].mistakes, ": error: ") == NULL,
+			"result of case %zu", i);
 		mem_free(got);
 	}
 }
