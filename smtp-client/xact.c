@@ -144,17 +144,24 @@ static void set_deadline(struct session *s)
 	stream_deadline(s->stream, due);
 }
 
-/* A probe ends with the replies to RCPT. */
 static bool is_probe(const struct session *s)
 {
 	return (s->delivery->job->flags & QUEUE_FLAG_PROBE) != 0;
+}
+
+/* A probe ends with the replies to RCPT; else with the reply to DATA. */
+static bool ends_at_rcpt(const struct session *s)
+{
+	const char *target =
+		conf_str(s->lmtp ? P_lmtp_address_verify_target : P_smtp_address_verify_target);
+	return is_probe(s) && strcmp(target, "rcpt") == 0;
 }
 
 /* Whether the next command may leave now. */
 static bool may_send(const struct session *s)
 {
 	const struct xact *x = s->xact;
-	if (x->sent == at_data(x) && x->answered < x->sent && is_probe(s)) {
+	if (x->sent == at_data(x) && x->answered < x->sent && ends_at_rcpt(s)) {
 		return false;
 	}
 	if (x->aborted || x->sent > at_data(x) || stream_unsent(s->stream) >= GROUP_BYTES) {
@@ -382,9 +389,11 @@ static void mail_reply(struct session *s)
 
 static void server_took(struct session *s, struct job_rcpt *r)
 {
+	/* DATA's 354 may bring a status of its class. */
+	const char *status = s->reply.status[0] == '2' ? s->reply.status : "2.0.0";
 	struct buf text = BUF_INIT(REPLY_TEXT_LIMIT * 2);
 	reply_add_text(&text, &s->reply);
-	outcome_sent(s->delivery, r, s->reply.status, buf_str(&text));
+	outcome_sent(s->delivery, r, status, buf_str(&text));
 	buf_clear(&text);
 }
 
@@ -394,7 +403,7 @@ static void rcpt_reply(struct session *s, struct job_rcpt *r)
 	if (reply_class(&s->reply) == 2) {
 		if (x->aborted) {
 			x->odd = true;
-		} else if (is_probe(s)) {
+		} else if (ends_at_rcpt(s)) {
 			server_took(s, r);
 		} else {
 			x->accepted++;
@@ -413,6 +422,25 @@ static void rcpt_reply(struct session *s, struct job_rcpt *r)
 	outcome_rcpt_failed(s->delivery, r);
 }
 
+/* The next recipient that waits for its outcome. */
+static struct job_rcpt *next_accepted(struct xact *x)
+{
+	while (x->lmtp_next < x->n && x->to[x->lmtp_next]->state != RCPT_OPEN) {
+		x->lmtp_next++;
+	}
+	return x->lmtp_next < x->n ? x->to[x->lmtp_next++] : NULL;
+}
+
+/* Nothing may follow but a message, so the connection ends here. */
+static void probe_reply(struct session *s)
+{
+	struct job_rcpt *r = NULL;
+	while ((r = next_accepted(s->xact)) != NULL) {
+		server_took(s, r);
+	}
+	finish_dropped(s);
+}
+
 static void data_reply(struct session *s)
 {
 	struct xact *x = s->xact;
@@ -424,7 +452,9 @@ static void data_reply(struct session *s)
 		finish(s, true);
 		return;
 	}
-	if (x->accepted > 0 && !x->aborted) {
+	if (x->accepted > 0 && !x->aborted && is_probe(s)) {
+		probe_reply(s);
+	} else if (x->accepted > 0 && !x->aborted) {
 		begin_content(s);
 	} else if (x->odd) {
 		finish_dropped(s);
@@ -434,15 +464,6 @@ static void data_reply(struct session *s)
 		(void)stream_write(s->stream, ".\r\n", 3);
 		set_deadline(s);
 	}
-}
-
-/* The next recipient that waits for the reply to the dot. */
-static struct job_rcpt *next_accepted(struct xact *x)
-{
-	while (x->lmtp_next < x->n && x->to[x->lmtp_next]->state != RCPT_OPEN) {
-		x->lmtp_next++;
-	}
-	return x->lmtp_next < x->n ? x->to[x->lmtp_next++] : NULL;
 }
 
 static void dot_reply(struct session *s)

@@ -16,6 +16,9 @@ my $rcpt = sub {
     return;
 };
 my $sink = Gatepost::Sink->new(on => { rcpt => $rcpt });
+my $data = sub { "@{ $_[0]{rcpts} }" =~ /none@/ ? '554 5.1.1 nobody after all' : undef };
+my $late = Gatepost::Sink->new(on => { data => $data });
+my $late_lmtp = Gatepost::Sink->new(lmtp => 1, on => { data => $data });
 my (%port, @master);
 my %lists = (
     sender => 'reject_unverified_sender', recipient => 'reject_unverified_recipient',
@@ -27,13 +30,16 @@ for my $name (sort keys %lists) {
     my ($list, $more) = split / /, $lists{$name}, 2;
     push @master, "$port{$name} inet n - n - - smtpd -o smtpd_recipient_restrictions=$list " . ($more // '');
 }
+push @master, 'late unix - - n - - smtp-client -o smtp_address_verify_target=data',
+    'latel unix - - n - - smtp-client -l -o lmtp_address_verify_target=data';
 my $boxes = tempdir('boxes');
 chmod 0777, $boxes;
 my $gp = Gatepost::Instance->new(master => \@master, main => {
     smtpd_relay_restrictions => 'permit_mynetworks, reject', relayhost => '[127.0.0.1]:' . $sink->port,
     mydestination => 'local.test', local_recipient_maps => '', local_transport => 'error:5.1.1 no mailbox here',
     virtual_alias_maps => 'inline:{ alias@local.test=good@far.test }',
-    transport_maps => 'inline:{ { gone.test = smtp:[127.0.0.1]:' . free_port() . ' }, { users.test = local: } }',
+    transport_maps => 'inline:{ { gone.test = smtp:[127.0.0.1]:' . free_port() . ' }, { users.test = local: },'
+        . ' { late.test = late:[127.0.0.1]:' . $late->port . ' }, { latel.test = latel:inet:127.0.0.1:' . $late_lmtp->port . ' } }',
     virtual_mailbox_domains => 'box.test', virtual_mailbox_maps => 'inline:{ joe@box.test=joe/ }',
     virtual_mailbox_base => $boxes, virtual_uid_maps => 'static:65534', virtual_gid_maps => 'static:65534',
     mail_spool_directory => "$boxes/",
@@ -64,6 +70,10 @@ my @rows = (
     [sender => 'good@far.test', 'x@far.test', '250 2\.1\.5 Ok'],
     [sender => '', 'x@far.test', '250 2\.1\.5 Ok'],
     [sender => 'none@far.test', 'x@far.test', '450 4\.1\.7 <none@far\.test>: Sender address rejected: unverified address: host .*'],
+    (map { my $at = "$_.test";
+        [recipient => '', "good\@$at", '250 2\.1\.5 Ok'],
+        [recipient => '', "none\@$at", "450 4\\.1\\.1 <none\@$at>: Recipient address rejected: unverified address: host .* said: 554 5\\.1\\.1 nobody after all \\(in reply to DATA command\\)"],
+    } qw(late latel)),
     [recipient => '', 'double-bounce@mx.example', '250 2\.1\.5 Ok'],
 );
 push @rows,
@@ -88,6 +98,11 @@ ok($gp->drained, 'nothing is left of a probe') or diag join "\n", $gp->queue_lis
 is(scalar(grep { /status=(?:bounced|deferred|sent)|non-delivery/ } $gp->log_lines(qr/./)), 0, 'and no notice was made');
 is(scalar($sink->messages), 0, 'no message arrived anywhere');
 unlike($sink->log, qr/ C: DATA/, 'a probe stops at RCPT');
+for ($late, $late_lmtp) {
+    like($_->log, qr/ C: DATA/, 'a probe goes on to DATA where it is told to');
+    is(scalar($_->messages), 0, 'no message arrived there either');
+}
+$gp->wait_log(qr/to=<good\@late\.test>, .* dsn=2\.0\.0, status=deliverable \(354 go\)$/);
 
 # What is known is known to workers that come later, and to the next start.
 my $before = scalar $gp->log_lines(qr/status=(?:un)?deliverable/);
