@@ -341,13 +341,92 @@ struct slice value_without_braces(struct slice item)
 	return slice_trim(slice_of(item.p + 1, item.len - 2));
 }
 
-/* type:name, or { type:name, attribute=value, … } */
-static int check_table_argument(struct slice argument, struct buf *why)
-{
-	struct slice rest = value_without_braces(argument), spec = argument;
+/* The attribute of check_ccert_access. */
 
-	if (rest.p != argument.p && !line_item(&rest, &spec))
-		spec = SLICE_NONE;
+static const struct {
+	const char *name;
+	enum value_ccert key;
+} ccert_names[] = {
+	{"cert_fingerprint", VALUE_CCERT_FINGERPRINT},
+	{"pubkey_fingerprint", VALUE_CCERT_PUBKEY},
+	{"subject", VALUE_CCERT_SUBJECT},
+	{"subject_cn", VALUE_CCERT_SUBJECT},
+	{"issuer", VALUE_CCERT_ISSUER},
+	{"issuer_cn", VALUE_CCERT_ISSUER},
+};
+
+static int add_ccert(struct slice name, struct value_ccerts *order, struct buf *why)
+{
+	size_t i = 0;
+
+	while (i < COUNT(ccert_names) && !slice_case_eq_str(name, ccert_names[i].name))
+		i++;
+	if (i < COUNT(ccert_names) && order->n < VALUE_CCERTS) {
+		order->keys[order->n++] = ccert_names[i].key;
+		return 0;
+	}
+	buf_add_fmt(why,
+		"search_order: \"%.*s\" is %s; expected cert_fingerprint, pubkey_fingerprint, "
+		"subject or issuer, each once",
+		SLICE_FMT(name), i < COUNT(ccert_names) ? "one too many" : "not known");
+	return ERR_SYNTAX;
+}
+
+static int unknown_attribute(struct slice item, struct buf *why)
+{
+	buf_add_fmt(why,
+		"\"%.*s\" is no attribute of a table; expected { search_order = … } behind the "
+		"table "
+		"of check_ccert_access",
+		SLICE_FMT(item));
+	return ERR_SYNTAX;
+}
+
+static int parse_search_order(struct slice item, struct value_ccerts *order, struct buf *why)
+{
+	struct slice inside = value_without_braces(item), name;
+	ptrdiff_t at = slice_find(inside, '=');
+	int err = 0;
+
+	if (at < 0 || !slice_eq_str(slice_trim(slice_first(inside, (size_t)at)), "search_order"))
+		return unknown_attribute(item, why);
+	inside = slice_from(inside, (size_t)at + 1);
+	order->n = 0;
+	while (err == 0 && line_item(&inside, &name))
+		err = add_ccert(name, order, why);
+	if (err == 0 && order->n == 0)
+		err = add_ccert(SLICE_LIT(""), order, why);
+	return err;
+}
+
+int value_ccerts(struct slice text, struct value_ccerts *order, struct buf *why)
+{
+	struct slice item;
+	int err = 0;
+
+	*order = (struct value_ccerts){{VALUE_CCERT_FINGERPRINT, VALUE_CCERT_PUBKEY}, 2};
+	(void)line_item(&text, &item);
+	while (err == 0 && line_item(&text, &item))
+		err = parse_search_order(item, order, why);
+	return err;
+}
+
+/* type:name, or { type:name attribute } where the restriction has one. */
+static int check_table_argument(struct slice name, struct slice argument, struct buf *why)
+{
+	struct slice inside = value_without_braces(argument), rest = inside, spec = SLICE_NONE,
+		     more;
+	struct value_ccerts order;
+
+	if (inside.p == argument.p)
+		return check_table(argument, why);
+	(void)line_item(&rest, &spec);
+	if (slice_case_eq_str(name, "check_ccert_access")) {
+		if (value_ccerts(inside, &order, why) != 0)
+			return ERR_SYNTAX;
+	} else if (line_item(&rest, &more)) {
+		return unknown_attribute(more, why);
+	}
 	return check_table(spec, why);
 }
 
@@ -407,7 +486,7 @@ static int check_argument(
 	enum argument kind, struct slice name, struct slice argument, struct buf *why)
 {
 	switch (kind) {
-	case TABLE: return check_table_argument(argument, why);
+	case TABLE: return check_table_argument(name, argument, why);
 	case NAME: return check_zone(name, argument, why);
 	case SERVER: return check_server(name, argument, why);
 	default: return check_number(name, argument, why);

@@ -24,6 +24,23 @@ bool value_has_name(struct slice restriction);
 /* "{ TEXT }" becomes TEXT; anything else stays. */
 struct slice value_without_braces(struct slice item);
 
+/*
+ * What check_ccert_access looks for, in turn; text is its argument without the outer braces:
+ * "type:name { search_order = cert_fingerprint, … }". ERR_SYNTAX with why.
+ */
+enum value_ccert {
+	VALUE_CCERT_FINGERPRINT,
+	VALUE_CCERT_PUBKEY,
+	VALUE_CCERT_SUBJECT,
+	VALUE_CCERT_ISSUER,
+	VALUE_CCERTS
+};
+struct value_ccerts {
+	enum value_ccert keys[VALUE_CCERTS];
+	size_t n;
+};
+int value_ccerts(struct slice text, struct value_ccerts *order, struct buf *why);
+
 /* An address of a match list that has colons of its own: "2001:db8::1", "[::1]/128". */
 bool value_is_address(struct slice item);
 /* "type:name": the type is known and supported, "proxy:" and "later:" may stand before it. */

@@ -3,7 +3,7 @@ noinst_LIBRARIES += lib/policy/libpolicy.a
 lib_policy_libpolicy_a_SOURCES = \
 	%D%/policy.c %D%/policy.h \
 	%D%/list.c %D%/verdict.c \
-	%D%/action.c %D%/access.c %D%/access.h \
+	%D%/action.c %D%/access.c %D%/access.h %D%/restrict_access.c \
 	%D%/direct.c %D%/direct.h \
 	%D%/restrict.c %D%/restrict.h \
 	%D%/restrict_client.c %D%/restrict_helo.c \
@@ -19,7 +19,9 @@ lib_policy_libpolicy_a_SOURCES = \
 GP_POLICY_TEST_LIBS = t/libtap.a lib/policy/libpolicy.a lib/route/libroute.a lib/mail/libmail.a \
 	lib/dns/libdns.a $(SERVER_LIBS) $(LDNS_LIBS) $(IDN2_LIBS)
 GP_POLICY_STAGE = t/policy/stage.c t/policy/stage.h
-check_PROGRAMS += t/policy/policy_test t/policy/restrict_test
+check_PROGRAMS += t/policy/policy_test t/policy/restrict_test t/policy/ccert_test
+t_policy_ccert_test_SOURCES = t/policy/ccert_test.c $(GP_POLICY_STAGE)
+t_policy_ccert_test_LDADD = $(GP_POLICY_TEST_LIBS)
 t_policy_policy_test_SOURCES = t/policy/policy_test.c $(GP_POLICY_STAGE)
 t_policy_policy_test_LDADD = $(GP_POLICY_TEST_LIBS)
 t_policy_restrict_test_SOURCES = t/policy/restrict_test.c $(GP_POLICY_STAGE)

@@ -65,7 +65,11 @@ struct policy_facts {
 	struct slice stress;     /* "yes" or empty */
 	bool is_pipelining;      /* the client has talked before its turn in this session */
 	bool is_plaintext_local; /* no encryption is wanted: UNIX socket */
-	/* TLS; empty without. */
+	/*
+	 * TLS; empty without. Fingerprints (as smtpd_tls_fingerprint_digest wants them) of any
+	 * certificate that the client has shown; is_trusted: an authority of ours vouches for it.
+	 * subject and issuer: their common names.
+	 */
 	bool has_tls, ccert_is_trusted;
 	struct slice tls_protocol, tls_cipher, tls_sni;
 	unsigned tls_keysize;

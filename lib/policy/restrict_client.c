@@ -70,15 +70,6 @@ static int permit_sasl_authenticated(
 	return 0;
 }
 
-/* Any certificate that a trusted authority has signed. */
-static int permit_tls_all_clientcerts(
-	struct policy_eval *e, const struct policy_item *item, enum restrict_result *result)
-{
-	if (e->facts->has_tls && e->facts->ccert_is_trusted)
-		*result = policy_permit(e, slice_str(item->row->name), e->about);
-	return 0;
-}
-
 /* One that relay_clientcerts lists, whoever has signed it. */
 static int permit_tls_clientcerts(
 	struct policy_eval *e, const struct policy_item *item, enum restrict_result *result)
@@ -94,6 +85,16 @@ static int permit_tls_clientcerts(
 	if (err == 0)
 		*result = policy_permit(e, slice_str(item->row->name), e->about);
 	return err == ERR_NOT_FOUND ? 0 : err;
+}
+
+/* Any that a trusted authority has signed, and these. */
+static int permit_tls_all_clientcerts(
+	struct policy_eval *e, const struct policy_item *item, enum restrict_result *result)
+{
+	if (!e->facts->ccert_is_trusted)
+		return permit_tls_clientcerts(e, item, result);
+	*result = policy_permit(e, slice_str(item->row->name), e->about);
+	return 0;
 }
 
 static int reject_name(struct policy_eval *e, enum policy_name_status status, const char *enhanced,

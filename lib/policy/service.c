@@ -251,14 +251,23 @@ static void add_transaction(struct buf *b, const struct policy_eval *e)
 	add(b, "stress", f->stress);
 }
 
+/* Names in a certificate that nobody vouches for are not told; others in xtext. */
+static void add_ccert_name(
+	struct buf *b, const char *name, const struct policy_facts *f, struct slice value)
+{
+	(void)buf_add_fmt(b, "%s=", name);
+	if (f->ccert_is_trusted)
+		address_xtext_encode(b, value);
+	(void)buf_add_char(b, '\n');
+}
+
 static void add_security(struct buf *b, const struct policy_facts *f)
 {
 	add(b, "sasl_method", f->sasl_method);
 	add(b, "sasl_username", f->login);
 	add(b, "sasl_sender", f->sasl_sender);
-	/* Names in a certificate that nobody vouches for are not told. */
-	add(b, "ccert_subject", f->ccert_is_trusted ? f->ccert_subject : SLICE_NONE);
-	add(b, "ccert_issuer", f->ccert_is_trusted ? f->ccert_issuer : SLICE_NONE);
+	add_ccert_name(b, "ccert_subject", f, f->ccert_subject);
+	add_ccert_name(b, "ccert_issuer", f, f->ccert_issuer);
 	add(b, "ccert_fingerprint", f->ccert_fingerprint);
 	add(b, "ccert_pubkey_fingerprint", f->ccert_pubkey_fingerprint);
 	add(b, "encryption_protocol", f->tls_protocol);

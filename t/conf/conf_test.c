@@ -65,6 +65,30 @@ static const struct {
 		"main.cf:1:27: error: smtpd_data_restrictions: \"z.test=any\" behind "
 		"\"reject_rbl_client\" is no DNS list; expected DOMAIN or "
 		"DOMAIN=127.0.0.[2;4..11]\n"},
+	{"smtpd_data_restrictions = check_ccert_access { hash:x, { search_order = "
+	 "pubkey_fingerprint, subject issuer_cn } }\n",
+		""},
+	{"smtpd_data_restrictions = check_ccert_access { hash:x { search_order = subjct } }\n",
+		"main.cf:1:27: error: smtpd_data_restrictions: search_order: \"subjct\" is not "
+		"known; expected cert_fingerprint, pubkey_fingerprint, subject or issuer, each "
+		"once\n"},
+	{"smtpd_data_restrictions = check_ccert_access { hash:x { search_order = subject subject "
+	 "subject subject issuer } }\n",
+		"main.cf:1:27: error: smtpd_data_restrictions: search_order: \"issuer\" is one "
+		"too many; expected cert_fingerprint, pubkey_fingerprint, subject or issuer, each "
+		"once\n"},
+	{"smtpd_data_restrictions = check_ccert_access { hash:x search_order }\n",
+		"main.cf:1:27: error: smtpd_data_restrictions: \"search_order\" is no attribute "
+		"of a table; expected { search_order = … } behind the table of "
+		"check_ccert_access\n"},
+	{"smtpd_data_restrictions = check_ccert_access { hash:x { search_order = } }\n",
+		"main.cf:1:27: error: smtpd_data_restrictions: search_order: \"\" is not known; "
+		"expected cert_fingerprint, pubkey_fingerprint, subject or issuer, each once\n"},
+	{"smtpd_data_restrictions = check_sender_access { hash:x { search_order = subject } }\n",
+		"main.cf:1:27: error: smtpd_data_restrictions: \"{ search_order = subject }\" is "
+		"no "
+		"attribute of a table; expected { search_order = … } behind the table of "
+		"check_ccert_access\n"},
 	{"smtpd_restriction_classes = mine\nmine = permit\nsmtpd_relay_restrictions = "
 	 "mine\n",
 		""},
