@@ -85,6 +85,8 @@ static void run(void *arg)
 {
 	struct resolve *r = arg;
 	struct slice sender = ipc_bytes(&r->msg, FIELD_SENDER);
+	bool is_probe = (ipc_u64(&r->msg, FIELD_FLAGS) & QUEUE_FLAG_PROBE) != 0;
+	struct route *by = is_probe ? cleanup.probe_route : cleanup.route;
 
 	for (;;) {
 		int err;
@@ -92,7 +94,7 @@ static void run(void *arg)
 		if (!r->has_recipient && !ipc_next(&r->msg, FIELD_RECIPIENT, &r->at, &r->recipient))
 			break;
 		r->has_recipient = true;
-		err = route_resolve(cleanup.route, r->recipient, sender, &r->later, &r->route);
+		err = route_resolve(by, r->recipient, sender, &r->later, &r->route);
 		if (err == ERR_LATER)
 			return;
 		later_clear(&r->later);

@@ -96,6 +96,7 @@ static void send_route(struct ask *q)
 	q->id = ipc_ask(c);
 	ipc_begin(c, PROTO_RESOLVE, q->id);
 	ipc_put_text(c, FIELD_SENDER, q->a->m->env.sender);
+	ipc_put_u64(c, FIELD_FLAGS, q->a->m->env.flags);
 	if (q->a->m->env.content_filter_next.len > 0)
 		ipc_put_text(c, FIELD_FILTER, q->a->m->env.content_filter_next);
 	for (uint32_t i = 0; i < q->count; i++)

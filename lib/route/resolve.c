@@ -51,23 +51,28 @@ static struct slice setting(const struct route *r, enum param p)
 	return slice_str(conf_str(route_param(r, p)));
 }
 
+/* What a table says of the sender; the null sender is asked for as empty. Not found: nothing. */
+static int find_sender(struct route *r, struct map_list *table, struct slice sender,
+	enum param empty, struct later *l, struct buf *value)
+{
+	struct slice key = sender.len > 0 ? sender : slice_str(conf_str(empty));
+	int err;
+
+	if (map_list_is_empty(table))
+		return ERR_NOT_FOUND;
+	err = route_find_address(r, table, key, ROUTE_KEY_FULL | ROUTE_KEY_DOMAIN, l, value, NULL);
+	if (err == 0 && slice_case_eq_str(buf_slice(value), "DUNNO"))
+		err = ERR_NOT_FOUND;
+	return err;
+}
+
 /* relayhost in force for this sender; not found: none. */
 static int find_relay(struct route *r, struct slice sender, struct later *l, struct buf *value)
 {
 	struct slice relayhost = setting(r, P_relayhost);
-	int err = ERR_NOT_FOUND;
+	int err = find_sender(
+		r, r->sender_relay, sender, P_empty_address_relayhost_maps_lookup_key, l, value);
 
-	if (!map_list_is_empty(r->sender_relay)) {
-		struct slice key =
-			sender.len > 0
-				? sender
-				: slice_str(conf_str(P_empty_address_relayhost_maps_lookup_key));
-
-		err = route_find_address(
-			r, r->sender_relay, key, ROUTE_KEY_FULL | ROUTE_KEY_DOMAIN, l, value, NULL);
-		if (err == 0 && slice_case_eq_str(buf_slice(value), "DUNNO"))
-			err = ERR_NOT_FOUND;
-	}
 	if (err == ERR_NOT_FOUND && relayhost.len > 0) {
 		set(value, relayhost);
 		err = 0;
@@ -75,15 +80,14 @@ static int find_relay(struct route *r, struct slice sender, struct later *l, str
 	return err;
 }
 
-/* relay_transport, default_transport: an own next hop there, else a relay, else the domain. */
-static int route_off_host(struct route *r, enum param transport, struct slice domain,
+/* An own next hop in the transport's setting, else a relay, else the domain. */
+static int route_off_host(struct route *r, struct slice transport, struct slice domain,
 	struct slice sender, struct later *l, struct route_result *out)
 {
-	struct slice value = setting(r, transport);
 	struct buf relay = BUF_INIT(MAP_VALUE_LIMIT);
 	int err = 0;
 
-	apply(out, value, SLICE_NONE);
+	apply(out, transport, SLICE_NONE);
 	if (out->nexthop.len == 0) {
 		err = find_relay(r, sender, l, &relay);
 		if (err == 0)
@@ -94,6 +98,26 @@ static int route_off_host(struct route *r, enum param transport, struct slice do
 		}
 	}
 	buf_clear(&relay);
+	return err;
+}
+
+static int route_default(struct route *r, struct slice domain, struct slice sender, struct later *l,
+	struct route_result *out)
+{
+	struct buf own = BUF_INIT(MAP_VALUE_LIMIT);
+	int err = find_sender(r, r->sender_transport, sender,
+		P_empty_address_default_transport_maps_lookup_key, l, &own);
+
+	if (err == ERR_NOT_FOUND || (err == 0 && own.len == 0)) {
+		set(&own, setting(r, P_default_transport));
+		err = 0;
+	}
+	if (err == 0)
+		err = route_off_host(r, buf_slice(&own), domain, sender, l, out);
+	/* Other than in transport_maps, an entry without transport means nothing. */
+	if (err == 0 && out->transport.len == 0)
+		err = ERR_TEMP;
+	buf_clear(&own);
 	return err;
 }
 
@@ -116,8 +140,9 @@ static int route_by_class(struct route *r, struct slice domain, struct slice sen
 					 : "5.1.1 User unknown");
 		return 0;
 	case ROUTE_VIRTUAL_MAILBOX: apply(out, setting(r, P_virtual_transport), fallback); return 0;
-	case ROUTE_RELAY: return route_off_host(r, P_relay_transport, domain, sender, l, out);
-	case ROUTE_DEFAULT: return route_off_host(r, P_default_transport, domain, sender, l, out);
+	case ROUTE_RELAY:
+		return route_off_host(r, setting(r, P_relay_transport), domain, sender, l, out);
+	case ROUTE_DEFAULT: return route_default(r, domain, sender, l, out);
 	}
 	return 0;
 }

@@ -93,6 +93,8 @@ enum param route_param(const struct route *r, enum param p)
 		{P_relayhost, P_address_verify_relayhost},
 		{P_sender_dependent_relayhost_maps,
 			P_address_verify_sender_dependent_relayhost_maps},
+		{P_sender_dependent_default_transport_maps,
+			P_address_verify_sender_dependent_default_transport_maps},
 	};
 
 	for (size_t i = 0; (r->what & ROUTE_FOR_PROBES) && i < sizeof(probes) / sizeof(*probes);
@@ -152,6 +154,9 @@ static int open_routes(struct route *r, struct buf *why)
 	if (err == 0)
 		err = open_list(
 			route_param(r, P_sender_dependent_relayhost_maps), why, &r->sender_relay);
+	if (err == 0)
+		err = open_list(route_param(r, P_sender_dependent_default_transport_maps), why,
+			&r->sender_transport);
 	return err;
 }
 
@@ -207,6 +212,7 @@ void route_close(struct route **rp)
 	map_list_close(&r->transports);
 	map_list_close(&r->direct);
 	map_list_close(&r->sender_relay);
+	map_list_close(&r->sender_transport);
 	while (r->own_n > 0)
 		mem_free(r->own[--r->own_n]);
 	mem_free(r);

@@ -175,13 +175,14 @@ static void test_query(struct harness *h)
 	ipc_free(&b.ipc);
 }
 
-static void resolve(struct manager *q, const char *const *addresses)
+static void resolve(struct manager *q, const char *const *addresses, uint64_t flags)
 {
 	uint64_t id = ipc_ask(q->ipc);
 
 	q->has_routes = false;
 	ipc_begin(q->ipc, PROTO_RESOLVE, id);
 	ipc_put_str(q->ipc, FIELD_SENDER, "s@far.example");
+	ipc_put_u64(q->ipc, FIELD_FLAGS, flags);
 	for (; *addresses != NULL; addresses++)
 		ipc_put_str(q->ipc, FIELD_RECIPIENT, *addresses);
 	ipc_end(q->ipc);
@@ -197,15 +198,20 @@ static void test_resolve(struct harness *h)
 	int n = 0;
 
 	connect_qmgr(h, &q);
-	resolve(&q, some);
+	resolve(&q, some, 0);
 	is_int(q.result, 0, "routes are found");
 	is_str(q.routes,
 		"smtp:[127.0.0.1]:1025|local:mx.example|lmtp:unix:/x|error:5.1.1 User unknown in "
 		"virtual alias table|",
 		"in order, without expanding aliases again");
+	resolve(&q, some, QUEUE_FLAG_PROBE);
+	is_str(q.routes,
+		"smtp:[127.0.0.1]:1026|local:mx.example|lmtp:unix:/x|error:5.1.1 User unknown in "
+		"virtual alias table|",
+		"a probe has routes of its own");
 	for (n = 0; n < 199; n++)
 		many[n] = "a@long.example";
-	resolve(&q, many);
+	resolve(&q, many, 0);
 	is_int(q.result, 0, "more than fits a frame");
 	ok(slice_starts(slice_str(q.routes), "smtp:xxxx"), "is answered as far as it fits");
 	ipc_free(&q.ipc);
@@ -248,7 +254,7 @@ static void test_failing_tables(void)
 		is_str(a.status, "4.3.0", "%.20s: 4.3.0", settings[i]);
 		if (i == 1) {
 			connect_qmgr(&h, &q);
-			resolve(&q, one);
+			resolve(&q, one, 0);
 			is_int(q.result, RESULT_DEFERRED, "qmgr is to defer");
 			ipc_free(&q.ipc);
 		}
@@ -416,7 +422,8 @@ int main(void)
 	memset(filler, 'x', sizeof(filler) - 1);
 	filler[sizeof(filler) - 1] = '\0';
 	snprintf(settings, sizeof(settings),
-		"relayhost = [127.0.0.1]:1025\nmydestination = mx.example\n"
+		"relayhost = [127.0.0.1]:1025\naddress_verify_relayhost = [127.0.0.1]:1026\n"
+		"mydestination = mx.example\n"
 		"virtual_alias_domains = here.example\n"
 		"virtual_alias_maps = inline:{alias@here.example=x@far.example}\n"
 		"transport_maps = inline:{ {other.example = lmtp:unix:/x}, {long.example = "

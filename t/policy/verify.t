@@ -13,6 +13,7 @@ my $rcpt = sub {
     my ($s, $line) = @_;
     return { reply => '550 5.1.1 nobody here' } if $line =~ /none@/;
     return { reply => '450 4.2.1 not now' } if $line =~ /busy@/;
+    return { delay => 60 } if $line =~ /stuck@/ && !$_[0]{sink}->is_set('free');
     return;
 };
 my $sink = Gatepost::Sink->new(on => { rcpt => $rcpt });
@@ -23,6 +24,7 @@ my (%port, @master);
 my %lists = (
     sender => 'reject_unverified_sender', recipient => 'reject_unverified_recipient',
     strict => 'reject_unverified_recipient -o unverified_recipient_reject_code=550 -o { unverified_recipient_reject_reason = no such user }',
+    quick => 'reject_unverified_recipient -o address_verify_poll_count=1',
     soft => 'reject_unverified_recipient -o unverified_recipient_defer_code=250',
 );
 for my $name (sort keys %lists) {
@@ -43,6 +45,10 @@ my $gp = Gatepost::Instance->new(master => \@master, main => {
     virtual_mailbox_domains => 'box.test', virtual_mailbox_maps => 'inline:{ joe@box.test=joe/ }',
     virtual_mailbox_base => $boxes, virtual_uid_maps => 'static:65534', virtual_gid_maps => 'static:65534',
     mail_spool_directory => "$boxes/",
+    address_verify_transport_maps => '$transport_maps, inline:{ { way.test = smtp:[127.0.0.1]:' . $sink->port . ' } }',
+    default_transport => 'error:5.1.1 not for probes',
+    address_verify_default_transport => 'smtp', sender_dependent_default_transport_maps => 'inline:{ { good@far.test = error:5.1.1 nor this } }',
+    address_verify_sender_dependent_default_transport_maps => 'inline:{ { <> = error:5.1.1 not asked for } }',
     address_verify_relay_transport => 'error:5.1.1 not by this way', relay_domains => 'relay.test',
     address_verify_poll_delay => '1s', address_verify_poll_count => 4,
 });
@@ -112,5 +118,13 @@ for my $how (qw(reload restart)) {
     like(ask(recipient => '', 'none@far.test'), qr/^450 4\.1\.1 /, 'the bad one too');
     is(scalar $gp->log_lines(qr/status=(?:un)?deliverable/), $before, 'without another probe');
 }
+
+# One that is sent again takes the way of probes again, not that of mail.
+like(ask(quick => '', 'stuck@way.test'), qr/^450 .*Address verification in progress/, 'a probe that has no answer yet');
+ok(wait_until(20, sub { $sink->log =~ /C: RCPT TO:<stuck\@way/ }), 'its server keeps it waiting');
+$sink->flag('free', 1);
+$gp->kill_role('qmgr');
+kill 'KILL', @{ $gp->roles->{'smtp-client'} };
+$gp->wait_log(qr/to=<stuck\@way\.test>, relay=127\.0\.0\.1\[127\.0\.0\.1\]:\d+, .* status=deliverable /);
 $gp->stop;
 done_testing;

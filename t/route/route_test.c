@@ -122,6 +122,28 @@ static const struct {
 		"u@far.example", "n@x.example", "default smtp:[out.example]"},
 	{"sender_dependent_relayhost_maps=" MAP("{<> = [null.example]}"), "u@far.example", "",
 		"default smtp:[null.example]"},
+	{"sender_dependent_default_transport_maps=" MAP("{s@far.example = slow:[one]}"),
+		"u@x.example", "s+ext@far.example", "default smtp:x.example"},
+	{"recipient_delimiter=+\nsender_dependent_default_transport_maps=" MAP(
+		 "{s@far.example = slow:[one]}"),
+		"u@x.example", "s+ext@far.example", "default slow:[one]"},
+	{"relayhost=[out.example]\nsender_dependent_default_transport_maps=" MAP(
+		 "{@far.example = slow}"),
+		"u@x.example", "s@far.example", "default slow:[out.example]"},
+	{"sender_dependent_default_transport_maps=" MAP("{@far.example = slow:}"), "u@x.example",
+		"s@far.example", "default slow:x.example"},
+	{"sender_dependent_default_transport_maps=" MAP("{@far.example = slow}, {s@far.example = "
+							"DUNNO}"),
+		"u@x.example", "s@far.example", "default smtp:x.example"},
+	{"sender_dependent_default_transport_maps=" MAP("{<> = slow}"), "u@x.example", "",
+		"default slow:x.example"},
+	{"sender_dependent_default_transport_maps=" MAP("{s@far.example = :[one]}"), "u@x.example",
+		"s@far.example", "ERR_TEMP"},
+	{"sender_dependent_default_transport_maps=static:slow", "u@relay.example", "s@far.example",
+		"relay relay:relay.example"},
+	{"sender_dependent_default_transport_maps=static:slow\ntransport_maps=" MAP(
+		 "{x.example = :[hop]}"),
+		"u@x.example", "s@far.example", "default slow:[hop]"},
 	{"transport_maps=" MAP("{far.example = slow:[hop]:26}"), "u@far.example", "",
 		"default slow:[hop]:26"},
 	{"transport_maps=" MAP("{far.example = slow:}"), "u@far.example", "",
@@ -162,6 +184,7 @@ static const struct {
 		"local local:mx.example"},
 	{"transport_maps=fail:x", "u@far.example", "", "ERR_TEMP"},
 	{"direct_delivery_maps=fail:x", "u@far.example", "", "ERR_TEMP"},
+	{"sender_dependent_default_transport_maps=fail:x", "u@far.example", "s@x", "ERR_TEMP"},
 	{"sender_dependent_relayhost_maps=fail:x", "u@far.example", "s@x", "ERR_TEMP"},
 	{"relay_domains=fail:x", "u@far.example", "", "ERR_TEMP"},
 };
