@@ -136,6 +136,17 @@ static struct slice decode_envid(struct message *m, struct slice envid)
 	return envid;
 }
 
+static void take_trace(struct message *m, const struct ipc_msg *msg)
+{
+	struct slice line;
+	size_t at = 0;
+
+	while (ipc_next(msg, FIELD_TRACE, &at, &line))
+		(void)buf_add_fmt(&m->trace, "\t%.*s\r\n", SLICE_FMT(line));
+	if (buf_failed(&m->trace))
+		buf_reset(&m->trace);
+}
+
 static void fill(struct message *m, const struct ipc_msg *msg, enum role from)
 {
 	struct queue_envelope *env = &m->env;
@@ -153,6 +164,7 @@ static void fill(struct message *m, const struct ipc_msg *msg, enum role from)
 	if (ipc_has(&own, FIELD_ENVID))
 		env->envid = decode_envid(m, ipc_bytes(&own, FIELD_ENVID));
 	take_client(env, &own);
+	take_trace(m, &own);
 	/* A child ends recipients of its parent: only who delivers mail may say so. */
 	if (from == ROLE_LOCAL && ipc_u64(&own, FIELD_REASON) == QUEUE_REASON_FORWARD &&
 		queue_id_is_valid(ipc_bytes(&own, FIELD_PARENT)))

@@ -35,6 +35,7 @@ struct cleanup {
 	uint64_t outgoing_limit; /* bytes for a recipient of the default class; 0: none */
 	int64_t hop_limit;
 	bool long_ids, keep_original;
+	bool tls_required; /* tls_required_enable */
 };
 extern struct cleanup cleanup;
 

@@ -107,6 +107,13 @@ static void note_from(struct content *c, struct slice value)
 	c->from_fields++;
 }
 
+/* Without REQUIRETLS, which overrules it (RFC 8689, 5). */
+static bool makes_tls_optional(const struct message *m, struct slice value)
+{
+	return cleanup.tls_required && (m->env.flags & QUEUE_FLAG_REQUIRETLS) == 0 &&
+	       slice_case_eq_str(slice_trim(value), "no");
+}
+
 static void note_field(struct message *m, const struct header_field *f)
 {
 	struct content *c = &m->content;
@@ -117,6 +124,10 @@ static void note_field(struct message *m, const struct header_field *f)
 	case HEADER_MESSAGE_ID: log_message_id(m, f->value); break;
 	case HEADER_FROM: note_from(c, f->value); break;
 	case HEADER_MAILBOX_LINE: c->has_mailbox_line = true; break;
+	case HEADER_TLS_REQUIRED:
+		if (makes_tls_optional(m, f->value))
+			m->env.flags |= QUEUE_FLAG_TLS_OPTIONAL;
+		break;
 	default: break;
 	}
 }

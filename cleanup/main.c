@@ -51,6 +51,7 @@ static void init(void)
 	cleanup.outgoing_limit = (uint64_t)conf_int(P_outgoing_message_size_limit);
 	cleanup.long_ids = conf_bool(P_enable_long_queue_ids);
 	cleanup.keep_original = conf_bool(P_enable_original_recipient);
+	cleanup.tls_required = conf_bool(P_tls_required_enable);
 }
 
 static void look_for_end(void *arg)

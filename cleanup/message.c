@@ -8,7 +8,7 @@
 #include "util/err.h"
 #include "util/mem.h"
 
-enum { RCPT_LIMIT = 100000, HEADERS_LIMIT = 1 << 20 };
+enum { RCPT_LIMIT = 100000, HEADERS_LIMIT = 1 << 20, TRACE_LIMIT = 16384 };
 
 const struct message_failure message_no_space = {452, "4.3.1", "Insufficient system storage"},
 			     message_write_error = {451, "4.3.0", "Error: queue file write error"},
@@ -29,6 +29,7 @@ int message_new(const struct message_calls *calls, void *owner, struct message *
 	m->calls = calls;
 	m->owner = owner;
 	m->env.id = slice_str(m->id);
+	buf_init(&m->trace, TRACE_LIMIT);
 	buf_init(&m->top, HEADERS_LIMIT);
 	buf_init(&m->bottom, HEADERS_LIMIT);
 	buf_init(&m->sender, ADDRESS_LIMIT);
@@ -47,6 +48,7 @@ static void message_free(struct message *m)
 	recipients_clear(m);
 	content_clear(m);
 	action_clear(m);
+	buf_clear(&m->trace);
 	buf_clear(&m->top);
 	buf_clear(&m->bottom);
 	buf_clear(&m->sender);

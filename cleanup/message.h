@@ -67,6 +67,7 @@ struct message {
 	struct content content;
 	struct recipients recipients;
 	struct actions actions;
+	struct buf trace;  /* lines of Received: that the client's session gave */
 	struct buf top;    /* headers above the content's own */
 	struct buf bottom; /* and behind them */
 };

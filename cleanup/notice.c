@@ -196,8 +196,10 @@ static const struct message_failure *make(
 	struct slice content = buf_slice(&n->content);
 
 	m->env.arrival = clock_real();
-	m->env.flags =
-		QUEUE_FLAG_NOTICE | (n->parent.flags & (QUEUE_FLAG_SMTPUTF8 | QUEUE_FLAG_DOT_LINE));
+	/* What was to be protected is in the notice, too (RFC 8689, 5). */
+	m->env.flags = QUEUE_FLAG_NOTICE |
+		       (n->parent.flags &
+			       (QUEUE_FLAG_SMTPUTF8 | QUEUE_FLAG_DOT_LINE | QUEUE_FLAG_REQUIRETLS));
 	m->env.service = SLICE_LIT("bounce");
 	m->env.sender = buf_slice(&n->sender);
 	(void)message_add_rcpt(m, to, SLICE_NONE, SLICE_NONE, 0);

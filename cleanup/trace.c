@@ -104,8 +104,9 @@ static void add_login(struct buf *out, struct slice login)
 	buf_add_str(out, ")\r\n");
 }
 
-static void add_from(struct buf *out, const struct queue_envelope *env)
+static void add_from(struct buf *out, const struct message *m)
 {
+	const struct queue_envelope *env = &m->env;
 	struct slice ip;
 
 	if (env->flags & QUEUE_FLAG_NOTICE) {
@@ -124,6 +125,7 @@ static void add_from(struct buf *out, const struct queue_envelope *env)
 		SLICE_FMT(env->helo.len > 0 ? env->helo : env->client_name),
 		SLICE_FMT(env->client_name), slice_find(ip, ':') >= 0 ? "IPv6:" : "",
 		SLICE_FMT(ip));
+	(void)buf_add_slice(out, buf_slice(&m->trace));
 	if ((env->flags & QUEUE_FLAG_SHOW_LOGIN) != 0 && env->login.len > 0)
 		add_login(out, env->login);
 	buf_add_fmt(out, "\tby %s (%s) with %.*s id %.*s", conf_str(P_myhostname),
@@ -150,7 +152,7 @@ void trace_received(struct message *m)
 {
 	struct buf *out = &m->top;
 
-	add_from(out, &m->env);
+	add_from(out, m);
 	add_for(out, m);
 	clock_add_rfc5322(out, m->env.arrival);
 	buf_add_str(out, "\r\n");

@@ -366,6 +366,7 @@ static void keep_mail(struct transaction *t, const struct smtp_mail *m)
 {
 	t->size = m->size;
 	t->utf8 = m->utf8;
+	t->requiretls = m->requiretls;
 	t->body = m->body;
 	t->ret = m->ret;
 	t->sasl_sender = sasl_sender_of(m);
@@ -424,6 +425,7 @@ static bool open_message(struct session *s)
 		.login = slice_str(s->login),
 		.envid = slice_str(t->envid),
 		.flags = (t->utf8 ? QUEUE_FLAG_SMTPUTF8 : 0) |
+			 (t->requiretls ? QUEUE_FLAG_REQUIRETLS : 0) |
 			 (s->is_local ? QUEUE_FLAG_LOCAL : 0) |
 			 (s->login != NULL && settings.show_login ? QUEUE_FLAG_SHOW_LOGIN : 0),
 		.client_port = s->port,

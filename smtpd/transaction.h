@@ -19,7 +19,7 @@ struct transaction {
 	struct buf sender;       /* internal form */
 	char *sasl_sender;       /* owned; AUTH= of MAIL, xtext decoded; NULL */
 	uint64_t size;           /* SIZE= */
-	bool utf8;
+	bool utf8, requiretls;
 	enum smtp_body body;
 	enum smtp_ret ret;
 	char envid[SMTP_ENVID_LIMIT + 1];

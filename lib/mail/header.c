@@ -24,6 +24,7 @@ static const struct {
 	{"resent-bcc", HEADER_RESENT_BCC},
 	{"return-path", HEADER_RETURN_PATH},
 	{"subject", HEADER_SUBJECT},
+	{"tls-required", HEADER_TLS_REQUIRED},
 };
 
 static bool is_blank(char c)

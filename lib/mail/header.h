@@ -40,6 +40,7 @@ enum header_kind {
 	HEADER_RESENT_BCC,
 	HEADER_RETURN_PATH,
 	HEADER_SUBJECT,
+	HEADER_TLS_REQUIRED, /* RFC 8689, 5 */
 	HEADER_MAILBOX_LINE, /* "From user date": no header field at all */
 	HEADER_KINDS
 };

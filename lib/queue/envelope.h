@@ -31,18 +31,19 @@ enum queue_ret { QUEUE_RET_NONE, QUEUE_RET_FULL, QUEUE_RET_HDRS }; /* RFC 3461, 
 #define QUEUE_NOTIFY_DELAY 8u
 
 /* Flags of a message. */
-#define QUEUE_FLAG_DOT_LINE 0x1u     /* some line begins with a dot: stuff on the way out */
-#define QUEUE_FLAG_8BIT 0x2u         /* content has bytes above 127 */
-#define QUEUE_FLAG_8BIT_HEADER 0x4u  /* its header section has */
-#define QUEUE_FLAG_SMTPUTF8 0x8u     /* asked for by MAIL, or an address needs it */
-#define QUEUE_FLAG_REQUIRETLS 0x10u  /* RFC 8689 */
-#define QUEUE_FLAG_NOTICE 0x20u      /* made here: bounce, delay or success notice */
-#define QUEUE_FLAG_PROBE 0x40u       /* address verification: never delivered */
-#define QUEUE_FLAG_HOLD 0x80u        /* goes to hold/ at once */
-#define QUEUE_FLAG_LOCAL 0x100u      /* local submission; uid is valid */
-#define QUEUE_FLAG_EXPIRED 0x200u    /* the operator said: no further attempt */
-#define QUEUE_FLAG_SHOW_LOGIN 0x800u /* Received: names the login */
-#define QUEUE_FLAG_BODY_FILE 0x400u  /* content behind header_len is the file ID.body */
+#define QUEUE_FLAG_DOT_LINE 0x1u        /* some line begins with a dot: stuff on the way out */
+#define QUEUE_FLAG_8BIT 0x2u            /* content has bytes above 127 */
+#define QUEUE_FLAG_8BIT_HEADER 0x4u     /* its header section has */
+#define QUEUE_FLAG_SMTPUTF8 0x8u        /* asked for by MAIL, or an address needs it */
+#define QUEUE_FLAG_REQUIRETLS 0x10u     /* RFC 8689 */
+#define QUEUE_FLAG_NOTICE 0x20u         /* made here: bounce, delay or success notice */
+#define QUEUE_FLAG_PROBE 0x40u          /* address verification: never delivered */
+#define QUEUE_FLAG_HOLD 0x80u           /* goes to hold/ at once */
+#define QUEUE_FLAG_LOCAL 0x100u         /* local submission; uid is valid */
+#define QUEUE_FLAG_EXPIRED 0x200u       /* the operator said: no further attempt */
+#define QUEUE_FLAG_SHOW_LOGIN 0x800u    /* Received: names the login */
+#define QUEUE_FLAG_BODY_FILE 0x400u     /* content behind header_len is the file ID.body */
+#define QUEUE_FLAG_TLS_OPTIONAL 0x1000u /* TLS-Required: no (RFC 8689, 5), without REQUIRETLS */
 
 /* Flags of a recipient. */
 #define QUEUE_RCPT_DROPPED 0x1u /* cleanup dropped it after it had been accepted: skip */

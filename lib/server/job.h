@@ -5,6 +5,7 @@
 #include <sys/queue.h>
 
 #include "ipc/ipc.h"
+#include "queue/envelope.h"
 
 /*
  * For programs that deliver. A job: what qmgr has handed over, and what became of each of its
@@ -40,6 +41,10 @@ struct job_rcpt {
 	struct job_report report;
 };
 
+/* What the sender wants of TLS (RFC 8689), in flags: never without; or rather without than not. */
+#define JOB_REQUIRETLS QUEUE_FLAG_REQUIRETLS
+#define JOB_TLS_OPTIONAL QUEUE_FLAG_TLS_OPTIONAL
+
 struct job {
 	TAILQ_ENTRY(job) link;
 	enum job_state state;
@@ -48,8 +53,8 @@ struct job {
 	char *id, *sender, *transport, *nexthop, *envid;
 	int64_t arrival, active;
 	uint64_t size, header_len;
-	unsigned flags, ret, body;
-	struct job_rcpt *rcpts; /* owned */
+	unsigned flags, ret, body; /* flags: QUEUE_FLAG_*, JOB_* */
+	struct job_rcpt *rcpts;    /* owned */
 	size_t n, cap;
 	size_t open; /* recipients that are not DONE */
 	struct buf content;

@@ -68,6 +68,7 @@ enum {
 	SMTP_OPT_AUTH = 1 << 4,        /* MAIL may say AUTH= (RFC 4954, 5) */
 	SMTP_OPT_SIZE = 1 << 5,
 	SMTP_OPT_8BITMIME = 1 << 6,
+	SMTP_OPT_REQUIRETLS = 1 << 7, /* RFC 8689 */
 };
 
 enum smtp_body { SMTP_BODY_NONE, SMTP_BODY_7BIT, SMTP_BODY_8BITMIME };
@@ -88,6 +89,7 @@ struct smtp_mail {
 	struct slice shown;  /* the path as it came, for a log line; borrowed from the arguments */
 	uint64_t size;       /* SIZE= (RFC 1870), 0 when not given */
 	bool utf8;           /* SMTPUTF8 (RFC 6531) */
+	bool requiretls;     /* REQUIRETLS (RFC 8689) */
 	enum smtp_body body; /* BODY= (RFC 6152) */
 	enum smtp_ret ret;   /* RET= (RFC 3461, 4.3) */
 	bool has_auth;       /* AUTH= (RFC 4954, 5); auth: xtext as it came, checked; borrowed */

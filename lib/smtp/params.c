@@ -150,6 +150,8 @@ static int mail_param(struct slice word, unsigned options, struct smtp_mail *m, 
 		m->body = SMTP_BODY_7BIT;
 	else if ((options & SMTP_OPT_UTF8) != 0 && slice_case_eq_str(word, "SMTPUTF8"))
 		m->utf8 = true;
+	else if ((options & SMTP_OPT_REQUIRETLS) != 0 && slice_case_eq_str(word, "REQUIRETLS"))
+		m->requiretls = true;
 	else
 		return unsupported(reply, word);
 	return 0;
