@@ -89,6 +89,8 @@ struct active *active_new(struct queue_message *m, bool loaded)
 	uint32_t n = 0;
 
 	a->m = m;
+	a->is_probe = probe_is(m);
+	probe_count(a->is_probe ? 1 : 0);
 	a->since = qmgr_now();
 	a->scheduled = schedule_message_add(qmgr.schedule, a, sender_of(m), loaded);
 	for (uint32_t i = 0; i < m->env.recipients; i++)
@@ -119,6 +121,7 @@ void active_free(struct active *a)
 	held_forget(a);
 	ask_forget(a);
 	active_release_slot(a);
+	probe_count(a->is_probe ? -1 : 0);
 	TAILQ_REMOVE(&actives, a, link);
 	mem_free(a->rcpts);
 	mem_free(a);

@@ -41,6 +41,7 @@ struct active {
 	uint32_t open;      /* recipients that are not DONE */
 	uint32_t resolving; /* recipients */
 	int64_t since;
+	bool is_probe;
 	bool is_asking;  /* a notice is under way, or a forward has not been read yet */
 	bool is_forward; /* the latter */
 	bool is_requeue; /* cleanup makes it anew, or the new one has not been read yet */

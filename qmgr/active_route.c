@@ -5,6 +5,7 @@
 #include "qmgr/active_private.h"
 #include "qmgr/ask.h"
 #include "qmgr/line.h"
+#include "qmgr/probe.h"
 #include "qmgr/qmgr.h"
 #include "util/mem.h"
 
@@ -68,6 +69,13 @@ static void answer(struct active *a, struct active_rcpt *r)
 	buf_clear(&text);
 }
 
+/* Deferred without an attempt. */
+static void put_off(struct active *a, struct active_rcpt *r, const char *dsn, struct slice text)
+{
+	line_result("error", a, r, "deferred", slice_str(dsn), text);
+	active_result(a, r, QUEUE_EV_DEFERRED, slice_str(dsn), SLICE_NONE, text);
+}
+
 void active_enqueue(struct active *a, struct active_rcpt *r)
 {
 	struct buf key = BUF_INIT(QUEUE_STRING_MAX + QUEUE_ADDRESS_MAX);
@@ -80,11 +88,12 @@ void active_enqueue(struct active *a, struct active_rcpt *r)
 		answer(a, r);
 		return;
 	}
+	if (a->is_probe && probe_is_one_too_many()) {
+		put_off(a, r, "4.3.2", SLICE_LIT("Too many address verification requests"));
+		return;
+	}
 	if (r->transport->is_off) {
-		line_result("error", a, r, "deferred", SLICE_LIT("4.3.2"),
-			SLICE_LIT("deferred transport"));
-		active_result(a, r, QUEUE_EV_DEFERRED, SLICE_LIT("4.3.2"), SLICE_NONE,
-			SLICE_LIT("deferred transport"));
+		put_off(a, r, "4.3.2", SLICE_LIT("deferred transport"));
 		return;
 	}
 	buf_add_lower(&key,
@@ -114,8 +123,7 @@ void active_unrouted(struct active *a, struct slice text)
 
 		if (r->state != ACTIVE_RESOLVING)
 			continue;
-		line_result("error", a, r, "deferred", SLICE_LIT("4.3.0"), text);
-		active_result(a, r, QUEUE_EV_DEFERRED, SLICE_LIT("4.3.0"), SLICE_NONE, text);
+		put_off(a, r, "4.3.0", text);
 	}
 	active_check(a);
 }
@@ -129,10 +137,7 @@ void active_again(struct active *a, struct active_rcpt *r)
 		return;
 	}
 	if (++r->deaths > REROUTE_LIMIT) {
-		line_result("error", a, r, "deferred", SLICE_LIT("4.3.0"),
-			SLICE_LIT("delivery agents died over it"));
-		active_result(a, r, QUEUE_EV_DEFERRED, SLICE_LIT("4.3.0"), SLICE_NONE,
-			SLICE_LIT("delivery agents died over it"));
+		put_off(a, r, "4.3.0", SLICE_LIT("delivery agents died over it"));
 		return;
 	}
 	if (r->transport != NULL) {

@@ -7,6 +7,18 @@
 #include "qmgr/qmgr.h"
 #include "server/server.h"
 
+static int64_t count;
+
+void probe_count(int change)
+{
+	count += change;
+}
+
+bool probe_is_one_too_many(void)
+{
+	return count > conf_int(P_address_verify_pending_request_limit);
+}
+
 static enum proto_result result_of(enum queue_event_type type)
 {
 	switch (type) {

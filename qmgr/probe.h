@@ -14,6 +14,10 @@ static inline bool probe_is(const struct queue_message *m)
 	return (m->env.flags & QUEUE_FLAG_PROBE) != 0;
 }
 
+/* Probes that are worked on: so many more. */
+void probe_count(int change);
+/* Are these more than address_verify_pending_request_limit? */
+bool probe_is_one_too_many(void);
 /* The recipient's result; text is why. */
 void probe_result(const struct active *a, struct active_rcpt *r, enum queue_event_type type,
 	struct slice text);

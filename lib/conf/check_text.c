@@ -100,6 +100,19 @@ static bool is_dns_list(struct slice item)
 	return is_host_name(equals >= 0 ? slice_first(item, (size_t)equals) : item);
 }
 
+/* A type of table that Postfix keeps caches in; empty: in memory. */
+static bool is_cache(struct slice table)
+{
+	static const char *const types[] = {"btree:", "hash:", "lmdb:", "sdbm:", "memcache:"};
+
+	if (slice_starts(table, "proxy:"))
+		table = slice_from(table, 6);
+	for (size_t i = 0; i < sizeof(types) / sizeof(*types); i++)
+		if (slice_starts(table, types[i]) && table.len > strlen(types[i]))
+			return true;
+	return table.len == 0;
+}
+
 static const struct {
 	enum param p;
 	bool is_list;
@@ -113,6 +126,8 @@ static const struct {
 		"an address or a host name"},
 	{P_smtpd_dnsbl_sites, true, is_dns_list, "is no DNS list",
 		"DOMAIN, with =127.0.0.[2;4..11] or *WEIGHT behind it"},
+	{P_address_verify_map, false, is_cache, "is no table that is written to",
+		"btree:NAME, hash:NAME, lmdb:NAME or nothing"},
 	{P_myhostname, false, is_host_name, "is no host name", "letters, digits, - and ."},
 	{P_relayhost, false, is_nexthop, "has a bracket without its partner",
 		"[host], [host]:port or a domain"},

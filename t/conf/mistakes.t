@@ -23,6 +23,8 @@ my @main = (
     ['smtpd_dnsbl_sites = a.example*many', 21, 'error: smtpd_dnsbl_sites: "a.example*many" is no DNS list; expected DOMAIN, with =127.0.0.[2;4..11] or *WEIGHT behind it'],
     ['myhostname = bad_host!', 14, 'error: myhostname: "bad_host!" is no host name; expected letters, digits, - and .'],
     ['relayhost = [mx.test:25', 13, 'error: relayhost: "[mx.test:25" has a bracket without its partner; expected [host], [host]:port or a domain'],
+    ['address_verify_map = pcre:/x', 22, 'error: address_verify_map: "pcre:/x" is no table that is written to; expected btree:NAME, hash:NAME, lmdb:NAME or nothing'],
+    ['address_verify_pending_request_limit = 0', 40, 'error: address_verify_pending_request_limit: "0" is out of bounds; expected 1 or more'],
     ['garbage line', 1, 'error: no "="; expected name = value'],
     ['= value', 1, 'error: "" is no name; expected letters, digits and _'],
     ['smtpd_baner = x', 1, 'error: unknown parameter "smtpd_baner"; expected "smtpd_banner"'],

@@ -13,7 +13,7 @@ my $rcpt = sub {
     my ($s, $line) = @_;
     return { reply => '550 5.1.1 nobody here' } if $line =~ /none@/;
     return { reply => '450 4.2.1 not now' } if $line =~ /busy@/;
-    return { delay => 60 } if $line =~ /stuck@/ && !$_[0]{sink}->is_set('free');
+    return { delay => 60 } if $line =~ /stuck/ && !$_[0]{sink}->is_set('free');
     return;
 };
 my $sink = Gatepost::Sink->new(on => { rcpt => $rcpt });
@@ -50,7 +50,7 @@ my $gp = Gatepost::Instance->new(master => \@master, main => {
     address_verify_default_transport => 'smtp', sender_dependent_default_transport_maps => 'inline:{ { good@far.test = error:5.1.1 nor this } }',
     address_verify_sender_dependent_default_transport_maps => 'inline:{ { <> = error:5.1.1 not asked for } }',
     address_verify_relay_transport => 'error:5.1.1 not by this way', relay_domains => 'relay.test',
-    address_verify_poll_delay => '1s', address_verify_poll_count => 4,
+    address_verify_pending_request_limit => 4, address_verify_poll_delay => '1s', address_verify_poll_count => 4,
 });
 $gp->start;
 
@@ -122,6 +122,10 @@ for my $how (qw(reload restart)) {
 # One that is sent again takes the way of probes again, not that of mail.
 like(ask(quick => '', 'stuck@way.test'), qr/^450 .*Address verification in progress/, 'a probe that has no answer yet');
 ok(wait_until(20, sub { $sink->log =~ /C: RCPT TO:<stuck\@way/ }), 'its server keeps it waiting');
+like(ask(quick => '', "stuck$_\@way.test"), qr/^450 .*Address verification in progress/, "probe $_ waits, too") for 1 .. 3;
+ok(wait_until(20, sub { $sink->log =~ /C: RCPT TO:<stuck3\@way/ }), 'up to address_verify_pending_request_limit');
+like(ask(recipient => '', "stuck4\@way.test"), qr/^450 4\.1\.1 .*: unverified address: Too many address verification requests$/, 'one more is not sent');
+$gp->wait_log(qr/error\[\d+\]: \w+: to=<stuck4\@way\.test>, relay=none, .* dsn=4\.3\.2, status=undeliverable \(Too many address verification requests\)$/);
 $sink->flag('free', 1);
 $gp->kill_role('qmgr');
 kill 'KILL', @{ $gp->roles->{'smtp-client'} };
