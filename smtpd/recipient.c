@@ -31,6 +31,11 @@ void recipient_cancel(struct session *s)
 	mem_free(r);
 }
 
+struct slice recipient_address(const struct recipient *r)
+{
+	return slice_str(r->address);
+}
+
 /* It is decided and said. Saying it may have ended the session, and the recipient with it. */
 static void finish(struct session *s, bool good)
 {

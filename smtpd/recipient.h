@@ -16,6 +16,8 @@ struct recipient;
 /* All copied. Replies, now or later. */
 void recipient_begin(struct session *s, struct slice address, struct slice orcpt, unsigned notify);
 void recipient_verify(struct session *s, enum smtp_verb verb, struct slice address);
+/* Borrowed. */
+struct slice recipient_address(const struct recipient *r);
 /* Withdraws the one that waits. */
 void recipient_cancel(struct session *s);
 

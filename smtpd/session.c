@@ -7,6 +7,7 @@
 #include "server/counters.h"
 #include "smtp/ehlo.h"
 #include "smtpd/auth.h"
+#include "smtpd/footer.h"
 #include "smtpd/gate.h"
 #include "smtpd/limits.h"
 #include "smtpd/proxy.h"
@@ -64,9 +65,13 @@ static void reap(void *arg)
 	mem_free(s);
 }
 
+static void say_awaited(struct session *s);
+
 /* Whatever is gathered is still sent. The memory goes at the end of the iteration. */
 void session_drop(struct session *s)
 {
+	if (s->state != CLOSED)
+		say_awaited(s);
 	if (s->state == CLOSED)
 		return;
 	s->state = CLOSED;
@@ -108,15 +113,29 @@ static void lost(struct session *s)
 
 /* Replies. */
 
-static void reply_bytes(struct session *s, char *text, size_t len)
+static void soften(char *line, size_t len)
 {
-	if (s->state == CLOSED)
+	if (line[0] != '5')
 		return;
-	if (settings.soft_bounce && text[0] == '5' && !s->is_local) {
-		text[0] = '4';
-		if (len > 6 && text[3] == ' ' && text[4] == '5' && text[5] == '.')
-			text[4] = '4';
+	line[0] = '4';
+	if (len > 6 && line[4] == '5' && line[5] == '.')
+		line[4] = '4';
+}
+
+/* soft_bounce. */
+static void soften_lines(char *text, size_t len)
+{
+	for (char *end = text + len, *next; text < end; text = next) {
+		next = memchr(text, '\n', (size_t)(end - text));
+		next = next != NULL ? next + 1 : end;
+		soften(text, (size_t)(next - text));
 	}
+}
+
+static void write_reply(struct session *s, char *text, size_t len)
+{
+	if (settings.soft_bounce && !s->is_local)
+		soften_lines(text, len);
 	if (!s->sleeping && s->errors >= s->bounds->soft_errors && s->bounds->error_sleep > 0) {
 		s->sleeping = true;
 		loop_timer_set(&s->sleep, loop_now() + s->bounds->error_sleep);
@@ -125,6 +144,47 @@ static void reply_bytes(struct session *s, char *text, size_t len)
 	int err = s->sleeping ? buf_add(&s->held, text, len) : stream_write(s->stream, text, len);
 	if (err != 0)
 		session_drop(s);
+}
+
+static void write_copy(struct session *s, struct slice reply)
+{
+	char *text = slice_dup(reply);
+
+	write_reply(s, text, reply.len);
+	mem_free(text);
+}
+
+/* What comes now must not overtake it. */
+static void say_awaited(struct session *s)
+{
+	struct buf out = BUF_INIT(FOOTER_REPLY_LIMIT);
+
+	if (s->footer != NULL) {
+		footer_take(s, &out);
+		write_copy(s, buf_slice(&out));
+	}
+	buf_clear(&out);
+}
+
+void session_footer_ready(struct session *s, struct slice text)
+{
+	write_copy(s, text);
+	if (s->state != CLOSED)
+		loop_soon(&s->run);
+}
+
+static void reply_bytes(struct session *s, char *text, size_t len)
+{
+	struct buf out = BUF_INIT(FOOTER_REPLY_LIMIT);
+
+	say_awaited(s);
+	if (s->state == CLOSED)
+		return;
+	if (!footer_is_wanted(s, slice_of(text, len)))
+		write_reply(s, text, len);
+	else if (footer_add(s, slice_of(text, len), &out) == 0)
+		write_copy(s, buf_slice(&out));
+	buf_clear(&out);
 }
 
 void session_reply_refusal(struct session *s, struct slice text)
@@ -403,7 +463,8 @@ static bool is_blocked(struct session *s)
 
 static bool step(struct session *s)
 {
-	if (s->sleeping || s->state == CLOSED || is_blocked(s) || s->state == CLOSED)
+	if (s->sleeping || s->footer != NULL || s->state == CLOSED || is_blocked(s) ||
+		s->state == CLOSED)
 		return false;
 	if (s->is_banned && s->state != WAITING && s->state != GREETING) {
 		limits_cut(s);
@@ -426,7 +487,7 @@ static void run(struct session *s)
 		moved = true;
 	if (s->state == CLOSED)
 		return;
-	if (s->state == WAITING || s->state == GREETING || s->sleeping)
+	if (s->state == WAITING || s->state == GREETING || s->sleeping || s->footer != NULL)
 		stream_deadline(s->stream, CLOCK_NEVER);
 	else if (s->client_gone && s->state != GREETING && !is_blocked(s))
 		lost(s);

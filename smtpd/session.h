@@ -76,6 +76,7 @@ struct session {
 	struct auth *auth;               /* owned; an exchange under way */
 	char *login, *sasl_method;       /* owned; NULL before AUTH */
 	bool auth_tried;                 /* what the client says next may be a password */
+	struct footer *footer;           /* owned; a reply waits for its footer */
 	struct loop_task run, reap;
 	struct loop_timer sleep; /* error delay; the reply waits in held */
 	struct buf held;
@@ -112,6 +113,8 @@ void session_reply_refusal(struct session *s, struct slice text);
 /* A reply of more lines: the first one, then lines as they are, with their ends. */
 void session_reply_lines(struct session *s, const char *lines, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
+/* A reply that has waited for its footer. */
+void session_footer_ready(struct session *s, struct slice text);
 /* A 421 or 5xx with which the session ends. */
 void session_end(struct session *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Ends it without a word. */

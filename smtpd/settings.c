@@ -9,6 +9,7 @@
 #include "smtp/ehlo.h"
 #include "smtpd/auth.h"
 #include "smtpd/etrn.h"
+#include "smtpd/footer.h"
 #include "smtpd/limits.h"
 #include "smtpd/gate.h"
 #include "smtpd/stress.h"
@@ -223,6 +224,7 @@ void settings_open(void)
 	make_ehlo();
 	open_policy();
 	gate_open();
+	footer_open();
 	etrn_open();
 	settings.wants_server_addr = policy_uses(settings.policy, "check_policy_service");
 }

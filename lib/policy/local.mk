@@ -5,6 +5,7 @@ lib_policy_libpolicy_a_SOURCES = \
 	%D%/list.c %D%/verdict.c \
 	%D%/action.c %D%/access.c %D%/access.h %D%/restrict_access.c \
 	%D%/direct.c %D%/direct.h \
+	%D%/facts.c %D%/facts.h \
 	%D%/restrict.c %D%/restrict.h \
 	%D%/restrict_client.c %D%/restrict_helo.c \
 	%D%/restrict_sender.c %D%/restrict_recipient.c \

@@ -7,6 +7,7 @@
 #include "conf/expand.h"
 #include "dns/packet.h"
 #include "mail/address.h"
+#include "policy/facts.h"
 #include "policy/names.h"
 #include "util/err.h"
 #include "util/mem.h"
@@ -206,67 +207,6 @@ struct reply {
 	struct buf value; /* what lookup has given last */
 };
 
-static struct slice local_part(struct slice address)
-{
-	ptrdiff_t at = slice_find_last(address, '@');
-
-	return at < 0 ? address : slice_first(address, (size_t)at);
-}
-
-static struct slice domain_part(struct slice address)
-{
-	ptrdiff_t at = slice_find_last(address, '@');
-
-	return at < 0 ? SLICE_NONE : slice_from(address, (size_t)at + 1);
-}
-
-static struct slice shown_sender(const struct policy_facts *f)
-{
-	return f->sender.p != NULL && f->sender.len == 0 ? SLICE_LIT("<>") : f->sender;
-}
-
-static bool find_fact(const struct policy_facts *f, struct slice name, struct slice *value)
-{
-	const struct {
-		const char *name;
-		struct slice value;
-	} facts[] = {
-		{"client", f->namaddr},
-		{"client_address", f->client_addr},
-		{"client_name", f->client_name},
-		{"reverse_client_name", f->reverse_name},
-		{"helo_name", f->helo},
-		{"server_name", slice_str(conf_str(P_myhostname))},
-		{"sender", shown_sender(f)},
-		{"sender_name", local_part(shown_sender(f))},
-		{"sender_domain", domain_part(f->sender)},
-		{"recipient", f->recipient},
-		{"recipient_name", local_part(f->recipient)},
-		{"recipient_domain", domain_part(f->recipient)},
-	};
-
-	for (size_t i = 0; i < sizeof(facts) / sizeof(facts[0]); i++) {
-		if (slice_eq_str(name, facts[i].name)) {
-			*value = facts[i].value;
-			return true;
-		}
-	}
-	return false;
-}
-
-/* Values are a stranger's: printed as they are, never expanded themselves. */
-static const char *quote(struct buf *out, struct slice value)
-{
-	buf_reset(out);
-	for (size_t i = 0; i < value.len; i++) {
-		char c = value.p[i];
-
-		(void)buf_add_str(out, c == '$' ? "$" : "");
-		(void)buf_add_char(out, c >= ' ' && c < 127 ? c : '_');
-	}
-	return buf_str(out);
-}
-
 static const char *lookup(void *arg, struct slice name)
 {
 	struct reply *r = arg;
@@ -285,9 +225,9 @@ static const char *lookup(void *arg, struct slice name)
 		value = r->what;
 	else if (slice_eq_str(name, "rbl_class"))
 		value = slice_str(r->class);
-	else if (!find_fact(r->e->facts, name, &value))
-		return NULL;
-	return quote(&r->value, value);
+	else
+		return facts_lookup(r->e->facts, name, &r->value);
+	return facts_quote(value, &r->value);
 }
 
 static enum restrict_result refuse(struct policy_eval *e, const char *class, struct slice reply)

@@ -347,6 +347,16 @@ sub tables {
     $add->('helo required', { smtpd_helo_required => 'yes' }, { also => [{ verb => '' }] }, 1);
     $add->('no helo', { smtpd_helo_restrictions => 'reject_invalid_helo_hostname, reject_non_fqdn_helo_hostname, check_helo_access static:REJECT' }, { also => [{ verb => '' }, { verb => '', sender => '' }] }, 1);
 
+    # text behind refusals
+    my @footed = ('x@far.test', 'no@local.test', 'root@local.test', 'x%far.test@local.test');
+    my %footer = (smtpd_sender_restrictions => 'check_sender_access inline:{{w@good.test = 421 4.3.0 hang up}}');
+    my %about = (rcpt => \@footed, sender => ['s@good.test', '', 'w@good.test', 'bad@'], client => ['good', 'mine'], helo => ['good.test', '']);
+    $add->("footer: $_", { %footer, smtpd_reject_footer => $_ }, \%about, 4) for 'See http://x.test/', '\c. See x', 'one\ntwo\n', '\c\nx', '\ctwo\c\nthree', 'by $$server_name, to $$client $$client_address $$client_name [$$helo_name]',
+        '$$$$ ${client_address?{yes}:{no}}';
+    $add->('footer: soft', { %footer, soft_bounce => 'yes', smtpd_reject_footer => 'one\ntwo' }, \%about);
+    $add->('footer: maps', { %footer, smtpd_reject_footer => 'other', smtpd_reject_footer_maps => 'regexp:{{/^421/ hung\nup} {/^5.*unknown in (.*)/i \c; look into $$1} {/^554 5.7.1 <x@far.test>: Relay access denied$$/ exactly}}' }, \%about, 8);
+    $add->('footer: failing maps', { %footer, smtpd_reject_footer => 'other', smtpd_reject_footer_maps => 'fail:x' }, \%about, 4);
+
     # what Gatepost does otherwise (differential.t says why)
     $add->('other: routed', {}, { also => [map { { client => 'mine', rcpts => [$_] } } 'x%far.test@local.test', '"x@far.test"@local.test'] });
     $add->('other: empty local part', {}, { also => [{ sender => '""@good.test' }] });
