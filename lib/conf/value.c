@@ -421,13 +421,11 @@ static int check_table_argument(struct slice name, struct slice argument, struct
 	if (inside.p == argument.p)
 		return check_table(argument, why);
 	(void)line_item(&rest, &spec);
-	if (slice_case_eq_str(name, "check_ccert_access")) {
-		if (value_ccerts(inside, &order, why) != 0)
-			return ERR_SYNTAX;
-	} else if (line_item(&rest, &more)) {
-		return unknown_attribute(more, why);
-	}
-	return check_table(spec, why);
+	if (check_table(spec, why) != 0)
+		return ERR_SYNTAX;
+	if (slice_case_eq_str(name, "check_ccert_access"))
+		return value_ccerts(inside, &order, why);
+	return line_item(&rest, &more) ? unknown_attribute(more, why) : 0;
 }
 
 static int check_number(struct slice name, struct slice argument, struct buf *why)
