@@ -76,7 +76,7 @@ my @main = (
     ['smtpd_relay_restrictions = permit_mynetworks, warn_if_reject, reject', 28, qr/error: smtpd_relay_restrictions and smtpd_recipient_restrictions let anybody relay;.*/],
     ["smtpd_relay_restrictions = mine\nsmtpd_restriction_classes = mine\nmine = mine, mine", 28, qr/error: smtpd_relay_restrictions and smtpd_recipient_restrictions let anybody relay;.*/],
     ['smtpd_client_restrictions = sleep soon', 29, 'error: smtpd_client_restrictions: "soon" behind "sleep" is no number; expected seconds, 0 to 86400'],
-    ['smtpd_data_restrictions = check_ccert_access { hsh:/x, search_order = cert_fingerprint }', 27, qr/error: smtpd_data_restrictions: unknown table type "hsh"; expected .*/],
+    ['smtpd_data_restrictions = check_ccert_access { hsh:/x, { search_order = cert_fingerprint } }', 27, qr/error: smtpd_data_restrictions: unknown table type "hsh"; expected .*/],
     ["mine = permit_mynetworks, rejct\nsmtpd_restriction_classes = mine", 27, 'error: mine: unknown restriction "rejct"; expected "reject"'],
     ["mine = check_sender_access hash:/no/such\nsmtpd_restriction_classes = mine", 28, qr{error: smtpd_restriction_classes: /no/such.db: .*}],
     ['soft_bounce = $soft_bounce', 15, 'error: soft_bounce: a value that leads back to itself; expected one that ends'],
