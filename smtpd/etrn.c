@@ -4,6 +4,7 @@
 #include "conf/conf.h"
 #include "net/addr.h"
 #include "smtp/xattr.h"
+#include "smtpd/inquiry.h"
 #include "util/err.h"
 #include "util/log.h"
 #include "util/mem.h"
@@ -43,9 +44,8 @@ static bool is_literal(struct slice text)
 }
 
 /* One that cannot be looked for is not served either. */
-static void flush(struct session *s, struct slice domain)
+static void serve(struct session *s, struct slice domain, int err)
 {
-	int err = match_domain(domains, domain, NULL);
 	char *reply = NULL;
 
 	if (err == ERR_TEMP) {
@@ -60,6 +60,20 @@ static void flush(struct session *s, struct slice domain)
 		answer(s, true, "250 2.0.0 Queuing started");
 	}
 	mem_free(reply);
+}
+
+static void flush(struct session *s, struct slice domain)
+{
+	int err = match_domain(domains, domain, inquiry_later(s));
+	struct inquiry *inquiry = NULL;
+
+	if (err == ERR_LATER) {
+		inquiry_wait(s, domain, flush);
+		return;
+	}
+	inquiry = inquiry_take(s);
+	serve(s, domain, err);
+	inquiry_free(&inquiry);
 }
 
 static void decided(struct session *s, const struct policy_verdict *v, struct slice domain)

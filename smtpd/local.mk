@@ -12,6 +12,7 @@ smtpd_smtpd_SOURCES = \
 	%D%/evaluation.c %D%/evaluation.h \
 	%D%/footer.c %D%/footer.h \
 	%D%/gate.c %D%/gate.h \
+	%D%/inquiry.c %D%/inquiry.h \
 	%D%/limits.c %D%/limits.h \
 	%D%/main.c \
 	%D%/peername.c %D%/peername.h \

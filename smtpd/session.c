@@ -9,6 +9,7 @@
 #include "smtpd/auth.h"
 #include "smtpd/footer.h"
 #include "smtpd/gate.h"
+#include "smtpd/inquiry.h"
 #include "smtpd/limits.h"
 #include "smtpd/proxy.h"
 #include "smtpd/recipient.h"
@@ -76,6 +77,7 @@ void session_drop(struct session *s)
 		return;
 	s->state = CLOSED;
 	evaluation_cancel(s);
+	inquiry_cancel(s);
 	gate_cancel(s);
 	limits_cancel(s);
 	auth_cancel(s);
@@ -353,40 +355,37 @@ static void log_command(const struct session *s, struct slice line, const struct
 		log_debug("< %s: %s", s->namaddr, log_q(line));
 }
 
-/* smtpd_command_filter: another line in the place of what came. False: the table failed. */
-static bool filter_line(struct session *s, struct buf *other, struct slice *line)
+/*
+ * smtpd_command_filter: another line in the place of what came. 0; ERR_LATER; ERR_TEMP, and the
+ * session has ended.
+ */
+static int filter_line(struct session *s, struct buf *other, struct slice *line)
 {
 	struct slice key = slice_trim(*line);
 	bool hide = s->auth_tried || is_secret(s, *line);
 	int err;
 
 	if (settings.command_filter == NULL || s->state == RESPONSE || key.len == 0)
-		return true;
-	err = map_list_find(settings.command_filter, key, NULL, other);
-	if (err == ERR_NOT_FOUND)
-		return true;
+		return 0;
+	err = map_list_find(settings.command_filter, key, inquiry_later(s), other);
+	if (err == ERR_NOT_FOUND || err == ERR_LATER)
+		return err == ERR_LATER ? err : 0;
 	if (err != 0) {
 		log_warning("smtpd_command_filter: lookup error for \"%s\"",
 			hide ? "(not shown)" : log_q(slice_first(key, 100)));
 		session_end(s, "421 4.3.0 %s Server local data error", settings.hostname);
-		return false;
+		return err;
 	}
 	log_info("%s: replacing client command \"%s\" with \"%s\"", s->namaddr,
 		hide ? "(not shown)" : log_q(key), hide ? "(not shown)" : log_q(buf_slice(other)));
 	*line = buf_slice(other);
-	return true;
+	return 0;
 }
 
-/* line is a copy that is overwritten afterwards. */
-static void use_line(struct session *s, struct slice line, bool bare)
+static void carry_out_line(struct session *s, struct slice line, bool bare)
 {
-	struct buf other = BUF_SECRET(LINE_COPY);
 	struct smtp_command c;
 
-	if (!filter_line(s, &other, &line)) {
-		buf_clear(&other);
-		return;
-	}
 	smtp_command_parse(line, &c);
 	s->auth_tried = s->auth_tried || c.verb == SMTP_AUTH;
 	log_command(s, line, &c);
@@ -394,7 +393,36 @@ static void use_line(struct session *s, struct slice line, bool bare)
 		auth_line(s, line);
 	else if (!is_out_of_step(s, c.verb))
 		command_run(s, line, &c, bare);
+}
+
+static void use_line_again(struct session *s, struct slice line);
+static void use_bare_line_again(struct session *s, struct slice line);
+
+/* line is a copy that is overwritten afterwards. */
+static void use_line(struct session *s, struct slice line, bool bare)
+{
+	struct buf other = BUF_SECRET(LINE_COPY);
+	struct inquiry *inquiry = NULL;
+	int err = filter_line(s, &other, &line);
+
+	if (err == ERR_LATER) {
+		inquiry_wait(s, line, bare ? use_bare_line_again : use_line_again);
+	} else if (err == 0) {
+		inquiry = inquiry_take(s);
+		carry_out_line(s, line, bare);
+		inquiry_free(&inquiry);
+	}
 	buf_clear(&other);
+}
+
+static void use_line_again(struct session *s, struct slice line)
+{
+	use_line(s, line, false);
+}
+
+static void use_bare_line_again(struct session *s, struct slice line)
+{
+	use_line(s, line, true);
 }
 
 static void long_line(struct session *s, int err)
@@ -617,24 +645,38 @@ static void gated(struct session *s)
 	evaluation_begin(s, POLICY_CONNECT, SLICE_NONE, greet);
 }
 
-/* Nothing of it is a matter of safety, so without an answer the listener's own list counts. */
-static void discard_keywords(struct session *s)
+static void begin(struct session *s);
+
+static void begin_again(struct session *s, struct slice addr)
+{
+	(void)addr;
+	begin(s);
+}
+
+/*
+ * Nothing of it is a matter of safety, so without an answer the listener's own list counts. False:
+ * the answer is to come.
+ */
+static bool discard_keywords(struct session *s)
 {
 	struct buf value = BUF_INIT(4096);
 	int err = ERR_NOT_FOUND;
 
 	s->discarded = settings.discarded;
 	s->options = settings.options;
-	if (settings.discard_maps == NULL)
-		return;
-	err = map_list_find(settings.discard_maps, slice_str(s->addr), NULL, &value);
-	if (err == 0) {
+	if (settings.discard_maps != NULL)
+		err = map_list_find(
+			settings.discard_maps, slice_str(s->addr), inquiry_later(s), &value);
+	if (err == ERR_LATER) {
+		inquiry_wait(s, slice_str(s->addr), begin_again);
+	} else if (err == 0) {
 		s->discarded = ehlo_keywords(buf_slice(&value));
 		s->options = settings_options(s->discarded);
 	} else if (err != ERR_NOT_FOUND) {
 		log_warning("smtpd_discard_ehlo_keyword_address_maps: no answer for %s", s->addr);
 	}
 	buf_clear(&value);
+	return err != ERR_LATER;
 }
 
 /* Both answers are here, or not needed. */
@@ -644,8 +686,10 @@ static void begin(struct session *s)
 
 	if (!s->name_known || !s->counted || s->state != GREETING)
 		return;
+	if (!discard_keywords(s))
+		return;
+	inquiry_cancel(s);
 	s->size_limit = size_limit_of(s, &facts);
-	discard_keywords(s);
 	if (!s->is_announced) {
 		report_connect(s);
 		xclient_begin(s);
@@ -694,6 +738,7 @@ void session_identify(struct session *s)
 	struct net_addr peer;
 
 	s->state = GREETING;
+	inquiry_cancel(s);
 	if (limits_enter(s, begin))
 		return;
 	if (s->name_known)

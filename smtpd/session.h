@@ -76,6 +76,7 @@ struct session {
 	struct auth *auth;               /* owned; an exchange under way */
 	char *login, *sasl_method;       /* owned; NULL before AUTH */
 	bool auth_tried;                 /* what the client says next may be a password */
+	struct inquiry *inquiry;         /* owned; a lookup of its own */
 	struct footer *footer;           /* owned; a reply waits for its footer */
 	struct loop_task run, reap;
 	struct loop_timer sleep; /* error delay; the reply waits in held */
