@@ -2,6 +2,7 @@
 #include "server/server.h"
 #include "tally/command.h"
 #include "tally/count.h"
+#include "tally/peaks.h"
 #include "tally/share.h"
 #include "tally/state.h"
 #include "tally/tell.h"
@@ -23,9 +24,10 @@ struct worker {
 };
 
 static struct count *count;
+static struct peaks *peaks;
 static int data_fd = -1;
 static struct loop_task flush_task;
-static struct loop_timer expire_timer;
+static struct loop_timer expire_timer, peaks_timer;
 static struct loop_watch *snapshot_watch;
 
 /* ---- the clock, the disk ---- */
@@ -95,6 +97,30 @@ static void ban_gone(const struct ban *b)
 	share_ban(&b->client, 0);
 }
 
+/* ---- statistics ---- */
+
+static void log_peak(const char *line)
+{
+	log_info_as("anvil", "%s", line);
+}
+
+static void log_peaks(void *arg)
+{
+	(void)arg;
+	peaks_tell(peaks, conf_time(P_anvil_rate_time_unit), log_peak);
+	loop_timer_set(&peaks_timer, loop_now() + conf_time(P_anvil_status_update_time));
+}
+
+/* Counts an event; the client's rate with it. */
+static uint64_t rate_of(const struct tally_event *e, uint64_t limit, int64_t now)
+{
+	uint64_t rate = state_rate(e, limit, now);
+
+	if (e->count > 0)
+		peaks_rate(peaks, e, rate, now);
+	return rate;
+}
+
 static struct state_settings read_settings(void)
 {
 	return (struct state_settings){
@@ -113,6 +139,9 @@ static void start(void)
 	struct state_settings s = read_settings();
 
 	count = count_new(CLIENTS_MAX);
+	peaks = peaks_new();
+	loop_timer_init(&peaks_timer, log_peaks, NULL);
+	log_peaks(NULL);
 	loop_task_init(&flush_task, flush, NULL);
 	loop_timer_init(&expire_timer, look_for_expired, NULL);
 	state_open(&s, data_fd, clock_real(), ban_gone);
@@ -123,6 +152,7 @@ static void start(void)
 
 static void stop(void)
 {
+	log_peaks(NULL);
 	state_close(clock_real());
 	server_done();
 }
@@ -183,7 +213,8 @@ static void on_connect(struct server_peer *peer, struct ipc_msg *msg)
 
 	e.kind = TALLY_CONNECTIONS;
 	e.count = again ? 0 : 1;
-	uint64_t rate = state_rate(&e, ipc_u64(msg, FIELD_LIMIT), now);
+	uint64_t rate = rate_of(&e, ipc_u64(msg, FIELD_LIMIT), now);
+	peaks_count(peaks, &e, n, count_clients(count), now);
 	bool banned = state_ban_of(e.client_addr, now) != NULL;
 
 	ipc_begin(peer->ipc, PROTO_TALLY_COUNT, msg->id);
@@ -208,7 +239,7 @@ static void on_event(struct ipc_msg *msg)
 	struct tally_event e = event_of(msg);
 
 	if (e.kind < TALLY_EVENTS)
-		(void)state_rate(&e, 0, clock_real());
+		(void)rate_of(&e, 0, clock_real());
 }
 
 static void on_add(struct server_peer *peer, struct ipc_msg *msg)
@@ -217,7 +248,7 @@ static void on_add(struct server_peer *peer, struct ipc_msg *msg)
 	uint64_t rate = 0;
 
 	if (e.kind < TALLY_EVENTS)
-		rate = state_rate(&e, ipc_u64(msg, FIELD_LIMIT), clock_real());
+		rate = rate_of(&e, ipc_u64(msg, FIELD_LIMIT), clock_real());
 	ipc_begin(peer->ipc, PROTO_TALLY_RATE, msg->id);
 	ipc_put_u64(peer->ipc, FIELD_RATE, rate);
 	(void)ipc_end(peer->ipc);
@@ -320,9 +351,12 @@ static int reload(struct conf **c, struct buf *why)
 	struct state_settings s;
 
 	(void)why;
+	/* In the unit that they were counted in. */
+	log_peaks(NULL);
 	conf_install(c);
 	s = read_settings();
 	state_set(&s);
+	loop_timer_set(&peaks_timer, loop_now() + conf_time(P_anvil_status_update_time));
 	return 0;
 }
 

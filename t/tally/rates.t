@@ -18,7 +18,7 @@ my %port = map { $_ => free_port() } qw(connection message recipient auth byte l
 my $set = sub { my ($name, @set) = @_; "$port{$name} inet n - n - - smtpd " . join ' ', map { "-o $_" } @set };
 my $gp = Gatepost::Instance->new(
     main => {
-        anvil_rate_time_unit => "${unit}s", mynetworks => '127.0.0.200', smtpd_safe_clients => '127.0.0.201',
+        anvil_rate_time_unit => "${unit}s", anvil_status_update_time => '3s', mynetworks => '127.0.0.200', smtpd_safe_clients => '127.0.0.201',
         smtpd_recipient_restrictions => 'permit_mynetworks, permit_sasl_authenticated, reject_unauth_destination',
         virtual_mailbox_domains => 'local.test', virtual_mailbox_maps => 'static:x',
         virtual_transport => 'discard', default_transport => 'discard', smtpd_error_sleep_time => 0,
@@ -69,6 +69,10 @@ subtest 'connections' => sub {
     }
     wait_unit();
     client('connection', '127.0.0.2', 1)->expect(220, 'when the time is over');
+    my $time = qr/[A-Z][a-z][a-z] [ 123]\d \d\d:\d\d:\d\d/;
+    $gp->wait_log(qr/ gatepost\/anvil\[\d+\]: statistics: max $_ at $time$/)
+        for "connection rate 4\/4s for \\($port{connection}:127\\.0\\.0\\.2\\)",
+        "connection count \\d for \\($port{connection}:127\\.0\\.0\\.2\\)", 'cache size \d';
 };
 
 subtest 'messages' => sub {
@@ -151,5 +155,6 @@ subtest 'without tally' => sub {
     cmp_ok(time - $begin, '<', 3, 'nor waits');
 };
 
+like(join("\n", $gp->log_lines(qr/statistics/)), qr/statistics: max $_ rate \d+\/4s for \(/, "statistics: $_") for qw(message recipient auth);
 $gp->stop;
 done_testing;
