@@ -34,15 +34,25 @@ struct stream {
 	void *filter;
 	int read_wants, write_wants; /* what the filter waits for; else plain */
 	bool reading, blocked, ended, eof, finishing;
+	bool retry; /* the filter asked to be called again */
 	bool *gone; /* set when the stream is freed inside a callback */
 };
+
+static bool may_read(const struct stream *s)
+{
+	return s->reading && !s->ended && !s->eof && s->in.len < s->in.limit;
+}
 
 static void update_watch(struct stream *s)
 {
 	int what = 0;
 
-	if (s->reading && !s->ended && !s->eof && s->in.len < s->in.limit)
+	if (may_read(s)) {
 		what |= s->read_wants;
+		/* The socket does not tell of bytes that the filter holds. */
+		if (s->ops != NULL && s->ops->pending(s->filter))
+			loop_soon(&s->again);
+	}
 	if (s->blocked)
 		what |= s->write_wants;
 	loop_watch_set(s->watch, what);
@@ -146,8 +156,6 @@ static void read_some(struct stream *s)
 	s->fresh = slice_of(scratch, done);
 	if (s->in.len > 0)
 		keep_fresh(s);
-	if (s->ops != NULL && s->ops->pending(s->filter))
-		loop_soon(&s->again);
 	show_input(s);
 }
 
@@ -184,18 +192,25 @@ static void write_some(struct stream *s)
 	}
 }
 
+/* False: the stream is gone. */
+static bool write_more(struct stream *s)
+{
+	bool gone = false;
+
+	s->gone = &gone;
+	write_some(s);
+	if (gone)
+		return false;
+	s->gone = NULL;
+	return true;
+}
+
 static void ready(int what, void *arg)
 {
 	struct stream *s = arg;
-	bool gone = false;
 
-	if (s->blocked && (what & s->write_wants)) {
-		s->gone = &gone;
-		write_some(s);
-		if (gone)
-			return;
-		s->gone = NULL;
-	}
+	if (s->blocked && (what & s->write_wants) && !write_more(s))
+		return;
 	if (s->reading && !s->ended && !s->eof && (what & s->read_wants))
 		read_some(s);
 }
@@ -208,10 +223,14 @@ static void run_flush(void *arg)
 static void run_again(void *arg)
 {
 	struct stream *s = arg;
+	bool retry = s->retry;
 
+	s->retry = false;
+	if (retry && s->blocked && !write_more(s))
+		return;
 	if (s->ended || !s->reading)
 		return;
-	if (s->ops != NULL && s->ops->pending(s->filter) && s->in.len < s->in.limit)
+	if (may_read(s) && (retry || (s->ops != NULL && s->ops->pending(s->filter))))
 		read_some(s);
 	else if (s->in.len > 0)
 		show_input(s);
@@ -408,4 +427,16 @@ void stream_filter(struct stream *s, const struct stream_filter *ops, void *filt
 {
 	s->ops = ops;
 	s->filter = filter;
+}
+
+void stream_retry(struct stream *s)
+{
+	s->retry = true;
+	loop_soon(&s->again);
+}
+
+const struct stream_events *stream_owner(const struct stream *s, void **arg)
+{
+	*arg = s->arg;
+	return s->events;
 }

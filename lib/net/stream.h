@@ -30,7 +30,8 @@ struct stream_events {
 /*
  * A filter stands between socket and buffers. read and write behave as on a non-blocking socket:
  * bytes done, or ERR_AGAIN with *want set to LOOP_READ or LOOP_WRITE (what the socket must be ready
- * for), ERR_CLOSED, ERR_SYS, ERR_CORRUPT. pending: bytes that read would give without the socket.
+ * for) or 0 (it waits for something else and says stream_retry then), ERR_CLOSED, ERR_SYS,
+ * ERR_CORRUPT. pending: bytes that read would give without the socket.
  */
 struct stream_filter {
 	int (*read)(void *filter, int fd, void *p, size_t len, size_t *done, int *want);
@@ -74,5 +75,9 @@ size_t stream_unsent(const struct stream *s);
 void stream_deadline(struct stream *s, int64_t due); /* CLOCK_NEVER: none */
 /* Puts a filter (owned) in; input read before must have been consumed or discarded. */
 void stream_filter(struct stream *s, const struct stream_filter *ops, void *filter);
+/* For a filter: its read, and its write when something waits for it, are called again soon. */
+void stream_retry(struct stream *s);
+/* What stream_set_arg was given last; a filter stands in for the owner during its handshake. */
+const struct stream_events *stream_owner(const struct stream *s, void **arg);
 
 #endif

@@ -26,6 +26,9 @@
 struct tls_context;
 struct tls;
 
+/* Grades of ciphers (smtp_tls_ciphers), the order of tls_settings.lists. */
+enum tls_grade { TLS_EXPORT, TLS_LOW, TLS_MEDIUM, TLS_HIGH, TLS_NULL, TLS_GRADES };
+
 enum tls_side { TLS_SERVER, TLS_CLIENT };
 
 /* Texts are as in main.cf, borrowed during the call; "" as for the parameter. */
@@ -37,6 +40,7 @@ struct tls_settings {
 	const char *digest; /* *_tls_fingerprint_digest: "sha256", "md5" … */
 	int depth;          /* *_tls_ccert_verifydepth, *_tls_scert_verifydepth */
 	int log_level;      /* *_tls_loglevel: 0 to 4; from 2 on the handshake's steps are logged */
+	const char *lists[TLS_GRADES]; /* tls_export_cipherlist …; NULL or "": Postfix's default */
 	/* Server. */
 	bool ask_cert;        /* smtpd_tls_ask_ccert or smtpd_tls_req_ccert */
 	bool preempt;         /* tls_preempt_cipherlist */

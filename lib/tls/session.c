@@ -1,0 +1,719 @@
+/* SPDX-License-Identifier: ISC */
+#include <errno.h>
+#include <sys/socket.h>
+
+#include "tls/tls_private.h"
+#include "util/err.h"
+#include "util/log.h"
+#include "util/mem.h"
+
+/* The session whose handshake OpenSSL is in, for its callbacks. */
+static struct tls *running;
+/* Handshakes that found no fibre. */
+static TAILQ_HEAD(, tls) job_queue = TAILQ_HEAD_INITIALIZER(job_queue);
+
+static const char *const level_names[TLS_LEVELS] = {
+	"none", "may", "encrypt", "fingerprint", "verify", "secure", "dane", "dane-only"};
+
+const char *tls_level_name(enum tls_level level)
+{
+	return level < TLS_LEVELS ? level_names[level] : "none";
+}
+
+int tls_level_parse(struct slice name, enum tls_level *level)
+{
+	int i;
+
+	*level = TLS_NONE;
+	for (i = 0; i < TLS_LEVELS; i++)
+		if (slice_case_eq_str(name, level_names[i])) {
+			*level = (enum tls_level)i;
+			return 0;
+		}
+	return ERR_SYNTAX;
+}
+
+/* ------------------------------------------------------------- the socket */
+
+static int bio_write(BIO *bio, const char *p, int len)
+{
+	struct tls *t = BIO_get_data(bio);
+	ssize_t n;
+
+	BIO_clear_retry_flags(bio);
+	if (t->is_dead || len <= 0)
+		return -1;
+	n = send(t->fd, p, (size_t)len, MSG_NOSIGNAL);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		BIO_set_retry_write(bio);
+	return (int)n;
+}
+
+static int bio_read(BIO *bio, char *p, int len)
+{
+	struct tls *t = BIO_get_data(bio);
+	ssize_t n;
+
+	BIO_clear_retry_flags(bio);
+	if (t->is_dead || len <= 0)
+		return -1;
+	n = recv(t->fd, p, (size_t)len, 0);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		BIO_set_retry_read(bio);
+	if (n == 0)
+		t->is_eof = true;
+	return (int)n;
+}
+
+static long bio_ctrl(BIO *bio, int what, long number, void *p)
+{
+	const struct tls *t = BIO_get_data(bio);
+
+	if (what == BIO_CTRL_FLUSH)
+		return 1;
+	return what == BIO_CTRL_EOF ? t->is_eof : 0;
+}
+
+static BIO *make_bio(struct tls *t)
+{
+	static BIO_METHOD *method;
+	BIO *bio;
+
+	if (method == NULL) {
+		method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "stream");
+		BIO_meth_set_write(method, bio_write);
+		BIO_meth_set_read(method, bio_read);
+		BIO_meth_set_ctrl(method, bio_ctrl);
+	}
+	bio = BIO_new(method);
+	if (bio != NULL) {
+		BIO_set_data(bio, t);
+		BIO_set_init(bio, 1);
+	}
+	return bio;
+}
+
+/* ----------------------------------------------------------- end of handshake */
+
+static void inactive(struct tls *t)
+{
+	struct tls *next;
+
+	if (t->waits_for_job)
+		TAILQ_REMOVE(&job_queue, t, job_link);
+	t->waits_for_job = false;
+	if (!t->is_active)
+		return;
+	t->is_active = false;
+	t->c->active--;
+	next = TAILQ_FIRST(&job_queue);
+	if (next != NULL) {
+		TAILQ_REMOVE(&job_queue, next, job_link);
+		next->waits_for_job = false;
+		stream_retry(next->s);
+	}
+}
+
+/* on_done comes at the end of the iteration: it may free what we are called from. */
+static void end_handshake(struct tls *t, int err, const char *why)
+{
+	if (t->phase >= TLS_PHASE_REPORT)
+		return;
+	inactive(t);
+	t->phase = TLS_PHASE_REPORT;
+	t->err = err;
+	if (t->why == NULL && why != NULL)
+		t->why = mem_str(why);
+	loop_soon(&t->report);
+}
+
+static void report(void *arg)
+{
+	struct tls *t = arg;
+
+	t->phase = t->err == 0 ? TLS_PHASE_OPEN : TLS_PHASE_FAILED;
+	stream_set_arg(t->s, t->owner, t->owner_arg);
+	if (t->err == 0)
+		stream_retry(t->s);
+	t->events->on_done(t, t->err, t->arg);
+}
+
+/* -------------------------------------------------------------- handshake */
+
+static struct slice key_of(const struct tls *t)
+{
+	return slice_of(t->session_key, t->session_key_len);
+}
+
+static void keep_session(struct tls *t, SSL_SESSION *session)
+{
+	const struct tls_facts *f = &t->facts;
+
+	tls_cache_add(t->c->cache, key_of(t), session,
+		(f->is_trusted ? TLS_KEPT_TRUSTED : 0) | (f->is_matched ? TLS_KEPT_MATCHED : 0) |
+			(f->is_dane ? TLS_KEPT_DANE : 0));
+}
+
+/* Takes session over. */
+void tls_session_came(struct tls *t, SSL_SESSION *session)
+{
+	if (t->session_key == NULL || t->c->cache == NULL || t->is_dead) {
+		SSL_SESSION_free(session);
+	} else if (t->phase == TLS_PHASE_OPEN || t->phase == TLS_PHASE_REPORT) {
+		keep_session(t, session);
+	} else {
+		SSL_SESSION_free(t->fresh);
+		t->fresh = session;
+	}
+}
+
+static void succeeded(struct tls *t)
+{
+	SSL_clear_mode(t->ssl, SSL_MODE_ASYNC);
+	tls_facts_set(t);
+	tls_check_clear(&t->check);
+	end_handshake(t, 0, NULL);
+	if (t->fresh != NULL)
+		keep_session(t, t->fresh);
+	t->fresh = NULL;
+}
+
+static const char *call_name(const struct tls *t)
+{
+	return t->c->side == TLS_SERVER ? "SSL_accept" : "SSL_connect";
+}
+
+static void failed(struct tls *t, int err)
+{
+	struct buf why = BUF_INIT(2 * TLS_WHY_MAX);
+
+	t->is_broken = true;
+	if (t->why == NULL && err == ERR_CORRUPT) {
+		buf_add_fmt(&why, "%s error: ", call_name(t));
+		tls_add_reason(&why);
+	} else if (t->why == NULL) {
+		buf_add_fmt(&why, "%s error: %s", call_name(t),
+			err == ERR_CLOSED ? "lost connection" : err_str(err));
+	}
+	end_handshake(t, err, buf_str(&why));
+	buf_clear(&why);
+	ERR_clear_error();
+}
+
+static void signature_came(struct tls_sign *s, void *arg)
+{
+	struct tls *t = arg;
+
+	stream_retry(t->s);
+}
+
+static void name_came(struct tls_name_wait *w, int result, void *arg)
+{
+	struct tls *t = arg;
+
+	t->name_failed = result != 0;
+	stream_retry(t->s);
+}
+
+static void forget_name(struct tls *t)
+{
+	if (t->name == NULL)
+		return;
+	tls_name_withdraw(t->name);
+	mem_free(t->name->name);
+	mem_free(t->name);
+	t->name = NULL;
+}
+
+/* OpenSSL wants something that is not the socket's. */
+static void wait_for_vault(struct tls *t, int want)
+{
+	if (want == SSL_ERROR_WANT_ASYNC_JOB) {
+		if (!t->waits_for_job)
+			TAILQ_INSERT_TAIL(&job_queue, t, job_link);
+		t->waits_for_job = true;
+	} else if (want == SSL_ERROR_WANT_ASYNC && t->sign != NULL) {
+		if (!t->sign->is_open && t->sign->result == ERR_LATER) {
+			t->sign->done = signature_came;
+			t->sign->arg = t;
+			tls_sign_ask(t->sign);
+		}
+	} else if (want == SSL_ERROR_WANT_CLIENT_HELLO_CB && t->name != NULL) {
+		t->name->done = name_came;
+		t->name->arg = t;
+		if (t->name->at == NULL && tls_name_ask(t->name) != 0) {
+			t->name_failed = true;
+			stream_retry(t->s);
+		}
+	}
+}
+
+/* What the socket must be ready for; 0: it waits for something else, or is over. */
+static int handshake(struct tls *t)
+{
+	int r, e, saved;
+
+	ERR_clear_error();
+	errno = 0;
+	running = t;
+	r = SSL_do_handshake(t->ssl);
+	saved = errno;
+	running = NULL;
+	if (r == 1) {
+		succeeded(t);
+		return 0;
+	}
+	e = SSL_get_error(t->ssl, r);
+	switch (e) {
+	case SSL_ERROR_WANT_READ: return LOOP_READ;
+	case SSL_ERROR_WANT_WRITE: return LOOP_WRITE;
+	case SSL_ERROR_WANT_ASYNC:
+	case SSL_ERROR_WANT_ASYNC_JOB:
+	case SSL_ERROR_WANT_CLIENT_HELLO_CB: wait_for_vault(t, e); return 0;
+	case SSL_ERROR_ZERO_RETURN: failed(t, ERR_CLOSED); return 0;
+	case SSL_ERROR_SYSCALL:
+		errno = saved;
+		failed(t, saved != 0 ? ERR_SYS : ERR_CLOSED);
+		return 0;
+	default: failed(t, t->is_eof ? ERR_CLOSED : t->err != 0 ? t->err : ERR_CORRUPT); return 0;
+	}
+}
+
+/* In the fibre. The asking is done outside, where the stack is large. */
+int tls_wait_for_signature(struct tls_sign *s)
+{
+	struct tls *t = running;
+
+	if (t == NULL || ASYNC_get_current_job() == NULL)
+		return ERR_STATE;
+	t->sign = s;
+	while (s->result == ERR_LATER && !t->is_dead && ASYNC_pause_job() == 1)
+		;
+	t->sign = NULL;
+	if (s->result == 0 || t->is_dead)
+		return s->result;
+	t->err = ERR_TEMP;
+	if (t->why == NULL)
+		t->why = mem_fmt("%s error: %s", call_name(t), s->why);
+	return s->result;
+}
+
+/* ------------------------------------------------------------------ filter */
+
+/* Of a call that did not succeed. */
+static int result_of(struct tls *t, int r, int saved, int *want)
+{
+	switch (SSL_get_error(t->ssl, r)) {
+	case SSL_ERROR_WANT_READ: *want = LOOP_READ; return ERR_AGAIN;
+	case SSL_ERROR_WANT_WRITE: *want = LOOP_WRITE; return ERR_AGAIN;
+	case SSL_ERROR_ZERO_RETURN: return ERR_CLOSED;
+	case SSL_ERROR_SYSCALL:
+		t->is_broken = true;
+		errno = saved != 0 ? saved : ECONNRESET;
+		return ERR_SYS;
+	default:
+		t->is_broken = true;
+		/* Cut off: no close_notify, so nobody knows whether that was the end. */
+		errno = ECONNRESET;
+		return t->is_eof ? ERR_SYS : ERR_CORRUPT;
+	}
+}
+
+static int not_open(struct tls *t, int *want)
+{
+	if (t->phase == TLS_PHASE_FAILED)
+		return ERR_CORRUPT;
+	*want = 0;
+	return ERR_AGAIN;
+}
+
+static int filter_read(void *filter, int fd, void *p, size_t len, size_t *done, int *want)
+{
+	struct tls *t = filter;
+	size_t n;
+	int r, err;
+
+	if (t->phase == TLS_PHASE_HANDSHAKE) {
+		*want = handshake(t);
+		return ERR_AGAIN;
+	}
+	if (t->phase != TLS_PHASE_OPEN)
+		return not_open(t, want);
+	t->more = false;
+	if (t->later != 0) {
+		errno = t->later_errno;
+		return t->later;
+	}
+	do {
+		ERR_clear_error();
+		errno = 0;
+		r = SSL_read_ex(t->ssl, (char *)p + *done, len - *done, &n);
+		if (r == 1)
+			*done += n;
+	} while (r == 1 && *done < len && SSL_has_pending(t->ssl));
+	if (r == 1) {
+		t->more = SSL_has_pending(t->ssl);
+		return 0;
+	}
+	err = result_of(t, r, errno, want);
+	ERR_clear_error();
+	if (err == ERR_AGAIN || *done == 0)
+		return *done > 0 ? 0 : err;
+	t->later = err;
+	t->later_errno = errno;
+	t->more = true;
+	return 0;
+}
+
+/* What was written before TLS. */
+static int write_plain(struct tls *t, const void *p, size_t len, size_t *done, int *want)
+{
+	ssize_t n = send(t->fd, p, len, MSG_NOSIGNAL);
+
+	if (n < 0) {
+		*want = LOOP_WRITE;
+		return errno == EAGAIN || errno == EINTR ? ERR_AGAIN : ERR_SYS;
+	}
+	*done = (size_t)n;
+	return 0;
+}
+
+static int filter_write(void *filter, int fd, const void *p, size_t len, size_t *done, int *want)
+{
+	struct tls *t = filter;
+	int r, err;
+
+	if (t->phase == TLS_PHASE_DRAIN)
+		return write_plain(t, p, len, done, want);
+	if (t->phase != TLS_PHASE_OPEN)
+		return not_open(t, want);
+	if (t->is_broken) {
+		errno = ECONNRESET;
+		return ERR_SYS;
+	}
+	ERR_clear_error();
+	errno = 0;
+	r = SSL_write_ex(t->ssl, p, len, done);
+	if (r == 1)
+		return 0;
+	err = result_of(t, r, errno, want);
+	ERR_clear_error();
+	return err;
+}
+
+static bool filter_pending(void *filter)
+{
+	const struct tls *t = filter;
+
+	return t->more;
+}
+
+/* Peers that saw no close_notify would not resume the session. */
+static void filter_shutdown(void *filter, int fd)
+{
+	struct tls *t = filter;
+
+	if (t->phase != TLS_PHASE_OPEN || t->is_broken)
+		return;
+	ERR_clear_error();
+	SSL_shutdown(t->ssl);
+	ERR_clear_error();
+}
+
+/* A paused handshake must come to its end before it can be freed: its fibre has a stack. */
+static void end_fibre(struct tls *t)
+{
+	int i;
+
+	t->is_dead = true;
+	if (t->sign != NULL)
+		tls_sign_withdraw(t->sign);
+	for (i = 0; i < 100 && t->ssl != NULL && SSL_waiting_for_async(t->ssl); i++) {
+		running = t;
+		SSL_do_handshake(t->ssl);
+		running = NULL;
+	}
+	ERR_clear_error();
+}
+
+static void filter_free(void *filter)
+{
+	struct tls *t = filter;
+
+	loop_task_cancel(&t->report);
+	end_fibre(t);
+	forget_name(t);
+	inactive(t);
+	SSL_free(t->ssl);
+	SSL_SESSION_free(t->fresh);
+	tls_check_clear(&t->check);
+	tls_facts_clear(t);
+	mem_free(t->session_key);
+	mem_free(t->chain);
+	mem_free(t->sni);
+	mem_free(t->trust_error);
+	mem_free(t->why);
+	mem_free(t);
+}
+
+static const struct stream_filter filter_ops = {
+	filter_read, filter_write, filter_pending, filter_shutdown, filter_free};
+
+/* -------------------------------------------------------- stream's events */
+
+static void begin(struct tls *t)
+{
+	t->phase = TLS_PHASE_HANDSHAKE;
+	stream_read(t->s, true);
+	stream_retry(t->s);
+}
+
+static void on_input(struct stream *s, void *arg)
+{
+}
+
+static void on_end(struct stream *s, int err, void *arg)
+{
+	struct tls *t = arg;
+	struct buf why = BUF_INIT(TLS_WHY_MAX);
+
+	buf_add_fmt(&why, "%s error: %s", call_name(t),
+		err == ERR_CLOSED ? "lost connection" : err_str(err));
+	t->is_broken = true;
+	end_handshake(t, err, buf_str(&why));
+	buf_clear(&why);
+}
+
+static void on_drained(struct stream *s, void *arg);
+static const struct stream_events own_events = {on_input, on_drained, on_end};
+
+static void on_drained(struct stream *s, void *arg)
+{
+	struct tls *t = arg;
+
+	if (t->phase == TLS_PHASE_DRAIN)
+		begin(t);
+}
+
+/* ------------------------------------------------------------------- start */
+
+static int set_protocols(struct tls *t, const struct tls_ask *ask, struct buf *why)
+{
+	struct tls_protocols p;
+	int err = tls_protocols_parse(ask->protocols, &p, why);
+
+	if (err != 0)
+		return err;
+	SSL_set_min_proto_version(t->ssl, p.min);
+	SSL_set_max_proto_version(t->ssl, p.max);
+	return 0;
+}
+
+/* The first list that is asked for becomes the context's: to set one costs as much as a ticket. */
+static int set_ciphers(struct tls *t, const struct tls_ask *ask, struct buf *why)
+{
+	struct tls_context *c = t->c;
+	struct buf list = BUF_INIT(4096);
+	bool server = c->side == TLS_SERVER;
+	bool anonymous = server ? !c->ask_cert : ask->level < TLS_FINGERPRINT;
+	int err, r = 1;
+
+	err = tls_cipher_list((const char *const *)c->lists, ask->grade, ask->exclude, server,
+		anonymous, &list, why);
+	if (err == 0 && c->ciphers == NULL) {
+		r = SSL_CTX_set_cipher_list(c->ssl, buf_str(&list));
+		if (r == 1)
+			c->ciphers = mem_str(buf_str(&list));
+	} else if (err == 0 && strcmp(c->ciphers, buf_str(&list)) != 0)
+		r = SSL_set_cipher_list(t->ssl, buf_str(&list));
+	buf_clear(&list);
+	if (r != 1) {
+		buf_add_fmt(why, "nothing is left of the ciphers of grade %s", log_qs(ask->grade));
+		return ERR_SYNTAX;
+	}
+	return err;
+}
+
+static void add_part(struct buf *b, const char *text)
+{
+	buf_add_str(b, text != NULL ? text : "");
+	buf_add_char(b, '\0');
+}
+
+/*
+ * A session is resumed only for the same question: what was verified once is believed. The caller's
+ * key comes with all that the answer depends on, as one digest.
+ */
+static void set_session_key(struct tls *t, const struct tls_ask *ask)
+{
+	struct buf b = BUF_INIT(1 << 20);
+	unsigned char md[EVP_MAX_MD_SIZE];
+	unsigned n = 0;
+	size_t i;
+
+	add_part(&b, ask->session_key);
+	add_part(&b, tls_level_name(ask->level));
+	add_part(&b, ask->protocols);
+	add_part(&b, ask->grade);
+	add_part(&b, ask->exclude);
+	add_part(&b, ask->servername);
+	add_part(&b, ask->anchors);
+	for (i = 0; i < ask->match_n; i++)
+		add_part(&b, ask->match[i]);
+	add_part(&b, NULL);
+	for (i = 0; i < ask->fingerprint_n; i++)
+		add_part(&b, ask->fingerprint[i]);
+	add_part(&b, NULL);
+	for (i = 0; i < ask->tlsa_n; i++) {
+		const struct tls_tlsa *r = &ask->tlsa[i];
+
+		buf_add_fmt(&b, "%u %u %u %zu ", r->usage, r->selector, r->matching, r->len);
+		buf_add(&b, r->data, r->len);
+	}
+	if (!buf_failed(&b) && EVP_Digest(buf_str(&b), b.len, md, &n, EVP_sha256(), NULL) == 1) {
+		t->session_key = mem_dup(md, n);
+		t->session_key_len = n;
+	}
+	buf_clear(&b);
+}
+
+static void resume(struct tls *t, const struct tls_ask *ask)
+{
+	SSL_SESSION *session;
+
+	if (ask->session_key == NULL || t->c->cache == NULL)
+		return;
+	set_session_key(t, ask);
+	if (t->session_key == NULL)
+		return;
+	session = tls_cache_get(t->c->cache, key_of(t), &t->kept_flags);
+	if (session != NULL)
+		SSL_set_session(t->ssl, session);
+	SSL_SESSION_free(session);
+}
+
+static int set_client(struct tls *t, const struct tls_ask *ask, struct buf *why)
+{
+	int err = tls_check_set(&t->check, t->ssl, ask, why);
+
+	if (err != 0)
+		return err;
+	if (ask->servername != NULL && ask->servername[0] != '\0' &&
+		SSL_set_tlsext_host_name(t->ssl, ask->servername) != 1) {
+		buf_add_fmt(why, "%s cannot be sent as a server's name", log_qs(ask->servername));
+		return ERR_SYNTAX;
+	}
+	resume(t, ask);
+	SSL_set_connect_state(t->ssl);
+	return 0;
+}
+
+static int set_server(struct tls *t, const struct tls_ask *ask)
+{
+	t->check.require_cert = ask->require_cert;
+	if (ask->require_cert)
+		SSL_set_verify(t->ssl,
+			SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT | SSL_VERIFY_CLIENT_ONCE,
+			NULL);
+	if (ask->chain != NULL && ask->chain[0] != '\0')
+		t->chain = mem_str(ask->chain);
+	if (!tls_tickets_any()) {
+		SSL_set_options(t->ssl, SSL_OP_NO_TICKET);
+		SSL_set_num_tickets(t->ssl, 0);
+	}
+	SSL_set_accept_state(t->ssl);
+	return 0;
+}
+
+static int prepare(struct tls *t, const struct tls_ask *ask, struct buf *why)
+{
+	unsigned version;
+	const struct tls_chains *chains;
+	BIO *bio;
+	int err = tls_context_chains(t->c);
+
+	chains = tls_chains_service(&version);
+	t->ssl = err == 0 ? SSL_new(t->c->ssl) : NULL;
+	bio = t->ssl != NULL ? make_bio(t) : NULL;
+	if (bio == NULL) {
+		buf_add_str(why, "no session: ");
+		tls_add_reason(why);
+		return ERR_TEMP;
+	}
+	SSL_set_bio(t->ssl, bio, bio);
+	SSL_set_app_data(t->ssl, t);
+	if (t->c->side == TLS_SERVER || (chains != NULL && chains->n > 0))
+		SSL_set_mode(t->ssl, SSL_MODE_ASYNC);
+	err = set_protocols(t, ask, why);
+	if (err == 0)
+		err = set_ciphers(t, ask, why);
+	if (err != 0)
+		return err;
+	return t->c->side == TLS_SERVER ? set_server(t, ask) : set_client(t, ask, why);
+}
+
+static int admit(const struct tls_context *c, struct buf *why)
+{
+	if (c->active >= c->handshakes) {
+		buf_add_fmt(why, "too many TLS handshakes at once (%u)", c->handshakes);
+		return ERR_TEMP;
+	}
+	if (c->side == TLS_SERVER && !tls_keys_ready()) {
+		buf_add_str(why, "no certificate chain has come from vault");
+		return ERR_TEMP;
+	}
+	return 0;
+}
+
+static void discard(struct stream *s)
+{
+	size_t n = stream_discard(s);
+
+	if (n > 0)
+		log_warning("%zu bytes sent before the TLS handshake are discarded", n);
+}
+
+int tls_start(struct tls_context *c, struct stream *s, const struct tls_ask *ask,
+	const struct tls_events *events, void *arg, struct tls **out, struct buf *why)
+{
+	struct tls *t;
+	int err = admit(c, why);
+
+	*out = NULL;
+	if (err != 0)
+		return err;
+	t = mem_alloc(sizeof(*t));
+	t->c = c;
+	t->s = s;
+	t->fd = stream_fd(s);
+	t->events = events;
+	t->arg = arg;
+	loop_task_init(&t->report, report, t);
+	err = prepare(t, ask, why);
+	ERR_clear_error();
+	if (err != 0) {
+		filter_free(t);
+		return err;
+	}
+	t->is_active = true;
+	c->active++;
+	discard(s);
+	t->owner = stream_owner(s, &t->owner_arg);
+	stream_set_arg(s, &own_events, t);
+	stream_filter(s, &filter_ops, t);
+	stream_flush(s);
+	if (t->phase == TLS_PHASE_DRAIN && stream_unsent(s) == 0)
+		begin(t);
+	*out = t;
+	return 0;
+}
+
+const char *tls_why(const struct tls *t)
+{
+	return t->why != NULL ? t->why : "";
+}
+
+const struct tls_facts *tls_facts(const struct tls *t)
+{
+	return &t->facts;
+}
