@@ -28,6 +28,9 @@ void listen_release(struct plan *plan)
 	for (size_t i = 0; i < plan->listeners; i++) {
 		struct listener *l = plan->listener[i];
 
+		/* A plan that came to nothing leaves what it shares with others to the next one. */
+		if (l->claimed == plan->generation)
+			l->claimed = 0;
 		if (--l->users > 0)
 			continue;
 		TAILQ_REMOVE(&master.listeners, l, next);

@@ -92,14 +92,28 @@ _Noreturn static void resolve_in_child(const char *host, int family, int out)
 	_exit(0);
 }
 
+/* What comes until the other end is closed or the time is over; a signal is no reason to stop. */
+static void read_all(int fd, int64_t deadline, struct buf *out)
+{
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+	int64_t left = 0;
+	char text[512];
+	ssize_t n = 1;
+
+	while (n != 0 && (left = (deadline - clock_mono()) / CLOCK_MSEC) > 0) {
+		n = poll(&p, 1, (int)left);
+		if (n > 0)
+			n = read(fd, text, sizeof(text));
+		if ((n < 0 && errno != EINTR) || (n > 0 && buf_add(out, text, (size_t)n) != 0))
+			return;
+	}
+}
+
 int net_resolve(const char *host, int family, struct buf *out)
 {
-	int64_t deadline = clock_mono() + NET_RESOLVE_MSEC * CLOCK_MSEC, left = 0;
-	struct pollfd p = {.events = POLLIN};
+	int64_t deadline = clock_mono() + NET_RESOLVE_MSEC * CLOCK_MSEC;
 	int ends[2] = {-1, -1};
 	size_t before = out->len;
-	char text[512];
-	ssize_t n = 0;
 	pid_t pid = -1;
 	struct net_addr a;
 
@@ -111,17 +125,12 @@ int net_resolve(const char *host, int family, struct buf *out)
 	if (pid == 0)
 		resolve_in_child(host, family, ends[1]);
 	fd_close(&ends[1]);
-	p.fd = ends[0];
-	do {
-		left = (deadline - clock_mono()) / CLOCK_MSEC;
-		n = pid > 0 && left > 0 && poll(&p, 1, (int)left) > 0
-			    ? read(ends[0], text, sizeof(text))
-			    : 0;
-	} while (n > 0 && buf_add(out, text, (size_t)n) == 0);
-	fd_close(&ends[0]);
 	if (pid > 0) {
+		read_all(ends[0], deadline, out);
 		kill(pid, SIGKILL);
-		waitpid(pid, NULL, 0);
+		while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+			;
 	}
+	fd_close(&ends[0]);
 	return out->len > before ? 0 : ERR_NOT_FOUND;
 }

@@ -140,6 +140,18 @@ unlink $gp->queue . '/fake.conf';
 $gp->reload;
 like(greeting($gp->port, '127.0.0.2'), qr/^220 worse /, 'until one does start');
 
+my $taken = IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => 0, Listen => 1);
+my @lines = @{ $gp->{services} };
+push @{ $gp->{services} }, '127.0.0.1:' . $taken->sockport . ' inet n - n - - smtpd';
+$gp->write_config;
+($status, $out) = $gp->tool('gatepost', 'reload');
+is($status, 1, 'a reload with a port that somebody has fails');
+like($out, qr/cannot listen on 127\.0\.0\.1:@{[ $taken->sockport ]}: Address already in use/, 'and names it');
+$gp->{services} = \@lines;
+$gp->write_config;
+$gp->reload;
+like(greeting($p2), qr/^220 two /, 'the next one finds all others free');
+
 # ---- generations ----
 $gp->set(generation_limit => 1);
 $gp->reload;

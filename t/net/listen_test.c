@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "net/listen.h"
@@ -67,10 +69,33 @@ static void check_resolve(void)
 	buf_clear(&tiny);
 }
 
+static void caught(int signo)
+{
+	(void)signo;
+}
+
+/* A child of somebody else's may end at any time. */
+static void check_resolve_with_signals(void)
+{
+	struct sigaction act = {.sa_handler = caught};
+	struct itimerval often = {{0, 100}, {0, 100}}, never = {{0, 0}, {0, 0}};
+	struct buf out = BUF_INIT(10000);
+	int found = 0;
+
+	sigaction(SIGALRM, &act, NULL);
+	setitimer(ITIMER_REAL, &often, NULL);
+	for (int i = 0; i < 5; i++)
+		found += net_resolve("localhost", AF_INET, &out) == 0;
+	setitimer(ITIMER_REAL, &never, NULL);
+	is_int(found, 5, "signals are no end of it");
+	buf_clear(&out);
+}
+
 int main(void)
 {
 	check_inet();
 	check_unix();
 	check_resolve();
+	check_resolve_with_signals();
 	return done_testing();
 }
