@@ -200,6 +200,9 @@ static const char *hello_doing(const struct session *s)
 static void say_hello(struct session *s, enum session_state state)
 {
 	const char *name = conf_str(s->lmtp ? P_lmtp_lhlo_name : P_smtp_helo_name);
+
+	if (*name == '\0')
+		name = conf_str(P_myhostname);
 	s->state = state;
 	(void)stream_printf(s->stream, "%s %s\r\n", hello_command(s), name);
 	stream_deadline(s->stream, s->hello_until);
