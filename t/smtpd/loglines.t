@@ -142,6 +142,8 @@ my @events = (
     ['said to be too large', lines('EHLO x', 'MAIL FROM:<a@b.test> SIZE=30000')],
     ['is too large', letter('s@client.test', 'good@relay.test', $x . ('x' x 70 . "\r\n") x 400), undef, qr/^cleanup: /],
     ['too many hops', letter('s@client.test', 'good@relay.test', "Received: x\r\n" x 6 . $x)],
+    ['the limit of hops, with ours', letter('s@client.test', 'good@relay.test', "Received: x\r\n" x 4 . $x)],
+    ['one hop fewer', letter('s@client.test', 'a@open.test', "Received: x\r\n" x 3 . $x), $removed],
     ['too many recipients', lines(@begin, map {"RCPT TO:<r$_\@open.test>"} 1 .. 6), qr/client=/],
     ['too many errors', lines('EHLO x', ('WHAT') x 5, 'close')],
     ['too many errors at RCPT', lines(@begin, ('RCPT TO:<x@far.test>') x 5, 'close')],
