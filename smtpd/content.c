@@ -142,7 +142,8 @@ static void check_size(struct session *s)
 		t->failure != NULL)
 		return;
 	transaction_warn(s, "queue file size limit exceeded");
-	t->failure = mem_str("552 5.3.4 Error: message file too big");
+	t->failure = mem_str(
+		session_too_large(s, t->decoder.size, "552 5.3.4 Error: message file too big"));
 }
 
 static void keep(struct session *s, struct slice bytes)
@@ -269,7 +270,8 @@ static const char *chunk_out_of_order(const struct session *s)
 	if (t->recipients == 0)
 		return "554 5.5.1 Error: no valid recipients";
 	if (session_size_limit(s) > 0 && t->decoder.size + s->chunk_size > session_size_limit(s))
-		return "552 5.3.4 Chunk exceeds message size limit";
+		return session_too_large(s, t->decoder.size + s->chunk_size,
+			"552 5.3.4 Chunk exceeds message size limit");
 	return NULL;
 }
 

@@ -180,7 +180,7 @@ static void decide(struct gate *g)
 	if (is_listed(g))
 		reply = mem_fmt("554 5.7.1 Service unavailable; client [%s] blocked using %s",
 			s->addr, dnsbl_name(g->dnsbl));
-	decided(s, reply != NULL ? reply : "");
+	decided(s, reply != NULL ? session_stranger_reply(s, reply) : "");
 	mem_free(reply);
 }
 

@@ -640,6 +640,19 @@ uint64_t session_size_limit(const struct session *s)
 	return s->login != NULL ? settings.size_limit : s->size_limit;
 }
 
+const char *session_stranger_reply(const struct session *s, const char *reply)
+{
+	return s->is_unsure && s->login == NULL ? "451 4.3.0 Error: temporary lookup failure"
+						: reply;
+}
+
+const char *session_too_large(const struct session *s, uint64_t size, const char *reply)
+{
+	return settings.size_limit > 0 && size > settings.size_limit
+		       ? reply
+		       : session_stranger_reply(s, reply);
+}
+
 static void gated(struct session *s)
 {
 	evaluation_begin(s, POLICY_CONNECT, SLICE_NONE, greet);
@@ -690,6 +703,7 @@ static void begin(struct session *s)
 		return;
 	inquiry_cancel(s);
 	s->size_limit = size_limit_of(s, &facts);
+	s->is_unsure = !s->is_local && policy_is_unsure(settings.policy, &facts);
 	if (!s->is_announced) {
 		report_connect(s);
 		xclient_begin(s);

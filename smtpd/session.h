@@ -54,6 +54,7 @@ struct session {
 	bool is_pipelining;
 	bool esmtp, is_local;
 	uint64_t size_limit;                   /* bytes of a message; 0: none */
+	bool is_unsure;                        /* ours or a stranger: a table failed */
 	uid_t uid;                             /* local submission */
 	struct peername *peername;             /* under way */
 	struct tally_session *tally;           /* counted */
@@ -129,6 +130,13 @@ void session_await_response(struct session *s);
 void session_count(struct session *s, enum smtp_verb verb, bool good);
 /* Bytes of a message that this client may send now; 0: any. */
 uint64_t session_size_limit(const struct session *s);
+/*
+ * The reply to a client that is refused for being a stranger: temporary while nobody can tell
+ * whether it is one. session_too_large: the same for a message of that size, which may be too large
+ * for all.
+ */
+const char *session_stranger_reply(const struct session *s, const char *reply);
+const char *session_too_large(const struct session *s, uint64_t size, const char *reply);
 
 /* All sessions: those between transactions are told 421; the others at their next chance. */
 void session_end_idle(const char *reason);

@@ -338,7 +338,7 @@ static bool refuse_mail(struct session *s, const struct smtp_mail *m)
 	if (s->is_local && !settings_may_submit(s->uid))
 		reply = "550 5.7.1 Error: you are not authorized to submit mail";
 	else if (session_size_limit(s) > 0 && m->size > session_size_limit(s))
-		reply = too_large;
+		reply = session_too_large(s, m->size, too_large);
 	else if (author_is_full(&free_bytes) || m->size > free_bytes)
 		reply = no_space;
 	if (reply == NULL)

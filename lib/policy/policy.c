@@ -211,6 +211,18 @@ bool policy_is_safe(struct policy *p, const struct policy_facts *f)
 	return match_host(p->safe, f->client_name, f->client_addr, NULL) == 0;
 }
 
+static bool is_unsure(struct match *m, const struct policy_facts *f)
+{
+	int err = match_host(m, f->client_name, f->client_addr, NULL);
+
+	return err != 0 && err != ERR_NOT_FOUND;
+}
+
+bool policy_is_unsure(struct policy *p, const struct policy_facts *f)
+{
+	return is_unsure(p->mynetworks, f) || is_unsure(p->safe, f);
+}
+
 bool policy_has(const struct policy *p, enum policy_stage stage)
 {
 	switch (stage) {

@@ -163,6 +163,8 @@ int policy_check(struct policy *p, enum policy_stage stage, const struct policy_
 /* Match lists of the listener that ask nothing else: mynetworks and smtpd_safe_clients. */
 bool policy_is_trusted(struct policy *p, const struct policy_facts *f);
 bool policy_is_safe(struct policy *p, const struct policy_facts *f);
+/* Has one of them failed, so that a client that is in neither may be one of ours? */
+bool policy_is_unsure(struct policy *p, const struct policy_facts *f);
 
 /* How addresses of the envelope are completed (myorigin, allow_percent_hack, …). */
 const struct address_rules *policy_rules(const struct policy *p);
