@@ -77,29 +77,30 @@ bool auth_is_enabled(void)
 
 /* ---- what is offered ---- */
 
-static bool is_excepted(const struct session *s)
+/* ERR_NOT_FOUND: AUTH is for the client; 0: it is not; another: a table failed. */
+static int find_exception(const struct session *s)
 {
-	return match_host(self.exceptions, slice_str(s->name), slice_str(s->addr), NULL) !=
-	       ERR_NOT_FOUND;
+	return match_host(self.exceptions, slice_str(s->name), slice_str(s->addr), NULL);
 }
 
-static bool is_offered_to(const struct session *s)
+static bool may_be_offered_to(const struct session *s)
 {
-	return auth_is_enabled() && (s->discarded & EHLO_AUTH) == 0 && !s->is_local &&
-	       !is_excepted(s);
+	return auth_is_enabled() && (s->discarded & EHLO_AUTH) == 0 && !s->is_local;
 }
 
-static bool is_permitted(const char *name, unsigned properties)
+/* 0: may be used; ERR_NOT_FOUND: not; another: a table failed. */
+static int find_permission(const char *name, unsigned properties)
 {
-	return sasl_options_permit(&self.options, properties) &&
-	       match_domain(self.filter, slice_str(name), NULL) == 0;
+	return sasl_options_permit(&self.options, properties)
+		       ? match_domain(self.filter, slice_str(name), NULL)
+		       : ERR_NOT_FOUND;
 }
 
 static void add_mechanism(const char *name, unsigned properties, void *arg)
 {
 	struct buf *list = arg;
 
-	if (is_permitted(name, properties))
+	if (find_permission(name, properties) == 0)
 		(void)buf_add_fmt(list, "%s%s", list->len > 0 ? " " : "", name);
 }
 
@@ -108,7 +109,7 @@ void auth_add_ehlo(const struct session *s, struct buf *lines)
 	struct buf list = BUF_INIT(LINES / 2 - 100);
 
 	/* All of it is in clear before there is TLS. */
-	if (!is_offered_to(s) || self.tls_only)
+	if (!may_be_offered_to(s) || self.tls_only || find_exception(s) != ERR_NOT_FOUND)
 		return;
 	self.backend->walk(add_mechanism, &list);
 	if (list.len > 0) {
@@ -121,7 +122,7 @@ void auth_add_ehlo(const struct session *s, struct buf *lines)
 
 struct wanted {
 	const char *name;
-	bool found;
+	int err; /* ERR_NOT_FOUND until it is found */
 };
 
 static void find_mechanism(const char *name, unsigned properties, void *arg)
@@ -129,7 +130,7 @@ static void find_mechanism(const char *name, unsigned properties, void *arg)
 	struct wanted *w = arg;
 
 	if (strcmp(name, w->name) == 0)
-		w->found = is_permitted(name, properties);
+		w->err = find_permission(name, properties);
 }
 
 /* ---- the end of an exchange ---- */
@@ -307,14 +308,16 @@ static struct auth *auth_new(struct session *s, struct slice mechanism)
 static void begin(struct session *s, struct slice mechanism, struct slice initial)
 {
 	struct auth *a = s->auth = auth_new(s, mechanism);
-	struct wanted w = {a->mechanism, false};
+	struct wanted w = {a->mechanism, ERR_NOT_FOUND};
 	struct buf message = BUF_SECRET(MESSAGE_MAX);
 	static const struct auth_outcome unknown = {
 		.result = AUTH_WRONG, .why = {"Invalid authentication mechanism", 32}};
 
 	self.backend->walk(find_mechanism, &w);
-	if (!w.found) {
+	if (w.err == ERR_NOT_FOUND) {
 		fail(a, &unknown);
+	} else if (w.err != 0) {
+		put_off(a, SLICE_LIT("lookup failure"), SLICE_NONE);
 	} else if (initial.p != NULL && decode(initial, true, &message) != 0) {
 		give_up(s, "501 5.5.2 Error: authentication failed: malformed base64");
 	} else {
@@ -327,10 +330,14 @@ static void begin(struct session *s, struct slice mechanism, struct slice initia
 
 static const char *refusal(const struct session *s)
 {
+	int exception = may_be_offered_to(s) ? find_exception(s) : 0;
+
 	if (settings.helo_required && s->helo == NULL)
 		return "503 5.5.1 Error: send HELO/EHLO first";
-	if (!is_offered_to(s))
+	if (exception == 0)
 		return "503 5.5.1 Error: authentication not enabled";
+	if (exception != ERR_NOT_FOUND)
+		return "454 4.7.0 Temporary authentication failure: lookup failure";
 	if (s->transaction != NULL)
 		return "503 5.5.1 Error: MAIL transaction in progress";
 	if (self.tls_only)

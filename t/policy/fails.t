@@ -105,8 +105,8 @@ row('smtpd_forbidden_commands', { smtpd_forbidden_commands => $fail }, 'GET /' =
 row('smtpd_noop_commands', { smtpd_noop_commands => $fail }, 'WIZ' => qr/^500 /, @known);
 row('smtpd_command_filter', { smtpd_command_filter => $fail }, 'EHLO x' => qr/^421 4\.3\.0 /);
 row('smtpd_discard_ehlo_keyword_address_maps', { smtpd_discard_ehlo_keyword_address_maps => $fail }, @known);
-row('smtpd_sasl_exceptions_networks', { smtpd_sasl_exceptions_networks => $fail }, 'AUTH' => qr/^503 5\.5\.1 /, @known);
-row('smtpd_sasl_mechanism_filter', { smtpd_sasl_mechanism_filter => $fail }, 'AUTH' => qr/^535 /, @known);
+row('smtpd_sasl_exceptions_networks', { smtpd_sasl_exceptions_networks => $fail }, 'AUTH' => qr/^454 4\.7\.0 /, @known);
+row('smtpd_sasl_mechanism_filter', { smtpd_sasl_mechanism_filter => $fail }, 'AUTH' => qr/^454 4\.7\.0 /, @known);
 row('smtpd_sasl_password_maps', { smtpd_sasl_password_maps => $fail }, 'AUTH' => qr/^454 4\.7\.0 /, @known);
 row('fast_flush_domains', { fast_flush_domains => $fail }, 'ETRN relay.test' => $problem, @known);
 # Who may be one of ours is not refused for good as a stranger.
