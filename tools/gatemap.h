@@ -50,6 +50,8 @@ void gatemap_each_line(void (*use)(struct slice line, void *arg), void *arg);
  * passwords. */
 bool gatemap_is_password_table(const char *dir, const char *path);
 bool gatemap_is_record(struct slice value);
+/* The login as vault looks it up (sasl/prep.h); one that has no such form stays. */
+void gatemap_prepare_login(struct buf *key);
 extern const char *gatemap_config_dir;
 
 /* tools/gatemap_source.c: one logical line of a source. False, with a warning, when it is none. */

@@ -137,6 +137,8 @@ static void add_source(struct map_build *b, const char *source, const char *file
 				"{SCRAM-SHA-256}..., as \"gatepost password\" prints it");
 			refused++;
 		} else {
+			if (has_passwords)
+				gatemap_prepare_login(&key);
 			put(b, file, buf_slice(&key), buf_slice(&value));
 		}
 	text_clear(&t);

@@ -5,6 +5,7 @@
 
 #include "conf/check.h"
 #include "conf/line.h"
+#include "sasl/prep.h"
 #include "sasl/record.h"
 #include "tools/gatemap.h"
 #include "util/mem.h"
@@ -80,4 +81,15 @@ bool gatemap_is_password_table(const char *dir, const char *path)
 bool gatemap_is_record(struct slice value)
 {
 	return sasl_records_are_good(value);
+}
+
+void gatemap_prepare_login(struct buf *key)
+{
+	struct buf prepared = BUF_INIT(MAP_KEY_LIMIT);
+
+	if (sasl_prep(buf_slice(key), SASL_PREP_STORED, &prepared) == 0) {
+		buf_reset(key);
+		(void)buf_add_slice(key, buf_slice(&prepared));
+	}
+	buf_clear(&prepared);
 }

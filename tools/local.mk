@@ -6,7 +6,7 @@ sbin_PROGRAMS += tools/gatemap
 tools_gatemap_SOURCES = %D%/gatemap.c %D%/gatemap.h %D%/gatemap_build.c %D%/gatemap_message.c \
 	%D%/gatemap_password.c %D%/gatemap_peer.c %D%/gatemap_query.c %D%/gatemap_source.c %D%/json.c %D%/json.h
 tools_gatemap_LDADD = lib/sasl/libsasl.a lib/map/libmap.a lib/mail/libmail.a lib/conf/libconf.a lib/net/libnet.a \
-	lib/util/libutil.a $(DB_LIBS) $(PCRE2_LIBS) $(EVENT_LIBS) $(BSD_LIBS) $(CRYPTO_LIBS) $(CRYPT_LIBS)
+	lib/util/libutil.a $(DB_LIBS) $(PCRE2_LIBS) $(EVENT_LIBS) $(BSD_LIBS) $(SASL_LIBS)
 
 # gateq: the queue
 dist_man1_MANS += man/gateq.1
@@ -26,7 +26,7 @@ tools_gatepost_SOURCES = %D%/gatepost.c %D%/gatepost.h %D%/gatepost_ban.c %D%/ga
 	%D%/gatepost_state.c %D%/json.c %D%/json.h %D%/check_tables.c %D%/check_tables.h %D%/holder.c %D%/holder.h \
 	%D%/password.c %D%/password.h
 tools_gatepost_LDADD = lib/sasl/libsasl.a lib/map/libmap.a lib/conf/libconf.a lib/ipc/libipc.a lib/net/libnet.a lib/util/libutil.a \
-	$(BSD_LIBS) $(EVENT_LIBS) $(DB_LIBS) $(PCRE2_LIBS) $(CRYPTO_LIBS) $(CRYPT_LIBS)
+	$(BSD_LIBS) $(EVENT_LIBS) $(DB_LIBS) $(PCRE2_LIBS) $(SASL_LIBS)
 
 # sendmail: mail from local programs; mailq and newaliases by name
 dist_man1_MANS += man/sendmail.1

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "sasl/mechanism.h"
+#include "sasl/prep.h"
 #include "sasl/record.h"
 #include "tools/gatepost.h"
 #include "util/err.h"
@@ -75,12 +76,10 @@ static int make_record(const char *scheme, struct slice password, struct buf *ou
 }
 
 /* What a source line can begin with. */
-static bool is_login(const char *login)
+static bool is_login(struct slice s)
 {
-	struct slice s = slice_str(login);
-
-	return sasl_is_text(s) && s.len <= SASL_LOGIN_MAX && slice_find(s, ' ') < 0 &&
-	       s.p[0] != '#' && s.p[0] != '"' && s.p[s.len - 1] != ':';
+	return s.len <= SASL_LOGIN_MAX && slice_find(s, ' ') < 0 && s.p[0] != '#' &&
+	       s.p[0] != '"' && s.p[s.len - 1] != ':';
 }
 
 static int print_line(const char *scheme, const char *login, struct slice password)
@@ -94,26 +93,40 @@ static int print_line(const char *scheme, const char *login, struct slice passwo
 	return r == 0 ? 0 : gatepost_fail("the system's crypt(3) can make no hash");
 }
 
-int password_command(const char *scheme, const char *login)
+static int print_for(const char *scheme, const char *login)
 {
 	struct buf password = BUF_SECRET(SASL_PASSWORD_MAX);
-	int r;
+	struct buf prepared = BUF_SECRET(SASL_PREP_MAX(SASL_PASSWORD_MAX));
+	int r = get_password(&password);
 
-	if (strcasecmp(scheme, "SCRAM-SHA-256") != 0 && strcasecmp(scheme, "CRYPT") != 0)
-		return gatepost_fail("no such scheme; expected SCRAM-SHA-256 or CRYPT");
-	if (!is_login(login))
-		return gatepost_fail("bad login; expected UTF-8 without blanks, at most 255 bytes, "
-				     "not beginning with # or \" and not ending in :");
-	r = get_password(&password);
 	if (r == ERR_STATE)
 		r = gatepost_fail("the passwords differ");
 	else if (r != 0)
 		r = gatepost_fail("no password; expected one line of at most 1024 bytes");
-	else if (!sasl_is_text(buf_slice(&password)))
-		r = gatepost_fail("bad password; expected UTF-8 without control characters, not "
-				  "empty");
+	else if (sasl_prep(buf_slice(&password), SASL_PREP_STORED, &prepared) != 0)
+		r = gatepost_fail("bad password; expected UTF-8 of characters that RFC 4013 "
+				  "allows, not empty");
 	else
-		r = print_line(scheme, login, buf_slice(&password));
+		r = print_line(scheme, login, buf_slice(&prepared));
+	buf_clear(&prepared);
 	buf_clear(&password);
+	return r;
+}
+
+int password_command(const char *scheme, const char *login)
+{
+	struct buf prepared = BUF_INIT(SASL_LOGIN_MAX);
+	int r;
+
+	if (strcasecmp(scheme, "SCRAM-SHA-256") != 0 && strcasecmp(scheme, "CRYPT") != 0)
+		return gatepost_fail("no such scheme; expected SCRAM-SHA-256 or CRYPT");
+	r = sasl_prep(slice_str(login), SASL_PREP_STORED, &prepared);
+	if (r == 0 && is_login(buf_slice(&prepared)))
+		r = print_for(scheme, buf_str(&prepared));
+	else
+		r = gatepost_fail("bad login; expected UTF-8 of characters that RFC 4013 allows, "
+				  "without blanks, at most 255 bytes, not beginning with # or \" "
+				  "and not ending in :");
+	buf_clear(&prepared);
 	return r;
 }

@@ -7,6 +7,7 @@
 #include "conf/conf.h"
 #include "sasl/exchange.h"
 #include "sasl/mechanism.h"
+#include "sasl/prep.h"
 #include "util/base64.h"
 #include "util/err.h"
 #include "util/log.h"
@@ -196,16 +197,21 @@ static bool is_too_long(const struct login *l)
 	       l->password.len > SASL_PASSWORD_MAX || buf_failed(&l->password);
 }
 
+/* In one form, however it was typed (RFC 4616, 2; RFC 5802, 5.1). */
+static bool set_names(struct login *l, struct slice name, struct slice authzid)
+{
+	return sasl_prep(name, SASL_PREP_QUERY, &l->name) == 0 &&
+	       (authzid.len == 0 || sasl_prep(authzid, SASL_PREP_QUERY, &l->authzid) == 0);
+}
+
 static void take_plain(struct login *l, struct slice message)
 {
 	struct sasl_plain p;
 
-	if (sasl_plain_parse(message, &p) != 0) {
+	if (sasl_plain_parse(message, &p) != 0 || !set_names(l, p.login, p.authzid)) {
 		done(l, RESULT_FAILED, malformed);
 		return;
 	}
-	(void)buf_add_slice(&l->authzid, p.authzid);
-	(void)buf_add_slice(&l->name, p.login);
 	(void)buf_add_slice(&l->password, p.password);
 	if (is_too_long(l))
 		done(l, RESULT_FAILED, malformed);
@@ -215,11 +221,10 @@ static void take_plain(struct login *l, struct slice message)
 
 static void take_name(struct login *l, struct slice message)
 {
-	if (!sasl_is_text(message) || message.len > SASL_LOGIN_MAX) {
+	if (!set_names(l, message, SLICE_NONE) || is_too_long(l)) {
 		done(l, RESULT_FAILED, malformed);
 		return;
 	}
-	(void)buf_add_slice(&l->name, message);
 	ask(l, SLICE_LIT("Password:"), STEP_PASSWORD);
 }
 
@@ -237,8 +242,8 @@ static void take_first(struct login *l, struct slice message)
 {
 	int r = sasl_scram_begin(&l->scram, message);
 
-	(void)buf_add_slice(&l->name, buf_slice(&l->scram.login));
-	(void)buf_add_slice(&l->authzid, buf_slice(&l->scram.authzid));
+	if (r == 0 && !set_names(l, buf_slice(&l->scram.login), buf_slice(&l->scram.authzid)))
+		r = ERR_SYNTAX;
 	if (r != 0 || is_too_long(l)) {
 		buf_reset(&l->name);
 		done(l, RESULT_FAILED, malformed);

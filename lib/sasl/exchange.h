@@ -9,7 +9,7 @@
  * Channel binding is not offered: a client says "n", or "y" (it could, but saw no -PLUS).
  */
 
-/* "authzid NUL authcid NUL password"; all borrowed. ERR_SYNTAX. */
+/* "authzid NUL authcid NUL password", as they came; all borrowed. ERR_SYNTAX. */
 struct sasl_plain {
 	struct slice authzid, login, password;
 };

@@ -40,10 +40,7 @@ struct sasl_options {
 int sasl_options_parse(struct slice text, struct buf *why, struct sasl_options *o);
 bool sasl_options_permit(const struct sasl_options *o, unsigned properties);
 
-/*
- * A login or password: UTF-8 without control characters, not empty. Nothing is normalised (RFC 4013
- * would change some characters outside of ASCII): what was stored is what must be sent.
- */
+/* A login or password: UTF-8 without control characters, not empty. See prep.h for its form. */
 bool sasl_is_text(struct slice s);
 
 #endif

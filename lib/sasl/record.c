@@ -4,6 +4,7 @@
 #include <crypt.h>
 
 #include "sasl/mechanism.h"
+#include "sasl/prep.h"
 #include "util/base64.h"
 #include "util/err.h"
 #include "util/mem.h"
@@ -134,13 +135,11 @@ static bool is_scram(const struct sasl_scram *s, struct slice password)
 	return sasl_is_equal(made.stored_key, s->stored_key, SASL_KEY);
 }
 
-bool sasl_records_verify(struct slice records, struct slice password)
+static bool is_any(struct slice records, struct slice password)
 {
 	struct sasl_record r;
 	int err;
 
-	if (!sasl_is_text(password) || password.len > SASL_PASSWORD_MAX)
-		return false;
 	while ((err = sasl_record_next(&records, &r)) != ERR_NOT_FOUND) {
 		if (err != 0)
 			continue;
@@ -149,6 +148,21 @@ bool sasl_records_verify(struct slice records, struct slice password)
 			return true;
 	}
 	return false;
+}
+
+bool sasl_records_verify(struct slice records, struct slice password)
+{
+	struct buf prepared = BUF_SECRET(SASL_PREP_MAX(SASL_PASSWORD_MAX));
+	bool good = false;
+
+	if (!sasl_is_text(password) || password.len > SASL_PASSWORD_MAX)
+		return false;
+	if (sasl_prep(password, SASL_PREP_QUERY, &prepared) == 0)
+		good = is_any(records, buf_slice(&prepared));
+	if (!good && !slice_eq(buf_slice(&prepared), password))
+		good = is_any(records, password);
+	buf_clear(&prepared);
+	return good;
 }
 
 void sasl_scram_make(

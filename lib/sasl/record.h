@@ -46,11 +46,12 @@ int sasl_records_scram(struct slice records, struct sasl_scram *s);
 
 /*
  * Whether the password is that of one of the records. Slow: as the hash is meant to be. Each record
- * is tried until one agrees.
+ * is tried until one agrees, with the form that SASLprep makes of the password; where that is
+ * another, then as it was typed, since programs that make hashes seldom know of it.
  */
 bool sasl_records_verify(struct slice records, struct slice password);
 
-/* A record for a new password. */
+/* A record for a new password, which went through sasl_prep. */
 void sasl_scram_make(
 	struct slice password, struct slice salt, unsigned iterations, struct sasl_scram *s);
 void sasl_scram_format(const struct sasl_scram *s, struct buf *out);

@@ -3,6 +3,7 @@
 
 #include "sasl/exchange.h"
 #include "sasl/mechanism.h"
+#include "sasl/prep.h"
 #include "util/base64.h"
 #include "util/err.h"
 
@@ -23,6 +24,21 @@ static void scram(struct slice in)
 	}
 	sasl_scram_clear(&x);
 	buf_clear(&out);
+}
+
+/* A form is its own form. */
+static void prep(struct slice in)
+{
+	struct buf once = BUF_INIT(1 << 16), twice = BUF_INIT(1 << 16);
+
+	if (in.len <= SASL_PASSWORD_MAX && sasl_prep(in, SASL_PREP_STORED, &once) == 0) {
+		FUZZ_ASSERT(sasl_is_text(buf_slice(&once)));
+		FUZZ_ASSERT(once.len <= SASL_PREP_MAX(in.len));
+		if (sasl_prep(buf_slice(&once), SASL_PREP_STORED, &twice) == 0)
+			FUZZ_ASSERT(slice_eq(buf_slice(&once), buf_slice(&twice)));
+	}
+	buf_clear(&once);
+	buf_clear(&twice);
 }
 
 static void plain(struct slice in)
@@ -62,6 +78,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	scram(in);
 	plain(in);
+	prep(in);
 	records(in);
 	(void)sasl_options_parse(in, &why, &o);
 	buf_clear(&why);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include "sasl/exchange.h"
 #include "sasl/mechanism.h"
+#include "sasl/prep.h"
 #include "t/tap.h"
 #include "util/base64.h"
 #include "util/err.h"
@@ -183,6 +184,87 @@ static void test_hashes(void)
 	}
 }
 
+static void test_prep(void)
+{
+	static const struct {
+		const char *text, *query, *stored; /* NULL: ERR_SYNTAX */
+	} rows[] = {
+		/* RFC 4013, 3. */
+		{"I\xc2\xadX", "IX", "IX"},
+		{"user", "user", "user"},
+		{"USER", "USER", "USER"},
+		{"\xc2\xaa", "a", "a"},
+		{"\xe2\x85\xa8", "IX", "IX"},
+		{"\x07", NULL, NULL},
+		{"\xd8\xa7\x31", NULL, NULL},
+		{"", NULL, NULL},
+		{"p w~ \\\"", "p w~ \\\"", "p w~ \\\""},
+		{"e\xcc\x81t\xc3\xa9", "\xc3\xa9t\xc3\xa9", "\xc3\xa9t\xc3\xa9"},
+		{"a\xc2\xa0"
+		 "b\xe3\x80\x80"
+		 "c",
+			"a b c", "a b c"},
+		{"\xc2\xad", NULL, NULL},      /* nothing is left */
+		{"a\xc2\x80", NULL, NULL},     /* C1 control */
+		{"a\xee\x80\x80", NULL, NULL}, /* private use */
+		{"a\xef\xbf\xbe", NULL, NULL}, /* no character */
+		{"a\xe2\x80\x8e", NULL, NULL}, /* changes display */
+		{"a\xf3\xa0\x81\xa1", NULL, NULL},
+		{"\xd7\x90\xd7\x91", "\xd7\x90\xd7\x91", "\xd7\x90\xd7\x91"},
+		{"\xf0\x9f\x94\x91", "\xf0\x9f\x94\x91", NULL}, /* after Unicode 3.2 */
+		{"a\xff", NULL, NULL},
+		{"a\xc0\x80", NULL, NULL},
+		{"a\xed\xa0\x80", NULL, NULL},
+	};
+	struct buf out = BUF_INIT(200), longest = BUF_INIT(20000);
+
+	for (size_t i = 0; i < 2 * COUNT_OF(rows); i++) {
+		enum sasl_prep_use use = i % 2 == 0 ? SASL_PREP_QUERY : SASL_PREP_STORED;
+		const char *want = i % 2 == 0 ? rows[i / 2].query : rows[i / 2].stored;
+
+		buf_reset(&out);
+		is_int(sasl_prep(slice_str(rows[i / 2].text), use, &out),
+			want != NULL ? 0 : ERR_SYNTAX, "SASLprep %zu", i);
+		is_str(buf_str(&out), want != NULL ? want : "", "its form");
+	}
+	/* U+FDFA is the one that grows most. */
+	while (longest.len < SASL_PASSWORD_MAX - 3)
+		(void)buf_add_str(&longest, "\xef\xb7\xba");
+	out.limit = 20000;
+	buf_reset(&out);
+	is_int(sasl_prep(buf_slice(&longest), SASL_PREP_QUERY, &out), 0, "the longest");
+	ok(out.len > 10 * longest.len && out.len <= SASL_PREP_MAX(longest.len), "%zu bytes",
+		out.len);
+	buf_clear(&longest);
+	buf_clear(&out);
+}
+
+/* Records by gatepost are of the prepared form, those of others of what was typed. */
+static void test_forms(void)
+{
+	static const char typed[] = "e\xcc\x81\xc2\xbd", form[] = "\xc3\xa9"
+								  "1\xe2\x81\x84"
+								  "2";
+	struct sasl_scram s = record_of(form);
+	struct buf ours = BUF_INIT(500), theirs = BUF_INIT(500);
+
+	sasl_scram_format(&s, &ours);
+	s = record_of(typed);
+	sasl_scram_format(&s, &theirs);
+	ok(sasl_records_verify(buf_slice(&ours), slice_str(typed)), "as it was typed");
+	ok(sasl_records_verify(buf_slice(&ours), slice_str(form)), "as it would be prepared");
+	ok(sasl_records_verify(buf_slice(&theirs), slice_str(typed)), "a record of what was typed");
+	ok(!sasl_records_verify(buf_slice(&theirs), slice_str(form)), "not another way");
+	ok(!sasl_records_verify(buf_slice(&ours), SLICE_LIT("e\xcc\x81")), "not another password");
+	s = record_of("a\xee\x80\x80");
+	buf_reset(&theirs);
+	sasl_scram_format(&s, &theirs);
+	ok(sasl_records_verify(buf_slice(&theirs), SLICE_LIT("a\xee\x80\x80")),
+		"one that has no form");
+	buf_clear(&ours);
+	buf_clear(&theirs);
+}
+
 static void test_options(void)
 {
 	static const struct {
@@ -227,6 +309,8 @@ int main(void)
 	test_plain();
 	test_records();
 	test_hashes();
+	test_prep();
+	test_forms();
 	test_options();
 	return done_testing();
 }

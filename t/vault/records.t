@@ -31,7 +31,17 @@ for (['joe@x.test'], ['ann@x.test', '--scheme', 'CRYPT'], ['bob@x.test', '--sche
 }
 like($line{'joe@x.test'}, qr/^joe\@x\.test \{SCRAM-SHA-256\}100000,[^,]{24},[^,]{44},[^,]{44}\n\z/, 'a SCRAM record');
 like($line{'ann@x.test'}, qr/^ann\@x\.test \$y\$\S+\n\z/, 'a hash of crypt');
-for (['', 'joe'], ["a\tb", 'joe'], ['x' x 2000, 'joe'], ['x', ''], ['x', 'a b'], ['x', '#a'], ['x', '--scheme', 'MD5', 'joe']) {
+# However they are typed: e and U+0301 for U+00E9, U+00BD for 1, U+2044, 2.
+my ($typed, $form) = ("e\xcc\x81\xc2\xbd", "\xc3\xa91\xe2\x81\x842");
+{
+    my ($status, $out) = password($typed, "$typed\@x.test");
+    is($status, 0, 'a login and a password outside of ASCII');
+    like($out, qr/^\Q$form\E\@x\.test \{SCRAM/, 'the login has one form');
+    $line{$typed} = $out;
+    # As another program might have written it.
+    $line{"$typed\@y.test"} = "$typed\@y.test " . crypt_record($typed) . "\n";
+}
+for (["a\xee\x80\x80", 'joe'], ["\xf0\x9f\x94\x91", 'joe'], ['x', "jo\xee\x80\x80"], ["a\xff", 'joe'], ['', 'joe'], ["a\tb", 'joe'], ['x' x 2000, 'joe'], ['x', ''], ['x', 'a b'], ['x', '#a'], ['x', '--scheme', 'MD5', 'joe']) {
     my ($password, @args) = @$_;
     my ($status, $out) = password($password, @args);
     is($status, 1, "refused: '" . substr($password, 0, 10) . "' @args");
@@ -46,8 +56,8 @@ for my $name (qw(main port)) {
     spew("$dir/$name", join '', values(%line), "eve\@x.test open-sesame\n", "old\@x.test {PLAIN}open-sesame\n");
     ($status, $out) = $gp->tool('gatemap', "hash:$dir/$name");
     is($status, 1, 'a clear password is refused');
-    like($out, qr/\Q$dir\E\/$name, line 4: no password record; expected .*gatepost password/, 'with its line');
-    like($out, qr/line 5.*2 of its values.*not changed/s, 'and the other');
+    like($out, qr/\Q$dir\E\/$name, line 6: no password record; expected .*gatepost password/, 'with its line');
+    like($out, qr/line 7.*2 of its values.*not changed/s, 'and the other');
     unlike($out, qr/open-sesame/, 'but not shown');
     ok($before eq slurp("$dir/$name.db"), 'the table stays');
     is_deeply([glob "$dir/$name.db.*"], [], 'nothing is left over');
@@ -70,6 +80,25 @@ for (['smtpd_sasl_type', 'cyrus', qr/smtpd_sasl_type: .*expected .*dovecot/],
 }
 
 $gp->start;
+for my $host (qw(x y)) {
+    for my $login ($typed, $form) {
+        my $c = Gatepost::Smtp->new(port => $port);
+        $c->hello;
+        is(plain($c, "$login\@$host.test", $typed)->{code}, 235, "$login\@$host.test logs in with what was typed");
+    }
+    my $c = Gatepost::Smtp->new(port => $port);
+    $c->hello;
+    is(login($c, "$typed\@$host.test", $typed)->{code}, 235, 'by LOGIN, too');
+}
+{
+    my $c = Gatepost::Smtp->new(port => $port);
+    $c->hello;
+    is(scram($c, "$form\@x.test", $form)->{code}, 235, 'and by SCRAM, with the form, as its clients make it');
+    my $d = Gatepost::Smtp->new(port => $port);
+    $d->hello;
+    is(plain($d, "jo\xee\x80\x80", 'x')->{text}, '535 5.7.8 Error: authentication failed: malformed message', 'a login that has no form');
+}
+delete @line{$typed, "$typed\@y.test"};
 for my $login (sort keys %line) {
     my $c = Gatepost::Smtp->new(port => $port);
     $c->hello;
