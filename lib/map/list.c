@@ -72,3 +72,23 @@ int map_list_find(struct map_list *list, struct slice key, struct later *l, stru
 	}
 	return ERR_NOT_FOUND;
 }
+
+struct list_walk {
+	map_visitor *visit;
+	void *arg;
+	bool ended;
+};
+
+static bool visit_one(struct slice key, struct slice value, void *arg)
+{
+	struct list_walk *w = arg;
+	w->ended = !w->visit(key, value, w->arg);
+	return !w->ended;
+}
+
+void map_list_walk(const struct map_list *list, map_visitor *visit, void *arg)
+{
+	struct list_walk w = {visit, arg, false};
+	for (size_t i = 0; list != NULL && i < list->count && !w.ended; i++)
+		(void)map_walk(list->maps[i], visit_one, &w);
+}
