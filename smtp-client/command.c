@@ -64,6 +64,9 @@ void command_mail(struct buf *out, const struct session *s)
 		buf_add_str(out, " ENVID=");
 		buf_add_str(out, j->envid);
 	}
+	if ((f & EHLO_REQUIRETLS) && (j->flags & QUEUE_FLAG_REQUIRETLS)) {
+		buf_add_str(out, " REQUIRETLS");
+	}
 	buf_add_str(out, "\r\n");
 }
 

@@ -3,8 +3,6 @@
 
 #include <errno.h>
 #include <netinet/in.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "conf/conf.h"
@@ -12,6 +10,7 @@
 #include "mail/address.h"
 #include "queue/envelope.h"
 #include "server/server.h"
+#include "smtp-client/level.h"
 #include "smtp-client/outcome.h"
 #include "smtp-client/self.h"
 #include "smtp-client/session.h"
@@ -19,39 +18,11 @@
 #include "util/fd.h"
 #include "util/mem.h"
 
-enum { PROBLEM_TEXT_MAX = 4096, LOOKUP_TIME = 30, SMTP_PORT = 25 };
+enum { LOOKUP_TIME = 30, SMTP_PORT = 25, POLICY_QUESTIONS = 100 };
 
 static void next_site(struct delivery *d);
+static void find_policy(void *arg);
 static void next_address(struct delivery *d);
-
-/* ---- Problems. ---- */
-
-void problem_clear(struct problem *p)
-{
-	buf_clear(&p->text);
-	buf_clear(&p->diagnostic);
-	mem_free(p->remote);
-	p->remote = NULL;
-}
-
-void problem_set(struct problem *p, const char *status, const char *fmt, ...)
-{
-	/* What is over the limit is cut: a reason must never be missing as a whole. */
-	char text[PROBLEM_TEXT_MAX];
-	va_list ap;
-	va_start(ap, fmt);
-	(void)vsnprintf(text, sizeof(text), fmt, ap);
-	va_end(ap);
-	problem_clear(p);
-	p->text.limit = p->diagnostic.limit = PROBLEM_TEXT_MAX;
-	strlcpy(p->status, status, sizeof(p->status));
-	buf_add_str(&p->text, text);
-}
-
-bool problem_is_soft(const struct problem *p)
-{
-	return p->status[0] != '5';
-}
 
 /* ---- Begin and end. ---- */
 
@@ -66,11 +37,19 @@ static void forget_hosts(struct delivery *d)
 	d->hosts = NULL;
 	buf_clear(&d->encoded);
 	d->at = 0;
+	d->fall_back = false;
+}
+
+static void forget_policy(struct delivery *d)
+{
+	later_clear(&d->later);
+	policy_unref(&d->policy);
 }
 
 static void delivery_free(struct delivery *d)
 {
 	forget_hosts(d);
+	forget_policy(d);
 	session_drop(&d->session);
 	problem_clear(&d->why);
 	mem_free(d->site);
@@ -132,6 +111,7 @@ void delivery_start(struct job *j)
 	d->begun = clock_real();
 	d->encoded = BUF_INIT(DNS_ANSWER_MAX);
 	d->sites = slice_str(j->nexthop);
+	later_init(&d->later, POLICY_QUESTIONS, find_policy, d);
 	if (j->open == 0) {
 		delivery_end(d);
 		return;
@@ -236,6 +216,8 @@ static void master_connected(int err, int fd, void *arg)
 		next_site(d);
 		return;
 	}
+	d->level = d->policy->level;
+	d->plain = false;
 	session_open(d, fd, conf_str(P_myhostname), path, 0);
 }
 
@@ -275,6 +257,7 @@ static void next_site(struct delivery *d)
 {
 	struct slice word, rest;
 	forget_hosts(d);
+	forget_policy(d);
 	if (!take_site(d, &word)) {
 		give_up(d);
 		return;
@@ -287,6 +270,11 @@ static void next_site(struct delivery *d)
 		next_site(d);
 		return;
 	}
+	find_policy(d);
+}
+
+static void go_on(struct delivery *d)
+{
 	if (session_reuse(d)) {
 		mem_free(d->tried);
 		d->tried = mem_str(d->session->relay);
@@ -296,6 +284,30 @@ static void next_site(struct delivery *d)
 		return;
 	}
 	start_site(d);
+}
+
+static void find_policy(void *arg)
+{
+	struct delivery *d = arg;
+	int r = level_find(d);
+	if (r == ERR_LATER) {
+		return;
+	}
+	later_clear(&d->later);
+	if (r == 0) {
+		go_on(d);
+	} else {
+		next_site(d);
+	}
+}
+
+void delivery_fall_back(struct delivery *d)
+{
+	if (d->hosts != NULL && d->at > 0) {
+		d->at--;
+		d->fall_back = true;
+		d->sessions -= session_is_up(d->session);
+	}
 }
 
 void delivery_retry(struct delivery *d)
@@ -470,7 +482,7 @@ static bool try_address(struct delivery *d, const struct host_addr *a)
 	net_addr_text(&to, text);
 	memcpy(host, a->host.p, a->host.len);
 	host[a->host.len] = '\0';
-	if (was_tried(d, host, text, port)) {
+	if (was_tried(d, host, text, port) || !level_choose(d, host, port)) {
 		return false;
 	}
 	if (open_socket(&to, &fd) != 0) {

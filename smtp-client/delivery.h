@@ -4,13 +4,15 @@
 
 #include "dns/client.h"
 #include "server/job.h"
+#include "smtp-client/policy.h"
+#include "smtp-client/problem.h"
 
 /*
  * One attempt to deliver a job: the next hops one after the other (then smtp_fallback_relay), of
  * each the hosts and addresses in order, to each a session. It ends when every recipient is
  * reported.
  *
- *   start ──► idle session to this next hop? ──yes──► transaction
+ *   start ──► policy of TLS ──► idle session to this next hop? ──yes──► transaction
  *     │no                                                 │
  *     ▼                                                   ▼
  *   hosts of the next hop (resolver) ──► connect ──► handshake ──► transaction ──► recipients left?
@@ -18,20 +20,6 @@
  *     ▼             └────────────────────────┴─────────────────┴────────────────────┘       ▼
  *   next next hop, or: what is left fails or is deferred with the last problem             end
  */
-
-/* Why something failed: what goes into the log, to qmgr and into a DSN. */
-struct problem {
-	char status[16];       /* "4.4.1" */
-	struct buf text;       /* for the log and the notice */
-	struct buf diagnostic; /* the server's own words, or empty */
-	char *remote;          /* owned: "host[address]:port"; NULL: none was reached */
-};
-
-void problem_clear(struct problem *p);
-/* No server has said it. */
-void problem_set(struct problem *p, const char *status, const char *fmt, ...)
-	__attribute__((format(printf, 3, 4)));
-bool problem_is_soft(const struct problem *p);
 
 struct session;
 
@@ -43,6 +31,11 @@ struct delivery {
 	char *site;         /* owned: the present one as it was written */
 	struct nexthop nexthop;  /* parsed; borrows from site */
 	struct dns_query *query; /* open question, or NULL */
+	struct later later;      /* tables that are asked for its policy */
+	struct policy *policy;   /* counted: how much TLS it gets; NULL: not known */
+	enum tls_level level;    /* what that comes to for the present address */
+	bool plain;              /* in clear text, since TLS has failed there */
+	bool fall_back;          /* the present address once more, in clear text */
 	uint64_t connecting;     /* handle of server_connect; 0: none */
 	struct buf encoded;      /* what hosts borrows from */
 	struct hosts *hosts;     /* owned; NULL: not known */
@@ -65,6 +58,8 @@ void delivery_handshake_done(struct delivery *d);
 void delivery_retry(struct delivery *d);
 /* The session is gone or parked; go on with what is left. */
 void delivery_next(struct delivery *d);
+/* The session is about to end; the same address is next, in clear text. */
+void delivery_fall_back(struct delivery *d);
 /* No other server will be tried after this one. */
 bool delivery_is_last(const struct delivery *d);
 /*

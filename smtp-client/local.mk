@@ -2,21 +2,31 @@
 pkglibexec_PROGRAMS += smtp-client/smtp-client
 smtp_client_smtp_client_SOURCES = \
 	%D%/main.c \
+	%D%/anchors.c %D%/anchors.h \
 	%D%/command.c %D%/command.h \
 	%D%/content.c %D%/content.h \
+	%D%/dane.c %D%/dane.h \
 	%D%/delivery.c %D%/delivery.h \
+	%D%/level.c %D%/level.h \
 	%D%/outcome.c %D%/outcome.h \
+	%D%/policy.c %D%/policy.h \
+	%D%/problem.c %D%/problem.h \
 	%D%/self.c %D%/self.h \
 	%D%/session.c %D%/session.h \
+	%D%/starttls.c %D%/starttls.h \
 	%D%/xact.c %D%/xact.h
 smtp_client_smtp_client_LDADD = lib/queue/libqueue.a lib/smtp/libsmtp.a lib/mail/libmail.a \
-	lib/dns/libdns.a $(SERVER_LIBS) $(LDNS_LIBS) $(IDN2_LIBS)
+	lib/dns/libdns.a lib/tls/libtls.a $(SERVER_LIBS) $(LDNS_LIBS) $(TLS_LIBS)
 
 dist_man8_MANS += man/smtp-client.8
 
-check_SCRIPTS += t/client/settings.t
-EXTRA_DIST += t/client/settings.t
+check_SCRIPTS += t/client/settings.t t/client/tls.t
+EXTRA_DIST += t/client/settings.t t/client/tls.t
 check_PROGRAMS += t/client/client_test
 t_client_client_test_SOURCES = t/client/client_test.c t/client/peer.c t/client/peer.h \
 	t/client/worker.c t/client/worker.h
 t_client_client_test_LDADD = t/libtap.a lib/queue/libqueue.a lib/dns/libdns.a $(SERVER_LIBS) $(LDNS_LIBS) $(IDN2_LIBS)
+check_PROGRAMS += t/client/policy_test
+t_client_policy_test_SOURCES = t/client/policy_test.c smtp-client/anchors.c smtp-client/dane.c smtp-client/policy.c
+t_client_policy_test_LDADD = t/libtap.a lib/smtp/libsmtp.a lib/mail/libmail.a lib/dns/libdns.a lib/tls/libtls.a $(SERVER_LIBS) \
+	$(LDNS_LIBS) $(TLS_LIBS)

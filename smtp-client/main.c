@@ -4,6 +4,9 @@
 #include "smtp-client/delivery.h"
 #include "smtp-client/self.h"
 #include "smtp-client/session.h"
+#include "smtp-client/policy.h"
+#include "smtp-client/starttls.h"
+#include "tls/keys.h"
 
 /* smtp-client: delivers by SMTP and LMTP, see smtp-client(8). */
 
@@ -16,6 +19,8 @@ static unsigned session_limit(void)
 static void init(void)
 {
 	self_init();
+	policy_init();
+	starttls_init();
 }
 
 static void abandon(struct job *j)
@@ -38,6 +43,8 @@ static void peer_new(struct server_peer *peer)
 		dns_client_add(peer->ipc);
 	} else if (peer->role == ROLE_QMGR) {
 		job_qmgr_new(peer->ipc);
+	} else if (peer->role == ROLE_VAULT) {
+		tls_keys_peer_new(peer->ipc);
 	}
 }
 
@@ -47,6 +54,8 @@ static void peer_msg(struct server_peer *peer, struct ipc_msg *msg)
 		dns_client_msg(peer->ipc, msg);
 	} else if (peer->role == ROLE_QMGR) {
 		job_qmgr_msg(peer->ipc, msg);
+	} else if (peer->role == ROLE_VAULT) {
+		tls_keys_peer_msg(peer->ipc, msg);
 	}
 }
 
@@ -56,6 +65,8 @@ static void peer_gone(struct server_peer *peer)
 		dns_client_remove(peer->ipc);
 	} else if (peer->role == ROLE_QMGR) {
 		job_qmgr_gone(peer->ipc);
+	} else if (peer->role == ROLE_VAULT) {
+		tls_keys_peer_gone(peer->ipc);
 	}
 }
 

@@ -3,12 +3,16 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "conf/conf.h"
 #include "net/addr.h"
+#include "queue/envelope.h"
 #include "server/counters.h"
 #include "server/server.h"
+#include "smtp-client/policy.h"
 #include "smtp-client/self.h"
+#include "smtp-client/starttls.h"
 #include "smtp-client/xact.h"
 #include "util/err.h"
 #include "util/log.h"
@@ -21,6 +25,7 @@ static unsigned idle_count, idle_limit;
 static void on_input(struct stream *stream, void *arg);
 static void on_drained(struct stream *stream, void *arg);
 static void on_end(struct stream *stream, int err, void *arg);
+static void on_up(int what, void *arg);
 
 static const struct stream_events events = {on_input, on_drained, on_end};
 
@@ -56,9 +61,12 @@ static void session_free(struct session *s)
 	counters_add(COUNTER_SESSIONS, -1);
 	xact_free(&s->xact);
 	reply_clear(&s->reply);
+	loop_watch_free(&s->up);
 	stream_free(&s->stream);
+	policy_unref(&s->policy);
 	mem_free(s->site);
 	mem_free(s->nexthop);
+	mem_free(s->name);
 	mem_free(s->host);
 	mem_free(s->relay);
 	mem_free(s);
@@ -157,8 +165,13 @@ void session_open(struct delivery *d, int fd, const char *host, const char *addr
 	s->opened = loop_now();
 	s->site = mem_str(d->site);
 	s->nexthop = mem_str(d->job->nexthop);
+	s->name = mem_str(host);
 	s->host = mem_fmt("%s[%s]", host, address);
 	s->relay = relay_text(host, address, port);
+	s->port = port;
+	s->policy = policy_ref(d->policy);
+	s->level = d->level;
+	s->plain = d->plain;
 	reply_init(&s->reply);
 	s->stream = stream_new(fd, &events, s, SESSION_IN_MAX, SESSION_OUT_MAX);
 	s->hello_until = session_deadline(s, P_smtp_helo_timeout, P_lmtp_lhlo_timeout);
@@ -166,13 +179,17 @@ void session_open(struct delivery *d, int fd, const char *host, const char *addr
 	s->connect_until = connect > 0 ? loop_now() + connect : s->hello_until;
 	stream_deadline(
 		s->stream, s->connect_until < s->hello_until ? s->connect_until : s->hello_until);
-	stream_read(s->stream, true);
+	if (starttls_is_wrapped() && s->level > TLS_NONE) {
+		s->up = loop_watch_new(fd, on_up, s);
+		loop_watch_set(s->up, LOOP_WRITE);
+	} else {
+		stream_read(s->stream, true);
+	}
 	counters_add(COUNTER_SESSIONS, 1);
 	counters_add(COUNTER_ACCEPTED, 1);
 }
 
-/* The handshake has failed; the reason is in the delivery. */
-static void handshake_failed(struct session *s, bool said)
+void session_fail(struct session *s, bool said)
 {
 	struct delivery *d = s->delivery;
 	if (said) {
@@ -193,6 +210,7 @@ static const char *hello_doing(const struct session *s)
 	switch (s->state) {
 	case SESSION_CONNECTING: return "receiving the initial server greeting";
 	case SESSION_HELO: return "performing the HELO handshake";
+	case SESSION_STARTTLS: return "receiving the STARTTLS response";
 	default: return s->lmtp ? "performing the LHLO handshake" : "performing the EHLO handshake";
 	}
 }
@@ -208,9 +226,37 @@ static void say_hello(struct session *s, enum session_state state)
 	stream_deadline(s->stream, s->hello_until);
 }
 
-static void handshake_done(struct session *s)
+/* RFC 8689, 4.2.1: what must travel with TLS all the way goes to servers that promise the same. */
+static bool keeps_tls(const struct session *s)
+{
+	bool wanted = (s->delivery->job->flags & QUEUE_FLAG_REQUIRETLS) != 0;
+	return !wanted || s->delivery->nexthop.unix_path ||
+	       (s->tls != NULL && (s->ehlo.features & EHLO_REQUIRETLS) != 0);
+}
+
+void session_greet(struct session *s)
+{
+	/* What was said in clear text counts no more (RFC 3207, 4.2). */
+	s->ehlo = (struct ehlo){0};
+	s->hello_until = session_deadline(s, P_smtp_helo_timeout, P_lmtp_lhlo_timeout);
+	if (starttls_is_wrapped()) {
+		s->state = SESSION_CONNECTING;
+		stream_deadline(s->stream, s->hello_until);
+	} else {
+		say_hello(s, SESSION_EHLO);
+	}
+}
+
+void session_ready(struct session *s)
 {
 	struct delivery *d = s->delivery;
+	if (!keeps_tls(s)) {
+		problem_set(&d->why, "5.7.30",
+			"REQUIRETLS is required, but was not offered by host %s", s->host);
+		d->why.remote = mem_str(s->relay);
+		session_fail(s, true);
+		return;
+	}
 	s->state = SESSION_BUSY;
 	s->uses = 1;
 	delivery_handshake_done(d);
@@ -230,7 +276,7 @@ static void greeting(struct session *s)
 	if (s->reply.code != 220) {
 		session_refused(s);
 		soften(s);
-		handshake_failed(s, true);
+		session_fail(s, true);
 		return;
 	}
 	if (delivery_may_loop(s->delivery) && self_is_named(&s->reply)) {
@@ -250,7 +296,22 @@ static void met_self(struct session *s)
 	problem_set(&d->why, delivery_is_best(d) ? "5.4.6" : "4.4.6",
 		"mail for %s loops back to myself", d->site);
 	d->why.remote = mem_str(s->relay);
-	handshake_failed(s, true);
+	session_fail(s, true);
+}
+
+/* smtp_tls_block_early_mail_reply: replies to what only somebody in between can have said. */
+static bool is_early(const struct session *s)
+{
+	return s->tls != NULL && stream_input(s->stream).len > 0 &&
+	       conf_bool(s->lmtp ? P_lmtp_tls_block_early_mail_reply
+				 : P_smtp_tls_block_early_mail_reply);
+}
+
+static void talks_early(struct session *s)
+{
+	problem_set(&s->delivery->why, "4.7.0", "unexpected server message");
+	s->delivery->why.remote = mem_str(s->relay);
+	session_fail(s, false);
 }
 
 static void hello_reply(struct session *s)
@@ -264,12 +325,16 @@ static void hello_reply(struct session *s)
 				ehlo_keywords(slice_str(conf_str(P_smtp_discard_ehlo_keywords)));
 			ehlo_parse(&s->reply, discard, &s->ehlo);
 		}
-		handshake_done(s);
+		if (is_early(s)) {
+			talks_early(s);
+		} else if (!starttls_take(s)) {
+			session_ready(s);
+		}
 	} else if (class == 5 && s->state == SESSION_EHLO && !s->lmtp) {
 		say_hello(s, SESSION_HELO);
 	} else {
 		session_refused(s);
-		handshake_failed(s, true);
+		session_fail(s, true);
 	}
 }
 
@@ -306,6 +371,8 @@ static void take_reply(struct session *s)
 	case SESSION_CONNECTING: greeting(s); break;
 	case SESSION_EHLO:
 	case SESSION_HELO: hello_reply(s); break;
+	case SESSION_STARTTLS: starttls_reply(s); break;
+	case SESSION_HANDSHAKE: break; /* the stream is silent */
 	case SESSION_BUSY: xact_reply(s); break;
 	case SESSION_IDLE: idle_ended(s, true); break;
 	}
@@ -319,7 +386,7 @@ static void broken(struct session *s, int err)
 		idle_ended(s, false);
 	} else {
 		session_lost(s, err, hello_doing(s));
-		handshake_failed(s, false);
+		session_fail(s, false);
 	}
 }
 
@@ -403,7 +470,26 @@ static void end_of_connecting(struct session *s, int err, int saved)
 		return;
 	}
 	cannot_connect(d, s->relay, err == ERR_TIMEOUT ? "Connection timed out" : strerror(saved));
-	handshake_failed(s, false);
+	session_fail(s, false);
+}
+
+/* With TLS from connect: the connection is there, or will never be. */
+static void on_up(int what, void *arg)
+{
+	struct session *s = arg;
+	int saved = 0;
+	socklen_t len = sizeof(saved);
+	loop_watch_free(&s->up);
+	if (getsockopt(stream_fd(s->stream), SOL_SOCKET, SO_ERROR, &saved, &len) != 0) {
+		saved = errno;
+	}
+	if (saved != 0) {
+		end_of_connecting(s, ERR_SYS, saved);
+		return;
+	}
+	s->connected = true;
+	stream_read(s->stream, true);
+	starttls_begin(s);
 }
 
 static void on_end(struct stream *stream, int err, void *arg)
@@ -424,8 +510,8 @@ static void on_end(struct stream *stream, int err, void *arg)
 static bool may_be_kept(const struct session *s)
 {
 	int64_t count = conf_int(P_smtp_connection_reuse_count_limit);
-	return !s->closing && !server_is_stopping() &&
-	       conf_bool(P_smtp_connection_cache_on_demand) &&
+	return !s->closing && !s->plain && (s->tls == NULL || s->policy->reuse) &&
+	       !server_is_stopping() && conf_bool(P_smtp_connection_cache_on_demand) &&
 	       loop_now() - s->opened < conf_time(P_smtp_connection_reuse_time_limit) &&
 	       (count == 0 || s->uses < count);
 }
@@ -457,10 +543,12 @@ bool session_park(struct session *s)
 
 bool session_reuse(struct delivery *d)
 {
+	bool wants_tls = (d->job->flags & QUEUE_FLAG_REQUIRETLS) != 0 && !d->nexthop.unix_path;
 	struct session *s;
 	TAILQ_FOREACH_REVERSE(s, &idle, session_list, link)
 	{
-		if (strcmp(s->site, d->site) == 0) {
+		if (strcmp(s->site, d->site) == 0 && strcmp(s->policy->key, d->policy->key) == 0 &&
+			(!wants_tls || (s->ehlo.features & EHLO_REQUIRETLS) != 0)) {
 			break;
 		}
 	}
@@ -472,6 +560,7 @@ bool session_reuse(struct delivery *d)
 	s->uses++;
 	s->delivery = d;
 	d->session = s;
+	starttls_reused(s);
 	return true;
 }
 

@@ -8,6 +8,7 @@
 #include "smtp-client/delivery.h"
 #include "smtp/ehlo.h"
 #include "smtp/reply.h"
+#include "tls/tls.h"
 
 /*
  * A connection to a server, from connect to QUIT, with transactions one after the other and idle
@@ -16,8 +17,18 @@
  *   CONNECTING ──220──► HELLO ──250──► BUSY (transaction) ◄──► IDLE
  *        │                │ 5xx to EHLO: HELO                    │ 2 s, or the server ends it
  *        └── failed ──────┴─────────────► gone ◄─────────────────┘
+ *
+ * STARTTLS, HANDSHAKE and HELLO again may come behind HELLO: see starttls.h.
  */
-enum session_state { SESSION_CONNECTING, SESSION_EHLO, SESSION_HELO, SESSION_BUSY, SESSION_IDLE };
+enum session_state {
+	SESSION_CONNECTING,
+	SESSION_EHLO,
+	SESSION_HELO,
+	SESSION_STARTTLS,
+	SESSION_HANDSHAKE,
+	SESSION_BUSY,
+	SESSION_IDLE
+};
 
 struct xact;
 
@@ -37,8 +48,15 @@ struct session {
 	int64_t hello_until; /* the deadline of the handshake */
 	char *site;          /* owned: the next hop that led here */
 	char *nexthop;       /* owned: qmgr's word for the destination, of which site is a part */
+	char *name;          /* owned: the host's name alone */
 	char *host;          /* owned: "host[address]", for texts */
 	char *relay;         /* owned: "host[address]:port", for the log */
+	uint16_t port;
+	struct policy *policy;     /* counted */
+	enum tls_level level;      /* what the policy comes to for this host */
+	struct tls *tls;           /* the stream's; NULL: clear text */
+	bool plain;                /* in clear text because TLS has failed: no reuse */
+	struct loop_watch *up;     /* owned; with TLS from connect: waits for the connection */
 	struct delivery *delivery; /* NULL while idle */
 	struct xact *xact;         /* owned; NULL outside a transaction */
 	bool *gone;                /* tells the reader of input that the session was freed */
@@ -75,6 +93,13 @@ void session_said(struct session *s, const char *command);
 void session_refused(struct session *s);
 /* "lost connection with H[ip] while DOING", or "conversation with H[ip] timed out while DOING". */
 void session_lost(struct session *s, int err, const char *doing);
+
+/* From starttls.c: the handshake has failed, the reason is in the delivery; said: with QUIT. */
+void session_fail(struct session *s, bool said);
+/* TLS is up: EHLO, or with TLS from connect the greeting, comes now. */
+void session_greet(struct session *s);
+/* Nothing is left to be agreed on: the transaction. */
+void session_ready(struct session *s);
 
 /* A reused session's transaction. */
 void session_start(struct session *s);

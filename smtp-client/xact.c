@@ -6,6 +6,7 @@
 #include "smtp-client/command.h"
 #include "smtp-client/content.h"
 #include "smtp-client/outcome.h"
+#include "smtp-client/starttls.h"
 #include "util/err.h"
 #include "util/log.h"
 #include "util/mem.h"
@@ -588,6 +589,9 @@ void xact_lost(struct session *s, int err)
 		return;
 	}
 	bool final = x->dot_sent;
+	if (!final && !x->aborted && starttls_may_fall_back(s)) {
+		delivery_fall_back(d);
+	}
 	session_lost(s, err, doing(x));
 	if (!x->lone && !x->aborted) {
 		outcome_all_failed(d, final);

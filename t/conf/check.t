@@ -45,9 +45,9 @@ $dir/main.cf:6:18: error: transport_maps: $dir/missing.db: No such file or direc
 $dir/main.cf:6:@{[ 18 + length("hash:$dir/missing, ") ]}: error: transport_maps: $dir/gone: No such file or directory; expected a readable file
 END
 
-($status, $out) = check("smtp_tls_security_level = may\n");
+($status, $out) = check("smtp_tls_per_site = static:may\n");
 is($status, 0, 'a parameter of Postfix that is not supported is no error');
-like($out, qr/main\.cf:3:1: warning: smtp_tls_security_level is not supported/, 'but a warning');
+like($out, qr/main\.cf:3:1: warning: smtp_tls_per_site is not supported/, 'but a warning');
 
 ($status, $out) = check("resolve_dequoted_address = no\nsoft_bounce = no\nsmtpd_authorized_verp_clients =\n"
     . "slow_recipient_limit = 5\nempty_address_recipient = postmaster\n", "slow unix - - n - - smtp\n"

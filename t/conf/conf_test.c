@@ -227,7 +227,7 @@ static void check_encoding(void)
 
 static void check_names(void)
 {
-	ok(param_is_unsupported(SLICE_LIT("smtp_tls_security_level")), "known to Postfix");
+	ok(param_is_unsupported(SLICE_LIT("smtp_tls_per_site")), "known to Postfix");
 	ok(!param_is_unsupported(SLICE_LIT("mynetworks")), "supported");
 	is_str(param_nearest(SLICE_LIT("mynetwork")), "mynetworks", "one letter missing");
 	is_str(param_nearest(SLICE_LIT("smptd_banner")), "smtpd_banner", "letters swapped");

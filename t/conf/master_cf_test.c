@@ -60,8 +60,8 @@ static const struct {
 	{"mua_lits = permit_mynetworks, reject\n", "25 inet n - n - - smtpd\n",
 		"main.cf:1:1: error: unknown parameter \"mua_lits\"; expected one of "
 		"gatepost.conf(5)\n"},
-	{"smtp_tls_security_level = may\n", "25 inet n - n - - smtpd\n",
-		"main.cf:1:1: warning: smtp_tls_security_level is not supported; expected another, "
+	{"smtp_tls_per_site = static:may\n", "25 inet n - n - - smtpd\n",
+		"main.cf:1:1: warning: smtp_tls_per_site is not supported; expected another, "
 		"it has no effect\n"},
 	{"slow_destination_rate_delay = 1s\n",
 		"25 inet n - n - - smtpd\nslow unix - - n - - smtp\n", ""},

@@ -81,7 +81,7 @@ my @main = (
     ["mine = check_sender_access hash:/no/such\nsmtpd_restriction_classes = mine", 28, qr{error: smtpd_restriction_classes: /no/such.db: .*}],
     ['soft_bounce = $soft_bounce', 15, 'error: soft_bounce: a value that leads back to itself; expected one that ends'],
     ["soft_bounce = yes\nsoft_bounce = no", 1, 'warning: soft_bounce is set again; expected one setting, the one in line 3 is not used', 4],
-    ['smtp_tls_security_level = may', 1, 'warning: smtp_tls_security_level is not supported; expected another, it has no effect'],
+    ['smtp_tls_per_site = static:may', 1, 'warning: smtp_tls_per_site is not supported; expected another, it has no effect'],
 );
 
 # A table's source, type, its line, what is said.

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: ISC */
+#include "smtp-client/level.h"
+
+#include "queue/envelope.h"
+#include "server/server.h"
+#include "smtp-client/dane.h"
+#include "smtp-client/starttls.h"
+#include "util/err.h"
+#include "util/log.h"
+
+enum { WHY_LIMIT = 4096 };
+
+static void refuse(struct delivery *d, const char *host)
+{
+	log_warning(
+		"TLS policy lookup for %s/%s: %s", d->site, host, log_q(buf_slice(&d->why.text)));
+}
+
+/* The word that the table of policies is asked for. */
+static struct slice policy_key(const struct delivery *d)
+{
+	struct slice site = slice_str(d->site);
+	if (server_is_lmtp() && (slice_starts(site, "inet:") || slice_starts(site, "unix:"))) {
+		return slice_from(site, strlen("inet:"));
+	}
+	return site;
+}
+
+/*
+ * Never without a server that is verified, or rather without TLS than not at all. The path to a
+ * UNIX socket is this machine's own.
+ */
+static void apply_wishes(struct delivery *d)
+{
+	enum tls_level level = d->policy->level;
+	unsigned flags = d->job->flags;
+	if (d->nexthop.unix_path) {
+		if (level == TLS_MAY) {
+			policy_set_level(&d->policy, TLS_NONE);
+		}
+	} else if ((flags & JOB_REQUIRETLS) != 0) {
+		if (level < TLS_FINGERPRINT) {
+			policy_set_level(&d->policy, TLS_SECURE);
+		}
+	} else if ((flags & JOB_TLS_OPTIONAL) != 0 && level > TLS_MAY) {
+		policy_set_level(&d->policy, starttls_is_wrapped() ? TLS_ENCRYPT : TLS_MAY);
+	}
+}
+
+int level_find(struct delivery *d)
+{
+	struct buf why = BUF_INIT(WHY_LIMIT);
+	int r = policy_find(policy_key(d), &d->later, &d->policy, &why);
+	if (r == 0) {
+		apply_wishes(d);
+	}
+	if (r == 0 && d->nexthop.unix_path && d->policy->level >= TLS_DANE) {
+		buf_add_fmt(&why, "security level \"%s\" is invalid for a UNIX-domain socket",
+			tls_level_name(d->policy->level));
+		r = ERR_SYNTAX;
+	}
+	if (r != 0 && r != ERR_LATER) {
+		problem_set(
+			&d->why, "4.7.5", "client TLS configuration problem: %s", buf_str(&why));
+		refuse(d, "");
+	}
+	buf_clear(&why);
+	return r;
+}
+
+static enum tls_level insecure_mx(void)
+{
+	enum tls_level level = TLS_MAY;
+	const char *name = conf_str(P_smtp_tls_dane_insecure_mx_policy);
+	return tls_level_parse(slice_str(name), &level) == 0 ? level : TLS_MAY;
+}
+
+static bool choose_by_dane(struct delivery *d, const char *host, uint16_t port)
+{
+	struct buf why = BUF_INIT(WHY_LIMIT);
+	struct tlsa_answer tlsa;
+	client_tlsa(d, host, port, &tlsa);
+	int r = dane_choose(d->policy->level, &tlsa, insecure_mx(), &d->level, &why);
+	if (r != 0) {
+		problem_set(&d->why, "4.7.5", "%s", buf_str(&why));
+	}
+	buf_clear(&why);
+	return r == 0;
+}
+
+bool level_choose(struct delivery *d, const char *host, uint16_t port)
+{
+	bool good = true;
+	d->plain = d->fall_back;
+	d->fall_back = false;
+	d->level = d->plain ? TLS_NONE : d->policy->level;
+	if (d->level >= TLS_DANE) {
+		good = choose_by_dane(d, host, port);
+	}
+	if (good && starttls_is_wrapped() && d->level < TLS_ENCRYPT) {
+		problem_set(&d->why, "4.7.5",
+			"client TLS configuration problem: %s requires \"%s = encrypt\" (or "
+			"stronger)",
+			conf_name(policy_param(P_smtp_tls_wrappermode, P_lmtp_tls_wrappermode)),
+			conf_name(policy_param(
+				P_smtp_tls_security_level, P_lmtp_tls_security_level)));
+		good = false;
+	}
+	if (!good) {
+		refuse(d, host);
+	}
+	return good;
+}

@@ -1,0 +1,379 @@
+/* SPDX-License-Identifier: ISC */
+#include "smtp-client/starttls.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "conf/conf.h"
+#include "net/addr.h"
+#include "queue/envelope.h"
+#include "server/server.h"
+#include "smtp-client/dane.h"
+#include "smtp-client/policy.h"
+#include "tls/tls.h"
+#include "util/err.h"
+#include "util/log.h"
+#include "util/mem.h"
+
+enum { SESSIONS_KEPT = 1000, WHY_LIMIT = 2048, SUMMARY_LIMIT = 1024, LIST_LIMIT = 8192 };
+
+static struct tls_context *context; /* NULL: there is no TLS */
+
+void starttls_init(void)
+{
+	struct buf why = BUF_INIT(WHY_LIMIT), groups = BUF_INIT(WHY_LIMIT);
+	buf_add_fmt(&groups, "%s %s", conf_str(P_tls_eecdh_auto_curves),
+		conf_str(P_tls_ffdhe_auto_groups));
+	int64_t keep = conf_time(
+		policy_param(P_smtp_tls_session_cache_timeout, P_lmtp_tls_session_cache_timeout));
+	struct tls_settings s = {
+		.side = TLS_CLIENT,
+		.ca_file = conf_str(policy_param(P_smtp_tls_CAfile, P_lmtp_tls_CAfile)),
+		.ca_path = conf_str(policy_param(P_smtp_tls_CApath, P_lmtp_tls_CApath)),
+		.append_default_ca = conf_bool(P_tls_append_default_CA),
+		.groups = buf_str(&groups),
+		.digest = conf_str(
+			policy_param(P_smtp_tls_fingerprint_digest, P_lmtp_tls_fingerprint_digest)),
+		.depth = (int)conf_int(
+			policy_param(P_smtp_tls_scert_verifydepth, P_lmtp_tls_scert_verifydepth)),
+		.log_level = (int)conf_int(policy_param(P_smtp_tls_loglevel, P_lmtp_tls_loglevel)),
+		.sessions = keep > 0 ? SESSIONS_KEPT : 0,
+		.session_time = keep,
+		.handshakes = (unsigned)server_limit(),
+		.lists = {conf_str(P_tls_export_cipherlist), conf_str(P_tls_low_cipherlist),
+			conf_str(P_tls_medium_cipherlist), conf_str(P_tls_high_cipherlist),
+			conf_str(P_tls_null_cipherlist)},
+	};
+	if (tls_context_new(&s, &context, &why) != 0) {
+		log_warning("%s: TLS is disabled", log_q(buf_slice(&why)));
+	}
+	buf_clear(&why);
+	buf_clear(&groups);
+}
+
+bool starttls_is_wrapped(void)
+{
+	return conf_bool(policy_param(P_smtp_tls_wrappermode, P_lmtp_tls_wrappermode));
+}
+
+/* ---- Problems. ---- */
+
+static bool is_required(const struct session *s)
+{
+	return s->level > TLS_MAY;
+}
+
+static void fail(struct session *s, bool said, const char *status, const char *fmt, ...)
+	__attribute__((format(printf, 4, 5)));
+
+static void fail(struct session *s, bool said, const char *status, const char *fmt, ...)
+{
+	struct problem *p = &s->delivery->why;
+	char text[WHY_LIMIT];
+	va_list ap;
+	va_start(ap, fmt);
+	(void)vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	problem_set(p, status, "%s", text);
+	p->remote = mem_str(s->relay);
+	session_fail(s, said);
+}
+
+/* A message that must not travel without TLS is returned by a server that has none (RFC 8689). */
+static const char *status_of(const struct session *s, const char *status)
+{
+	return (s->delivery->job->flags & QUEUE_FLAG_REQUIRETLS) != 0 ? "5.7.30" : status;
+}
+
+/* As in Postfix: new mail waits, so that a short trouble with TLS does not uncover it. */
+static bool has_waited(const struct job *j)
+{
+	return j->active - j->arrival >= conf_time(P_minimal_backoff_time);
+}
+
+bool starttls_may_fall_back(const struct session *s)
+{
+	return s->tls != NULL && s->level == TLS_MAY && has_waited(s->delivery->job);
+}
+
+/* ---- STARTTLS. ---- */
+
+static void no_way(struct session *s, bool offered)
+{
+	if (offered) {
+		fail(s, true, "4.7.5", "TLS is required, but our TLS engine is unavailable");
+	} else {
+		fail(s, true, status_of(s, "4.7.4"),
+			"TLS is required, but was not offered by host %s", s->host);
+	}
+}
+
+bool starttls_take(struct session *s)
+{
+	bool offered = (s->ehlo.features & EHLO_STARTTLS) != 0;
+	if (s->tls != NULL) {
+		return false;
+	}
+	if (offered && s->level == TLS_NONE &&
+		conf_bool(policy_param(
+			P_smtp_tls_note_starttls_offer, P_lmtp_tls_note_starttls_offer))) {
+		log_info("Host offered STARTTLS: [%s]", s->name);
+	}
+	if (offered && s->level > TLS_NONE && context != NULL) {
+		log_debug("> %s: STARTTLS", s->relay);
+		s->state = SESSION_STARTTLS;
+		(void)stream_printf(s->stream, "STARTTLS\r\n");
+		stream_deadline(s->stream,
+			session_deadline(s, P_smtp_starttls_timeout, P_lmtp_starttls_timeout));
+		return true;
+	}
+	if (is_required(s)) {
+		no_way(s, offered);
+		return true;
+	}
+	return false;
+}
+
+void starttls_reply(struct session *s)
+{
+	if (reply_class(&s->reply) == 2) {
+		starttls_begin(s);
+		return;
+	}
+	if (is_required(s)) {
+		struct buf text = BUF_INIT(WHY_LIMIT);
+		reply_add_text(&text, &s->reply);
+		fail(s, true, status_of(s, s->reply.status),
+			"TLS is required, but host %s refused to start TLS: %s", s->host,
+			buf_str(&text));
+		buf_clear(&text);
+		return;
+	}
+	s->ehlo.features &= ~(unsigned)EHLO_STARTTLS;
+	session_ready(s);
+}
+
+/* ---- The handshake. ---- */
+
+static bool is_address(struct slice name)
+{
+	struct net_addr a;
+	return net_addr_parse(name, 0, &a) == 0;
+}
+
+/* What the servername of policy or parameter stands for; an address is no name (RFC 6066, 3). */
+static char *servername(const struct session *s, struct slice nexthop)
+{
+	const char *name =
+		s->policy->servername != NULL
+			? s->policy->servername
+			: conf_str(policy_param(P_smtp_tls_servername, P_lmtp_tls_servername));
+	char *found = NULL;
+	if (s->level == TLS_DANE || strcmp(name, "hostname") == 0) {
+		found = mem_str(s->name);
+	} else if (strcmp(name, "nexthop") == 0) {
+		found = slice_dup(nexthop);
+	} else {
+		found = mem_str(name);
+	}
+	if (is_address(slice_str(found))) {
+		found[0] = '\0';
+	}
+	return found;
+}
+
+/* "hostname", "nexthop" and "dot-nexthop" stand for names of this session. */
+static char *name_to_match(const struct session *s, const char *word, struct slice nexthop)
+{
+	if (strcasecmp(word, "hostname") == 0) {
+		return mem_str(s->name);
+	}
+	if (strcasecmp(word, "nexthop") == 0) {
+		return slice_dup(nexthop);
+	}
+	if (strcasecmp(word, "dot-nexthop") == 0) {
+		return mem_fmt(".%.*s", SLICE_FMT(nexthop));
+	}
+	return mem_str(word);
+}
+
+/* Everything that tls_start borrows. */
+struct wish {
+	struct tls_ask ask;
+	struct tlsa_answer tlsa;
+	struct buf exclude, key;
+	char *servername;
+	char *names[POLICY_WORDS];
+};
+
+static void add_names(struct wish *w, const struct session *s, struct slice nexthop)
+{
+	const struct policy *p = s->policy;
+	if (s->level == TLS_DANE) {
+		w->names[w->ask.match_n++] = mem_str(s->name);
+		w->names[w->ask.match_n++] = slice_dup(nexthop);
+		w->ask.tlsa = w->tlsa.records;
+		w->ask.tlsa_n = w->tlsa.n;
+	} else if (s->level == TLS_FINGERPRINT) {
+		w->ask.fingerprint = (const char *const *)p->match;
+		w->ask.fingerprint_n = p->match_n;
+	} else if (s->level > TLS_FINGERPRINT) {
+		for (size_t i = 0; i < p->match_n; i++) {
+			w->names[w->ask.match_n++] = name_to_match(s, p->match[i], nexthop);
+		}
+	}
+	w->ask.match = (const char *const *)w->names;
+}
+
+/*
+ * What a TLS session is kept under: it is resumed for the same host of the same next hop, by the
+ * same policy, so that nothing that one was satisfied with is taken for more by another.
+ */
+static void add_key(struct buf *key, const struct session *s)
+{
+	buf_add_fmt(key, "%s\n%s\n%s\n%s\n%s", server_service(), s->site, s->relay,
+		tls_level_name(s->level), s->policy->key);
+}
+
+static void wish_make(struct wish *w, const struct session *s)
+{
+	const struct delivery *d = s->delivery;
+	const char *self = conf_str(P_myhostname);
+	struct slice nexthop = d->nexthop.unix_path ? slice_str(self) : d->nexthop.host;
+	*w = (struct wish){.exclude = BUF_INIT(LIST_LIMIT), .key = BUF_INIT(1 << 21)};
+	policy_add_exclusions(&w->exclude, s->policy, s->level);
+	w->servername = servername(s, nexthop);
+	add_key(&w->key, s);
+	w->ask.level = s->level;
+	w->ask.protocols = policy_protocols(s->policy, s->level);
+	w->ask.grade = policy_grade(s->policy, s->level);
+	w->ask.exclude = buf_str(&w->exclude);
+	w->ask.servername = w->servername;
+	w->ask.anchors = s->policy->anchors;
+	w->ask.session_key = buf_failed(&w->key) ? NULL : buf_str(&w->key);
+	if (s->level == TLS_DANE) {
+		client_tlsa(d, s->name, s->port, &w->tlsa);
+	}
+	add_names(w, s, nexthop);
+}
+
+static void wish_clear(struct wish *w)
+{
+	buf_clear(&w->exclude);
+	buf_clear(&w->key);
+	mem_free(w->servername);
+	for (size_t i = 0; i < w->ask.match_n; i++) {
+		mem_free(w->names[i]);
+	}
+}
+
+static void handshake_failed(struct session *s, const char *why)
+{
+	struct delivery *d = s->delivery;
+	log_info("SSL_connect error to %s: %s", s->relay, why);
+	if (s->level == TLS_MAY && has_waited(d->job)) {
+		delivery_fall_back(d);
+	}
+	fail(s, false, "4.7.5", "Cannot start TLS: handshake failure");
+}
+
+static void log_session(const struct session *s, const struct tls_facts *f, const char *what)
+{
+	int64_t level = conf_int(policy_param(P_smtp_tls_loglevel, P_lmtp_tls_loglevel));
+	struct buf summary = BUF_INIT(SUMMARY_LIMIT);
+	if (level >= 2 && f->has_cert) {
+		log_info("%s: subject_CN=%s, issuer_CN=%s, fingerprint=%s, pkey_fingerprint=%s",
+			s->relay, f->subject_cn, f->issuer_cn, f->fingerprint, f->key_fingerprint);
+	}
+	if (level >= 1) {
+		tls_add_summary(&summary, f);
+		log_info("%s TLS connection %s to %s: %s", tls_trust_word(f), what, s->relay,
+			buf_str(&summary));
+	}
+	buf_clear(&summary);
+}
+
+static bool must_be_trusted(enum tls_level level)
+{
+	return level > TLS_FINGERPRINT;
+}
+
+static void log_distrust(const struct session *s, const struct tls_facts *f)
+{
+	bool trusted = f->is_trusted || f->is_dane;
+	bool wanted = must_be_trusted(s->level) ||
+		      conf_int(policy_param(P_smtp_tls_loglevel, P_lmtp_tls_loglevel)) >= 2;
+	if (trusted || !f->has_cert || !wanted) {
+		return;
+	}
+	if (f->is_reused) {
+		log_info("%s: re-using session with untrusted certificate, look for details "
+			 "earlier in the log",
+			s->relay);
+	} else {
+		log_info("certificate verification failed for %s: %s", s->relay, f->trust_error);
+	}
+}
+
+/* The handshake is done: is this the server that the level wants? False: the session is gone. */
+static bool is_good_enough(struct session *s)
+{
+	const struct tls_facts *f = tls_facts(s->tls);
+	log_distrust(s, f);
+	log_session(s, f, "established");
+	bool trusted = f->is_trusted || f->is_dane || !must_be_trusted(s->level);
+	if (s->level >= TLS_FINGERPRINT && !(f->is_matched && trusted)) {
+		fail(s, true, status_of(s, "4.7.5"), "Server certificate not verified");
+		return false;
+	}
+	return true;
+}
+
+static void on_done(struct tls *t, int err, void *arg)
+{
+	static const char begins[] = "SSL_connect error: ";
+	struct session *s = arg;
+	if (err != 0) {
+		struct slice why = slice_str(tls_why(t));
+		const char *known = slice_starts(why, begins) ? why.p + strlen(begins) : why.p;
+		handshake_failed(s, why.len > 0 ? known : err_str(err));
+		return;
+	}
+	s->tls = t;
+	if (is_good_enough(s)) {
+		session_greet(s);
+	}
+}
+
+void starttls_begin(struct session *s)
+{
+	static const struct tls_events events = {on_done};
+	struct buf why = BUF_INIT(WHY_LIMIT);
+	struct tls *t = NULL;
+	struct wish w;
+	if (context == NULL) {
+		no_way(s, true);
+		return;
+	}
+	s->state = SESSION_HANDSHAKE;
+	if (conf_int(policy_param(P_smtp_tls_loglevel, P_lmtp_tls_loglevel)) >= 2) {
+		log_info("setting up TLS connection to %s", s->relay);
+	}
+	stream_deadline(
+		s->stream, session_deadline(s, P_smtp_starttls_timeout, P_lmtp_starttls_timeout));
+	wish_make(&w, s);
+	int r = tls_start(context, s->stream, &w.ask, &events, s, &t, &why);
+	wish_clear(&w);
+	if (r != 0) {
+		handshake_failed(s, why.len > 0 ? log_q(buf_slice(&why)) : err_str(r));
+	}
+	buf_clear(&why);
+}
+
+void starttls_reused(const struct session *s)
+{
+	if (s->tls != NULL) {
+		log_session(s, tls_facts(s->tls), "reused");
+	}
+}

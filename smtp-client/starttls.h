@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef CLIENT_STARTTLS_H
+#define CLIENT_STARTTLS_H
+
+#include "smtp-client/session.h"
+
+/*
+ * TLS of a session: whether, when, and what its outcome means (RFC 3207, with the rules of
+ * smtp_tls_security_level).
+ *
+ *   EHLO ──► STARTTLS ──220──► handshake ──► EHLO again: what was offered before counts no more
+ *     │          └─ refused ─┐     └─ failed, or not the server that it must be ─► gone
+ *     └─ not offered ────────┴─ level may: on in clear text; above: gone
+ *   wrapper mode: connect ──► handshake ──► greeting
+ *
+ * A handshake that fails on level may is tried in clear text, at the same address, by mail that has
+ * waited for minimal_backoff_time; before, it waits.
+ */
+
+/* Reads certificates of authorities; at start, as root. */
+void starttls_init(void);
+/* TLS comes before the greeting (smtp_tls_wrappermode). */
+bool starttls_is_wrapped(void);
+
+/* The reply to EHLO or HELO is read. True: something else goes on, or the session is gone. */
+bool starttls_take(struct session *s);
+/* The reply to STARTTLS. */
+void starttls_reply(struct session *s);
+/* Begins the handshake. */
+void starttls_begin(struct session *s);
+/* A kept session is used again: the log says so. */
+void starttls_reused(const struct session *s);
+/* The session was lost; the same address may be tried in clear text. */
+bool starttls_may_fall_back(const struct session *s);
+
+#endif
