@@ -17,7 +17,7 @@
 /* What a client may not set by itself. */
 #define OPEN_FLAGS                                                                           \
 	(QUEUE_FLAG_SMTPUTF8 | QUEUE_FLAG_REQUIRETLS | QUEUE_FLAG_PROBE | QUEUE_FLAG_LOCAL | \
-		QUEUE_FLAG_SHOW_LOGIN)
+		QUEUE_FLAG_SHOW_LOGIN | QUEUE_FLAG_FORWARDED | QUEUE_FLAG_COMPLETE)
 #define END_FLAGS (QUEUE_FLAG_DOT_LINE | QUEUE_FLAG_8BIT | QUEUE_FLAG_8BIT_HEADER)
 
 enum { FLAG_HOLD = 1, GRANT = IPC_CREDIT / 2 };
@@ -120,6 +120,16 @@ static void take_client(struct queue_envelope *env, const struct ipc_msg *msg)
 	env->service = ipc_bytes(msg, FIELD_SERVICE);
 }
 
+static void take_origin(struct queue_envelope *env, const struct ipc_msg *msg)
+{
+	env->origin_name = ipc_bytes(msg, FIELD_ORIGIN_NAME);
+	env->origin_addr = ipc_bytes(msg, FIELD_ORIGIN_ADDR);
+	env->origin_port = (uint16_t)ipc_u64(msg, FIELD_ORIGIN_PORT);
+	env->origin_helo = ipc_bytes(msg, FIELD_ORIGIN_HELO);
+	env->origin_protocol = ipc_bytes(msg, FIELD_ORIGIN_PROTOCOL);
+	env->origin_ident = ipc_bytes(msg, FIELD_ORIGIN_IDENT);
+}
+
 /* xtext becomes what it means, in its own place: it never grows. */
 static struct slice decode_envid(struct message *m, struct slice envid)
 {
@@ -164,6 +174,7 @@ static void fill(struct message *m, const struct ipc_msg *msg, enum role from)
 	if (ipc_has(&own, FIELD_ENVID))
 		env->envid = decode_envid(m, ipc_bytes(&own, FIELD_ENVID));
 	take_client(env, &own);
+	take_origin(env, &own);
 	take_trace(m, &own);
 	/* A child ends recipients of its parent: only who delivers mail may say so. */
 	if (from == ROLE_LOCAL && ipc_u64(&own, FIELD_REASON) == QUEUE_REASON_FORWARD &&

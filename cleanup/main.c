@@ -34,8 +34,6 @@ static void init(void)
 	if (err == 0)
 		err = route_open(ROUTE_FOR_CLASS | ROUTE_FOR_ROUTES | ROUTE_FOR_PROBES, &why,
 			&cleanup.probe_route);
-	if (err == 0)
-		trace_open(&why, &err);
 	if (err != 0)
 		log_fatal("%s", buf_str(&why));
 	buf_clear(&why);

@@ -233,30 +233,14 @@ static int run_one(struct message *m, struct message_failure *why)
 	return err;
 }
 
-static int add_headers(struct message *m, struct message_failure *why)
-{
-	struct recipients *r = &m->recipients;
-	int err = trace_missing(m, &r->later);
-
-	if (err == ERR_LATER)
-		return err;
-	later_clear(&r->later);
-	if (err != 0) {
-		log_warning("%s: local_header_rewrite_clients cannot be looked up -- message not "
-			    "accepted, try again later",
-			m->id);
-		fail(why, &message_write_error);
-		return ERR_TEMP;
-	}
-	r->is_traced = true;
-	return 0;
-}
-
 int recipients_run(struct message *m, struct message_failure *why)
 {
 	struct recipients *r = &m->recipients;
-	int err = r->is_traced ? 0 : add_headers(m, why);
+	int err = 0;
 
+	if (!r->is_traced)
+		trace_missing(m);
+	r->is_traced = true;
 	for (; err == 0 && r->at < m->rcpt_n; r->at++) {
 		err = run_one(m, why);
 		if (err != 0)

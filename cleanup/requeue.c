@@ -11,7 +11,8 @@
 #define KEPT_FLAGS                                                                             \
 	(QUEUE_FLAG_DOT_LINE | QUEUE_FLAG_8BIT | QUEUE_FLAG_SMTPUTF8 | QUEUE_FLAG_REQUIRETLS | \
 		QUEUE_FLAG_TLS_OPTIONAL | QUEUE_FLAG_NOTICE | QUEUE_FLAG_PROBE |               \
-		QUEUE_FLAG_LOCAL | QUEUE_FLAG_SHOW_LOGIN)
+		QUEUE_FLAG_LOCAL | QUEUE_FLAG_SHOW_LOGIN | QUEUE_FLAG_FORWARDED |              \
+		QUEUE_FLAG_COMPLETE)
 
 int requeue_fill(struct message *m, struct slice encoded)
 {

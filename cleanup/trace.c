@@ -7,93 +7,7 @@
 #include "cleanup/rewrite.h"
 #include "conf/conf.h"
 #include "mail/address.h"
-#include "map/match.h"
-#include "util/err.h"
 #include "util/log.h"
-#include "util/mem.h"
-
-/* An item of local_header_rewrite_clients. */
-enum client_kind { CLIENT_NOBODY, CLIENT_INTERFACES, CLIENT_NETWORKS, CLIENT_LOGIN, CLIENT_TABLE };
-struct client_item {
-	enum client_kind kind;
-	struct map *table; /* CLIENT_TABLE; owned */
-};
-
-enum { ITEMS = 32 };
-static struct client_item items[ITEMS];
-static size_t items_n;
-static struct match *networks;
-
-static int open_item(struct slice name, struct client_item *item, struct buf *why)
-{
-	char *spec = NULL;
-	int err = 0;
-
-	*item = (struct client_item){.kind = CLIENT_TABLE};
-	if (slice_eq_str(name, "permit_inet_interfaces"))
-		item->kind = CLIENT_INTERFACES;
-	else if (slice_eq_str(name, "permit_mynetworks"))
-		item->kind = CLIENT_NETWORKS;
-	else if (slice_eq_str(name, "permit_sasl_authenticated"))
-		item->kind = CLIENT_LOGIN;
-	else if (slice_starts(name, "permit_tls_"))
-		item->kind = CLIENT_NOBODY; /* no client shows a certificate yet */
-	else {
-		spec = slice_dup(name);
-		err = map_open(spec, why, &item->table);
-		mem_free(spec);
-	}
-	return err;
-}
-
-void trace_open(struct buf *why, int *err)
-{
-	struct slice rest = slice_str(conf_str(P_local_header_rewrite_clients)), name;
-
-	*err = match_open(conf_str(P_mynetworks), 0, why, &networks);
-	while (*err == 0 && items_n < ITEMS && slice_token(&rest, ", \t\r\n", &name)) {
-		/* The word before a table says only what a table says anyway. */
-		if (slice_eq_str(name, "check_address_map"))
-			continue;
-		*err = open_item(name, &items[items_n++], why);
-	}
-}
-
-static int find_address(struct map *table, struct slice address, struct later *l)
-{
-	struct buf value = BUF_INIT(MAP_VALUE_LIMIT);
-	int err = map_find(table, address, l, &value);
-
-	buf_clear(&value);
-	return err;
-}
-
-/* 0: the client's headers are completed; ERR_NOT_FOUND: they are not. */
-static int is_local_client(const struct message *m, struct later *l)
-{
-	const struct queue_envelope *env = &m->env;
-	int err = ERR_NOT_FOUND;
-
-	if (env->flags & (QUEUE_FLAG_LOCAL | QUEUE_FLAG_NOTICE))
-		return 0;
-	for (size_t i = 0; err == ERR_NOT_FOUND && i < items_n; i++)
-		switch (items[i].kind) {
-		case CLIENT_NOBODY: break;
-		case CLIENT_INTERFACES:
-			if (route_is_own_address(cleanup.route, env->client_addr))
-				err = 0;
-			break;
-		case CLIENT_NETWORKS:
-			err = match_host(networks, env->client_name, env->client_addr, l);
-			break;
-		case CLIENT_LOGIN:
-			if (env->login.len > 0)
-				err = 0;
-			break;
-		case CLIENT_TABLE: err = find_address(items[i].table, env->client_addr, l); break;
-		}
-	return err;
-}
 
 /* A comment has no brackets and backslashes of its own (RFC 5322, 3.2.2). */
 static void add_login(struct buf *out, struct slice login)
@@ -228,15 +142,12 @@ static bool complete_headers(struct message *m, bool is_local)
 	return true;
 }
 
-int trace_missing(struct message *m, struct later *l)
+void trace_missing(struct message *m)
 {
-	int err = is_local_client(m, l);
+	bool is_ours = m->env.flags & (QUEUE_FLAG_LOCAL | QUEUE_FLAG_NOTICE | QUEUE_FLAG_COMPLETE);
 
-	if (err != 0 && err != ERR_NOT_FOUND)
-		return err;
-	if (complete_headers(m, err == 0) || conf_bool(P_always_add_missing_headers))
+	if (complete_headers(m, is_ours) || conf_bool(P_always_add_missing_headers))
 		add_missing(m);
 	if (!content_has(&m->content, HEADER_MESSAGE_ID) && m->bottom.len == 0)
 		log_info("%s: message-id=<>", m->id);
-	return 0;
 }

@@ -8,6 +8,24 @@
 #define DATA_PIECE 64000
 #define HEAD_SIZE 65536 /* room wanted beside the content for a job's other frames */
 
+static void put_client(struct ipc *c, const struct queue_envelope *env)
+{
+	struct queue_client client = queue_envelope_client(env);
+
+	if (client.name.len > 0)
+		ipc_put_text(c, FIELD_CLIENT_NAME, client.name);
+	if (client.addr.len > 0)
+		ipc_put_text(c, FIELD_CLIENT_ADDR, client.addr);
+	if (client.helo.len > 0)
+		ipc_put_text(c, FIELD_HELO, client.helo);
+	if (client.protocol.len > 0)
+		ipc_put_text(c, FIELD_PROTOCOL, client.protocol);
+	if (client.port != 0)
+		ipc_put_u64(c, FIELD_CLIENT_PORT, client.port);
+	if (env->origin_ident.len > 0)
+		ipc_put_text(c, FIELD_ORIGIN_IDENT, env->origin_ident);
+}
+
 static void put_message(struct ipc *c, const struct job *j)
 {
 	const struct queue_envelope *env = &j->a->m->env;
@@ -32,14 +50,7 @@ static void put_message(struct ipc *c, const struct job *j)
 		ipc_put_u64(c, FIELD_RET, env->ret);
 	if (env->body != QUEUE_BODY_NONE)
 		ipc_put_u64(c, FIELD_BODY, env->body);
-	if (env->client_name.len > 0)
-		ipc_put_text(c, FIELD_CLIENT_NAME, env->client_name);
-	if (env->client_addr.len > 0)
-		ipc_put_text(c, FIELD_CLIENT_ADDR, env->client_addr);
-	if (env->helo.len > 0)
-		ipc_put_text(c, FIELD_HELO, env->helo);
-	if (env->protocol.len > 0)
-		ipc_put_text(c, FIELD_PROTOCOL, env->protocol);
+	put_client(c, env);
 	ipc_end(c);
 	buf_clear(&envid);
 }

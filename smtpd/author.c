@@ -151,6 +151,12 @@ static void send_open(struct ipc *c, uint64_t id, const struct message_spec *spe
 	put_number(c, FIELD_RET, spec->ret);
 	put_number(c, FIELD_BODY, spec->body);
 	put_number(c, FIELD_SIZE, spec->size);
+	put_text(c, FIELD_ORIGIN_NAME, spec->origin_name);
+	put_text(c, FIELD_ORIGIN_ADDR, spec->origin_addr);
+	put_number(c, FIELD_ORIGIN_PORT, spec->origin_port);
+	put_text(c, FIELD_ORIGIN_HELO, spec->origin_helo);
+	put_text(c, FIELD_ORIGIN_PROTOCOL, spec->origin_protocol);
+	put_text(c, FIELD_ORIGIN_IDENT, spec->origin_ident);
 	(void)ipc_end(c);
 }
 

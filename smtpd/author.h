@@ -44,6 +44,9 @@ struct message_spec {
 	uint64_t flags; /* QUEUE_FLAG_* */
 	uint64_t client_port, uid, ret, body, size;
 	bool is_local;
+	/* XFORWARD. */
+	struct slice origin_name, origin_addr, origin_helo, origin_protocol, origin_ident;
+	uint64_t origin_port;
 };
 
 /* wake is called once when a cleanup has come or has room again; embedded. */

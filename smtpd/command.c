@@ -38,6 +38,7 @@ static void count_junk(struct session *s, enum smtp_verb verb)
 static void reset(struct session *s)
 {
 	transaction_free(&s->transaction);
+	xforward_clear(s);
 	s->bdat_failed = false;
 }
 

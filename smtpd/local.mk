@@ -35,6 +35,6 @@ smtpd_smtpd_LDADD = lib/policy/libpolicy.a lib/sasl/libsasl.a lib/route/libroute
 noinst_PROGRAMS += t/smtpd/stage
 t_smtpd_stage_SOURCES = t/smtpd/stage.c
 t_smtpd_stage_LDADD = $(SERVER_LIBS)
-check_SCRIPTS += t/smtpd/chaos.t t/smtpd/client.t t/smtpd/commands.t t/smtpd/content.t t/smtpd/dialogue.t t/smtpd/footer.t t/smtpd/gate.t t/smtpd/limits.t t/smtpd/loglines.t t/smtpd/peers.t \
+check_SCRIPTS += t/smtpd/chaos.t t/smtpd/client.t t/smtpd/commands.t t/smtpd/complete.t t/smtpd/content.t t/smtpd/dialogue.t t/smtpd/footer.t t/smtpd/gate.t t/smtpd/limits.t t/smtpd/loglines.t t/smtpd/peers.t \
 	t/smtpd/relay.t t/smtpd/sendmail.t t/smtpd/stress.t t/smtpd/upstream.t
 EXTRA_DIST += t/lib/Gatepost/Stage.pm

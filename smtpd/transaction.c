@@ -8,6 +8,7 @@
 #include "queue/envelope.h"
 #include "server/counters.h"
 #include "smtpd/content.h"
+#include "smtpd/inquiry.h"
 #include "smtpd/recipient.h"
 #include "smtpd/limits.h"
 #include "smtpd/report.h"
@@ -278,6 +279,7 @@ static void on_done(void *arg)
 	else
 		session_reply(s, "250 2.0.0 Ok: queued as %s", message_queue_id(t->message));
 	transaction_free(&s->transaction);
+	xforward_clear(s);
 	session_go_on(s);
 }
 
@@ -323,13 +325,15 @@ void transaction_fail(struct session *s, const char *reply)
 	session_count(s, s->transaction->bdat ? SMTP_BDAT : SMTP_DATA, false);
 	session_reply_text(s, slice_str(reply));
 	transaction_free(&s->transaction);
+	xforward_clear(s);
 }
 
 /* MAIL. */
 
 /* A MAIL that is refused before or after its arguments were read. */
-static bool refuse_mail(struct session *s, const struct smtp_mail *m)
+static bool refuse_mail(struct session *s)
 {
+	uint64_t size = s->transaction->size;
 	static const char *const too_large = "552 5.3.4 Message size exceeds fixed limit";
 	static const char *const no_space = "452 4.3.1 Insufficient system storage";
 	uint64_t free_bytes = 0;
@@ -337,9 +341,9 @@ static bool refuse_mail(struct session *s, const struct smtp_mail *m)
 
 	if (s->is_local && !settings_may_submit(s->uid))
 		reply = "550 5.7.1 Error: you are not authorized to submit mail";
-	else if (session_size_limit(s) > 0 && m->size > session_size_limit(s))
-		reply = session_too_large(s, m->size, too_large);
-	else if (author_is_full(&free_bytes) || m->size > free_bytes)
+	else if (session_size_limit(s) > 0 && size > session_size_limit(s))
+		reply = session_too_large(s, size, too_large);
+	else if (author_is_full(&free_bytes) || size > free_bytes)
 		reply = no_space;
 	if (reply == NULL)
 		return false;
@@ -386,6 +390,39 @@ static void mail_decided(struct session *s, const struct policy_verdict *v, stru
 	}
 }
 
+/* 0; ERR_TEMP: refused; ERR_LATER. */
+static int ask_completes(struct session *s)
+{
+	struct policy_facts f;
+	int err;
+
+	if (s->is_local)
+		return 0;
+	evaluation_facts(s, &f);
+	err = policy_completes_headers(settings.policy, &f, inquiry_later(s));
+	s->transaction->completes = err == 0;
+	if (err == ERR_LATER)
+		return err;
+	inquiry_cancel(s);
+	if (err == 0 || err == ERR_NOT_FOUND)
+		return 0;
+	log_warning("local_header_rewrite_clients: lookup error for %s", s->namaddr);
+	session_count(s, SMTP_MAIL, false);
+	session_reply(s, "451 4.3.0 Temporary lookup error");
+	transaction_free(&s->transaction);
+	return err;
+}
+
+static void begin_mail(struct session *s, struct slice nothing)
+{
+	int err = ask_completes(s);
+
+	if (err == ERR_LATER)
+		inquiry_wait(s, nothing, begin_mail);
+	else if (err == 0 && !refuse_mail(s))
+		evaluation_begin(s, POLICY_MAIL, SLICE_NONE, mail_decided);
+}
+
 void transaction_mail(struct session *s, struct slice args)
 {
 	struct transaction *t = transaction_new(s);
@@ -404,8 +441,7 @@ void transaction_mail(struct session *s, struct slice args)
 		keep_mail(t, &m);
 		s->transaction = t;
 		s->bdat_failed = false;
-		if (!refuse_mail(s, &m))
-			evaluation_begin(s, POLICY_MAIL, SLICE_NONE, mail_decided);
+		begin_mail(s, SLICE_NONE);
 	}
 	buf_clear(&reply);
 }
@@ -427,6 +463,7 @@ static bool open_message(struct session *s)
 		.flags = (t->utf8 ? QUEUE_FLAG_SMTPUTF8 : 0) |
 			 (t->requiretls ? QUEUE_FLAG_REQUIRETLS : 0) |
 			 (s->is_local ? QUEUE_FLAG_LOCAL : 0) |
+			 (t->completes ? QUEUE_FLAG_COMPLETE : 0) |
 			 (s->login != NULL && settings.show_login ? QUEUE_FLAG_SHOW_LOGIN : 0),
 		.client_port = s->port,
 		.uid = s->uid,
@@ -436,6 +473,7 @@ static bool open_message(struct session *s)
 		.is_local = s->is_local,
 	};
 
+	xforward_fill(s, &spec);
 	if (t->message == NULL)
 		t->message = message_open(&spec, &events, s);
 	if (t->message != NULL)

@@ -29,6 +29,7 @@ struct transaction {
 	/* What the policy has asked for; effects are those that cleanup has not been told yet. */
 	struct buf effects;
 	bool is_held, is_discarded;
+	bool completes;             /* headers: local_header_rewrite_clients */
 	struct buf header_from;     /* addresses of From:, as policy_facts has them */
 	unsigned header_from_count; /* and such fields */
 	struct message *message;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include "smtpd/xclient.h"
 
+#include "queue/envelope.h"
 #include "smtp/ehlo.h"
 #include "smtp/xattr.h"
 #include "smtpd/auth.h"
@@ -17,6 +18,7 @@ struct attributes {
 };
 
 struct xforward {
+	unsigned said;       /* 1 << XATTR_* */
 	char *value[XATTRS]; /* owned; NULL: not said, or not available */
 };
 
@@ -204,6 +206,7 @@ void xforward_command(struct session *s, struct slice args)
 				continue;
 			mem_free(s->xforward->value[i]);
 			s->xforward->value[i] = a.value[i];
+			s->xforward->said |= 1u << i;
 			a.value[i] = NULL;
 		}
 		session_reply(s, "250 2.0.0 Ok");
@@ -227,6 +230,50 @@ void xforward_add_log(const struct session *s, struct buf *line)
 	(void)buf_add_fmt(line, "[%s]", value[XATTR_ADDR] != NULL ? value[XATTR_ADDR] : "unknown");
 	if (settings.log_port && value[XATTR_PORT] != NULL)
 		(void)buf_add_fmt(line, ":%s", value[XATTR_PORT]);
+}
+
+static struct slice value_of(const struct session *s, enum smtp_xattr which)
+{
+	return slice_str(s->xforward->value[which]);
+}
+
+/* What is said of a client leaves nothing of the real one. */
+static bool is_another(const struct session *s)
+{
+	static const enum smtp_xattr about[] = {
+		XATTR_NAME, XATTR_ADDR, XATTR_PORT, XATTR_HELO, XATTR_PROTO};
+
+	for (size_t i = 0; i < sizeof(about) / sizeof(about[0]); i++)
+		if ((s->xforward->said & 1u << about[i]) != 0)
+			return true;
+	return false;
+}
+
+void xforward_fill(const struct session *s, struct message_spec *spec)
+{
+	static const struct slice unknown = {"unknown", 7};
+	struct slice source;
+
+	if (s->xforward == NULL)
+		return;
+	spec->origin_ident = value_of(s, XATTR_IDENT);
+	source = value_of(s, XATTR_SOURCE);
+	if (source.len > 0)
+		spec->flags = (spec->flags & ~(uint64_t)QUEUE_FLAG_COMPLETE) |
+			      (slice_eq_str(source, "LOCAL") ? QUEUE_FLAG_COMPLETE : 0);
+	if (!is_another(s))
+		return;
+	spec->flags |= QUEUE_FLAG_FORWARDED;
+	spec->origin_name = value_of(s, XATTR_NAME);
+	spec->origin_addr = value_of(s, XATTR_ADDR);
+	spec->origin_helo = value_of(s, XATTR_HELO);
+	spec->origin_protocol = value_of(s, XATTR_PROTO);
+	if (spec->origin_name.len == 0)
+		spec->origin_name = unknown;
+	if (spec->origin_addr.len == 0)
+		spec->origin_addr = unknown;
+	if (slice_u64(value_of(s, XATTR_PORT), 0, UINT16_MAX, &spec->origin_port) != 0)
+		spec->origin_port = 0;
 }
 
 /* Who may. */

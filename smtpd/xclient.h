@@ -8,7 +8,8 @@
  * XCLIENT: a trusted client (smtpd_authorized_xclient_hosts) says for whom it speaks. The session
  * begins again with the greeting, as if that other client had connected: names, counts and bans,
  * restriction lists. XFORWARD (smtpd_authorized_xforward_hosts): it says where the mail came
- * from, for the log alone.
+ * from, for the log and for whom the message goes to next. That holds for one message: till its
+ * end, RSET or HELO.
  */
 
 /* Which of the two this client may use; asked once, of the client that has really connected. */
@@ -20,6 +21,8 @@ void xclient_command(struct session *s, struct slice args);
 void xforward_command(struct session *s, struct slice args);
 /* ", orig_queue_id=…, orig_client=…" for a message's first line; nothing without XFORWARD. */
 void xforward_add_log(const struct session *s, struct buf *line);
+/* The same for the message's envelope: values are borrowed from the session. */
+void xforward_fill(const struct session *s, struct message_spec *spec);
 void xforward_clear(struct session *s);
 
 #endif

@@ -130,6 +130,11 @@ int access_key(struct policy_eval *e, struct access_table *t, struct slice key, 
 	return err;
 }
 
+int access_has(struct policy_eval *e, struct access_table *t, struct slice key)
+{
+	return map_find(t->map, key, e->later, &e->policy->value);
+}
+
 /* Host names. */
 
 static bool is_address(struct slice name)

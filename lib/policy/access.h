@@ -22,6 +22,8 @@ const char *access_name(const struct access_table *t); /* type:name */
 /* *found: an entry was there, whatever its result; the search is over. 0 or ERR_LATER. */
 int access_key(struct policy_eval *e, struct access_table *t, struct slice key, bool is_whole,
 	struct policy_about about, bool *found, enum restrict_result *result);
+/* Is it there, whatever the entry says? 0, ERR_NOT_FOUND, ERR_TEMP or ERR_LATER. */
+int access_has(struct policy_eval *e, struct access_table *t, struct slice key);
 /* A host name and its parents. is_whole: asks tables of patterns for the name itself. */
 int access_domain(struct policy_eval *e, struct access_table *t, struct slice domain, bool is_whole,
 	struct policy_about about, bool *found, enum restrict_result *result);

@@ -24,6 +24,7 @@ static const struct {
 	{"smtpd_relay_restrictions", "check_recipient_access"},
 	{"smtpd_recipient_restrictions", "check_recipient_access"},
 	{"smtpd_etrn_restrictions", "check_etrn_access"},
+	{"local_header_rewrite_clients", "check_address_map"},
 };
 
 static const struct restriction *find_row(struct slice name)

@@ -106,6 +106,10 @@ static int open_all(struct policy *p, struct buf *why)
 		err = map_list_open(conf_str(P_relay_clientcerts), why, &p->clientcerts);
 	if (err == 0)
 		err = open_lists(p, why);
+	if (err == 0)
+		err = policy_list_open(p, conf_name(P_local_header_rewrite_clients),
+			slice_str(conf_str(P_local_header_rewrite_clients)), true, why,
+			&p->completed);
 	return err;
 }
 
@@ -177,6 +181,7 @@ void policy_close(struct policy **pp)
 		return;
 	for (int i = 0; i < POLICY_LISTS; i++)
 		policy_list_close(&p->lists[i]);
+	policy_list_close(&p->completed);
 	dict_free(&p->results);
 	dict_free(&p->classes);
 	match_close(&p->mynetworks);
@@ -565,4 +570,25 @@ int policy_check(struct policy *p, enum policy_stage stage, const struct policy_
 	else if (is_recipient && verify_is_sender(e.recipient, p->rules.origin))
 		return 0;
 	return is_refused(&e) ? 0 : check_all(&e);
+}
+
+int policy_completes_headers(struct policy *p, const struct policy_facts *f, struct later *l)
+{
+	struct policy_verdict v;
+	struct policy_eval e = {.policy = p,
+		.stage = POLICY_MAIL,
+		.facts = f,
+		.later = l,
+		.verdict = &v,
+		.parameter = ""};
+	enum restrict_result result = RESTRICT_DUNNO;
+	int err;
+
+	policy_verdict_init(&v);
+	begin_deferrals(&e);
+	err = policy_list_run(&e, &p->completed, &result);
+	policy_verdict_clear(&v);
+	if (err != 0)
+		return err;
+	return result == RESTRICT_OK ? 0 : result == RESTRICT_REFUSED ? ERR_TEMP : ERR_NOT_FOUND;
 }

@@ -166,6 +166,12 @@ bool policy_is_safe(struct policy *p, const struct policy_facts *f);
 /* Has one of them failed, so that a client that is in neither may be one of ours? */
 bool policy_is_unsure(struct policy *p, const struct policy_facts *f);
 
+/*
+ * Are headers of what this client sends to be completed (local_header_rewrite_clients)? 0,
+ * ERR_NOT_FOUND, ERR_TEMP or ERR_LATER.
+ */
+int policy_completes_headers(struct policy *p, const struct policy_facts *f, struct later *l);
+
 /* How addresses of the envelope are completed (myorigin, allow_percent_hack, …). */
 const struct address_rules *policy_rules(const struct policy *p);
 

@@ -118,8 +118,8 @@ enum {
 };
 
 struct policy {
-	struct policy_list lists[POLICY_LISTS];
-	struct dict *classes; /* name → struct policy_list, owned */
+	struct policy_list lists[POLICY_LISTS], completed; /* local_header_rewrite_clients */
+	struct dict *classes;                              /* name → struct policy_list, owned */
 	struct dict *results; /* text of a table's entry → struct policy_list, owned */
 	struct match *mynetworks, *safe;
 	struct route *route;

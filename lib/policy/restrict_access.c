@@ -3,6 +3,7 @@
 
 #include "conf/value.h"
 #include "policy/access.h"
+#include "util/err.h"
 #include "util/mem.h"
 
 /* Restrictions that an access table decides. */
@@ -145,7 +146,19 @@ static int check_ccert(
 	return err;
 }
 
+/* Of local_header_rewrite_clients alone. */
+static int check_address_map(
+	struct policy_eval *e, const struct policy_item *item, enum restrict_result *result)
+{
+	int err = access_has(e, item->table, e->facts->client_addr);
+
+	if (err == 0)
+		*result = RESTRICT_OK;
+	return err == ERR_NOT_FOUND ? 0 : err;
+}
+
 const struct restriction access_rows[] = {
+	{"check_address_map", RESTRICT_TABLE, 0, check_address_map, NULL, NULL},
 	{"check_client_access", RESTRICT_TABLE, 0, check_client, NULL, NULL},
 	{"check_reverse_client_hostname_access", RESTRICT_TABLE, 0, check_reverse_client, NULL,
 		NULL},

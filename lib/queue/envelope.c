@@ -9,7 +9,7 @@
 
 #define MAGIC 0x31455047u /* "GPE1" */
 #define MAJOR 1
-#define MINOR 0
+#define MINOR 1
 #define HEAD 16 /* magic u32, major u8, minor u8, zero u16, recipients u32, message bytes u32 */
 
 /* Field types. Numbers are on disk: never change one. */
@@ -39,6 +39,12 @@ enum {
 	M_PARENT,
 	M_REASON,
 	M_PARENT_RCPTS,
+	M_ORIGIN_NAME,
+	M_ORIGIN_ADDR,
+	M_ORIGIN_HELO,
+	M_ORIGIN_PROTOCOL,
+	M_ORIGIN_IDENT,
+	M_ORIGIN_PORT,
 	M_TYPES,
 };
 
@@ -94,6 +100,12 @@ static const struct field message_fields[] = {
 	M(PARENT, STRING, QUEUE_ID_MAX, parent),
 	M(REASON, U8, QUEUE_REASON_FORWARD, reason),
 	M(PARENT_RCPTS, LIST, QUEUE_PARENTS_MAX * 4, parent_rcpts),
+	M(ORIGIN_NAME, STRING, QUEUE_STRING_MAX, origin_name),
+	M(ORIGIN_ADDR, STRING, QUEUE_STRING_MAX, origin_addr),
+	M(ORIGIN_HELO, STRING, QUEUE_STRING_MAX, origin_helo),
+	M(ORIGIN_PROTOCOL, STRING, QUEUE_STRING_MAX, origin_protocol),
+	M(ORIGIN_IDENT, STRING, QUEUE_STRING_MAX, origin_ident),
+	M(ORIGIN_PORT, U16, 0, origin_port),
 };
 
 #define R(t, k, max, member)                                                   \
@@ -398,6 +410,15 @@ bool queue_recipient_next(const struct queue_envelope *env, uint32_t *offset, ui
 	*offset += 2u + len;
 	*index += 1;
 	return true;
+}
+
+struct queue_client queue_envelope_client(const struct queue_envelope *env)
+{
+	if (env->flags & QUEUE_FLAG_FORWARDED)
+		return (struct queue_client){env->origin_name, env->origin_addr, env->origin_helo,
+			env->origin_protocol, env->origin_port};
+	return (struct queue_client){
+		env->client_name, env->client_addr, env->helo, env->protocol, env->client_port};
 }
 
 uint32_t queue_parent_count(const struct queue_envelope *env)

@@ -44,6 +44,8 @@ enum queue_ret { QUEUE_RET_NONE, QUEUE_RET_FULL, QUEUE_RET_HDRS }; /* RFC 3461, 
 #define QUEUE_FLAG_SHOW_LOGIN 0x800u    /* Received: names the login */
 #define QUEUE_FLAG_BODY_FILE 0x400u     /* content behind header_len is the file ID.body */
 #define QUEUE_FLAG_TLS_OPTIONAL 0x1000u /* TLS-Required: no (RFC 8689, 5), without REQUIRETLS */
+#define QUEUE_FLAG_FORWARDED 0x2000u    /* origin_* say where it came from */
+#define QUEUE_FLAG_COMPLETE 0x4000u     /* headers are completed: local_header_rewrite_clients */
 
 /* Flags of a recipient. */
 #define QUEUE_RCPT_DROPPED 0x1u /* cleanup dropped it after it had been accepted: skip */
@@ -93,6 +95,11 @@ struct queue_envelope {
 	struct slice parent;
 	uint8_t reason;            /* enum queue_reason */
 	struct slice parent_rcpts; /* u32 little-endian each, ascending; queue_parent_count/at */
+	/* Where the client says that it came from (XFORWARD); with QUEUE_FLAG_FORWARDED, but ident.
+	 */
+	struct slice origin_name, origin_addr, origin_helo, origin_protocol;
+	struct slice origin_ident; /* its id there */
+	uint16_t origin_port;
 	/* Set by decode. */
 	uint32_t recipients;     /* how many */
 	struct slice rcpt_bytes; /* for queue_recipient_next */
@@ -131,6 +138,13 @@ bool queue_recipient_next(const struct queue_envelope *env, uint32_t *offset, ui
 	struct queue_recipient *r);
 void queue_recipient_at(const struct queue_envelope *env, uint32_t offset, uint32_t index,
 	struct queue_recipient *r);
+
+/* Whom logs and next hops are told as the client: the origin, or the client itself. */
+struct queue_client {
+	struct slice name, addr, helo, protocol;
+	uint16_t port;
+};
+struct queue_client queue_envelope_client(const struct queue_envelope *env);
 
 uint32_t queue_parent_count(const struct queue_envelope *env);
 uint32_t queue_parent_at(const struct queue_envelope *env, uint32_t i);

@@ -70,6 +70,13 @@ void queue_show(struct buf *out, const struct queue_message *m, const char *queu
 	add(out, "client_address", env->client_addr);
 	add(out, "helo_name", env->helo);
 	add(out, "protocol_name", env->protocol);
+	if (env->flags & QUEUE_FLAG_FORWARDED) {
+		add(out, "log_client_name", env->origin_name);
+		add(out, "log_client_address", env->origin_addr);
+		add(out, "log_helo_name", env->origin_helo);
+		add(out, "log_protocol_name", env->origin_protocol);
+	}
+	add(out, "log_ident", env->origin_ident);
 	add(out, "sasl_username", env->login);
 	if (env->flags & QUEUE_FLAG_LOCAL)
 		add_number(out, "uid", env->uid);

@@ -78,6 +78,8 @@ void author_connect(struct harness *h, struct author *a)
 
 uint64_t author_begin(struct author *a, const char *sender, int client)
 {
+	static const uint64_t flags[] = {
+		0, QUEUE_FLAG_COMPLETE, QUEUE_FLAG_LOCAL, QUEUE_FLAG_FORWARDED};
 	uint64_t id = ipc_ask(a->ipc);
 	struct ipc *c = a->ipc;
 
@@ -87,14 +89,23 @@ uint64_t author_begin(struct author *a, const char *sender, int client)
 	ipc_put_str(c, FIELD_SENDER, sender);
 	ipc_put_u64(c, FIELD_TIME, UINT64_C(1700000000000000));
 	ipc_put_str(c, FIELD_SERVICE, "smtp");
-	ipc_put_u64(c, FIELD_FLAGS, client == CLIENT_USER ? QUEUE_FLAG_LOCAL : 0);
+	ipc_put_u64(c, FIELD_FLAGS, flags[client]);
 	if (client == CLIENT_USER)
 		ipc_put_u64(c, FIELD_UID, 1000);
 	else {
 		ipc_put_str(c, FIELD_CLIENT_NAME, "client.example");
-		ipc_put_str(c, FIELD_CLIENT_ADDR, client == CLIENT_FAR ? "192.0.2.1" : "127.0.0.1");
+		ipc_put_str(
+			c, FIELD_CLIENT_ADDR, client == CLIENT_NEAR ? "127.0.0.1" : "192.0.2.1");
 		ipc_put_str(c, FIELD_HELO, "helo.example");
 		ipc_put_str(c, FIELD_PROTOCOL, "ESMTP");
+	}
+	if (client == CLIENT_FORWARDED) {
+		ipc_put_str(c, FIELD_ORIGIN_NAME, "origin.example");
+		ipc_put_str(c, FIELD_ORIGIN_ADDR, "192.0.2.8");
+		ipc_put_u64(c, FIELD_ORIGIN_PORT, 50124);
+		ipc_put_str(c, FIELD_ORIGIN_HELO, "origin");
+		ipc_put_str(c, FIELD_ORIGIN_PROTOCOL, "SMTP");
+		ipc_put_str(c, FIELD_ORIGIN_IDENT, "ABC123");
 	}
 	ipc_end(c);
 	return id;

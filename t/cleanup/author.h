@@ -17,7 +17,10 @@ struct author {
 };
 
 /* Who the client is: elsewhere, on this machine, or a local user without a connection. */
-enum { CLIENT_FAR, CLIENT_NEAR, CLIENT_USER };
+/*
+ * NEAR: its headers are ours to complete. FORWARDED: far, and it says that it speaks for another.
+ */
+enum { CLIENT_FAR, CLIENT_NEAR, CLIENT_USER, CLIENT_FORWARDED };
 
 void author_connect(struct harness *h, struct author *a);
 /* Begins a message and waits for its queue id; gives the request's id. */

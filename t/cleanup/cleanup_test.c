@@ -113,7 +113,7 @@ static void test_envelope(struct harness *h)
 	uint64_t id;
 
 	author_connect(h, &a);
-	id = author_open(&a, "sender@far.example", CLIENT_FAR);
+	id = author_open(&a, "sender@far.example", CLIENT_FORWARDED);
 	author_rcpt(&a, id, "one@far.example");
 	author_rcpt(&a, id, "two@far.example");
 	author_rcpt(&a, id, "ONE@far.example");
@@ -137,10 +137,17 @@ static void test_envelope(struct harness *h)
 	ok(a.is_done, "committed");
 	ok(harness_record(h, a.id, &r), "it is in the journal");
 	is_slice(r.env.sender, "sender@far.example", "sender");
-	is_int(r.env.flags, QUEUE_FLAG_8BIT | QUEUE_FLAG_DOT_LINE | QUEUE_FLAG_HOLD,
+	is_int(r.env.flags,
+		QUEUE_FLAG_8BIT | QUEUE_FLAG_DOT_LINE | QUEUE_FLAG_HOLD | QUEUE_FLAG_FORWARDED,
 		"flags: what may be set and what was observed");
 	is_int(r.env.hops, 2, "hops");
 	is_slice(r.env.client_addr, "192.0.2.1", "client");
+	is_slice(queue_envelope_client(&r.env).addr, "192.0.2.8", "for whom it speaks");
+	is_int(queue_envelope_client(&r.env).port, 50124, "and that one's port");
+	is_slice(r.env.origin_ident, "ABC123", "its id there");
+	ok(slice_find_str(r.content, "Received: from helo.example (client.example [192.0.2.1])") >=
+			0,
+		"the trace shows who has really come");
 	ok(slice_starts(r.content, "X-Added: 1\r\nReceived: from"), "an added header is on top");
 	ok(slice_find_str(r.content, "\tby mx.example (Gatepost) with ESMTP id") >= 0 &&
 			slice_find_str(r.content, "for <") < 0,
@@ -528,8 +535,6 @@ static void test_sweep(void)
 	"relayhost = [127.0.0.1]:1025\nmydestination = mx.example\n"                      \
 	"virtual_alias_domains = here.example\nvirtual_alias_maps = " later               \
 	"inline:{ {alias@here.example = x@far.example, nobody@here.example} }\n"          \
-	"local_header_rewrite_clients = permit_tls_clientcerts, check_address_map " later \
-	"inline:{127.0.0.1=x}\n"                                                          \
 	"transport_maps = " later "inline:{none.example=x}\n"
 
 int main(void)

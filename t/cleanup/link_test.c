@@ -238,8 +238,7 @@ static void test_out_of_turn(struct harness *h)
 static void test_failing_tables(void)
 {
 	static const char *const settings[] = {"virtual_alias_maps = fail:x\n",
-		"transport_maps = fail:x\n", "direct_delivery_maps = fail:x\n",
-		"local_header_rewrite_clients = fail:x\n"};
+		"transport_maps = fail:x\n", "direct_delivery_maps = fail:x\n"};
 	static const char *const one[] = {"a@far.example", NULL};
 
 	for (size_t i = 0; i < COUNT_OF(settings); i++) {

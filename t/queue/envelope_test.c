@@ -34,7 +34,13 @@ static struct queue_envelope sample(void)
 		.hops = 3,
 		.parent = SLICE_LIT("FFFFFF"),
 		.reason = QUEUE_REASON_BOUNCE,
-		.parent_rcpts = slice_of(parents, sizeof(parents))};
+		.parent_rcpts = slice_of(parents, sizeof(parents)),
+		.origin_name = SLICE_LIT("origin.example"),
+		.origin_addr = SLICE_LIT("192.0.2.8"),
+		.origin_helo = SLICE_LIT("origin"),
+		.origin_protocol = SLICE_LIT("SMTP"),
+		.origin_ident = SLICE_LIT("ABC123"),
+		.origin_port = 50124};
 }
 
 /* What the first version has room for, used or not. */
@@ -56,6 +62,26 @@ static void check_room(const struct queue_envelope *out)
 	is_int(out->delay_warning, 6, "when to tell of a delay");
 	is_slice(out->content_filter_next, "scan:[127.0.0.1]:10025", "a filter");
 	is_int(out->hops, 3, "hops");
+}
+
+/* Whom others are told as the client. */
+static void check_client(struct queue_envelope *env)
+{
+	struct queue_client c = queue_envelope_client(env);
+
+	is_slice(c.name, "client.example", "the client is its own origin");
+	is_int(c.port, 50123, "and so is its port");
+	is_slice(env->origin_ident, "ABC123", "an id elsewhere stands alone");
+	env->flags |= QUEUE_FLAG_FORWARDED;
+	c = queue_envelope_client(env);
+	is_slice(c.name, "origin.example", "unless a trusted client says so: name");
+	is_slice(c.addr, "192.0.2.8", "address");
+	is_slice(c.helo, "origin", "HELO");
+	is_slice(c.protocol, "SMTP", "protocol");
+	is_int(c.port, 50124, "port");
+	env->origin_helo = SLICE_NONE;
+	c = queue_envelope_client(env);
+	is_slice(c.helo, "", "what is not said of the origin is not the client's");
 }
 
 static void round_trip(void)
@@ -83,6 +109,8 @@ static void round_trip(void)
 	is_slice(out.sender, "a@example.org", "sender");
 	is_slice(out.envid, "QQ314159", "ENVID");
 	check_room(&out);
+	check_client(&out);
+	out.flags &= ~QUEUE_FLAG_FORWARDED;
 	is_int(out.arrival, in.arrival, "arrival");
 	is_int(out.flags, in.flags, "flags");
 	is_int(out.client_port, 50123, "port");

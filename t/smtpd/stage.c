@@ -238,6 +238,12 @@ static void open_letter(struct ipc_msg *msg)
 	note(l, msg, "helo", FIELD_HELO);
 	note(l, msg, "protocol", FIELD_PROTOCOL);
 	note(l, msg, "envid", FIELD_ENVID);
+	note(l, msg, "origin_name", FIELD_ORIGIN_NAME);
+	note(l, msg, "origin_addr", FIELD_ORIGIN_ADDR);
+	note_number(l, msg, "origin_port", FIELD_ORIGIN_PORT);
+	note(l, msg, "origin_helo", FIELD_ORIGIN_HELO);
+	note(l, msg, "origin_protocol", FIELD_ORIGIN_PROTOCOL);
+	note(l, msg, "origin_ident", FIELD_ORIGIN_IDENT);
 	note_number(l, msg, "flags", FIELD_FLAGS);
 	note_number(l, msg, "uid", FIELD_UID);
 	note_number(l, msg, "ret", FIELD_RET);

@@ -139,6 +139,34 @@ for my $from ('127.0.0.2', '127.0.0.1') {
     $c->quit;
     $st->wait_log(qr/disconnect from unknown\[127\.0\.0\.7\] .*xforward=2\/3 /m);
 }
+# What it says goes with one message, and no farther.
+{
+    my $c = $st->session(from => '127.0.0.7');
+    my $origin = sub {
+        my ($name, @commands) = @_;
+        $c->cmd($_, 250) for @commands, 'MAIL FROM:<a@far.test>', 'RCPT TO:<root@local.test>';
+        $c->cmd('DATA', 354);
+        $c->send("Subject: x\r\n\r\nx\r\n.\r\n");
+        my $m = $st->letter(Gatepost::Smtp::id_of($c->reply));
+        is("$m->{client_name} $m->{client_addr} $m->{helo}", 'unknown 127.0.0.7 client.example', "$name: who has really come");
+        return join ' ', map { $m->{"origin_$_"} // '-' } qw(name addr port helo protocol ident);
+    };
+    my $flag = sub { my ($m) = map { $st->letter($_) } ($st->letters)[-1]; return ($m->{flags} // 0) & 0x6000 };
+    is($origin->('all', 'XFORWARD NAME=orig.example ADDR=IPv6:2001:db8::9 PORT=99 PROTO=ESMTP HELO=h+2Bx IDENT=ABC123 SOURCE=LOCAL'),
+        'orig.example 2001:db8::9 99 h+x ESMTP ABC123', 'all of it');
+    is($flag->(), 0x6000, 'its headers are ours');
+    is($origin->('next'), '- - - - - -', 'the next message has none of it');
+    is($flag->(), 0, 'and strange headers');
+    is($origin->('some', 'XFORWARD HELO=h.example'), 'unknown unknown - h.example - -', 'what is not said is not the client\'s');
+    is($origin->('ident', 'XFORWARD IDENT=x SOURCE=REMOTE'), '- - - - - x', 'an id alone says nothing of the client');
+    is($flag->(), 0, 'nor that another has come');
+    is($origin->('reset', 'XFORWARD NAME=orig.example', 'RSET'), '- - - - - -', 'RSET');
+    is($origin->('ehlo', 'XFORWARD NAME=orig.example', 'EHLO client.example'), '- - - - - -', 'EHLO');
+    $c->cmd('XFORWARD NAME=orig.example', 250);
+    like($c->cmd('MAIL FROM:<a@far.test> SIZE=999999999')->{text}, qr/^552 /, 'MAIL is refused');
+    is($origin->('tried again'), 'orig.example unknown - - - -', 'and said again');
+    $c->quit;
+}
 $st->order('stop');
 $st->end;
 
