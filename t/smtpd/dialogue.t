@@ -136,7 +136,7 @@ is_deeply(
     { %$m, observed => $m->{observed} },
     {   sender => 'a b@b.test', rcpt => ['root@local.test', 'good@relay.test'],
         notify => 10, orcpt => 'rfc822;r+2Bx@y', envid => 'id+2Bx', ret => 1, body => 2,
-        size => 100, flags => 8, observed => 2, client_name => 'unknown',
+        size => 100, flags => 8 + 0x4000, observed => 2, client_name => 'unknown',
         client_addr => '127.0.0.1', helo => 'client.test', protocol => 'ESMTP',
         service => 'smtp', content => "Subject: x\r\n\r\nb\xe4\r\n",
     }, 'the envelope as cleanup gets it');
