@@ -159,7 +159,15 @@ for my $group (@groups) {
     }
     my @logs = map {
         my $log = $_;
-        wait_until(3, sub { $sessions <= (() = slurp($log) =~ /: disconnect from /g) });
+        # Whose start was waited for has had more clients than these.
+        wait_until(
+            10,
+            sub {
+                my $text = slurp($log);
+                my $gone = () = $text =~ /: disconnect from /g;
+                return $gone >= $sessions && $gone >= (() = $text =~ /smtpd\[\d+\]: connect from /g);
+            }
+        ) or diag("$log: sessions do not end");
         slurp($log);
     } $pf->{log}, $gp->{log};
     for my $c (@$group) {
