@@ -326,6 +326,9 @@ static int accept_message(struct queue_store *s, struct sseg *seg, size_t rec,
 	TAILQ_INSERT_TAIL(&s->aged, m->p, aged);
 	m->p->is_aged = true;
 	store_use_past(m, 0);
+	/* Only its parent's event says so: to be carried on when the log forgets that. */
+	if (m->env.parent.len > 0 && accepted && m->p->first_piece == 0)
+		m->p->first_piece = 1;
 	if (is_past) {
 		m->is_recovered = true;
 		look_for_file(s, m);

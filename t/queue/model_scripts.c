@@ -576,6 +576,132 @@ static void carried(struct world *w)
 	world_wait(w, 101 * CLOCK_SEC);
 }
 
+/* A block of the log for each: the oldest pieces are dropped while all mail is in the journal. */
+static void many_events(struct world *w, int held)
+{
+	for (int i = 0; i < 24; i++) {
+		world_hold(w, held);
+		world_pump(w);
+		world_release(w, held);
+		world_pump(w);
+	}
+}
+
+/* A result that only a dropped piece had (Q3). */
+static void state_carried(struct world *w)
+{
+	int other;
+
+	world_set_queue_up(w, true);
+	world_submit(w, 1, "oq", 0);
+	other = world_submit(w, 1, "q", 0);
+	world_commit(w, 1);
+	world_pump(w);
+	many_events(w, other);
+	world_kill_qmgr(w);
+	world_start(w);
+	world_set_queue_up(w, false);
+	world_wait(w, 101 * CLOCK_SEC);
+}
+
+/* The end of a segment whose worker told of a failed sync (Q3, Q18). */
+static void cut_carried(struct world *w)
+{
+	int other;
+
+	world_set_queue_up(w, true);
+	world_submit(w, 1, "q", 0);
+	other = world_submit(w, 1, "q", 0);
+	world_commit(w, 1);
+	world_submit(w, 1, "oo", 0);
+	world_fail_next_sync(w, "incoming/0", 7);
+	world_commit(w, 1);
+	world_pump(w);
+	many_events(w, other);
+	world_kill_qmgr(w);
+	world_kill_cleanup(w, 1);
+	world_set_queue_up(w, false);
+	world_start(w);
+	world_rest(w);
+	world_wait(w, 101 * CLOCK_SEC);
+}
+
+/* That a child was accepted, when its parent is forgotten (Q3, Q14). */
+static void child_carried(struct world *w)
+{
+	int a, other;
+
+	world_set_queue_up(w, true);
+	a = world_submit(w, 1, "q", 0);
+	other = world_submit(w, 1, "q", 0);
+	world_commit(w, 1);
+	world_pump(w);
+	world_set_paused(w, true);
+	world_requeue(w, a);
+	world_pump(w);
+	many_events(w, other);
+	world_kill_qmgr(w);
+	world_start(w);
+	world_pump(w);
+	world_set_paused(w, false);
+	world_set_queue_up(w, false);
+	world_wait(w, 101 * CLOCK_SEC);
+}
+
+/* Numbers of records that are done, in a generation that has ended since (Q15). */
+static void done_before(struct world *w)
+{
+	int other;
+
+	world_set_queue_up(w, true);
+	world_submit(w, 1, "o", 0);
+	world_submit(w, 1, "o", 0);
+	other = world_submit(w, 1, "q", 0);
+	world_commit(w, 1);
+	world_pump(w);
+	many_events(w, other);
+	world_kill_cleanup(w, 1);
+	world_wait(w, 31 * CLOCK_SEC);
+	world_rest(w);
+	world_start(w);
+	world_submit(w, 1, "q", 0);
+	world_submit(w, 1, "q", 0);
+	world_commit(w, 1);
+	world_rest(w);
+	world_kill_qmgr(w);
+	world_start(w);
+	world_set_queue_up(w, false);
+	world_rest(w);
+	world_wait(w, 101 * CLOCK_SEC);
+}
+
+/* In doubt and sent again, and only then its requeued copy can be read: too late (Q14). */
+static void late_child_in_doubt(struct world *w)
+{
+	int a;
+
+	world_pump(w);
+	world_set_slow_worker(w, true);
+	a = world_submit(w, 1, "o", 0);
+	world_commit(w, 1);
+	world_rest(w);
+	world_kill_cleanup(w, 0);
+	world_set_silent(w, 0);
+	world_start(w);
+	world_set_slow_keeper(w, true);
+	world_kill_worker(w);
+	world_requeue(w, a);
+	world_set_slow_keeper(w, false);
+	world_kill_qmgr(w);
+	world_start(w);
+	world_pump(w);
+	world_set_silent(w, -1);
+	world_start(w);
+	world_pump(w);
+	world_set_slow_worker(w, false);
+	world_rest(w);
+}
+
 /* "Failed" at the end of a piece, "notified" in the next, neither synced (Q4). */
 static void end_of_piece(struct world *w)
 {
@@ -687,6 +813,7 @@ const struct script scripts[] = {
 	{"requeue (Q14)", requeue},
 	{"requeue, child read late (Q14)", late_child},
 	{"requeue in doubt (Q14)", doubtful_requeue},
+	{"requeue, in doubt, child read late (Q14)", late_child_in_doubt},
 	{"forward (Q14)", forward},
 	{"forward, worker dies (Q14)", forward_dies},
 	{"forward that is not read (Q3, Q14)", forward_unread},
@@ -702,6 +829,10 @@ const struct script scripts[] = {
 	{"clean stop (Q11)", clean_stop},
 	{"log compaction (Q3)", compaction},
 	{"carried on (Q3)", carried},
+	{"state carried on (Q3)", state_carried},
+	{"end by a failed sync carried on (Q3, Q18)", cut_carried},
+	{"accepted child carried on (Q3, Q14)", child_carried},
+	{"records done in another generation (Q15)", done_before},
 	{"full disk", full_disk},
 	{"full log", full_log},
 	{NULL, NULL},
