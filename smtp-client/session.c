@@ -189,7 +189,7 @@ void session_open(struct delivery *d, int fd, const char *host, const char *addr
 	counters_add(COUNTER_ACCEPTED, 1);
 }
 
-void session_fail(struct session *s, bool said)
+static void leave(struct session *s, bool said)
 {
 	struct delivery *d = s->delivery;
 	if (said) {
@@ -198,6 +198,15 @@ void session_fail(struct session *s, bool said)
 		session_drop(&s);
 	}
 	delivery_next(d);
+}
+
+void session_fail(struct session *s, bool said)
+{
+	const struct delivery *d = s->delivery;
+	if (!delivery_is_last(d)) {
+		log_info("%s: %s", d->job->id, log_q(buf_slice(&d->why.text)));
+	}
+	leave(s, said);
 }
 
 static const char *hello_command(const struct session *s)
@@ -470,7 +479,7 @@ static void end_of_connecting(struct session *s, int err, int saved)
 		return;
 	}
 	cannot_connect(d, s->relay, err == ERR_TIMEOUT ? "Connection timed out" : strerror(saved));
-	session_fail(s, false);
+	leave(s, false);
 }
 
 /* With TLS from connect: the connection is there, or will never be. */

@@ -602,6 +602,41 @@ static void test_lmtp(void)
 	worker_stop(&w);
 }
 
+/* What a message itself asks for (RFC 8689), of servers without TLS. */
+static void test_wishes(void)
+{
+	static const struct {
+		const char *level;
+		unsigned flags;
+		const char *nexthop, *events, *what;
+		unsigned tried;
+	} rows[] = {
+		{"secure", 0, "one.test", "R0=D4.7.4 END2", "level secure, no TLS", 1},
+		{"secure", QUEUE_FLAG_TLS_OPTIONAL, "one.test", "DOT R0=O2.0.0 END1",
+			"TLS-Required: no", 1},
+		{"dane-only", QUEUE_FLAG_TLS_OPTIONAL, "[127.0.0.1]", "DOT R0=O2.0.0 END1",
+			"TLS-Required: no, whatever the level", 1},
+		{"none", QUEUE_FLAG_REQUIRETLS, "[127.0.0.1]", "R0=F5.7.30 END2",
+			"REQUIRETLS, at level none too", 1},
+		{"may", QUEUE_FLAG_REQUIRETLS, "two.test", "R0=F5.7.30 END2",
+			"REQUIRETLS: every host is tried", 2},
+		{"encrypt", QUEUE_FLAG_REQUIRETLS | QUEUE_FLAG_TLS_OPTIONAL, "[127.0.0.1]",
+			"R0=F5.7.30 END2", "REQUIRETLS is stronger", 1},
+		{"may", 0, "[127.0.0.1]", "DOT R0=O2.0.0 END1", "level may", 1},
+	};
+	for (size_t i = 0; i < COUNT_OF(rows); i++) {
+		char *more = mem_fmt("%s;smtp_tls_security_level=%s", settings, rows[i].level);
+		fresh();
+		worker_start(&w, false, more);
+		is_str(deliver((struct job_spec){.rcpts = "u", .flags = rows[i].flags},
+			       rows[i].nexthop),
+			rows[i].events, "%s", rows[i].what);
+		is_int(a.connections + b.connections, rows[i].tried, "as many hosts");
+		worker_stop(&w);
+		mem_free(more);
+	}
+}
+
 int main(void)
 {
 	log_set_level(LOG_LEVEL_NONE);
@@ -625,6 +660,7 @@ int main(void)
 	worker_start(&w, false, settings);
 	test_stop();
 	test_lmtp();
+	test_wishes();
 	peer_stop(&a);
 	peer_stop(&b);
 	return done_testing();

@@ -28,7 +28,7 @@ sub new {
     my $self = bless { starttls => 'offer', keywords => [qw(PIPELINING 8BITMIME)], addr => '127.0.0.1', %arg }, $class;
     $self->{tls_keywords} //= $self->{keywords};
     $self->{dir}  = tempdir('tlssink');
-    $self->{port} = free_port($self->{addr});
+    $self->{port} //= free_port($self->{addr});
     my $listen = IO::Socket::INET->new(LocalAddr => $self->{addr}, LocalPort => $self->{port}, Proto => 'tcp',
         Listen => 50, ReuseAddr => 1) or die "listen: $!";
     defined(my $pid = fork) or die "fork: $!";
