@@ -117,7 +117,8 @@ SSL_SESSION *tls_cache_get(struct tls_cache *c, struct slice key, unsigned *flag
 	*flags = 0;
 	if (k == NULL)
 		return NULL;
-	while (k->n > 0 && k->s[k->n - 1].until <= loop_now())
+	while (k->n > 0 && (k->s[k->n - 1].until <= loop_now() ||
+				   !SSL_SESSION_is_resumable(k->s[k->n - 1].session)))
 		SSL_SESSION_free(take(k, k->n - 1));
 	if (k->n == 0) {
 		drop(c, k);

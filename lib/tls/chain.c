@@ -123,6 +123,10 @@ int tls_chains_add(struct tls_chains *c, struct slice key_id, struct slice certs
 		buf_add_str(why, "too many chains");
 		return ERR_LIMIT;
 	}
+	if (tls_library_start() != 0) {
+		buf_add_str(why, "OpenSSL does not start");
+		return ERR_SYS;
+	}
 	err = read_certs(at, certs, why);
 	if (err == 0)
 		err = make_key(at, key_id, why);

@@ -10,7 +10,7 @@
 static const long ticket_lifetime = 3600;
 
 /* All that OpenSSL loads, reads or fetches for all contexts. No file of configuration is read. */
-static int start_library(void)
+int tls_library_start(void)
 {
 	unsigned char seed;
 	static bool done;
@@ -260,7 +260,7 @@ int tls_context_new(const struct tls_settings *s, struct tls_context **out, stru
 	int err;
 
 	*out = NULL;
-	if (start_library() != 0) {
+	if (tls_library_start() != 0) {
 		buf_add_str(why, "OpenSSL does not start: ");
 		tls_add_reason(why);
 		mem_free(c);

@@ -84,19 +84,13 @@ static void certificate(struct tls *t)
 
 /* -------------------------------------------------------------- key exchange */
 
-/* "P-256" for what has a name of NIST's. */
+/* "prime256v1": OpenSSL's name, as Postfix prints it. */
 static char *curve_name(EVP_PKEY *key)
 {
 	char name[80] = "";
 	size_t len = 0;
-	int nid;
-	const char *nist;
 
-	if (EVP_PKEY_get_group_name(key, name, sizeof(name), &len) != 1)
-		return mem_str("");
-	nid = OBJ_sn2nid(name);
-	nist = nid != NID_undef ? EC_curve_nid2nist(nid) : NULL;
-	return mem_str(nist != NULL ? nist : name);
+	return mem_str(EVP_PKEY_get_group_name(key, name, sizeof(name), &len) == 1 ? name : "");
 }
 
 static void key_exchange(struct tls *t)

@@ -24,8 +24,10 @@ static int wanted_name(SSL *ssl, char out[static HOST_MAX + 1])
 		if (c >= 'A' && c <= 'Z')
 			c = (char)(c - 'A' + 'a');
 		if (!(c >= 'a' && c <= 'z') && !(c >= '0' && c <= '9') && c != '-' && c != '.' &&
-			c != '_')
+			c != '_') {
+			out[0] = '\0';
 			return ERR_NOT_FOUND;
+		}
 		out[i] = c;
 	}
 	out[n] = '\0';

@@ -173,6 +173,10 @@ static void succeeded(struct tls *t)
 	tls_facts_set(t);
 	tls_check_clear(&t->check);
 	end_handshake(t, 0, NULL);
+	/* A ticket of TLS 1.2 that was renewed: OpenSSL tells of new sessions alone. */
+	if (t->fresh == NULL && t->facts.is_reused && t->session_key != NULL &&
+		SSL_version(t->ssl) < TLS1_3_VERSION)
+		t->fresh = SSL_get1_session(t->ssl);
 	if (t->fresh != NULL)
 		keep_session(t, t->fresh);
 	t->fresh = NULL;

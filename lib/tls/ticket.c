@@ -116,5 +116,6 @@ int tls_ticket_key(SSL *ssl, unsigned char name[16], unsigned char iv[EVP_MAX_IV
 	k = &keys[i];
 	if (!start_mac(mac, k) || EVP_DecryptInit_ex2(cipher, aes, k->cipher, iv, NULL) != 1)
 		return -1;
-	return k == current ? 1 : 2;
+	/* One of TLS 1.3 is used once (RFC 8446, C.4): the client needs another. */
+	return k == current && SSL_version(ssl) < TLS1_3_VERSION ? 1 : 2;
 }

@@ -133,7 +133,7 @@ struct tls_facts {
 	const char *protocol; /* "TLSv1.3" */
 	const char *cipher;   /* "TLS_AES_256_GCM_SHA384" */
 	int used_bits, cipher_bits;
-	const char *kex, *kex_group; /* "X25519"; or "ECDHE", "P-256" as Postfix prints them */
+	const char *kex, *kex_group; /* "X25519"; or "ECDHE", "prime256v1" as Postfix prints them */
 	int kex_bits;                /* of a finite-field group; else 0 */
 	const char *server_sig,
 		*server_digest; /* "RSA-PSS", "SHA256"; TLS 1.3 and new sessions alone */

@@ -153,6 +153,8 @@ struct tls {
 int tls_wait_for_signature(struct tls_sign *sign);
 int tls_hello(SSL *ssl, int *alert, void *arg);
 void tls_session_came(struct tls *t, SSL_SESSION *session);
+/* Once; by the first context, or the first chain that comes. */
+int tls_library_start(void);
 /* A context for OpenSSL as c says, without certificates. */
 int tls_context_chains(struct tls_context *c);
 

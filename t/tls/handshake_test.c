@@ -1,11 +1,17 @@
 /* SPDX-License-Identifier: ISC */
 /* Handshakes whose keys are somewhere else: kinds of keys, versions, and all that vault may do. */
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
 #include "t/tap.h"
 #include "t/tls/kit.h"
 #include "util/err.h"
+#include "util/mem.h"
 
 static struct cert ca, rsa, ec, ed;
 static struct tls_context *server, *client;
+static char *ca_path;
 
 static void talk(struct pair *p, const char *name)
 {
@@ -53,18 +59,476 @@ static void test_kinds(void)
 	}
 }
 
+/* One handshake under a vault that is as it is. */
+static void one(struct pair *p, const char *protocols)
+{
+	struct tls_ask ask = plain_client;
+
+	ask.protocols = protocols;
+	ask.exclude = "aNULL";
+	pair_tls(p, server, &plain_server, client, &ask);
+}
+
+static struct stub *vault_with(const struct cert *cert)
+{
+	struct stub *v = stub_new();
+
+	stub_add(v, cert, NULL);
+	stub_send(v);
+	return v;
+}
+
+/* Both kinds of key at once: the client's wish decides; a new chain replaces the old at once. */
+static void test_chains(void)
+{
+	struct stub *v = stub_new();
+	struct pair p;
+
+	stub_add(v, &rsa, NULL);
+	stub_add(v, &ec, NULL);
+	stub_add(v, &ed, NULL);
+	stub_send(v);
+	one(&p, "");
+	pair_run(&p);
+	is_int(p.server.done, 0, "three chains: %s", buf_str(&p.server.why));
+	pair_free(&p);
+	v->chains = 0;
+	stub_add(v, &rsa, NULL);
+	stub_send(v);
+	one(&p, "");
+	pair_run(&p);
+	is_str(tls_facts(p.client.t)->server_sig, "RSA-PSS", "only the last chain is offered");
+	pair_free(&p);
+	stub_kill(&v);
+	ok(tls_keys_ready(), "chains outlive their vault");
+}
+
+static void test_client_cert(void)
+{
+	static const char *const protocols[] = {"TLSv1.2", "TLSv1.3"};
+	const struct cert *certs[] = {&rsa, &ec, &ed};
+	struct tls_settings s = {
+		.side = TLS_SERVER, .listener = "test/inet", .ask_cert = true, .ca_file = ca_path};
+	struct tls_context *asking = context_of(&s);
+	size_t i;
+
+	for (i = 0; i < 6; i++) {
+		struct stub *v = vault_with(certs[i % 3]);
+		struct tls_ask ask = plain_client;
+		const struct tls_facts *f;
+		struct pair p;
+
+		ask.protocols = protocols[i / 3];
+		pair_tls(&p, asking, &plain_server, client, &ask);
+		ok(pair_run(&p), "client certificate %zu: it ends", i);
+		is_int(p.server.done, 0, "client certificate %zu: server %s", i,
+			buf_str(&p.server.why));
+		is_int(p.client.done, 0, "client certificate %zu: client %s", i,
+			buf_str(&p.client.why));
+		is_int(v->asked, 2, "client certificate %zu: both sides sign", i);
+		f = tls_facts(p.server.t);
+		ok(f->has_cert && f->is_trusted && !f->is_matched,
+			"client certificate %zu: trusted", i);
+		is_str(f->subject_cn, "mx.test", "client certificate %zu: its name", i);
+		talk(&p, "with a client certificate");
+		pair_free(&p);
+		stub_kill(&v);
+	}
+	tls_context_free(&asking);
+}
+
+static void test_refusals(void)
+{
+	static const struct {
+		const char *name;
+		enum stub_mode mode;
+		int err;
+		const char *why;
+	} cases[] = {
+		{"refused", STUB_REFUSE, ERR_TEMP, "SSL_accept error: not for you"},
+		{"not now", STUB_NOT_NOW, ERR_TEMP, "SSL_accept error: vault cannot sign now"},
+		{"empty", STUB_EMPTY, ERR_TEMP, "SSL_accept error: vault sent no signature"},
+	};
+	struct stub *v = vault_with(&ec), *other;
+	struct pair p;
+	size_t i;
+
+	for (i = 0; i < 2 * COUNT_OF(cases); i++) {
+		v->mode = cases[i / 2].mode;
+		one(&p, i % 2 ? "TLSv1.3" : "TLSv1.2");
+		ok(pair_run(&p), "%s: it ends", cases[i / 2].name);
+		is_int(p.server.done, cases[i / 2].err, "%s: server", cases[i / 2].name);
+		is_str(buf_str(&p.server.why), cases[i / 2].why, "%s: why", cases[i / 2].name);
+		ok(p.client.done < 0, "%s: client", cases[i / 2].name);
+		pair_free(&p);
+	}
+	v->mode = STUB_GARBAGE;
+	one(&p, "TLSv1.3");
+	ok(pair_run(&p), "garbage: it ends");
+	is_int(p.client.done, ERR_CORRUPT, "garbage: client %s", buf_str(&p.client.why));
+	pair_free(&p);
+
+	v->mode = STUB_NOT_NOW;
+	other = vault_with(&ec);
+	one(&p, "TLSv1.3");
+	pair_run(&p);
+	is_int(p.server.done, 0, "one vault cannot now, another does it");
+	is_int(v->asked + other->asked, i + 3, "each was asked");
+	pair_free(&p);
+	stub_kill(&other);
+	stub_kill(&v);
+}
+
+static bool was_asked(void *arg)
+{
+	struct stub *v = arg;
+
+	return v->asked > 0;
+}
+
+static void test_deaths(void)
+{
+	struct stub *v = vault_with(&rsa), *next;
+	struct pair p, q;
+
+	v->mode = STUB_SILENT;
+	one(&p, "TLSv1.3");
+	ok(until(was_asked, v), "vault is asked");
+	stub_kill(&v);
+	run_for(10 * CLOCK_MSEC);
+	is_int(p.server.done, PENDING, "vault dies: the handshake waits");
+	one(&q, "TLSv1.2");
+	run_for(10 * CLOCK_MSEC);
+	is_int(q.server.done, PENDING, "so does one that begins without a vault");
+	next = vault_with(&rsa);
+	pair_run(&p);
+	pair_run(&q);
+	is_int(p.server.done, 0, "the next vault is asked");
+	is_int(q.server.done, 0, "for both");
+	is_int(next->asked, 2, "once each");
+	talk(&p, "after a vault's death");
+	pair_free(&p);
+	pair_free(&q);
+
+	v = next;
+	next = vault_with(&rsa);
+	v->mode = next->mode = STUB_SILENT;
+	one(&p, "TLSv1.3");
+	run_for(20 * CLOCK_MSEC);
+	is_int(v->asked + next->asked, 3, "one of two vaults is asked");
+	next->mode = v->mode = STUB_SIGN;
+	stub_kill(v->asked == 3 ? &v : &next);
+	pair_run(&p);
+	is_int(p.server.done, 0, "it dies: the other one is asked at once");
+	pair_free(&p);
+	stub_kill(v != NULL ? &v : &next);
+}
+
+/* A session ends while its handshake waits. What crashed once. */
+static void test_freed(void)
+{
+	struct stub *v = vault_with(&rsa);
+	struct pair p;
+	int i;
+
+	v->delay = 30 * CLOCK_MSEC;
+	for (i = 0; i < 4; i++) {
+		unsigned before = v->asked;
+
+		one(&p, i % 2 ? "TLSv1.2" : "TLSv1.3");
+		while (v->asked == before)
+			run_for(0);
+		if (i >= 2)
+			stub_kill(&v);
+		pair_free(&p);
+		if (v == NULL)
+			v = vault_with(&rsa);
+	}
+	run_for(50 * CLOCK_MSEC);
+	pass("sessions are freed while they wait for vault");
+	v->mode = STUB_SIGN;
+	v->delay = 0;
+	one(&p, "");
+	pair_run(&p);
+	is_int(p.server.done, 0, "and the next one is served");
+	pair_free(&p);
+	stub_kill(&v);
+}
+
+enum { MANY = 100 };
+static struct pair many[MANY];
+
+static bool all_done(void *arg)
+{
+	int i;
+
+	for (i = 0; i < MANY; i++)
+		if (many[i].server.done == PENDING || many[i].client.done == PENDING)
+			return false;
+	return true;
+}
+
+/* 200 ms a signature: they wait together, and a running session does not. */
+static void test_slow(void)
+{
+	struct stub *v = vault_with(&ec);
+	int64_t start;
+	struct pair p;
+	int i, good = 0, rounds = 0;
+
+	one(&p, "");
+	pair_run(&p);
+	v->delay = 200 * CLOCK_MSEC;
+	for (i = 0; i < MANY; i++)
+		one(&many[i], i % 2 ? "TLSv1.2" : "TLSv1.3");
+	while (v->asked < MANY + 1)
+		run_for(0);
+	start = clock_mono();
+	while (many[0].server.done == PENDING && rounds < 1000) {
+		stream_write_slice(p.client.s, SLICE_LIT("NOOP\r\n"));
+		if (!end_expect(&p.server, "NOOP\r\n"))
+			break;
+		rounds++;
+	}
+	ok(rounds >= 20, "%d exchanges in a running session meanwhile", rounds);
+	ok(until(all_done, NULL), "%d handshakes end", MANY);
+	for (i = 0; i < MANY; i++)
+		good += many[i].server.done == 0 && many[i].client.done == 0;
+	is_int(good, MANY, "all of them well");
+	diag("%lld ms", (long long)(clock_mono() - start) / 1000);
+	for (i = 0; i < MANY; i++)
+		pair_free(&many[i]);
+	pair_free(&p);
+	stub_kill(&v);
+}
+
+static void test_silence(void)
+{
+	struct stub *v = vault_with(&ec);
+	struct pair p, q;
+
+	v->mode = STUB_SILENT;
+	one(&p, "TLSv1.3");
+	one(&q, "TLSv1.3");
+	run_for(20 * CLOCK_MSEC);
+	stream_deadline(q.server.s, loop_now() + 50 * CLOCK_MSEC);
+	ok(pair_run(&p), "a silent vault: it ends");
+	is_int(p.server.done, ERR_TEMP, "after the deadline");
+	is_str(buf_str(&p.server.why), "SSL_accept error: vault did not answer in time", "why");
+	is_int(q.server.done, ERR_TIMEOUT, "the stream's own deadline comes first");
+	pair_free(&p);
+	pair_free(&q);
+	stub_kill(&v);
+}
+
+static void test_limits(void)
+{
+	struct tls_settings s = {.side = TLS_SERVER, .listener = "test/inet", .handshakes = 2};
+	struct tls_context *small = context_of(&s);
+	struct stub *v = vault_with(&ec);
+	struct pair p[3];
+	int i;
+
+	v->mode = STUB_SILENT;
+	for (i = 0; i < 3; i++) {
+		pair_new(&p[i]);
+		is_int(end_start(&p[i].server, small, &plain_server), i < 2 ? 0 : ERR_TEMP,
+			"handshake %d of at most 2", i + 1);
+	}
+	is_str(buf_str(&p[2].server.why), "too many TLS handshakes at once (2)", "why not");
+	pair_free(&p[0]);
+	is_int(end_start(&p[2].server, small, &plain_server), 0, "one has ended: there is room");
+	pair_free(&p[1]);
+	pair_free(&p[2]);
+	tls_context_free(&small);
+	stub_kill(&v);
+}
+
+/* ------------------------------------------------------------ broken peers */
+
+static bool server_done(void *arg)
+{
+	struct pair *p = arg;
+
+	return p->server.done != PENDING;
+}
+
+static void test_not_tls(void)
+{
+	static const struct {
+		const char *name, *text;
+		bool closes;
+		int err;
+	} cases[] = {
+		{"SMTP", "EHLO there\r\n", false, ERR_CORRUPT},
+		{"closed at once", "", true, ERR_CLOSED},
+		{"closed in a record", "\x16\x03\x01\x02", true, ERR_CLOSED},
+		{"SSLv2", "\x80\x2e\x01\x00\x02\x00\x15\x00\x00\x00\x10\x01\x00\x80\x03", true,
+			ERR_CLOSED},
+		{"an alert", "\x15\x03\x01\x00\x02\x02\x28", false, ERR_CORRUPT},
+		{"data before the handshake", "\x17\x03\x03\x00\x01x", false, ERR_CORRUPT},
+	};
+	static const size_t lengths[] = {12, 0, 4, 15, 7, 6};
+	struct stub *v = vault_with(&ec);
+	size_t i;
+
+	for (i = 0; i < COUNT_OF(cases); i++) {
+		struct pair p;
+
+		pair_new(&p);
+		end_start(&p.server, server, &plain_server);
+		stream_write(p.client.s, cases[i].text, lengths[i]);
+		if (cases[i].closes)
+			stream_finish(&p.client.s);
+		ok(until(server_done, &p), "%s: it ends", cases[i].name);
+		is_int(p.server.done, cases[i].err, "%s: %s", cases[i].name,
+			buf_str(&p.server.why));
+		stream_free(&p.client.s);
+		pair_free(&p);
+	}
+	stub_kill(&v);
+}
+
+/* What came before the handshake is gone, on both sides (RFC 3207, 4.2). */
+static void keep(struct stream *s, void *arg)
+{
+}
+
+static void drop_end(struct stream *s, int err, void *arg)
+{
+}
+
+static void test_injection(void)
+{
+	static const struct stream_events lazy = {keep, NULL, drop_end};
+	struct stub *v = vault_with(&ec);
+	struct pair p;
+
+	pair_new(&p);
+	stream_write_slice(p.client.s, SLICE_LIT("MAIL FROM:<evil@test>\r\n"));
+	stream_set_arg(p.server.s, &lazy, &p.server);
+	run_for(0);
+	ok(stream_input(p.server.s).len > 0, "bytes are there before the handshake");
+	is_int(end_start(&p.server, server, &plain_server), 0, "the server begins");
+	is_int(stream_input(p.server.s).len, 0, "they are gone");
+	end_start(&p.client, client, &plain_client);
+	pair_run(&p);
+	is_int(p.server.done, 0, "handshake");
+	end_owns(&p.server);
+	talk(&p, "behind it");
+	pair_free(&p);
+
+	pair_new(&p);
+	stream_write_slice(p.client.s, SLICE_LIT("RSET\r\n"));
+	stream_write_slice(p.server.s, SLICE_LIT("220 go\r\n"));
+	run_for(0);
+	is_slice(buf_slice(&p.server.got), "RSET\r\n", "in the clear");
+	is_slice(buf_slice(&p.client.got), "220 go\r\n", "in the clear");
+	buf_reset(&p.server.got);
+	buf_reset(&p.client.got);
+	/* Written, not yet sent: it goes out in the clear. */
+	stream_write_slice(p.server.s, SLICE_LIT("220 now\r\n"));
+	is_int(end_start(&p.server, server, &plain_server), 0, "the server begins");
+	ok(end_expect(&p.client, "220 now\r\n"), "what it said before is in the clear");
+	end_start(&p.client, client, &plain_client);
+	pair_run(&p);
+	is_int(p.server.done, 0, "handshake");
+	talk(&p, "behind it");
+	pair_free(&p);
+	stub_kill(&v);
+}
+
+static bool server_ended(void *arg)
+{
+	struct pair *p = arg;
+
+	return p->server.ended != PENDING;
+}
+
+static void test_ends(void)
+{
+	struct stub *v = vault_with(&ec);
+	struct pair p;
+	int fd, i;
+
+	for (i = 0; i < 4; i++) {
+		one(&p, i % 2 ? "TLSv1.2" : "TLSv1.3");
+		pair_run(&p);
+		stream_write_slice(p.client.s, SLICE_LIT("QUIT\r\n"));
+		stream_flush(p.client.s);
+		if (i >= 2) {
+			/* Behind TLS's back. */
+			fd = stream_fd(p.client.s);
+			shutdown(fd, SHUT_RDWR);
+		} else
+			stream_free(&p.client.s);
+		ok(until(server_ended, &p), "the end is seen");
+		is_int(p.server.ended, i >= 2 ? ERR_SYS : ERR_CLOSED,
+			i >= 2 ? "cut off without close_notify" : "closed in good order");
+		is_slice(buf_slice(&p.server.got), "QUIT\r\n", "the last bytes come first");
+		pair_free(&p);
+	}
+	stub_kill(&v);
+}
+
+/* More than all buffers hold, both ways, through a reader that pauses. */
+static void test_bulk(void)
+{
+	enum { SIZE = 3 << 20 };
+	struct stub *v = vault_with(&ec);
+	char *data = malloc(SIZE);
+	struct pair p;
+	int i;
+
+	for (i = 0; i < SIZE; i++)
+		data[i] = (char)(i * 7 + (i >> 11));
+	one(&p, "");
+	pair_run(&p);
+	stream_write(p.client.s, data, SIZE);
+	stream_write(p.server.s, data, SIZE);
+	for (i = 0; i < 20000 && (p.server.got.len < SIZE || p.client.got.len < SIZE); i++) {
+		stream_read(p.server.s, i % 2);
+		loop_once(clock_mono() + CLOCK_MSEC);
+	}
+	is_int(p.server.got.len, SIZE, "all bytes came to the server");
+	is_int(p.client.got.len, SIZE, "all bytes came to the client");
+	ok(p.server.got.len == SIZE && memcmp(buf_str(&p.server.got), data, SIZE) == 0, "the same");
+	ok(p.client.got.len == SIZE && memcmp(buf_str(&p.client.got), data, SIZE) == 0, "the same");
+	pair_free(&p);
+	free(data);
+	stub_kill(&v);
+}
+
 int main(void)
 {
-	char *file;
-
 	loop_init();
 	ca = cert_new("P-256", "Test CA", NULL, NULL, CERT_CA);
 	rsa = cert_new("RSA", "mx.test", "DNS:mx.test", &ca, 0);
 	ec = cert_new("P-256", "mx.test", "DNS:mx.test", &ca, 0);
 	ed = cert_new("ED25519", "mx.test", "DNS:mx.test", &ca, 0);
-	file = cert_file(&ca);
-	server = context(TLS_SERVER, file);
-	client = context(TLS_CLIENT, file);
+	ca_path = cert_file(&ca);
+	server = context(TLS_SERVER, ca_path);
+	client = context(TLS_CLIENT, ca_path);
 	test_kinds();
+	test_chains();
+	test_client_cert();
+	test_refusals();
+	test_deaths();
+	test_freed();
+	test_slow();
+	test_silence();
+	test_limits();
+	test_not_tls();
+	test_injection();
+	test_ends();
+	test_bulk();
+	tls_context_free(&server);
+	tls_context_free(&client);
+	cert_free(&ca);
+	cert_free(&rsa);
+	cert_free(&ec);
+	cert_free(&ed);
+	unlink(ca_path);
+	mem_free(ca_path);
 	return done_testing();
 }

@@ -402,6 +402,11 @@ static void on_end(struct stream *s, int err, void *arg)
 
 static const struct stream_events stream_events = {on_input, NULL, on_end};
 
+void end_owns(struct end *e)
+{
+	stream_set_arg(e->s, &stream_events, e);
+}
+
 static void on_done(struct tls *t, int err, void *arg)
 {
 	struct end *e = arg;
@@ -502,7 +507,8 @@ bool until(bool (*is)(void *arg), void *arg)
 	while (!is(arg)) {
 		if (clock_mono() > deadline)
 			return false;
-		loop_once(deadline);
+		/* Not longer: tasks that make it true run before the wait. */
+		loop_once(clock_mono() + 10 * CLOCK_MSEC);
 	}
 	return true;
 }

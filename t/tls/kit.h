@@ -76,6 +76,8 @@ void pair_tls(struct pair *p, struct tls_context *server, const struct tls_ask *
 bool pair_run(struct pair *p);
 void pair_free(struct pair *p);
 int end_start(struct end *e, struct tls_context *c, const struct tls_ask *ask);
+/* Its stream tells it again, after another was told. */
+void end_owns(struct end *e);
 bool end_expect(struct end *e, const char *text);
 
 /* Runs the loop until it is true; false after 20 seconds. */
