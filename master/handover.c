@@ -14,7 +14,14 @@
 #include "util/mem.h"
 
 /* The two sides of proto.def's start-up frames are here and in lib/server. */
-enum { FLAG_DEVELOPMENT = 1, FLAG_LMTP = 2, FLAG_LAST = 1, FLAG_RELOAD = 2, FLAG_UNIX = 1 };
+enum {
+	FLAG_DEVELOPMENT = 1,
+	FLAG_LMTP = 2,
+	FLAG_FOLLOWS = 4,
+	FLAG_LAST = 1,
+	FLAG_RELOAD = 2,
+	FLAG_UNIX = 1
+};
 enum { SETTINGS_LIMIT = 4 << 20, PIECE = 50000, TABLES_LIMIT = 1000 };
 
 static void send_fd(struct ipc *c, int fd)
@@ -50,7 +57,8 @@ static void send_hello(struct worker *w)
 	ipc_put_str(w->control, FIELD_SERVICE, w->unit->key);
 	ipc_put_str(w->control, FIELD_NAME, log_name(p));
 	ipc_put_u64(w->control, FIELD_FLAGS,
-		(master.is_development ? FLAG_DEVELOPMENT : 0U) | (p->is_lmtp ? FLAG_LMTP : 0U));
+		(master.is_development ? FLAG_DEVELOPMENT : 0U) | (p->is_lmtp ? FLAG_LMTP : 0U) |
+			(worker_older(w->unit) != NULL ? FLAG_FOLLOWS : 0U));
 	ipc_put_u64(w->control, FIELD_USER, uid);
 	for (size_t i = 0; i < n; i++)
 		ipc_put_u64(w->control, FIELD_GROUP, gids[i]);

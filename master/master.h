@@ -117,6 +117,8 @@ void worker_ready(struct worker *w);
 void worker_reap(void);
 void worker_settings(struct unit *u); /* new settings for qmgr and tally */
 bool worker_is_kept(enum role role);  /* never replaced */
+/* One of an older plan that serves: what a failed generation falls back to. NULL: none. */
+struct worker *worker_older(const struct unit *u);
 unsigned worker_count(const struct unit *u, bool ready_only);
 void worker_kill(struct worker *w);
 void worker_end(struct worker *w); /* asks it to, or kills one that cannot be asked yet */

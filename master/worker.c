@@ -244,8 +244,7 @@ void worker_ready(struct worker *w)
 	master_changed();
 }
 
-/* A worker of an older plan that serves: what a failed generation falls back to. */
-static struct worker *older(const struct unit *u)
+struct worker *worker_older(const struct unit *u)
 {
 	struct worker *w = NULL;
 
@@ -259,7 +258,7 @@ static struct worker *older(const struct unit *u)
 
 static bool drop_generation(struct unit *u)
 {
-	struct worker *w = older(u);
+	struct worker *w = worker_older(u);
 	struct plan *bad = u->plan;
 
 	if (w == NULL || u->plan == NULL || worker_is_kept(u->plan->role))

@@ -15,11 +15,13 @@
 #include "net/addr.h"
 #include "net/loop.h"
 #include "sasl/record.h"
+#include "server/server.h"
 #include "util/dict.h"
 #include "util/err.h"
 #include "util/fd.h"
 #include "util/log.h"
 #include "util/mem.h"
+#include "vault/arena.h"
 
 enum { NICE = 10, PAUSE_USEC = 100000, KEY_MAX = 64 };
 
@@ -287,11 +289,13 @@ static void too_slow(void *arg)
 		finish(c, ERR_TEMP, false);
 }
 
+/* The cores are shared with the other vaults. */
 static size_t size_of_crew(void)
 {
-	long n = sysconf(_SC_NPROCESSORS_ONLN);
+	long vaults = server_sessions() > 1 ? (long)server_sessions() : 1;
+	long n = (sysconf(_SC_NPROCESSORS_ONLN) + vaults - 1) / vaults;
 
-	return n < 2 ? 2 : n > CREW_MOST ? CREW_MOST : (size_t)n;
+	return n < 2 && vaults == 1 ? 2 : n > CREW_MOST ? CREW_MOST : (size_t)n;
 }
 
 void crew_start(void)
@@ -314,6 +318,7 @@ void crew_start(void)
 	if (pid < 0)
 		log_fatal("fork: %s", err_str(ERR_SYS));
 	if (pid == 0) {
+		arena_leave();
 		for (size_t i = 0; i < members_n; i++)
 			fd_close(&members[i].fd);
 		supervise(ends, members_n, self);

@@ -1,10 +1,27 @@
 # SPDX-License-Identifier: ISC
 pkglibexec_PROGRAMS += vault/vault
-vault_vault_SOURCES = %D%/main.c \
+vault_vault_CFLAGS = $(AM_CFLAGS) $(CRYPTO_CFLAGS)
+VAULT_KEYS = %D%/arena.c %D%/arena.h \
+	%D%/openssl.h \
+	%D%/handshake.c %D%/handshake.h \
+	%D%/pem.c %D%/pem.h
+vault_vault_SOURCES = %D%/main.c $(VAULT_KEYS) \
+	%D%/chain.c %D%/chain.h \
 	%D%/crew.c %D%/crew.h \
 	%D%/key.c %D%/key.h \
 	%D%/login.c %D%/login.h \
-	%D%/tables.c %D%/tables.h
-vault_vault_LDADD = lib/sasl/libsasl.a $(SERVER_LIBS) $(SASL_LIBS)
+	%D%/relay.c %D%/relay.h \
+	%D%/service.c %D%/service.h \
+	%D%/sign.c %D%/sign.h \
+	%D%/sni.c %D%/sni.h \
+	%D%/tables.c %D%/tables.h \
+	%D%/ticket.c %D%/ticket.h
+vault_vault_LDADD = lib/sasl/libsasl.a lib/mail/libmail.a $(SERVER_LIBS) $(SASL_LIBS)
 dist_man8_MANS += man/vault.8
 check_SCRIPTS += t/vault/auth.t t/vault/crowd.t t/vault/dovecot.t t/vault/records.t
+
+# A stage for vault alone, used by the tests in t/vault, and the parts of it that need no process.
+noinst_PROGRAMS += t/vault/stage
+t_vault_stage_SOURCES = t/vault/stage.c
+t_vault_stage_LDADD = $(SERVER_LIBS)
+check_SCRIPTS += t/vault/chains.t

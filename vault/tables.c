@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 #include "vault/tables.h"
 
-#include "conf/conf.h"
-#include "conf/line.h"
 #include "map/map.h"
 #include "sasl/mechanism.h"
 #include "util/err.h"
@@ -43,43 +41,23 @@ static void open_map(struct slice spec, void *arg)
 	buf_clear(&why);
 }
 
-/* "{ … }" off the front. */
-static struct slice take_group(struct slice *rest)
-{
-	struct slice item;
-
-	if (!line_item(rest, &item) || item.len < 2 || item.p[0] != '{' ||
-		item.p[item.len - 1] != '}')
-		log_fatal("vault_services is not as master writes it");
-	return slice_trim(slice_first(slice_from(item, 1), item.len - 2));
-}
-
-static void open_service(struct slice text)
+struct tables *tables_open(const char *service, struct slice domain, struct slice maps)
 {
 	struct tables *t = mem_alloc(sizeof(*t));
 	struct buf why = BUF_INIT(WHY);
-	struct slice name;
-
-	if (services_n == SERVICES_MAX || !line_item(&text, &name))
-		log_fatal("vault_services has too many services, or one without a name");
-	t->service = slice_dup(name);
-	t->domain = slice_dup(take_group(&text));
-	struct slice maps = take_group(&text);
 	char *specs = slice_dup(maps);
+
+	if (services_n == SERVICES_MAX)
+		log_fatal("more than %d services have password tables", SERVICES_MAX);
+	t->service = mem_str(service);
+	t->domain = slice_dup(domain);
 	if (map_list_open(specs, &why, &t->list) != 0)
 		log_fatal("smtpd_sasl_password_maps of %s: %s", t->service, buf_str(&why));
 	map_walk_specs(specs, open_map, t);
 	mem_free(specs);
 	buf_clear(&why);
 	services[services_n++] = t;
-}
-
-void tables_open(void)
-{
-	struct slice rest = slice_str(conf_str(P_vault_services));
-
-	while (slice_trim(rest).len > 0)
-		open_service(take_group(&rest));
+	return t;
 }
 
 struct tables *tables_of(const char *service)

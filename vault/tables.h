@@ -8,8 +8,8 @@
 /* The password tables of each service, and what stands in for logins that are not in them. */
 struct tables;
 
-/* From the settings in force (vault_services), before rights are dropped. May log_fatal. */
-void tables_open(void);
+/* Opens a service's, before rights are dropped. May log_fatal. Owned by this module. */
+struct tables *tables_open(const char *service, struct slice domain, struct slice maps);
 /* service: "submission/inet". NULL: it does not authenticate by tables. */
 struct tables *tables_of(const char *service);
 

@@ -9,7 +9,7 @@
 #include "util/err.h"
 #include "util/mem.h"
 
-enum { NO_LIMIT = 100000, DELIVERIES_A_CORE = 25, WORKERS_MOST = 100 };
+enum { NO_LIMIT = 100000, DELIVERIES_A_CORE = 25, WORKERS_MOST = 100, VAULTS_MOST = 8 };
 
 static unsigned cores(void)
 {
@@ -44,7 +44,9 @@ static uint64_t sessions_of(const struct service *v, const struct conf *settings
 
 struct capacity capacity_of(const struct service *v, const struct conf *settings)
 {
-	uint64_t each = (uint64_t)set_int(settings, P_session_limit);
+	/* Who signs for others has no sessions: its processes are what is counted. */
+	bool is_vault = is_program(v, "vault");
+	uint64_t each = is_vault ? 1 : (uint64_t)set_int(settings, P_session_limit);
 	struct capacity c = {.sessions = sessions_of(v, settings), .workers = 1};
 	bool is_port = is_program(v, "smtpd") && v->type == SERVICE_INET;
 	bool grows = is_port || is_program(v, "smtp-client");
@@ -56,10 +58,14 @@ struct capacity capacity_of(const struct service *v, const struct conf *settings
 		c.workers = cores();
 	if (grows && v->maxproc != 0 && c.sessions > each * c.workers)
 		c.workers = (unsigned)((c.sessions + each - 1) / each);
+	if (is_vault)
+		c.workers = cores() < VAULTS_MOST ? cores() : VAULTS_MOST;
 	if (c.workers > c.sessions)
 		c.workers = (unsigned)c.sessions;
 	if (c.workers > WORKERS_MOST)
 		c.workers = WORKERS_MOST;
+	if (is_vault)
+		c.sessions = c.workers;
 	c.limit = each < c.sessions ? each : c.sessions;
 	return c;
 }

@@ -9,6 +9,7 @@
 #include "conf/check.h"
 #include "conf/check_text.h"
 #include "conf/value.h"
+#include "conf/vault.h"
 #include "util/err.h"
 #include "util/mem.h"
 
@@ -30,8 +31,9 @@ static const struct {
 /* Types that are a file, and how its name ends. */
 static const struct {
 	const char *type, *suffix;
-} files[] = {{"hash", ".db"}, {"btree", ".db"}, {"lmdb", ".lmdb"}, {"cidr", ""}, {"pcre", ""},
-	{"texthash", ""}, {"regexp", ""}};
+} files[] = {{"hash", ".db"}, {"btree", ".db"}, {"lmdb", ".lmdb"}, {"pem", ""}, {"cidr", ""},
+	{"pcre", ""}, {"texthash", ""}, {"regexp", ""}};
+enum { REPLACED = 4 }; /* that many of them, from the first on, while workers run */
 
 #define COUNT(a) (sizeof(a) / sizeof(*(a)))
 
@@ -71,7 +73,7 @@ bool check_table_is_indexed(struct slice spec)
 {
 	struct slice name;
 
-	return file_type(spec, &name) < 3;
+	return file_type(spec, &name) < REPLACED;
 }
 
 int check_table_path(struct slice spec, const char *dir, struct buf *path)
@@ -174,6 +176,8 @@ void check_walk_tables(const struct conf *c, unsigned programs,
 }
 
 struct table_check {
+	const struct instance *in;
+	size_t i; /* service */
 	const struct conf *c;
 	struct mistakes *m;
 	struct dict *seen; /* paths that were reported */
@@ -196,6 +200,10 @@ static void check_table(enum param p, struct slice spec, struct place where, voi
 	struct buf path = BUF_INIT(PATH_LIMIT);
 	const char *why = NULL;
 
+	/* What vault opens is looked at where it is named. */
+	if ((param_row(p)->programs & check_program(t->in->services.service[t->i].program)) == 0 &&
+		!vault_reads(t->in, t->i, p))
+		return;
 	/* What a default refers to is looked at where it stands. */
 	if ((where.path == NULL) == t->of_defaults &&
 		(!t->of_defaults || strchr(param_row(p)->def, '$') == NULL) &&
@@ -221,16 +229,15 @@ static void check_table(enum param p, struct slice spec, struct place where, voi
 
 static void check_tables(const struct instance *in, struct mistakes *m)
 {
-	struct table_check t = {.m = m, .seen = dict_new(NAMES_LIMIT, NULL)};
+	struct table_check t = {.in = in, .m = m, .seen = dict_new(NAMES_LIMIT, NULL)};
 
 	for (int round = 0; round < 2; round++) {
 		t.of_defaults = round == 1;
 		for (size_t i = 0; i < in->services.count; i++) {
 			t.c = in->settings[i];
-			/* vault opens a listener's password tables, but here they are named. */
+			t.i = i;
 			check_walk_tables(t.c,
-				check_program(in->services.service[i].program) |
-					(check_wants_vault(in, i) ? PROG_VAULT : 0U),
+				check_program(in->services.service[i].program) | PROG_VAULT,
 				check_table, &t);
 		}
 	}
@@ -623,6 +630,7 @@ void instance_read(struct instance *in, const char *dir, int checks, struct mist
 		check_owners(in, m);
 	if ((checks & CHECK_PROGRAMS) != 0)
 		check_programs(in, m);
+	vault_check(in, (checks & CHECK_TABLES) != 0, m);
 	if ((checks & CHECK_TABLES) != 0)
 		check_tables(in, m);
 	name_transports(in);

@@ -28,10 +28,10 @@ void instance_clear(struct instance *in);
 const char *instance_needs_restart(const struct conf *before, const struct conf *now);
 
 /*
- * vault (conf/vault.c). Whether service i authenticates by tables that vault reads; an implied
- * vault that none wants is disabled; vault's settings get all of these tables (vault_password_maps,
- * vault_services), the others lose smtpd_sasl_password_maps. The last is for master, behind all
- * checks.
+ * vault (conf/vault.h). Whether service i authenticates by tables that vault reads; an implied
+ * vault that none wants is disabled; vault's settings get what services have of secrets, the others
+ * lose the parameters, since a table may stand in its name (inline). The last is for master, behind
+ * all checks.
  */
 bool check_wants_vault(const struct instance *in, size_t i);
 void check_leave_out_vault(struct instance *in);
@@ -48,7 +48,7 @@ void check_walk_tables(const struct conf *c, unsigned programs,
 	void (*visit)(enum param p, struct slice spec, struct place where, void *arg), void *arg);
 /* The file of a table: NAME.db, or NAME; ERR_NOT_FOUND for types without. Relative to dir. */
 int check_table_path(struct slice spec, const char *dir, struct buf *path);
-/* Whether a table is replaced by a new file while workers run (hash, btree). */
+/* Whether workers are given a new file while they run: hash, btree, lmdb, keys and chains. */
 bool check_table_is_indexed(struct slice spec);
 
 #endif

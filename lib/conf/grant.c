@@ -5,7 +5,7 @@
 #include <limits.h>
 #include <stdlib.h>
 
-#include "conf/check.h"
+#include "conf/vault.h"
 #include "net/addr.h"
 #include "util/err.h"
 #include "util/mem.h"
@@ -31,6 +31,8 @@ bool grant_table(const struct conf *settings, unsigned programs, struct slice sp
 {
 	struct named n = {.spec = without_later(spec)};
 
+	if (slice_starts(spec, VAULT_FILE))
+		return (programs & PROG_VAULT) != 0 && vault_grants(settings, spec);
 	check_walk_tables(settings, programs, compare, &n);
 	return n.found;
 }

@@ -14,7 +14,7 @@ lib_conf_libconf_a_SOURCES = \
 	%D%/mistake.c %D%/mistake.h \
 	%D%/params.c %D%/params.h \
 	%D%/value.c %D%/value.h \
-	%D%/vault.c \
+	%D%/vault.c %D%/vault.h \
 	%D%/params.def %D%/postfix_names.def %D%/restrictions.def %D%/table_types.def
 
 conf_test_libs = t/libtap.a lib/conf/libconf.a lib/net/libnet.a lib/util/libutil.a $(BSD_LIBS)

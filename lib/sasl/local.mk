@@ -4,6 +4,7 @@ SASL_LIBS = $(CRYPTO_LIBS) $(CRYPT_LIBS) $(IDN_LIBS)
 noinst_LIBRARIES += lib/sasl/libsasl.a
 lib_sasl_libsasl_a_CFLAGS = $(AM_CFLAGS) $(CRYPTO_CFLAGS) $(IDN_CFLAGS)
 lib_sasl_libsasl_a_SOURCES = \
+	%D%/client.c %D%/client.h \
 	%D%/crypto.c %D%/crypto.h \
 	%D%/exchange.c %D%/exchange.h \
 	%D%/mechanism.c %D%/mechanism.h \

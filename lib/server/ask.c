@@ -101,3 +101,8 @@ int server_open_table(const char *spec, int *fd)
 		return 0;
 	return errno == ENOENT ? ERR_NOT_FOUND : errno == EACCES ? ERR_DENIED : ERR_SYS;
 }
+
+int server_open_file(const char *name, int *fd)
+{
+	return server_open_table(name, fd);
+}

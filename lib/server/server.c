@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "conf/vault.h"
 #include "map/map.h"
 #include "net/pool.h"
 #include "server/counters.h"
@@ -23,7 +24,8 @@ enum {
 	FLAG_LAST = 1,
 	FLAG_RELOAD = 2,
 	FLAG_DEVELOPMENT = 1,
-	FLAG_LMTP = 2
+	FLAG_LMTP = 2,
+	FLAG_FOLLOWS = 4
 };
 
 struct server_self server_self;
@@ -195,7 +197,11 @@ static void take_table(struct ipc_msg *m)
 {
 	char *spec = slice_dup(ipc_bytes(m, FIELD_NAME));
 
-	map_replace(spec, ipc_take_fd(m));
+	if (server_self.spec->file != NULL && m->fd >= 0 &&
+		slice_starts(slice_str(spec), VAULT_FILE))
+		server_self.spec->file(spec, ipc_take_fd(m));
+	else
+		map_replace(spec, ipc_take_fd(m));
 	mem_free(spec);
 }
 
@@ -360,6 +366,11 @@ uint64_t server_limit(void)
 bool server_is_lmtp(void)
 {
 	return server_self.flags & FLAG_LMTP;
+}
+
+bool server_follows(void)
+{
+	return server_self.flags & FLAG_FOLLOWS;
 }
 
 bool server_is_development(void)

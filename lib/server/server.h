@@ -51,6 +51,11 @@ struct server_spec {
 	void (*listener)(int fd, const char *address, bool is_unix);
 	/* A directory or file that master opened for this role (owned), by its parameter's name. */
 	void (*data_dir)(const char *name, int fd);
+	/*
+	 * A new version of a file that server_open_file has given ("pem:/path"), fd owned. May be
+	 * NULL.
+	 */
+	void (*file)(const char *name, int fd);
 	/* The log is elsewhere from now on; fd is borrowed. For who has handed it on. May be NULL.
 	 */
 	void (*log_new)(bool is_file, int fd);
@@ -85,6 +90,14 @@ uint64_t server_limit(void);      /* sessions of this worker */
 uint64_t server_sessions(void);   /* of the service, over all its workers; 0: not said */
 bool server_is_lmtp(void);
 bool server_is_development(void);
+/* Workers of older settings serve: one that cannot start keeps them at it. */
+bool server_follows(void);
+
+/*
+ * A file by its type and name ("pem:/path"), that one of this program's settings names; before
+ * START alone, waiting. 0 and the descriptor (owned), ERR_NOT_FOUND, ERR_DENIED, ERR_SYS.
+ */
+int server_open_file(const char *name, int *fd);
 
 struct server_peer_list *server_peers(enum role role);
 

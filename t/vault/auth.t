@@ -35,7 +35,7 @@ my $gp = Gatepost::Instance->new(
         smtpd_hard_error_limit => 1000, log_level => 'debug',
     },
     master => [
-        'vault unix - - - - - vault',
+        'vault unix - - - - 1 vault',
         "$port{only} inet n - n - - smtpd -o { smtpd_client_restrictions = permit_sasl_authenticated, reject }"
             . ' -o { smtpd_recipient_restrictions = permit_sasl_authenticated, reject }',
         "$port{never} inet n - n - - smtpd -o smtpd_sasl_auth_enable=no",
