@@ -38,3 +38,10 @@ t_tls_resume_test_LDADD = $(TLS_TEST_LIBS)
 check_PROGRAMS += t/tls/settings_test
 t_tls_settings_test_CFLAGS = $(AM_CFLAGS) $(SSL_CFLAGS)
 t_tls_settings_test_LDADD = $(TLS_TEST_LIBS)
+check_PROGRAMS += t/tls/memory_test
+t_tls_memory_test_CFLAGS = $(AM_CFLAGS) $(SSL_CFLAGS)
+t_tls_memory_test_LDADD = $(TLS_TEST_LIBS)
+
+FUZZ_TARGETS += t/fuzz/tls_fuzz
+t_fuzz_tls_fuzz_CFLAGS = $(AM_CFLAGS) $(SSL_CFLAGS)
+t_fuzz_tls_fuzz_LDADD = $(FUZZ_MAIN) $(TLS_TEST_LIBS)

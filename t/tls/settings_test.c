@@ -75,11 +75,13 @@ static void test_ciphers(void)
 	static const char *const lists[TLS_GRADES] = {[TLS_HIGH] = "ECDHE"};
 	struct buf why = BUF_INIT(500), list = BUF_INIT(500);
 	size_t i;
+	int err;
 
 	for (i = 0; i < COUNT_OF(cases); i++) {
 		buf_reset(&why);
-		is_int(tls_check_ciphers(cases[i].grade, cases[i].exclude, &why), cases[i].err,
-			"%s without \"%s\" %s", cases[i].grade, cases[i].exclude, buf_str(&why));
+		err = tls_check_ciphers(cases[i].grade, cases[i].exclude, &why);
+		is_int(err, cases[i].err, "%s without \"%s\" %s", cases[i].grade, cases[i].exclude,
+			buf_str(&why));
 		ok((why.len > 0) == (cases[i].err != 0), "a reason or none");
 	}
 	is_int(tls_cipher_list(lists, "high", "RC4", true, false, &list, &why), 0, "own list");
@@ -137,11 +139,13 @@ static void test_contexts(void)
 	struct tls_context *c;
 
 	s.digest = "no-such-digest";
-	is_int(tls_context_new(&s, &c, &why), ERR_SYNTAX, "digest: %s", buf_str(&why));
+	is_int(tls_context_new(&s, &c, &why), ERR_SYNTAX, "digest");
+	diag("%s", buf_str(&why));
 	ok(c == NULL, "no context");
 	s.digest = "md5";
 	s.groups = "none-such";
-	is_int(tls_context_new(&s, &c, &why), ERR_SYNTAX, "groups: %s", buf_str(&why));
+	is_int(tls_context_new(&s, &c, &why), ERR_SYNTAX, "groups");
+	diag("%s", buf_str(&why));
 	s.groups = NULL;
 	buf_reset(&why);
 	s.ca_file = "/no/such/file";
@@ -152,7 +156,8 @@ static void test_contexts(void)
 		"which, and why");
 	s.ca_file = "/etc/passwd";
 	buf_reset(&why);
-	is_int(tls_context_new(&s, &c, &why), ERR_SYS, "not a certificate: %s", buf_str(&why));
+	is_int(tls_context_new(&s, &c, &why), ERR_SYS, "not a certificate");
+	diag("%s", buf_str(&why));
 	s.ca_file = file;
 	is_int(tls_context_new(&s, &c, &why), 0, "a file");
 	tls_context_free(&c);
