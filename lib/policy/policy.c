@@ -99,7 +99,7 @@ static int open_all(struct policy *p, struct buf *why)
 	if (err == 0)
 		err = match_open(conf_str(P_smtpd_safe_clients), 0, why, &p->safe);
 	if (err == 0)
-		err = route_open(ROUTE_FOR_CLASS | ROUTE_FOR_RECIPIENTS, why, &p->route);
+		err = route_open(ROUTE_FOR_ALL, why, &p->route);
 	if (err == 0)
 		err = map_list_open(conf_str(P_smtpd_sender_login_maps), why, &p->login_maps);
 	if (err == 0)

@@ -101,14 +101,61 @@ static const char *unknown_status(const char *class, enum route_class address_cl
 	return address_class == ROUTE_VIRTUAL_ALIAS ? "5.1.7" : "5.1.0";
 }
 
+static void decided(struct policy_eval *e, const char *class)
+{
+	if (*e->verdict->restriction != '\0')
+		return;
+	e->verdict->parameter = e->parameter;
+	e->verdict->restriction =
+		class == policy_sender ? "reject_unlisted_sender" : "reject_unlisted_recipient";
+}
+
+/*
+ * A route to the transport error or retry says what the client can be told at once. That an address
+ * of a virtual alias domain is unknown is for check to say. 0: said; ERR_NOT_FOUND: nothing to say;
+ * ERR_TEMP; ERR_LATER.
+ */
+static int check_route(struct policy_eval *e, struct slice given, struct slice address,
+	const char *class, enum restrict_result *result)
+{
+	struct buf *text = &e->policy->value;
+	struct slice local, domain, rest;
+	enum route_class address_class = ROUTE_DEFAULT;
+	bool is_temporary = false;
+	char status[16], fitted[16];
+	int err;
+
+	address_split(address, &local, &domain);
+	err = route_classify(e->policy->route, domain, e->later, &address_class);
+	if (err == 0 && address_class == ROUTE_VIRTUAL_ALIAS)
+		err = ERR_NOT_FOUND;
+	if (err == 0)
+		err = route_refusal(
+			e->policy->route, address, e->sender, e->later, &is_temporary, text);
+	if (err != 0)
+		return err;
+	rest = buf_slice(text);
+	policy_split_status(&rest, class == policy_sender ? "5.1.0" : "5.1.1", status);
+	*result = policy_reject(e, is_temporary ? 450 : 550, policy_status(class, status, fitted),
+		"<%.*s>: %s rejected: %.*s", SLICE_FMT(given), class, SLICE_FMT(rest));
+	return 0;
+}
+
 static int check(struct policy_eval *e, struct slice given, struct slice address, const char *class,
 	enum route_class *address_class, enum restrict_result *result)
 {
 	const struct policy *p = e->policy;
 	const char *table = "";
-	int err = route_recipient_exists(p->route, address, e->later, address_class, &table);
+	int err;
 
 	*result = RESTRICT_DUNNO;
+	err = check_route(e, given, address, class, result);
+	if (err == 0 && *result == RESTRICT_REFUSED)
+		decided(e, class);
+	if (err == 0)
+		return 0;
+	if (err == ERR_NOT_FOUND)
+		err = route_recipient_exists(p->route, address, e->later, address_class, &table);
 	if (err == 0 || err == ERR_LATER ||
 		(err == ERR_NOT_FOUND && *address_class == ROUTE_LOCAL && is_always_there(address)))
 		return err == ERR_LATER ? err : 0;
@@ -119,11 +166,8 @@ static int check(struct policy_eval *e, struct slice given, struct slice address
 			unknown_status(class, *address_class),
 			"<%.*s>: %s rejected: User unknown%s%s", SLICE_FMT(given), class,
 			p->show_table ? " in " : "", p->show_table ? table : "");
-	if (*result == RESTRICT_REFUSED && *e->verdict->restriction == '\0') {
-		e->verdict->parameter = e->parameter;
-		e->verdict->restriction = class == policy_sender ? "reject_unlisted_sender"
-								 : "reject_unlisted_recipient";
-	}
+	if (*result == RESTRICT_REFUSED)
+		decided(e, class);
 	e->verdict->unknown_user =
 		err == ERR_NOT_FOUND && *result == RESTRICT_REFUSED && class == policy_recipient;
 	return 0;

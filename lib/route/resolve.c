@@ -27,6 +27,11 @@ static void set(struct buf *b, struct slice s)
 	buf_add_slice(b, s);
 }
 
+static bool is_answer(struct slice transport)
+{
+	return slice_eq_str(transport, "error") || slice_eq_str(transport, "retry");
+}
+
 /*
  * "transport:nexthop" over what is there already. Either part may be empty: no transport keeps the
  * present one; a transport without next hop goes to fallback.
@@ -39,6 +44,8 @@ static void apply(struct route_result *out, struct slice value, struct slice fal
 
 	transport = slice_trim(transport);
 	nexthop = slice_trim(nexthop);
+	if (nexthop.len == 0 && is_answer(transport))
+		nexthop = SLICE_LIT("Address is undeliverable");
 	if (transport.len > 0) {
 		set(&out->transport, transport);
 		set(&out->nexthop, nexthop.len > 0 ? nexthop : fallback);
@@ -274,5 +281,38 @@ int route_resolve(struct route *r, struct slice recipient, struct slice sender, 
 		err = ERR_TEMP;
 out:
 	buf_clear(&address);
+	return err;
+}
+
+/* Without any table: a domain that is none. */
+static bool is_odd(struct slice recipient)
+{
+	struct slice local, domain;
+
+	address_split(recipient, &local, &domain);
+	return domain.p != NULL && !address_is_literal(domain, NULL) && !address_is_domain(domain);
+}
+
+int route_refusal(struct route *r, struct slice recipient, struct slice sender, struct later *l,
+	bool *is_temporary, struct buf *text)
+{
+	struct route_result out;
+	int err = ERR_NOT_FOUND;
+
+	buf_reset(text);
+	if (r->may_refuse || is_odd(recipient))
+		err = route_is_alias(r, recipient, l);
+	else
+		return ERR_NOT_FOUND;
+	if (err != ERR_NOT_FOUND)
+		return err == 0 ? ERR_NOT_FOUND : err;
+	route_result_init(&out);
+	err = route_resolve(r, recipient, sender, l, &out);
+	*is_temporary = slice_eq_str(buf_slice(&out.transport), "retry");
+	if (err == 0 && !is_answer(buf_slice(&out.transport)))
+		err = ERR_NOT_FOUND;
+	if (err == 0)
+		set(text, buf_slice(&out.nexthop));
+	route_result_clear(&out);
 	return err;
 }

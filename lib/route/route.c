@@ -160,6 +160,24 @@ static int open_routes(struct route *r, struct buf *why)
 	return err;
 }
 
+static bool is_refusing(const char *transport)
+{
+	struct slice name = slice_first(slice_str(transport), strcspn(transport, ":"));
+
+	return slice_eq_str(slice_trim(name), "error") || slice_eq_str(slice_trim(name), "retry");
+}
+
+static bool may_refuse(const struct route *r)
+{
+	static const enum param transports[] = {
+		P_local_transport, P_virtual_transport, P_relay_transport, P_default_transport};
+
+	for (size_t i = 0; i < sizeof(transports) / sizeof(transports[0]); i++)
+		if (is_refusing(conf_str(route_param(r, transports[i]))))
+			return true;
+	return !map_list_is_empty(r->transports) || !map_list_is_empty(r->sender_transport);
+}
+
 static void set_rules(struct route *r)
 {
 	if (conf_bool(P_append_at_myorigin))
@@ -186,6 +204,8 @@ int route_open(int what, struct buf *why, struct route **out)
 		err = open_recipients(r, why);
 	if (err == 0 && (what & ROUTE_FOR_ROUTES))
 		err = open_routes(r, why);
+	if (err == 0 && (what & ROUTE_FOR_ROUTES))
+		r->may_refuse = may_refuse(r);
 	if (err != 0) {
 		route_close(&r);
 		return err;
@@ -296,6 +316,14 @@ static int exists_in(
 	return err;
 }
 
+int route_is_alias(struct route *r, struct slice address, struct later *l)
+{
+	if (map_list_is_empty(r->alias))
+		return ERR_NOT_FOUND;
+	return exists_in(
+		r, r->alias, address, ROUTE_KEY_FULL | ROUTE_KEY_USER | ROUTE_KEY_DOMAIN, l);
+}
+
 int route_recipient_exists(struct route *r, struct slice address, struct later *l,
 	enum route_class *class, const char **table)
 {
@@ -307,12 +335,9 @@ int route_recipient_exists(struct route *r, struct slice address, struct later *
 	err = route_classify(r, domain, l, class);
 	if (err != 0)
 		return err;
-	if (!map_list_is_empty(r->alias)) {
-		err = exists_in(r, r->alias, address,
-			ROUTE_KEY_FULL | ROUTE_KEY_USER | ROUTE_KEY_DOMAIN, l);
-		if (err != ERR_NOT_FOUND)
-			return err;
-	}
+	err = route_is_alias(r, address, l);
+	if (err != ERR_NOT_FOUND)
+		return err;
 	switch (*class) {
 	case ROUTE_LOCAL:
 		*table = "local recipient table";

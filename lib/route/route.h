@@ -79,6 +79,15 @@ int route_resolve(struct route *r, struct slice recipient, struct slice sender, 
 	struct route_result *out);
 
 /*
+ * Would the recipient be answered at once, by the transport error or retry, and no alias of
+ * virtual_alias_maps leads it elsewhere (ROUTE_FOR_ALL)? 0 with the text ("5.1.1 User …"; text is
+ * reset first) and whether it is retry; ERR_NOT_FOUND: it would not. Asks nothing where the
+ * settings make no such route.
+ */
+int route_refusal(struct route *r, struct slice recipient, struct slice sender, struct later *l,
+	bool *is_temporary, struct buf *text);
+
+/*
  * Virtual aliasing of one recipient (virtual_alias_maps): recursively, at most
  * virtual_alias_expansion_limit results and virtual_alias_recursion_limit levels, without
  * duplicates. Calls add for each final address. ERR_LIMIT: over a limit (5.x or 4.x as Postfix: see

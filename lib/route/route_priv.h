@@ -18,6 +18,7 @@ struct route {
 	size_t own_n;
 	struct address_rules rules;
 	const char *delimiters;
+	bool may_refuse; /* some setting may lead to error or retry */
 };
 
 /* The parameter, or what stands in its place for probes. */
@@ -25,6 +26,8 @@ enum param route_param(const struct route *r, enum param p);
 /* A domain in tables that hold domains, ".parent" and "*": transport_maps, direct_delivery_maps. */
 int route_find_domain(struct route *r, struct map_list *table, struct slice address, bool parents,
 	bool star, struct later *l, struct buf *value);
+/* Is it found in the table of virtual aliases? 0, ERR_NOT_FOUND, ERR_TEMP or ERR_LATER. */
+int route_is_alias(struct route *r, struct slice address, struct later *l);
 /* Whether propagate_unmatched_extensions holds the word. */
 bool route_list_has(const char *list, const char *word);
 

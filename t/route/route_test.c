@@ -402,6 +402,64 @@ static void test_recipients(bool behind_later)
 	}
 }
 
+/* Routes that are answers: what smtpd can say at once. */
+#define NO "none"
+static const struct {
+	const char *settings, *address, *want; /* "5.1.1 text", "later: text" for retry */
+} refusals[] = {
+	{"", "u@far.example", NO},
+	{"", "u@-far.example", "5.1.3 bad address syntax"},
+	{"virtual_alias_maps=" MAP("{u@-far.example = x}"), "u@-far.example", NO},
+	{"transport_maps=" MAP("{far.example = error:5.1.6 moved}"), "u@far.example",
+		"5.1.6 moved"},
+	{"transport_maps=" MAP("{far.example = error:}"), "u@far.example",
+		"Address is undeliverable"},
+	{"transport_maps=" MAP("{u@mx.example = retry:4.2.1 off}"), "u@mx.example",
+		"later: 4.2.1 off"},
+	{"transport_maps=" MAP("{u@mx.example = retry:4.2.1 off}"), "v@mx.example", NO},
+	{"transport_maps=" MAP("{u@mx.example = error:x}") "\nvirtual_alias_maps=" MAP(
+		 "{u@mx.example = v@mx.example}"),
+		"u@mx.example", NO},
+	{"transport_maps=fail:x", "u@far.example", "ERR_TEMP"},
+	{"virtual_alias_maps=fail:x\nrelay_transport=error:x", "u@relay.example", "ERR_TEMP"},
+	{"local_transport=error:5.1.1 no mail here", "u@mx.example", "5.1.1 no mail here"},
+	{"local_transport=error:5.1.1 no mail here", "u@far.example", NO},
+	{"virtual_transport=retry:4.3.2 soon", "u@box.example", "later: 4.3.2 soon"},
+	{"relay_transport=error", "u@relay.example", "Address is undeliverable"},
+	{"default_transport=errors:x", "u@far.example", NO},
+	{"sender_dependent_default_transport_maps=" MAP("{s@x.example = error:not you}"),
+		"u@far.example", "not you"},
+};
+
+static void test_refusals(bool behind_later)
+{
+	struct buf text = BUF_INIT(10000), got = BUF_INIT(10000);
+
+	for (size_t i = 0; i < COUNT_OF(refusals); i++) {
+		struct route *r = open_route(refusals[i].settings, behind_later);
+		bool is_temporary = false;
+		int err, rounds = 0;
+
+		do {
+			err = route_refusal(r, slice_str(refusals[i].address),
+				SLICE_LIT("s@x.example"), &later, &is_temporary, &text);
+		} while (again(err, &rounds));
+		later_clear(&later);
+		buf_reset(&got);
+		if (err == 0)
+			buf_add_fmt(&got, "%s%s", is_temporary ? "later: " : "", buf_str(&text));
+		else
+			buf_add_str(&got, err == ERR_NOT_FOUND ? NO
+					  : err == ERR_TEMP    ? "ERR_TEMP"
+							       : err_str(err));
+		is_str(buf_str(&got), refusals[i].want, "%s%s with %.60s",
+			behind_later ? "later: " : "", refusals[i].address, refusals[i].settings);
+		route_close(&r);
+	}
+	buf_clear(&text);
+	buf_clear(&got);
+}
+
 static void test_own(void)
 {
 	struct route *r = open_route("", false);
@@ -435,6 +493,7 @@ int main(void)
 		test_routes(behind_later);
 		test_expansions(behind_later);
 		test_recipients(behind_later);
+		test_refusals(behind_later);
 	}
 	test_followed();
 	test_own();

@@ -426,6 +426,23 @@ sub tables {
     %main = (allow_percent_hack => 'no', swap_bangpath => 'no', append_dot_mydomain => 'yes', parent_domain_matches_subdomains => '', relay_domains => '.relay.test, far.test', relay_recipient_maps => '');
     $add->('other rewriting', {}, { unrouted => 1, rcpt => \@ways, sender => ['s@nodots', 'bare', 'a!b', 's@good.test'] }, 'all');
     $add->('other rewriting, from mynetworks', {}, { unrouted => 1, rcpt => \@ways, client => ['mine'] }, 'all');
+    # Routes that are answers.
+    %main = (transport_maps => $in->('gone@local.test' => 'error:5.1.6 has moved to x@far.test', 'wait@relay.test' => 'retry:4.2.1 not now', 'u@box.test' => 'error:mailbox disabled',
+        'far.test' => 'error:', 'good.test' => 'retry:', 'code@good.test' => 'error:4.7.0 odd class', 'ok@relay.test' => 'discard:', 'one@alias.test' => 'error:5.2.1 no', 'known@local.test' => 'error:5.2.1 off',
+        'down.test' => 'error:5.4.4 down', 'root@local.test' => ':'), relay_recipient_maps => '', local_recipient_maps => '', virtual_alias_maps => $in->('known@local.test' => 'root@local.test', 'one@alias.test' => 'root@local.test'));
+    my @answers = ('gone@local.test', 'wait@relay.test', 'u@box.test', 'x@far.test', 'x@good.test', 'code@good.test', 'ok@relay.test', 'one@alias.test', 'no@alias.test', 'known@local.test', 'down.test!x', 'x@down.test',
+        'root@local.test', 'root', 'gone+x@local.test', 'GONE@Local.test', 'x@sub.far.test', 'x@-x.test', 'x@a..b', 'x@under_score.test');
+    $add->('routes', {}, { single => 1, rcpt => \@answers, client => ['mine'], unrouted => 1 }, 'all');
+    $add->('routes of senders', { smtpd_reject_unlisted_sender => 'yes' }, { sender => \@answers, rcpt => ['root@local.test'] }, 'all');
+    $add->('routes, soft', { soft_bounce => 'yes' }, { single => 1, rcpt => \@answers, client => ['mine'] }, 8);
+    $add->('routes, unlisted taken', { smtpd_reject_unlisted_recipient => 'no' }, { single => 1, rcpt => ['gone@local.test', 'wait@relay.test', 'x@far.test'], client => ['mine'] }, 'all');
+    $add->('routes, warned', { smtpd_recipient_restrictions => 'warn_if_reject reject_unlisted_recipient', smtpd_reject_unlisted_recipient => 'no' }, { single => 1, rcpt => ['gone@local.test', 'wait@relay.test', 'x@far.test'], client => ['mine'] }, 'all');
+    %main = (transport_maps => 'fail:x', local_transport => 'error:5.1.1 no mail here', relay_transport => 'retry:4.3.2 off', default_transport => 'error:5.7.1 not from here');
+    $add->('routes: tables fail', {}, { single => 1, rcpt => ['root@local.test', 'ok@relay.test', 'x@far.test'], client => ['mine'] }, 'all');
+    %main = (local_transport => 'error:5.1.1 no mail here', relay_transport => 'retry:4.3.2 off', default_transport => 'error:5.7.1 not from here');
+    $add->('routes: of classes', {}, { single => 1, rcpt => ['root@local.test', 'no@local.test', 'ok@relay.test', 'no@relay.test', 'x@far.test', 'root', 'postmaster', 'postmaster@local.test'], client => ['mine'] }, 'all');
+    %main = (default_transport => 'discard:', sender_dependent_default_transport_maps => $in->('s@good.test' => 'error:5.7.1 not for you', '<>' => 'retry:4.7.1 not now'));
+    $add->('routes: of senders', {}, { also => [map { { client => 'mine', sender => $_, rcpts => ['x@far.test'] } } 's@good.test', '', 'b@good.test'] });
     %main = (show_user_unknown_table_name => 'no');
     $add->('no table name', {}, { rcpt => 1 }, 'all');
     %main = (allow_untrusted_routing => 'yes', parent_domain_matches_subdomains => 'relay_domains', relay_domains => 'relay.test');
