@@ -34,6 +34,7 @@ for my $name (sort keys %lists) {
 }
 push @master, 'late unix - - n - - smtp-client -o smtp_address_verify_target=data',
     'latel unix - - n - - smtp-client -l -o lmtp_address_verify_target=data';
+my $nowhere = 'smtp:[127.0.0.1]:' . free_port();
 my $boxes = tempdir('boxes');
 chmod 0777, $boxes;
 my $gp = Gatepost::Instance->new(master => \@master, main => {
@@ -46,8 +47,8 @@ my $gp = Gatepost::Instance->new(master => \@master, main => {
     virtual_mailbox_base => $boxes, virtual_uid_maps => 'static:65534', virtual_gid_maps => 'static:65534',
     mail_spool_directory => "$boxes/",
     address_verify_transport_maps => '$transport_maps, inline:{ { way.test = smtp:[127.0.0.1]:' . $sink->port . ' } }',
-    default_transport => 'error:5.1.1 not for probes',
-    address_verify_default_transport => 'smtp', sender_dependent_default_transport_maps => 'inline:{ { good@far.test = error:5.1.1 nor this } }',
+    default_transport => $nowhere,
+    address_verify_default_transport => 'smtp', sender_dependent_default_transport_maps => "inline:{ { good\@far.test = $nowhere } }",
     address_verify_sender_dependent_default_transport_maps => 'inline:{ { <> = error:5.1.1 not asked for } }',
     address_verify_relay_transport => 'error:5.1.1 not by this way', relay_domains => 'relay.test',
     address_verify_pending_request_limit => 4, address_verify_poll_delay => '1s', address_verify_poll_count => 4,
