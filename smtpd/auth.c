@@ -6,28 +6,32 @@
 #include "smtp/ehlo.h"
 #include "smtpd/auth_backend.h"
 #include "smtpd/auth_dovecot.h"
+#include "smtpd/starttls.h"
+#include "tls/tls.h"
 #include "util/base64.h"
 #include "util/err.h"
 #include "util/log.h"
 #include "util/mem.h"
+#include "util/wire.h"
 
 /*
  *   auth_command ──► backend ──challenge──► 334, RESPONSE ──auth_line──► backend …
  *                       └──done──► 235, 454, 535; COMMAND
  */
-enum { MESSAGE_MAX = 16000, WAIT_SEC = 30, LINES = 4096 };
+enum { MESSAGE_MAX = 16000, WAIT_SEC = 30, LINES = 4096, BINDINGS_MAX = 1024 };
 
 struct auth {
 	struct auth_exchange x; /* first: events get it */
 	struct session *session;
 	char mechanism[SASL_NAME_MAX + 1], client[NET_ADDR_TEXT], server[NET_ADDR_TEXT];
+	struct buf bindings;
 	struct loop_timer limit;
 	bool waited; /* the reply comes from the event loop */
 };
 
 static struct {
 	bool enabled, tls_only, broken_clients;
-	struct sasl_options options;
+	struct sasl_options options, tls_options; /* in clear, and inside of TLS */
 	struct match *filter, *exceptions;
 	const struct auth_backend *backend;
 } self;
@@ -45,23 +49,28 @@ static struct match *open_match(enum param p)
 	return m;
 }
 
-void auth_open(void)
+static void read_options(enum param p, struct sasl_options *o)
 {
 	struct buf why = BUF_INIT(1024);
 
+	if (sasl_options_parse(slice_str(conf_str(p)), &why, o) != 0)
+		log_fatal("%s: %s", conf_name(p), buf_str(&why));
+	buf_clear(&why);
+}
+
+void auth_open(void)
+{
 	self.enabled = conf_bool(P_smtpd_sasl_auth_enable);
-	self.tls_only = conf_bool(P_smtpd_tls_auth_only);
+	self.tls_only = conf_bool(P_smtpd_tls_auth_only) || starttls_is_mandatory();
 	self.broken_clients = conf_bool(P_broken_sasl_auth_clients);
 	self.backend =
 		strcmp(conf_str(P_smtpd_sasl_type), "table") == 0 ? &auth_vault : &auth_dovecot;
 	if (!self.enabled)
 		return;
-	if (sasl_options_parse(
-		    slice_str(conf_str(P_smtpd_sasl_security_options)), &why, &self.options) != 0)
-		log_fatal("smtpd_sasl_security_options: %s", buf_str(&why));
+	read_options(P_smtpd_sasl_security_options, &self.options);
+	read_options(P_smtpd_sasl_tls_security_options, &self.tls_options);
 	self.filter = open_match(P_smtpd_sasl_mechanism_filter);
 	self.exceptions = open_match(P_smtpd_sasl_exceptions_networks);
-	buf_clear(&why);
 }
 
 void auth_start(void)
@@ -88,49 +97,64 @@ static bool may_be_offered_to(const struct session *s)
 	return auth_is_enabled() && (s->discarded & EHLO_AUTH) == 0 && !s->is_local;
 }
 
-/* 0: may be used; ERR_NOT_FOUND: not; another: a table failed. */
-static int find_permission(const char *name, unsigned properties)
+/* All of it is in clear before there is TLS. */
+static bool is_in_clear(const struct session *s)
 {
-	return sasl_options_permit(&self.options, properties)
-		       ? match_domain(self.filter, slice_str(name), NULL)
-		       : ERR_NOT_FOUND;
+	return self.tls_only && s->tls == NULL;
 }
 
-static void add_mechanism(const char *name, unsigned properties, void *arg)
+static bool has_trusted_cert(const struct session *s)
 {
-	struct buf *list = arg;
+	return s->tls != NULL && tls_facts(s->tls)->has_cert && tls_facts(s->tls)->is_trusted;
+}
 
-	if (find_permission(name, properties) == 0)
-		(void)buf_add_fmt(list, "%s%s", list->len > 0 ? " " : "", name);
+/* 0: may be used; ERR_NOT_FOUND: not; another: a table failed. */
+static int find_permission(const struct session *s, const char *name, unsigned properties)
+{
+	const struct sasl_options *o = s->tls != NULL ? &self.tls_options : &self.options;
+
+	if (sasl_is_bound(slice_str(name)) && (s->tls == NULL || !self.backend->can_bind))
+		return ERR_NOT_FOUND;
+	if (strcmp(name, "EXTERNAL") == 0 && !has_trusted_cert(s))
+		return ERR_NOT_FOUND;
+	return sasl_options_permit(o, properties) ? match_domain(self.filter, slice_str(name), NULL)
+						  : ERR_NOT_FOUND;
+}
+
+struct offer {
+	const struct session *session;
+	const char *wanted; /* NULL: any */
+	int err;            /* of that one; ERR_NOT_FOUND until it is found */
+	bool has_bound;
+	struct buf list;
+};
+
+static void take_mechanism(const char *name, unsigned properties, void *arg)
+{
+	struct offer *o = arg;
+	int err = find_permission(o->session, name, properties);
+
+	if (o->wanted != NULL && strcmp(name, o->wanted) == 0)
+		o->err = err;
+	if (err != 0)
+		return;
+	o->has_bound = o->has_bound || sasl_is_bound(slice_str(name));
+	(void)buf_add_fmt(&o->list, "%s%s", o->list.len > 0 ? " " : "", name);
 }
 
 void auth_add_ehlo(const struct session *s, struct buf *lines)
 {
-	struct buf list = BUF_INIT(LINES / 2 - 100);
+	struct offer o = {.session = s, .list = BUF_INIT(LINES / 2 - 100)};
 
-	/* All of it is in clear before there is TLS. */
-	if (!may_be_offered_to(s) || self.tls_only || find_exception(s) != ERR_NOT_FOUND)
+	if (!may_be_offered_to(s) || is_in_clear(s) || find_exception(s) != ERR_NOT_FOUND)
 		return;
-	self.backend->walk(add_mechanism, &list);
-	if (list.len > 0) {
-		(void)buf_add_fmt(lines, "250-AUTH %s\r\n", buf_str(&list));
+	self.backend->walk(take_mechanism, &o);
+	if (o.list.len > 0) {
+		(void)buf_add_fmt(lines, "250-AUTH %s\r\n", buf_str(&o.list));
 		if (self.broken_clients)
-			(void)buf_add_fmt(lines, "250-AUTH=%s\r\n", buf_str(&list));
+			(void)buf_add_fmt(lines, "250-AUTH=%s\r\n", buf_str(&o.list));
 	}
-	buf_clear(&list);
-}
-
-struct wanted {
-	const char *name;
-	int err; /* ERR_NOT_FOUND until it is found */
-};
-
-static void find_mechanism(const char *name, unsigned properties, void *arg)
-{
-	struct wanted *w = arg;
-
-	if (strcmp(name, w->name) == 0)
-		w->err = find_permission(name, properties);
+	buf_clear(&o.list);
 }
 
 /* ---- the end of an exchange ---- */
@@ -144,6 +168,7 @@ void auth_cancel(struct session *s)
 		return;
 	a->x.backend->cancel(&a->x);
 	loop_timer_clear(&a->limit);
+	buf_clear(&a->bindings);
 	mem_free(a);
 }
 
@@ -280,6 +305,33 @@ void auth_long_line(struct session *s)
 	give_up(s, "500 5.5.6 SASL response limit exceeded");
 }
 
+static void add_binding(struct auth *a, const char *type)
+{
+	struct buf one = BUF_INIT(BINDINGS_MAX);
+
+	(void)buf_add(&one, type, strlen(type) + 1);
+	if (tls_channel_binding(a->session->tls, slice_str(type), &one) == 0 && !buf_failed(&one))
+		wire_counted(&a->bindings, buf_slice(&one));
+	buf_wipe_clear(&one);
+}
+
+/* What the session's TLS proves about the client, for mechanisms that ask for it. */
+static void take_tls(struct auth *a)
+{
+	const struct tls *t = a->session->tls;
+
+	a->x.is_secured = t != NULL;
+	if (t == NULL)
+		return;
+	if (sasl_is_bound(slice_str(a->mechanism))) {
+		add_binding(a, "tls-exporter");
+		add_binding(a, "tls-server-end-point");
+		a->x.bindings = buf_slice(&a->bindings);
+	}
+	if (strcmp(a->mechanism, "EXTERNAL") == 0 && has_trusted_cert(a->session))
+		a->x.names_n = tls_cert_names(t, &a->x.names);
+}
+
 static struct auth *auth_new(struct session *s, struct slice mechanism)
 {
 	struct auth *a = mem_alloc(sizeof(*a));
@@ -301,6 +353,7 @@ static struct auth *auth_new(struct session *s, struct slice mechanism)
 		net_addr_text(&local, a->server);
 		a->x.server_port = net_addr_port(&local);
 	}
+	buf_init(&a->bindings, BINDINGS_MAX);
 	loop_timer_init(&a->limit, too_slow, a);
 	return a;
 }
@@ -308,15 +361,20 @@ static struct auth *auth_new(struct session *s, struct slice mechanism)
 static void begin(struct session *s, struct slice mechanism, struct slice initial)
 {
 	struct auth *a = s->auth = auth_new(s, mechanism);
-	struct wanted w = {a->mechanism, ERR_NOT_FOUND};
+	struct offer o = {.session = s,
+		.wanted = a->mechanism,
+		.err = ERR_NOT_FOUND,
+		.list = BUF_INIT(LINES)};
 	struct buf message = BUF_SECRET(MESSAGE_MAX);
 	static const struct auth_outcome unknown = {
 		.result = AUTH_WRONG, .why = {"Invalid authentication mechanism", 32}};
 
-	self.backend->walk(find_mechanism, &w);
-	if (w.err == ERR_NOT_FOUND) {
+	self.backend->walk(take_mechanism, &o);
+	a->x.offers_binding = o.has_bound;
+	take_tls(a);
+	if (o.err == ERR_NOT_FOUND) {
 		fail(a, &unknown);
-	} else if (w.err != 0) {
+	} else if (o.err != 0) {
 		put_off(a, SLICE_LIT("lookup failure"), SLICE_NONE);
 	} else if (initial.p != NULL && decode(initial, true, &message) != 0) {
 		give_up(s, "501 5.5.2 Error: authentication failed: malformed base64");
@@ -325,6 +383,7 @@ static void begin(struct session *s, struct slice mechanism, struct slice initia
 		wait_for_backend(a);
 		a->x.backend->begin(&a->x, initial.p != NULL ? buf_slice(&message) : SLICE_NONE);
 	}
+	buf_clear(&o.list);
 	buf_clear(&message);
 }
 
@@ -340,7 +399,7 @@ static const char *refusal(const struct session *s)
 		return "454 4.7.0 Temporary authentication failure: lookup failure";
 	if (s->transaction != NULL)
 		return "503 5.5.1 Error: MAIL transaction in progress";
-	if (self.tls_only)
+	if (is_in_clear(s))
 		return "538 5.7.11 Encryption required for requested authentication mechanism";
 	return s->login != NULL ? "503 5.5.1 Error: already authenticated" : NULL;
 }

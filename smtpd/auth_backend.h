@@ -35,6 +35,7 @@ struct auth_backend {
 	void (*cancel)(struct auth_exchange *x);
 	/* Calls visit for each mechanism with its properties (sasl/mechanism.h). */
 	void (*walk)(void (*visit)(const char *name, unsigned properties, void *arg), void *arg);
+	bool can_bind; /* to TLS: mechanisms whose names end in -PLUS */
 };
 
 /* Embedded by auth.c. */
@@ -45,6 +46,13 @@ struct auth_exchange {
 	const char *mechanism;       /* in upper case */
 	const char *client, *server; /* addresses */
 	uint16_t client_port, server_port;
+	bool is_secured;     /* inside of TLS */
+	bool offers_binding; /* a -PLUS mechanism was to be had */
+	/* -PLUS: "type NUL data" of each kind that the session has, counted (util/wire.h). */
+	struct slice bindings;
+	/* EXTERNAL: what the client's trusted certificate is for; borrowed. */
+	const char *const *names;
+	size_t names_n;
 };
 
 extern const struct auth_backend auth_vault, auth_dovecot;

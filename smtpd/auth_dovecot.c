@@ -348,6 +348,10 @@ static void begin(struct auth_exchange *x, struct slice message)
 	if (*x->server != '\0')
 		(void)buf_add_fmt(&a->line, "\tlip=%s\tlport=%u", x->server, x->server_port);
 	(void)buf_add_fmt(&a->line, "\trip=%s\trport=%u", x->client, x->client_port);
+	if (x->is_secured)
+		(void)buf_add_str(&a->line, "\tsecured");
+	if (x->names_n > 0)
+		(void)buf_add_fmt(&a->line, "\tvalid-client-cert\tcert_username=%s", x->names[0]);
 	if (message.p != NULL) {
 		(void)buf_add_str(&a->line, "\tresp=");
 		base64_encode(&a->line, message);
@@ -392,4 +396,4 @@ static void walk(void (*visit)(const char *name, unsigned properties, void *arg)
 		visit(dovecot.mechanism[i].name, dovecot.mechanism[i].properties, arg);
 }
 
-const struct auth_backend auth_dovecot = {begin, respond, cancel, walk};
+const struct auth_backend auth_dovecot = {begin, respond, cancel, walk, false};

@@ -5,6 +5,10 @@
 #include "smtpd/auth_backend.h"
 #include "util/err.h"
 #include "util/mem.h"
+#include "util/wire.h"
+
+/* Names of a certificate that are looked at. */
+enum { CERT_NAMES = 16 };
 
 struct asked {
 	LIST_ENTRY(asked) next;
@@ -39,6 +43,19 @@ static void not_now(struct auth_exchange *x, const char *why)
 	x->events->done(x, &o);
 }
 
+static void put_tls(struct ipc *vault, const struct auth_exchange *x)
+{
+	struct reader in = reader_of(x->bindings);
+
+	if (x->offers_binding)
+		ipc_put_u64(vault, FIELD_FLAGS, 1);
+	while (in.in.len > 0)
+		ipc_put_bytes(vault, FIELD_BINDING, reader_counted(&in, in.in.len));
+	for (size_t i = 0; i < x->names_n && i < CERT_NAMES; i++)
+		if (strlen(x->names[i]) <= SASL_LOGIN_MAX)
+			ipc_put_str(vault, FIELD_CERT_NAME, x->names[i]);
+}
+
 static void begin(struct auth_exchange *x, struct slice message)
 {
 	/* The newest, when an older one is being replaced. */
@@ -56,6 +73,7 @@ static void begin(struct auth_exchange *x, struct slice message)
 	ipc_put_str(a->vault, FIELD_CLIENT_ADDR, x->client);
 	if (message.p != NULL)
 		ipc_put_bytes(a->vault, FIELD_SECRET, message);
+	put_tls(a->vault, x);
 	int err = ipc_end(a->vault);
 	if (err != 0) {
 		mem_free(a);
@@ -89,7 +107,7 @@ static void walk(void (*visit)(const char *name, unsigned properties, void *arg)
 		visit(m->name, m->properties, arg);
 }
 
-const struct auth_backend auth_vault = {begin, respond, cancel, walk};
+const struct auth_backend auth_vault = {begin, respond, cancel, walk, true};
 
 static void take_outcome(struct asked *a, struct ipc_msg *msg)
 {

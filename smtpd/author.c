@@ -133,6 +133,7 @@ static void put_number(struct ipc *c, enum proto_field field, uint64_t v)
 static void send_open(struct ipc *c, uint64_t id, const struct message_spec *spec)
 {
 	const char *service = server_service();
+	struct slice trace = spec->trace, line;
 
 	ipc_begin(c, PROTO_MSG_OPEN, id);
 	ipc_put_text(c, FIELD_SENDER, spec->sender);
@@ -157,6 +158,8 @@ static void send_open(struct ipc *c, uint64_t id, const struct message_spec *spe
 	put_text(c, FIELD_ORIGIN_HELO, spec->origin_helo);
 	put_text(c, FIELD_ORIGIN_PROTOCOL, spec->origin_protocol);
 	put_text(c, FIELD_ORIGIN_IDENT, spec->origin_ident);
+	while (slice_part(&trace, '\0', &line))
+		ipc_put_text(c, FIELD_TRACE, line);
 	(void)ipc_end(c);
 }
 

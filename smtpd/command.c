@@ -6,6 +6,7 @@
 #include "smtpd/gate.h"
 #include "smtpd/limits.h"
 #include "smtpd/session.h"
+#include "smtpd/starttls.h"
 #include "smtpd/xclient.h"
 #include "util/log.h"
 #include "util/mem.h"
@@ -50,10 +51,7 @@ static void answer_ehlo(struct session *s)
 	auth_add_ehlo(s, &lines);
 	xclient_add_ehlo(s, &lines);
 	size_t extra = lines.len;
-	if (s->discarded == settings.discarded)
-		(void)buf_add_str(&lines, settings.ehlo);
-	else
-		settings_add_ehlo(&lines, s->discarded);
+	settings_add_ehlo(&lines, s->hidden);
 	if (extra > 0 && lines.len == extra) {
 		ptrdiff_t last =
 			slice_find_last(slice_first(buf_slice(&lines), lines.len - 2), '\n');
@@ -201,9 +199,7 @@ void command_carry_out(struct session *s, struct slice line, const struct smtp_c
 	case SMTP_AUTH: auth_command(s, c->args); break;
 	case SMTP_XCLIENT: xclient_command(s, c->args); break;
 	case SMTP_XFORWARD: xforward_command(s, c->args); break;
-	case SMTP_STARTTLS:
-		done(s, c->verb, false, "502 5.5.1 Error: command not implemented");
-		break;
+	case SMTP_STARTTLS: starttls_command(s, c->args); break;
 	case SMTP_ETRN: etrn(s, c->args); break;
 	default: unknown(s, line, c); break;
 	}
@@ -211,6 +207,10 @@ void command_carry_out(struct session *s, struct slice line, const struct smtp_c
 
 void command_run(struct session *s, struct slice line, const struct smtp_command *c, bool bare)
 {
+	const char *refusal = starttls_refusal(s, c->verb);
+
+	if (starttls_turn_away(s))
+		return;
 	s->where = smtp_verb_name(c->verb);
 	count_junk(s, c->verb);
 	if (bare && content_refuses_bare_lf(s)) {
@@ -225,6 +225,9 @@ void command_run(struct session *s, struct slice line, const struct smtp_command
 		mem_free(reply);
 	} else if (settings.utf8 && !slice_is_utf8(line)) {
 		done(s, c->verb, false, "500 5.5.2 Error: bad UTF-8 syntax");
+	} else if (refusal != NULL) {
+		session_count(s, c->verb, false);
+		session_reply_refusal(s, slice_str(refusal));
 	} else if (!is_ignored(s, c) && !limits_hold_up(s, line, c->verb)) {
 		command_carry_out(s, line, c);
 	}

@@ -3,6 +3,7 @@
 
 #include "smtpd/report.h"
 #include "smtpd/session.h"
+#include "smtpd/starttls.h"
 #include "util/err.h"
 #include "util/log.h"
 #include "util/mem.h"
@@ -81,6 +82,7 @@ void evaluation_facts(const struct session *s, struct policy_facts *f)
 	};
 	for (int i = 0; i < 3; i++)
 		f->deferral[i] = slice_str(s->deferral[i]);
+	starttls_facts(s, f);
 	if (s->transaction != NULL)
 		add_transaction(s->transaction, f);
 }

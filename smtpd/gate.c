@@ -4,6 +4,7 @@
 #include "conf/conf.h"
 #include "smtpd/dnsbl.h"
 #include "smtpd/report.h"
+#include "smtpd/starttls.h"
 #include "util/clock.h"
 #include "util/err.h"
 #include "util/log.h"
@@ -224,8 +225,9 @@ static void start(struct gate *g)
 	if (g->dnsbl_until < now)
 		g->dnsbl =
 			dnsbl_ask(slice_str(s->addr), loop_now() + gates.dnsbl_timeout, scored, g);
-	/* Who speaks for others, or says XCLIENT, has been greeted already. */
-	if (gates.wait == 0 || g->greet_until >= now || s->is_greeted) {
+	/* Who speaks for others, or says XCLIENT, has been greeted already; with TLS from connect
+	 * it is the client who speaks first. */
+	if (gates.wait == 0 || g->greet_until >= now || s->is_greeted || starttls_is_awaited(s)) {
 		pass(g);
 		return;
 	}

@@ -21,7 +21,10 @@ static struct {
 	uint64_t of_bytes; /* whether any limit asks for them */
 } self;
 
-/* Commands that have a rate. Bytes are counted when they were taken: MAIL asks for them only. */
+/*
+ * Commands that have a rate. Bytes are counted when they were taken, TLS sessions when they are not
+ * resumed: MAIL and STARTTLS only ask for them.
+ */
 static struct check {
 	enum smtp_verb verb;
 	enum tally_kind kind;
@@ -46,7 +49,7 @@ static struct check {
 		"450 4.7.1 Error: too many recipients from", "Recipient address", 0},
 	{SMTP_AUTH, TALLY_AUTHS, 1, P_smtpd_client_auth_rate_limit, false,
 		"450 4.7.1 Error: too many AUTH commands from", "AUTH command", 0},
-	{SMTP_STARTTLS, TALLY_TLS_SESSIONS, 1, P_smtpd_client_new_tls_session_rate_limit, false,
+	{SMTP_STARTTLS, TALLY_TLS_SESSIONS, 0, P_smtpd_client_new_tls_session_rate_limit, false,
 		"454 4.7.0 Error: too many new TLS sessions from", "New TLS session", 0},
 };
 
@@ -60,6 +63,9 @@ struct limits {
 	enum smtp_verb verb;
 	size_t len;
 	char *line; /* owned; may hold a password */
+	/* TLS that begins, without a command or behind it. */
+	bool has_begun;
+	void (*known)(struct session *s, bool is_good);
 };
 
 /* ---- settings ---- */
@@ -341,7 +347,7 @@ static void answered(void *arg, const struct tally_reply *r)
 	l->question = NULL;
 	/* What is not counted here has reached its limit when there is no room for more. */
 	if (r->is_known && r->rate + (c->count == 0 ? 1 : 0) > c->limit) {
-		refuse(l, r->rate);
+		refuse(l, r->rate + (c->kind == TALLY_TLS_SESSIONS ? 1 : 0));
 		return;
 	}
 	l->check = next_check(l->session, l->verb, l->check + 1);
@@ -358,6 +364,7 @@ static bool is_in_order(const struct session *s, enum smtp_verb verb)
 	case SMTP_MAIL: return s->transaction == NULL;
 	case SMTP_RCPT: return s->transaction != NULL;
 	case SMTP_AUTH: return s->login == NULL && s->transaction == NULL;
+	case SMTP_STARTTLS: return s->tls == NULL;
 	default: return true;
 	}
 }
@@ -379,6 +386,57 @@ bool limits_hold_up(struct session *s, struct slice line, enum smtp_verb verb)
 	s->state = WAITING;
 	ask(l);
 	return true;
+}
+
+/* ---- TLS sessions ---- */
+
+static void tls_known(void *arg, const struct tally_reply *r)
+{
+	struct limits *l = arg;
+	struct session *s = l->session;
+	const struct check *c = &checks[l->check];
+	bool is_over = r->is_known && r->rate + (l->has_begun ? 0 : 1) > c->limit;
+	void (*known)(struct session * s, bool is_good) = l->known;
+
+	l->question = NULL;
+	if (is_over)
+		log_warning("%s rate limit exceeded: %llu from %s for service %.*s", c->log,
+			(unsigned long long)r->rate + (l->has_begun ? 0 : 1), s->namaddr,
+			SLICE_FMT(service_name()));
+	limits_cancel(s);
+	known(s, !is_over);
+}
+
+void limits_tls(struct session *s, bool has_begun, void (*known)(struct session *s, bool is_good))
+{
+	struct tally_event e = {
+		TALLY_TLS_SESSIONS, has_begun ? 1 : 0, service_name(), SLICE_NONE, SLICE_NONE};
+	size_t check = next_check(s, SMTP_STARTTLS, 0);
+	struct limits *l = NULL;
+
+	if (check == CHECKS) {
+		known(s, true);
+		return;
+	}
+	l = mem_alloc(sizeof(*l));
+	l->session = s;
+	l->verb = SMTP_STARTTLS;
+	l->check = check;
+	l->has_begun = has_begun;
+	l->known = known;
+	s->limits = l;
+	s->state = WAITING;
+	e.client_addr = slice_str(s->client);
+	l->question = tally_add(&e, checks[check].limit, tls_known, l);
+}
+
+void limits_tls_failed(struct session *s)
+{
+	struct tally_event e = {
+		TALLY_TLS_SESSIONS, 1, service_name(), slice_str(s->client), SLICE_NONE};
+
+	if (next_check(s, SMTP_STARTTLS, 0) < CHECKS)
+		tally_tell(&e);
 }
 
 /* ---- bytes, the greylist ---- */

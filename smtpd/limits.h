@@ -29,6 +29,14 @@ bool limits_turn_away(struct session *s);
 bool limits_hold_up(struct session *s, struct slice line, enum smtp_verb verb);
 void limits_cancel(struct session *s);
 
+/*
+ * A TLS session is to begin, or (has_begun) has begun and was not resumed. known is called once,
+ * from inside or later (WAITING until then); is_good is false when it is one too many.
+ */
+void limits_tls(struct session *s, bool has_begun, void (*known)(struct session *s, bool is_good));
+/* A handshake has cost as much as one that succeeds. */
+void limits_tls_failed(struct session *s);
+
 bool limits_is_banned(const struct session *s);
 /* Ends the session of a client that was banned meanwhile. */
 void limits_cut(struct session *s);

@@ -22,6 +22,7 @@ smtpd_smtpd_SOURCES = \
 	%D%/report.c %D%/report.h \
 	%D%/session.c %D%/session.h \
 	%D%/settings.c %D%/settings.h \
+	%D%/starttls.c %D%/starttls.h \
 	%D%/stress.c %D%/stress.h \
 	%D%/transaction.c %D%/transaction.h \
 	%D%/xclient.c %D%/xclient.h
@@ -29,7 +30,7 @@ dist_man7_MANS += man/gatepost-standards.7
 dist_man8_MANS += man/smtpd.8
 
 smtpd_smtpd_LDADD = lib/policy/libpolicy.a lib/sasl/libsasl.a lib/route/libroute.a lib/smtp/libsmtp.a lib/mail/libmail.a \
-	lib/dns/libdns.a $(SERVER_LIBS) $(LDNS_LIBS) $(IDN2_LIBS)
+	lib/dns/libdns.a lib/tls/libtls.a $(SERVER_LIBS) $(LDNS_LIBS) $(TLS_LIBS)
 
 # Tests run smtpd alone on a stage that plays master and cleanup.
 noinst_PROGRAMS += t/smtpd/stage

@@ -9,6 +9,7 @@
 #include "smtpd/limits.h"
 #include "smtpd/probe.h"
 #include "smtpd/session.h"
+#include "tls/keys.h"
 #include "util/err.h"
 #include "util/fd.h"
 #include "util/log.h"
@@ -161,7 +162,10 @@ static void peer_new(struct server_peer *peer)
 	case ROLE_CLEANUP: author_peer_new(peer); break;
 	case ROLE_RESOLVER: dns_client_add(peer->ipc); break;
 	case ROLE_TALLY: tally_client_add(peer->ipc); break;
-	case ROLE_VAULT: auth_vault_new(peer); break;
+	case ROLE_VAULT:
+		auth_vault_new(peer);
+		tls_keys_peer_new(peer->ipc);
+		break;
 	default: break;
 	}
 }
@@ -172,8 +176,20 @@ static void peer_gone(struct server_peer *peer)
 	case ROLE_CLEANUP: author_peer_gone(peer); break;
 	case ROLE_RESOLVER: dns_client_remove(peer->ipc); break;
 	case ROLE_TALLY: tally_client_remove(peer->ipc); break;
-	case ROLE_VAULT: auth_vault_gone(peer); break;
+	case ROLE_VAULT:
+		tls_keys_peer_gone(peer->ipc);
+		auth_vault_gone(peer);
+		break;
 	default: break;
+	}
+}
+
+static void vault_msg(struct server_peer *peer, struct ipc_msg *msg)
+{
+	switch (msg->type) {
+	case PROTO_AUTH_CHALLENGE:
+	case PROTO_AUTH_DONE: auth_vault_msg(msg); break;
+	default: tls_keys_peer_msg(peer->ipc, msg); break;
 	}
 }
 
@@ -183,7 +199,7 @@ static void peer_msg(struct server_peer *peer, struct ipc_msg *msg)
 	case ROLE_CLEANUP: author_peer_msg(peer, msg); break;
 	case ROLE_RESOLVER: dns_client_msg(peer->ipc, msg); break;
 	case ROLE_TALLY: tally_client_msg(peer->ipc, msg); break;
-	case ROLE_VAULT: auth_vault_msg(msg); break;
+	case ROLE_VAULT: vault_msg(peer, msg); break;
 	default: break;
 	}
 }

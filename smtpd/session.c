@@ -14,6 +14,7 @@
 #include "smtpd/proxy.h"
 #include "smtpd/recipient.h"
 #include "smtpd/report.h"
+#include "smtpd/starttls.h"
 #include "smtpd/xclient.h"
 #include "util/err.h"
 #include "util/fd.h"
@@ -179,6 +180,9 @@ static void reply_bytes(struct session *s, char *text, size_t len)
 {
 	struct buf out = BUF_INIT(FOOTER_REPLY_LIMIT);
 
+	/* Between the last word in clear and the first one inside of TLS there is none. */
+	if (starttls_is_awaited(s) || (s->has_begun_tls && s->tls == NULL))
+		return;
 	say_awaited(s);
 	if (s->state == CLOSED)
 		return;
@@ -511,6 +515,10 @@ static void run(struct session *s)
 {
 	bool moved = false;
 
+	if (s->state == HANDSHAKE) {
+		starttls_go_on(s);
+		return;
+	}
 	while (step(s))
 		moved = true;
 	if (s->state == CLOSED)
@@ -653,9 +661,23 @@ const char *session_too_large(const struct session *s, uint64_t size, const char
 		       : session_stranger_reply(s, reply);
 }
 
-static void gated(struct session *s)
+static void ask_policy(struct session *s)
 {
 	evaluation_begin(s, POLICY_CONNECT, SLICE_NONE, greet);
+}
+
+static void gated(struct session *s)
+{
+	if (starttls_is_awaited(s))
+		starttls_wrap(s, ask_policy);
+	else
+		ask_policy(s);
+}
+
+void session_set_offer(struct session *s)
+{
+	s->hidden = s->discarded | starttls_hides(s);
+	s->options = settings_options(s->hidden);
 }
 
 static void begin(struct session *s);
@@ -676,18 +698,16 @@ static bool discard_keywords(struct session *s)
 	int err = ERR_NOT_FOUND;
 
 	s->discarded = settings.discarded;
-	s->options = settings.options;
 	if (settings.discard_maps != NULL)
 		err = map_list_find(
 			settings.discard_maps, slice_str(s->addr), inquiry_later(s), &value);
-	if (err == ERR_LATER) {
+	if (err == ERR_LATER)
 		inquiry_wait(s, slice_str(s->addr), begin_again);
-	} else if (err == 0) {
+	else if (err == 0)
 		s->discarded = ehlo_keywords(buf_slice(&value));
-		s->options = settings_options(s->discarded);
-	} else if (err != ERR_NOT_FOUND) {
+	else if (err != ERR_NOT_FOUND)
 		log_warning("smtpd_discard_ehlo_keyword_address_maps: no answer for %s", s->addr);
-	}
+	session_set_offer(s);
 	buf_clear(&value);
 	return err != ERR_LATER;
 }
@@ -808,15 +828,17 @@ void session_refuse(int fd)
 		settings.hostname);
 
 	counters_add(COUNTER_REFUSED, 1);
-	if (n > 0 && n < (int)sizeof(text))
+	/* Who waits for TLS is told nothing in clear. */
+	if (n > 0 && n < (int)sizeof(text) && !starttls_is_first())
 		(void)!send(fd, text, (size_t)n, MSG_NOSIGNAL | MSG_DONTWAIT);
 	fd_close(&fd);
 }
 
 static bool is_idle(const struct session *s)
 {
-	return s->transaction == NULL && (s->state == COMMAND || s->state == RESPONSE ||
-						 s->state == GREETING || s->state == PROXY);
+	return s->transaction == NULL &&
+	       (s->state == COMMAND || s->state == RESPONSE || s->state == GREETING ||
+		       s->state == PROXY || s->state == HANDSHAKE);
 }
 
 void session_end_idle(const char *reason)

@@ -21,6 +21,7 @@
  *   COMMAND   the next line is a command
  *   CONTENT   behind DATA, up to CRLF.CRLF
  *   CHUNK     chunk bytes of BDAT
+ *   HANDSHAKE of TLS (starttls.h); before it the reply to STARTTLS is on its way
  *   RESPONSE  the next line is the client's part of an AUTH exchange
  *   WAITING   an answer from another process is awaited; input waits too
  *   CLOSED    over; freed at the end of the loop's iteration
@@ -28,7 +29,17 @@
  * Replies are gathered while commands are at hand and go out in one write. A session without a
  * command under way holds no buffers.
  */
-enum session_state { PROXY, GREETING, COMMAND, CONTENT, CHUNK, RESPONSE, WAITING, CLOSED };
+enum session_state {
+	PROXY,
+	GREETING,
+	COMMAND,
+	CONTENT,
+	CHUNK,
+	HANDSHAKE,
+	RESPONSE,
+	WAITING,
+	CLOSED
+};
 
 struct session {
 	TAILQ_ENTRY(session) next;
@@ -66,9 +77,14 @@ struct session {
 	bool is_announced;           /* "connect from" is logged */
 	bool may_xclient, may_xforward;
 	bool is_greeted;
-	unsigned discarded, options; /* EHLO_* that are kept from it, SMTP_OPT_* that it may use */
-	struct gate *gate;           /* owned; NULL: nothing is found out before the greeting */
-	struct xforward *xforward;   /* owned; NULL: nothing was said of another client */
+	unsigned discarded;       /* EHLO_* that are kept from it, whether inside of TLS or not */
+	unsigned hidden, options; /* those and what is not offered now; SMTP_OPT_* */
+	struct tls *tls;          /* of the stream; NULL in clear */
+	bool has_begun_tls;       /* nothing more is said in clear */
+	const char *tls_refusal;  /* no further command is carried out, for this reason */
+	void (*on_tls)(struct session *s); /* wrapper mode: what follows */
+	struct gate *gate;         /* owned; NULL: nothing is found out before the greeting */
+	struct xforward *xforward; /* owned; NULL: nothing was said of another client */
 	/* The dialogue. */
 	struct smtp_lines lines;
 	struct transaction *transaction; /* owned; NULL outside */
@@ -102,6 +118,8 @@ void session_new(int fd, const struct net_addr *peer, bool is_local);
  * asked for, unless name_known, then it is greeted.
  */
 void session_identify(struct session *s);
+/* What EHLO offers has changed with the client, or with TLS. */
+void session_set_offer(struct session *s);
 /* name and addresses of the session as the log shows them. */
 void session_set_namaddr(struct session *s);
 /* The only thing said to a client when the port is full. */

@@ -12,6 +12,7 @@
 #include "smtpd/footer.h"
 #include "smtpd/limits.h"
 #include "smtpd/gate.h"
+#include "smtpd/starttls.h"
 #include "smtpd/stress.h"
 #include "util/err.h"
 #include "util/log.h"
@@ -28,11 +29,13 @@ static const struct {
 	{"VRFY", EHLO_VRFY},
 	{"EXPN", EHLO_EXPN},
 	{"ETRN", EHLO_ETRN},
+	{"STARTTLS", EHLO_STARTTLS},
 	{"ENHANCEDSTATUSCODES", EHLO_ENHANCEDSTATUSCODES},
 	{"8BITMIME", EHLO_8BITMIME},
 	{"DSN", EHLO_DSN},
 	{"SMTPUTF8", EHLO_SMTPUTF8},
 	{"CHUNKING", EHLO_CHUNKING},
+	{"REQUIRETLS", EHLO_REQUIRETLS},
 };
 
 static unsigned offered(unsigned discarded)
@@ -66,15 +69,6 @@ void settings_add_ehlo(struct buf *out, unsigned discarded)
 	}
 }
 
-static void make_ehlo(void)
-{
-	struct buf out = BUF_INIT(4096);
-
-	settings_add_ehlo(&out, settings.discarded);
-	settings.ehlo = slice_dup(buf_slice(&out));
-	buf_clear(&out);
-}
-
 unsigned settings_options(unsigned discarded)
 {
 	static const struct {
@@ -84,6 +78,7 @@ unsigned settings_options(unsigned discarded)
 		{EHLO_8BITMIME, SMTP_OPT_8BITMIME},
 		{EHLO_DSN, SMTP_OPT_DSN},
 		{EHLO_SMTPUTF8, SMTP_OPT_UTF8},
+		{EHLO_REQUIRETLS, SMTP_OPT_REQUIRETLS},
 	};
 	unsigned options = 0, bits = offered(discarded);
 
@@ -218,10 +213,9 @@ void settings_open(void)
 	find_submitters();
 	read_limits();
 	stress_open();
+	starttls_open();
 	auth_open();
 	limits_open();
-	settings.options = settings_options(settings.discarded);
-	make_ehlo();
 	open_policy();
 	gate_open();
 	footer_open();

@@ -16,8 +16,6 @@ enum bare_lf { BARE_LF_NORMALIZE, BARE_LF_REJECT, BARE_LF_NOTE, BARE_LF_NO };
 struct settings {
 	const char *hostname; /* myhostname */
 	const char *banner;   /* smtpd_banner */
-	char *ehlo;           /* owned: the lines behind the first one, with CRLF; "" for none */
-	unsigned options;     /* SMTP_OPT_*: parameters of MAIL and RCPT */
 	unsigned discarded;   /* EHLO_*: smtpd_discard_ehlo_keywords */
 	bool vrfy, expn, helo_required, log_port, name_lookup, strict_pipelining, utf8, soft_bounce;
 	bool show_login;        /* smtpd_sasl_authenticated_header */

@@ -74,6 +74,8 @@ void stress_open(void)
 	}
 	ordinary.timeout = conf_time(P_smtpd_timeout);
 	stressed.timeout = conf_variant_number(variant, P_smtpd_timeout);
+	ordinary.starttls_timeout = conf_time(P_smtpd_starttls_timeout);
+	stressed.starttls_timeout = conf_variant_number(variant, P_smtpd_starttls_timeout);
 	ordinary.error_sleep = conf_time(P_smtpd_error_sleep_time);
 	stressed.error_sleep = conf_variant_number(variant, P_smtpd_error_sleep_time);
 	ordinary.stress = conf_str(P_stress);

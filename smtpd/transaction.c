@@ -13,13 +13,14 @@
 #include "smtpd/limits.h"
 #include "smtpd/report.h"
 #include "smtpd/session.h"
+#include "smtpd/starttls.h"
 #include "smtpd/xclient.h"
 #include "util/err.h"
 #include "util/log.h"
 #include "util/mem.h"
 #include "util/wire.h"
 
-enum { LOG_LIMIT = 65536, EFFECTS_LIMIT = 65536, HEADER_FROM_LIMIT = 65536 };
+enum { LOG_LIMIT = 65536, EFFECTS_LIMIT = 65536, HEADER_FROM_LIMIT = 65536, TRACE_LIMIT = 4096 };
 
 static unsigned serial;
 
@@ -446,6 +447,16 @@ void transaction_mail(struct session *s, struct slice args)
 	buf_clear(&reply);
 }
 
+/* RFC 3848. */
+static const char *protocol_of(const struct session *s)
+{
+	if (s->login != NULL)
+		return s->tls != NULL ? "ESMTPSA" : "ESMTPA";
+	if (!s->esmtp)
+		return "SMTP";
+	return s->tls != NULL ? "ESMTPS" : "ESMTP";
+}
+
 /* The message is opened. False: there is no cleanup just now. */
 static bool open_message(struct session *s)
 {
@@ -455,9 +466,7 @@ static bool open_message(struct session *s)
 		.client_name = s->is_local ? SLICE_NONE : slice_str(s->name),
 		.client_addr = slice_str(s->addr),
 		.helo = slice_str(s->helo),
-		.protocol = slice_str(s->login != NULL ? "ESMTPA"
-				      : s->esmtp       ? "ESMTP"
-						       : "SMTP"),
+		.protocol = slice_str(protocol_of(s)),
 		.login = slice_str(s->login),
 		.envid = slice_str(t->envid),
 		.flags = (t->utf8 ? QUEUE_FLAG_SMTPUTF8 : 0) |
@@ -474,8 +483,14 @@ static bool open_message(struct session *s)
 	};
 
 	xforward_fill(s, &spec);
-	if (t->message == NULL)
+	if (t->message == NULL) {
+		struct buf trace = BUF_INIT(TRACE_LIMIT);
+
+		starttls_trace(s, &trace);
+		spec.trace = trace.len > 0 ? buf_slice(&trace) : SLICE_NONE;
 		t->message = message_open(&spec, &events, s);
+		buf_clear(&trace);
+	}
 	if (t->message != NULL)
 		send_effects(t);
 	return t->message != NULL;

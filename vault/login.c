@@ -12,12 +12,13 @@
 #include "util/err.h"
 #include "util/log.h"
 #include "util/mem.h"
+#include "util/wire.h"
 #include "vault/crew.h"
 #include "vault/key.h"
 #include "vault/tables.h"
 
 /* What the client's next message is. */
-enum { QUESTIONS = 100, NONCE = 18 };
+enum { QUESTIONS = 100, NONCE = 18, TLS_MAX = 8192, FLAG_OFFERED = 1 };
 
 enum step {
 	STEP_PLAIN,
@@ -26,6 +27,7 @@ enum step {
 	STEP_FIRST,
 	STEP_FINAL,
 	STEP_SEEN, /* the server's signature */
+	STEP_EXTERNAL,
 	STEP_NONE,
 };
 
@@ -43,15 +45,23 @@ struct login {
 	struct buf records;
 	struct later later;
 	struct sasl_scram_server scram;
+	struct buf bindings; /* "type NUL data", counted */
+	/* EXTERNAL: names of the certificate, counted, and where the next one begins. */
+	struct buf cert_names;
+	size_t next_name;
 	struct crew_check *check;
 };
 
 static LIST_HEAD(, login) logins = LIST_HEAD_INITIALIZER(logins);
 static size_t count;
 
-static const char wrong[] = "authentication failure", malformed[] = "malformed message",
+static const char wrong[] = "authentication failure",
+		  no_name[] = "no name of the certificate is a login",
+		  malformed[] = "malformed message",
 		  table_fails[] = "the password table cannot be read",
-		  busy[] = "too many password checks are waiting";
+		  busy[] = "too many password checks are waiting",
+		  unbound[] = "no such channel binding",
+		  downgraded[] = "the list of mechanisms was changed on its way";
 
 size_t login_count(void)
 {
@@ -71,6 +81,8 @@ static void login_free(struct login *l)
 	buf_clear(&l->password);
 	buf_clear(&l->key);
 	buf_clear(&l->records);
+	buf_wipe_clear(&l->bindings);
+	buf_clear(&l->cert_names);
 	mem_free(l);
 }
 
@@ -172,6 +184,74 @@ static void prove(struct login *l, struct slice message)
 	buf_clear(&out);
 }
 
+/* The data of the kind of binding that the client has chosen. */
+static bool bind(struct login *l)
+{
+	struct reader in = reader_of(buf_slice(&l->bindings));
+
+	if (l->scram.binding != SASL_BINDING_CHOSEN)
+		return true;
+	while (in.in.len > 0) {
+		struct slice data = reader_counted(&in, in.in.len), type;
+
+		if (slice_part(&data, '\0', &type) &&
+			slice_eq(type, buf_slice(&l->scram.binding_type)))
+			return buf_add_slice(&l->scram.binding_data, data) == 0;
+	}
+	return false;
+}
+
+/* ---- EXTERNAL ---- */
+
+/* The next name of the certificate, of those that the client wants to be (all when it says none).
+ */
+static bool next_name(struct login *l)
+{
+	struct slice name;
+
+	do {
+		struct reader in = reader_of(slice_from(buf_slice(&l->cert_names), l->next_name));
+
+		name = reader_counted(&in, in.in.len);
+		if (in.err != 0 || name.len == 0)
+			return false;
+		l->next_name = l->cert_names.len - in.in.len;
+	} while (l->authzid.len > 0 && !slice_case_eq(name, buf_slice(&l->authzid)));
+	buf_reset(&l->name);
+	return buf_add_slice(&l->name, name) == 0;
+}
+
+/* A name counts as login when it stands in a table, whatever password belongs to it. */
+static void look_for_cert(void *arg)
+{
+	struct login *l = arg;
+	int r = ERR_NOT_FOUND;
+
+	do {
+		if (l->name.len > 0)
+			r = tables_find(
+				l->tables, buf_slice(&l->name), &l->later, &l->key, &l->records);
+	} while (r == ERR_NOT_FOUND && next_name(l));
+	if (r == ERR_LATER)
+		return;
+	if (r == 0)
+		done(l, RESULT_OK, NULL);
+	else if (r == ERR_NOT_FOUND)
+		done(l, RESULT_FAILED, no_name);
+	else
+		done(l, RESULT_DEFERRED, table_fails);
+}
+
+static void take_external(struct login *l, struct slice message)
+{
+	if (message.len > 0 && (!sasl_is_text(message) || message.len > SASL_LOGIN_MAX)) {
+		done(l, RESULT_FAILED, malformed);
+		return;
+	}
+	(void)buf_add_slice(&l->authzid, message);
+	look_for_cert(l);
+}
+
 /* ---- both ---- */
 
 static void look(void *arg)
@@ -246,7 +326,9 @@ static void take_first(struct login *l, struct slice message)
 		r = ERR_SYNTAX;
 	if (r != 0 || is_too_long(l)) {
 		buf_reset(&l->name);
-		done(l, RESULT_FAILED, malformed);
+		done(l, RESULT_FAILED, r == ERR_DENIED ? downgraded : malformed);
+	} else if (!bind(l)) {
+		done(l, RESULT_FAILED, unbound);
 	} else {
 		look(l);
 	}
@@ -260,6 +342,7 @@ static void take_message(struct login *l, struct slice message)
 	case STEP_PASSWORD: take_password(l, message); break;
 	case STEP_FIRST: take_first(l, message); break;
 	case STEP_FINAL: prove(l, message); break;
+	case STEP_EXTERNAL: take_external(l, message); break;
 	case STEP_SEEN:
 		if (message.len == 0)
 			done(l, RESULT_OK, NULL);
@@ -276,7 +359,40 @@ static enum step first_step(struct slice mechanism)
 		return STEP_PLAIN;
 	if (slice_case_eq_str(mechanism, "LOGIN"))
 		return STEP_NAME;
-	return slice_case_eq_str(mechanism, "SCRAM-SHA-256") ? STEP_FIRST : STEP_NONE;
+	if (slice_case_eq_str(mechanism, "EXTERNAL"))
+		return STEP_EXTERNAL;
+	return slice_case_eq_str(mechanism, "SCRAM-SHA-256") ||
+			       slice_case_eq_str(mechanism, "SCRAM-SHA-256-PLUS")
+		       ? STEP_FIRST
+		       : STEP_NONE;
+}
+
+static void run_look(void *arg)
+{
+	struct login *l = arg;
+
+	if (l->step == STEP_EXTERNAL)
+		look_for_cert(l);
+	else
+		look(l);
+}
+
+/* What smtpd says of the client's TLS. */
+static void take_tls(struct login *l, const struct ipc_msg *msg)
+{
+	struct slice value;
+	size_t at = 0;
+
+	if (sasl_is_bound(ipc_bytes(msg, FIELD_MECHANISM)))
+		l->scram.binding = SASL_BINDING_CHOSEN;
+	else if ((ipc_u64(msg, FIELD_FLAGS) & FLAG_OFFERED) != 0)
+		l->scram.binding = SASL_BINDING_OFFERED;
+	while (ipc_next(msg, FIELD_BINDING, &at, &value))
+		wire_counted(&l->bindings, value);
+	at = 0;
+	while (ipc_next(msg, FIELD_CERT_NAME, &at, &value))
+		if (sasl_is_text(value) && value.len <= SASL_LOGIN_MAX)
+			wire_counted(&l->cert_names, value);
 }
 
 static struct login *login_new(struct ipc *c, struct ipc_msg *msg)
@@ -293,7 +409,10 @@ static struct login *login_new(struct ipc *c, struct ipc_msg *msg)
 	l->password = BUF_SECRET(SASL_PASSWORD_MAX);
 	l->records = BUF_SECRET(SASL_RECORDS_MAX);
 	sasl_scram_init(&l->scram);
-	later_init(&l->later, QUESTIONS, look, l);
+	buf_init(&l->bindings, TLS_MAX);
+	buf_init(&l->cert_names, TLS_MAX);
+	take_tls(l, msg);
+	later_init(&l->later, QUESTIONS, run_look, l);
 	LIST_INSERT_HEAD(&logins, l, next);
 	count++;
 	ipc_set_arg(c, msg->id, false, l);

@@ -20,8 +20,8 @@ int sasl_plain_parse(struct slice message, struct sasl_plain *p)
 
 void sasl_scram_init(struct sasl_scram_server *x)
 {
-	struct buf *all[] = {
-		&x->login, &x->authzid, &x->header, &x->first_bare, &x->nonce, &x->server_first};
+	struct buf *all[] = {&x->login, &x->authzid, &x->header, &x->first_bare, &x->nonce,
+		&x->server_first, &x->binding_type, &x->binding_data};
 
 	*x = (struct sasl_scram_server){0};
 	for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++)
@@ -30,8 +30,8 @@ void sasl_scram_init(struct sasl_scram_server *x)
 
 void sasl_scram_clear(struct sasl_scram_server *x)
 {
-	struct buf *all[] = {
-		&x->login, &x->authzid, &x->header, &x->first_bare, &x->nonce, &x->server_first};
+	struct buf *all[] = {&x->login, &x->authzid, &x->header, &x->first_bare, &x->nonce,
+		&x->server_first, &x->binding_type, &x->binding_data};
 
 	for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++)
 		buf_clear(all[i]);
@@ -67,14 +67,43 @@ static int take_value(struct slice *rest, char name, struct slice *value)
 	return 0;
 }
 
-/* "n,," or "y,a=name,": what stands before the bare message. */
+/* A name of a binding: letters, digits, '.', '-' (RFC 5802, 7). */
+static bool is_binding_type(struct slice s)
+{
+	for (size_t i = 0; i < s.len; i++) {
+		char c = s.p[i];
+
+		if (!(c >= 'a' && c <= 'z') && !(c >= 'A' && c <= 'Z') && !(c >= '0' && c <= '9') &&
+			c != '.' && c != '-')
+			return false;
+	}
+	return s.len > 0;
+}
+
+static int take_flag(struct sasl_scram_server *x, struct slice flag)
+{
+	if (x->binding == SASL_BINDING_CHOSEN) {
+		struct slice type = slice_from(flag, 2);
+
+		if (!slice_starts(flag, "p=") || !is_binding_type(type))
+			return ERR_SYNTAX;
+		return buf_add_slice(&x->binding_type, type);
+	}
+	if (slice_eq_str(flag, "y"))
+		return x->binding == SASL_BINDING_OFFERED ? ERR_DENIED : 0;
+	return slice_eq_str(flag, "n") ? 0 : ERR_SYNTAX;
+}
+
+/* "n,," or "p=type,a=name,": what stands before the bare message. */
 static int take_header(struct sasl_scram_server *x, struct slice *rest)
 {
 	struct slice whole = *rest, flag, zid;
+	int err;
 
-	if (!slice_part(rest, ',', &flag) || !slice_part(rest, ',', &zid) || rest->p == NULL ||
-		(!slice_eq_str(flag, "n") && !slice_eq_str(flag, "y")))
+	if (!slice_part(rest, ',', &flag) || !slice_part(rest, ',', &zid) || rest->p == NULL)
 		return ERR_SYNTAX;
+	if ((err = take_flag(x, flag)) != 0)
+		return err;
 	if (zid.len > 0 &&
 		(!slice_starts(zid, "a=") || decode_name(slice_from(zid, 2), &x->authzid) != 0))
 		return ERR_SYNTAX;
@@ -92,9 +121,11 @@ static bool is_nonce(struct slice s)
 int sasl_scram_begin(struct sasl_scram_server *x, struct slice message)
 {
 	struct slice rest = message, name, nonce;
+	int err = message.len > SASL_SCRAM_MESSAGE_MAX ? ERR_SYNTAX : take_header(x, &rest);
 
-	if (message.len > SASL_SCRAM_MESSAGE_MAX || take_header(x, &rest) != 0 ||
-		buf_add_slice(&x->first_bare, rest) != 0 || take_value(&rest, 'n', &name) != 0 ||
+	if (err != 0)
+		return err;
+	if (buf_add_slice(&x->first_bare, rest) != 0 || take_value(&rest, 'n', &name) != 0 ||
 		decode_name(name, &x->login) != 0 || take_value(&rest, 'r', &nonce) != 0 ||
 		!is_nonce(nonce))
 		return ERR_SYNTAX;
@@ -113,9 +144,13 @@ void sasl_scram_challenge(
 
 static bool is_binding(const struct sasl_scram_server *x, struct slice value)
 {
-	struct buf expected = BUF_INIT(2 * SASL_SCRAM_MESSAGE_MAX);
+	struct buf expected = BUF_INIT(4 * SASL_SCRAM_MESSAGE_MAX);
+	struct buf bytes = BUF_INIT(2 * SASL_SCRAM_MESSAGE_MAX);
 
-	base64_encode(&expected, buf_slice(&x->header));
+	(void)buf_add_slice(&bytes, buf_slice(&x->header));
+	(void)buf_add_slice(&bytes, buf_slice(&x->binding_data));
+	base64_encode(&expected, buf_slice(&bytes));
+	buf_wipe_clear(&bytes);
 	bool same = slice_eq(buf_slice(&expected), value);
 	buf_clear(&expected);
 	return same;

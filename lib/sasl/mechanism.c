@@ -4,7 +4,9 @@
 #include "util/err.h"
 
 const struct sasl_mechanism sasl_table_mechanisms[] = {
+	{"SCRAM-SHA-256-PLUS", SASL_MUTUAL_AUTH},
 	{"SCRAM-SHA-256", SASL_MUTUAL_AUTH},
+	{"EXTERNAL", 0},
 	{"PLAIN", SASL_PLAINTEXT},
 	{"LOGIN", SASL_PLAINTEXT},
 	{NULL, 0},
@@ -46,6 +48,11 @@ bool sasl_is_mechanism(struct slice name)
 			return false;
 	}
 	return name.len > 0 && name.len <= SASL_NAME_MAX;
+}
+
+bool sasl_is_bound(struct slice name)
+{
+	return slice_case_ends(name, "-PLUS");
 }
 
 unsigned sasl_property(struct slice name)

@@ -29,6 +29,8 @@ extern const struct sasl_mechanism sasl_table_mechanisms[];
 
 /* 1 to 20 of A-Z, 0-9, '-', '_', in either case (RFC 4422, 3.1). */
 bool sasl_is_mechanism(struct slice name);
+/* One that binds the exchange to the TLS session (RFC 5801, 4). */
+bool sasl_is_bound(struct slice name);
 /* "plaintext", "mutual-auth" …; 0: no property that counts. */
 unsigned sasl_property(struct slice name);
 

@@ -97,6 +97,82 @@ static void test_scram_first(void)
 	}
 }
 
+/* The client's half: client-final-message for a header and what binds it. */
+static void prove(const struct sasl_scram_server *x, const char *header, const char *binding,
+	const char *first_bare, struct buf *out)
+{
+	struct buf bind = BUF_INIT(500), text = BUF_INIT(2000), salt = BUF_INIT(64);
+	uint8_t salted[SASL_KEY], key[SASL_KEY], stored[SASL_KEY], signature[SASL_KEY];
+
+	(void)base64_decode(&salt, slice_str(salt_text));
+	sasl_pbkdf2(slice_str("pencil"), buf_slice(&salt), 4096, salted);
+	sasl_hmac(slice_of(salted, SASL_KEY), slice_str("Client Key"), key);
+	sasl_sha256(slice_of(key, SASL_KEY), stored);
+	(void)buf_add_fmt(&bind, "%s%s", header, binding);
+	(void)buf_add_str(out, "c=");
+	base64_encode(out, buf_slice(&bind));
+	(void)buf_add_fmt(out, ",r=%s", buf_str(&x->nonce));
+	(void)buf_add_fmt(&text, "%s,%s,%s", first_bare, buf_str(&x->server_first), buf_str(out));
+	sasl_hmac(slice_of(stored, SASL_KEY), buf_slice(&text), signature);
+	for (size_t i = 0; i < SASL_KEY; i++)
+		key[i] ^= signature[i];
+	(void)buf_add_str(out, ",p=");
+	base64_encode(out, slice_of(key, SASL_KEY));
+	buf_clear(&bind);
+	buf_clear(&text);
+	buf_clear(&salt);
+}
+
+static void test_scram_binding(void)
+{
+	static const struct {
+		enum sasl_binding mode;
+		const char *header;          /* as the client sends it */
+		const char *client, *server; /* what it thinks binds it, and what does */
+		int begin, finish;
+		const char *name;
+	} rows[] = {
+		{SASL_BINDING_CHOSEN, "p=tls-exporter,,", "abc", "abc", 0, 0, "bound"},
+		{SASL_BINDING_CHOSEN, "p=tls-exporter,,", "abc", "abd", 0, ERR_SYNTAX,
+			"a session of two halves"},
+		{SASL_BINDING_CHOSEN, "p=tls-exporter,,", "", "abc", 0, ERR_SYNTAX,
+			"bound to nothing"},
+		{SASL_BINDING_CHOSEN, "n,,", "", "abc", ERR_SYNTAX, 0, "-PLUS without binding"},
+		{SASL_BINDING_CHOSEN, "y,,", "", "abc", ERR_SYNTAX, 0, "-PLUS that was not seen"},
+		{SASL_BINDING_CHOSEN, "p=,,", "", "", ERR_SYNTAX, 0, "no name of a binding"},
+		{SASL_BINDING_CHOSEN, "p=a b,,", "", "", ERR_SYNTAX, 0, "none either"},
+		{SASL_BINDING_OFFERED, "n,,", "", "", 0, 0, "a client that cannot"},
+		{SASL_BINDING_OFFERED, "y,,", "", "", ERR_DENIED, 0, "a list that was cut"},
+		{SASL_BINDING_OFFERED, "p=tls-exporter,,", "", "", ERR_SYNTAX, 0,
+			"bound without -PLUS"},
+		{SASL_BINDING_NONE, "y,,", "", "", 0, 0, "no -PLUS here"},
+	};
+	static const char bare[] = "n=user,r=xyz";
+
+	for (size_t i = 0; i < COUNT_OF(rows); i++) {
+		struct sasl_scram_server x;
+		struct sasl_scram s = record_of("pencil");
+		struct buf message = BUF_INIT(2000), out = BUF_INIT(200);
+
+		sasl_scram_init(&x);
+		x.binding = rows[i].mode;
+		(void)buf_add_fmt(&message, "%s%s", rows[i].header, bare);
+		is_int(sasl_scram_begin(&x, buf_slice(&message)), rows[i].begin,
+			"%s: first message", rows[i].name);
+		if (rows[i].begin == 0) {
+			(void)buf_add_str(&x.binding_data, rows[i].server);
+			sasl_scram_challenge(&x, &s, slice_str(nonce_text));
+			buf_reset(&message);
+			prove(&x, rows[i].header, rows[i].client, bare, &message);
+			is_int(sasl_scram_finish(&x, buf_slice(&message), &out), rows[i].finish,
+				"%s: proof", rows[i].name);
+		}
+		sasl_scram_clear(&x);
+		buf_clear(&message);
+		buf_clear(&out);
+	}
+}
+
 static void test_plain(void)
 {
 	static const struct {
@@ -306,6 +382,7 @@ int main(void)
 {
 	test_scram();
 	test_scram_first();
+	test_scram_binding();
 	test_plain();
 	test_records();
 	test_hashes();
