@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "cleanup/cleanup.h"
+#include "cleanup/intro.h"
 #include "cleanup/message.h"
 #include "cleanup/requeue.h"
 #include "cleanup/trace.h"
@@ -49,6 +50,7 @@ void notice_open(void)
 {
 	struct slice rest = slice_str(conf_str(P_notify_classes)), word;
 
+	intro_open();
 	while (slice_token(&rest, ", \t\r\n", &word)) {
 		tells_bounce |= slice_case_eq_str(word, "bounce");
 		tells_2bounce |= slice_case_eq_str(word, "2bounce");
@@ -148,7 +150,11 @@ static char copy_owner;
 
 static void fill_report(const struct notice *n, const struct message *m, struct dsn_report *r)
 {
+	const struct intro *intro = intro_of(n->kind);
+
 	*r = (struct dsn_report){.kind = n->kind,
+		.template = intro->template,
+		.intro = buf_slice(&intro->text),
 		.is_utf8 = n->parent.flags & QUEUE_FLAG_SMTPUTF8,
 		.is_8bit = n->is_8bit,
 		.to = m->rcpts[0]->address,
@@ -206,6 +212,8 @@ static const struct message_failure *make(
 	fill_report(n, m, &r);
 	r.is_copy = is_copy;
 	r.is_complete = is_complete;
+	if (!is_copy && intro_of(n->kind)->has_dot_line)
+		m->env.flags |= QUEUE_FLAG_DOT_LINE;
 	if (n->is_8bit) {
 		m->env.flags |= QUEUE_FLAG_8BIT;
 		m->env.body = QUEUE_BODY_8BITMIME;

@@ -5,9 +5,11 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "mail/template.h"
 #include "map/match.h"
 #include "sasl/mechanism.h"
 #include "util/err.h"
+#include "util/fd.h"
 #include "util/log.h"
 #include "util/mem.h"
 
@@ -76,6 +78,47 @@ static void check_match(const struct conf *c, enum param p, struct mistakes *m)
 	buf_clear(&why);
 }
 
+struct template_check {
+	struct mistakes *m;
+	const char *path;
+};
+
+static void report_template(
+	enum template_grade grade, unsigned line, unsigned column, const char *text, void *arg)
+{
+	const struct template_check *k = arg;
+	struct place where = {k->path, line, column};
+
+	if (grade == TEMPLATE_ERROR)
+		mistakes_error(k->m, where, "%s", text);
+	else
+		mistakes_warning(k->m, where, "%s", text);
+}
+
+/* bounce_template_file; that it is there was looked at by conf/check.h. */
+static void check_templates(const struct conf *c, struct mistakes *m)
+{
+	struct template_check k = {m, set_str(c, P_bounce_template_file)};
+	struct buf file = BUF_INIT(TEMPLATE_FILE_LIMIT), text = BUF_INIT(TEMPLATE_TEXT_LIMIT);
+	struct templates *t = templates_new();
+	int fd = *k.path != '\0' ? open(k.path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK) : -1;
+
+	if (fd >= 0 && fd_read_all(fd, &file) == ERR_LIMIT)
+		mistakes_error(m, (struct place){k.path, 0, 0},
+			"more than %d bytes; expected a file of templates", TEMPLATE_FILE_LIMIT);
+	else if (fd >= 0)
+		templates_parse(t, buf_slice(&file), report_template, &k);
+	for (int i = 0; fd >= 0 && i < TEMPLATES; i++) {
+		buf_reset(&text);
+		(void)template_expand(
+			templates_get(t, (enum template_kind)i), c, report_template, &k, &text);
+	}
+	fd_close(&fd);
+	templates_free(&t);
+	buf_clear(&file);
+	buf_clear(&text);
+}
+
 /* What a service that authenticates cannot do without. */
 static void check_authentication(const struct instance *in, size_t i, struct mistakes *m)
 {
@@ -110,6 +153,8 @@ void check_tables_inside(const struct instance *in, bool with_indexed, struct mi
 		check_authentication(in, i, m);
 		opening = in->settings[i];
 		check_walk_tables(opening, programs, check_table, m);
+		if (programs & PROG_CLEANUP)
+			check_templates(opening, m);
 		for (int p = 0; p < P_COUNT; p++) {
 			const struct param_row *row = param_row((enum param)p);
 

@@ -8,6 +8,7 @@
 
 #include "conf/conf.h"
 #include "tools/gateconf.h"
+#include "tls/about.h"
 #include "tools/json.h"
 #include "util/err.h"
 #include "util/mem.h"
@@ -16,33 +17,38 @@ enum { NAMES_LIMIT = 20000, VALUE_LIMIT = 1 << 20, FOLD_COLUMN = 80 };
 
 const char *gateconf_name = "gateconf";
 
-static const char usage[] = "usage: gateconf [-c DIR] [-dfhHnx] [-o name=value] [name ...]\n"
-			    "       gateconf [-c DIR] -e name=value ...\n"
-			    "       gateconf [-c DIR] -X | -# name ...\n"
-			    "       gateconf [-c DIR] -M [-f] [name[/type] ...]\n"
-			    "       gateconf [-c DIR] -F [name[/type[/field]] ...]\n"
-			    "       gateconf [-c DIR] -P [name[/type[/parameter]] ...]\n"
-			    "       gateconf [-c DIR] -M | -F | -P -e name/type[/...]=value ...\n"
-			    "       gateconf [-c DIR] -M | -P -X name/type[/parameter] ...\n"
-			    "       gateconf [-c DIR] -M -# name/type ...\n"
-			    "       gateconf -a | -A | -l | -m\n"
-			    "  -c, --config DIR  configuration directory\n"
-			    "  -d, --defaults    defaults, whatever main.cf says\n"
-			    "  -n, --set         only what main.cf sets\n"
-			    "  -x, --expand      values with every $name replaced\n"
-			    "  -o, --override NAME=VALUE  as if main.cf said so\n"
-			    "  -h, --no-name     values alone; -H, --no-value: names alone\n"
-			    "  -f, --fold        fold long lines\n"
-			    "  -e, --edit        change main.cf; -X, --remove; -#, --comment\n"
-			    "  -C CLASS          builtin, service, user or all parameters\n"
-			    "  -M, --master      lines of master.cf; -P, --options: their -o\n"
-			    "  -F, --fields      their fields\n"
-			    "  -j, --json        JSON, one object a line\n"
-			    "  -m, --types       table types; -l: ways to lock a mailbox\n"
-			    "  -a, -A            SASL implementations, server and client\n"
-			    "  -q, --quiet       no word about names that nothing uses\n"
-			    "  -p, -v            accepted without effect\n"
-			    "  --help, --version\n";
+static const char usage[] =
+	"usage: gateconf [-c DIR] [-dfhHnx] [-o name=value] [name ...]\n"
+	"       gateconf [-c DIR] -e name=value ...\n"
+	"       gateconf [-c DIR] -X | -# name ...\n"
+	"       gateconf [-c DIR] -M [-f] [name[/type] ...]\n"
+	"       gateconf [-c DIR] -F [name[/type[/field]] ...]\n"
+	"       gateconf [-c DIR] -P [name[/type[/parameter]] ...]\n"
+	"       gateconf [-c DIR] -M | -F | -P -e name/type[/...]=value ...\n"
+	"       gateconf [-c DIR] -M | -P -X name/type[/parameter] ...\n"
+	"       gateconf [-c DIR] -M -# name/type ...\n"
+	"       gateconf [-c DIR] -b | -t [template_file]\n"
+	"       gateconf -a | -A | -l | -m | -T MODE\n"
+	"  -c, --config DIR  configuration directory\n"
+	"  -d, --defaults    defaults, whatever main.cf says\n"
+	"  -n, --set         only what main.cf sets\n"
+	"  -x, --expand      values with every $name replaced\n"
+	"  -o, --override NAME=VALUE  as if main.cf said so\n"
+	"  -h, --no-name     values alone; -H, --no-value: names alone\n"
+	"  -f, --fold        fold long lines\n"
+	"  -e, --edit        change main.cf; -X, --remove; -#, --comment\n"
+	"  -C CLASS          builtin, service, user or all parameters\n"
+	"  -M, --master      lines of master.cf; -P, --options: their -o\n"
+	"  -F, --fields      their fields\n"
+	"  -j, --json        JSON, one object a line\n"
+	"  -m, --types       table types; -l: ways to lock a mailbox\n"
+	"  -b, --bounce      what notices begin with; -t, --templates: with each $name\n"
+	"  -T, --about compile-version|run-version|public-key-algorithms\n"
+	"                    the TLS library\n"
+	"  -a, -A            SASL implementations, server and client\n"
+	"  -q, --quiet       no word about names that nothing uses\n"
+	"  -p, -v            accepted without effect\n"
+	"  --help, --version\n";
 
 static void warn(const char *fmt, const char *a, const char *b, const char *c)
 {
@@ -270,7 +276,7 @@ static int take_class(struct gateconf *g, const char *text)
 static int wrong_usage(void)
 {
 	if (strcmp(gateconf_name, "postconf") == 0)
-		fputs("postconf: fatal: usage: postconf [-aAdefFhHjlmMnpPqvxX#] [-c config_dir] "
+		fputs("postconf: fatal: usage: postconf [-aAbdefFhHjlmMnpPqtvxX#] [-c config_dir] "
 		      "[-C class] [-o name=value] [name...]\n",
 			stderr);
 	else
@@ -307,12 +313,73 @@ static bool wants_edit(const struct gateconf *g, char **names)
 	       (*names != NULL && strchr(*names, '=') != NULL && !g->defaults && !g->only_set);
 }
 
+/* What goes together with nothing else: 0, or the one option that is too many was named. */
+static int is_alone(const struct gateconf *g, char option, bool has_override)
+{
+	const struct {
+		bool is_given;
+		char option;
+	} others[] = {{g->defaults, 'd'}, {g->edit, 'e'}, {g->fold, 'f'}, {g->master_fields, 'F'},
+		{g->no_name, 'h'}, {g->no_value, 'H'}, {g->json, 'j'}, {g->master, 'M'},
+		{g->only_set, 'n'}, {has_override, 'o'}, {g->master_params, 'P'}, {g->expand, 'x'},
+		{g->remove, 'X'}, {g->comment, '#'}, {option == 'T' && g->bounce, 'b'},
+		{option == 'T' && g->bounce_source, 't'}};
+
+	for (size_t i = 0; i < sizeof(others) / sizeof(*others); i++)
+		if (others[i].is_given) {
+			fprintf(stderr, "%s: fatal: with option -%c, do not specify -%c\n",
+				gateconf_name, option, others[i].option);
+			return 1;
+		}
+	return 0;
+}
+
+static int print_about(const char *mode)
+{
+	const char *kind;
+
+	if (strcmp(mode, "compile-version") == 0) {
+		puts(tls_about_compiled());
+	} else if (strcmp(mode, "run-version") == 0) {
+		puts(tls_about_running());
+	} else if (strcmp(mode, "public-key-algorithms") == 0) {
+		for (unsigned i = 0; (kind = tls_about_key_kind(i)) != NULL; i++)
+			puts(kind);
+	} else {
+		fprintf(stderr, "%s: warning: unknown 'postconf -T' mode: %s\n", gateconf_name,
+			mode);
+		return 1;
+	}
+	return 0;
+}
+
+static int run_bounce(struct gateconf *g, char **names)
+{
+	int r;
+
+	if (g->bounce && g->bounce_source) {
+		fprintf(stderr, "%s: fatal: specify one of -b and -t\n", gateconf_name);
+		return 1;
+	}
+	mistakes_init(&g->mistakes);
+	r = gateconf_bounce(g, names);
+	fwrite(buf_str(&g->mistakes.text), 1, g->mistakes.text.len, stderr);
+	mistakes_clear(&g->mistakes);
+	return r;
+}
+
 static int run(struct gateconf *g, const char *const *overrides, char **names)
 {
 	char *path = mem_fmt("%s/main.cf", g->dir);
 	int modes = g->master + g->master_fields + g->master_params, r = 0;
 
-	if (modes > 1) {
+	if (g->about != NULL) {
+		r = is_alone(g, 'T', *overrides != NULL);
+		r = r != 0 ? r : print_about(g->about);
+	} else if (g->bounce || g->bounce_source) {
+		r = is_alone(g, g->bounce ? 'b' : 't', *overrides != NULL);
+		r = r != 0 ? r : run_bounce(g, names);
+	} else if (modes > 1) {
 		fprintf(stderr, "%s: fatal: specify one of -F -M -P\n", gateconf_name);
 		r = 1;
 	} else if (modes > 0 && wants_edit(g, names)) {
@@ -350,13 +417,16 @@ static int take_options(int argc, char **argv, struct gateconf *g, const char **
 		{"remove", no_argument, NULL, 'X'}, {"comment", no_argument, NULL, '#'},
 		{"master", no_argument, NULL, 'M'}, {"options", no_argument, NULL, 'P'},
 		{"fields", no_argument, NULL, 'F'}, {"quiet", no_argument, NULL, 'q'},
-		{"types", no_argument, NULL, 'm'}, {"json", no_argument, NULL, 'j'}, {0}};
+		{"types", no_argument, NULL, 'm'}, {"json", no_argument, NULL, 'j'},
+		{"bounce", no_argument, NULL, 'b'}, {"templates", no_argument, NULL, 't'},
+		{"about", required_argument, NULL, 'T'}, {0}};
 	static const char *const servers[] = {"dovecot", "table", NULL};
 	static const char *const locks[] = {"flock", "fcntl", "dotlock", NULL};
 	size_t count = 0;
 	int c = 0;
 
-	while ((c = getopt_long(argc, argv, "#aAc:C:deFfhHjlmMno:pPqvxX", options, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, "#aAbc:C:deFfhHjlmMno:pPqtT:vxX", options, NULL)) !=
+		-1) {
 		switch (c) {
 		case 1: fputs(usage, stdout); return 0;
 		case 2: puts(PACKAGE_STRING); return 0;
@@ -364,6 +434,7 @@ static int take_options(int argc, char **argv, struct gateconf *g, const char **
 		case 'a': print_words(servers); return 0;
 		/* What smtp-client knows by itself has no name to choose. */
 		case 'A': return 0;
+		case 'b': g->bounce = true; break;
 		case 'c': g->dir = optarg; break;
 		case 'C':
 			if (take_class(g, optarg) != 0)
@@ -385,6 +456,17 @@ static int take_options(int argc, char **argv, struct gateconf *g, const char **
 		case 'q': g->quiet = true; break;
 		case 'p':
 		case 'v': break;
+		case 't': g->bounce_source = true; break;
+		case 'T':
+			if (g->about != NULL) {
+				fprintf(stderr,
+					"%s: fatal: At most one -T <mode> option may be "
+					"specified\n",
+					gateconf_name);
+				return 1;
+			}
+			g->about = optarg;
+			break;
 		case 'x': g->expand = true; break;
 		case 'X': g->remove = true; break;
 		default: return wrong_usage();

@@ -19,7 +19,9 @@ struct gateconf {
 	const char *dir;
 	bool defaults, only_set, no_name, no_value, expand, fold, json, edit, remove, comment;
 	bool master, master_fields, master_params, quiet;
-	unsigned classes; /* -C: GATECONF_* */
+	bool bounce, bounce_source; /* -b, -t */
+	const char *about;          /* -T */
+	unsigned classes;           /* -C: GATECONF_* */
 	struct mistakes mistakes;
 };
 
@@ -34,6 +36,9 @@ int gateconf_master(const struct gateconf *g, char **names);
 int gateconf_service(const struct gateconf *g, char **names);
 /* A file beside the old one, synced, renamed over it: a reader sees one or the other. ERR_SYS. */
 int gateconf_replace(const char *path, const struct buf *text, const struct stat *st);
+
+/* The templates of notices, with (-b) or without (-t) each $name replaced. The exit status. */
+int gateconf_bounce(struct gateconf *g, char **names);
 
 extern const char *const gateconf_fields[GATECONF_COLUMNS]; /* as Postfix calls them */
 /* False: there are fewer columns. */

@@ -25,7 +25,7 @@ sbin_PROGRAMS += tools/gatepost
 tools_gatepost_SOURCES = %D%/gatepost.c %D%/gatepost.h %D%/gatepost_ban.c %D%/gatepost_dirs.c %D%/gatepost_start.c \
 	%D%/gatepost_state.c %D%/json.c %D%/json.h %D%/check_tables.c %D%/check_tables.h %D%/holder.c %D%/holder.h \
 	%D%/password.c %D%/password.h
-tools_gatepost_LDADD = lib/sasl/libsasl.a lib/map/libmap.a lib/conf/libconf.a lib/ipc/libipc.a lib/net/libnet.a lib/util/libutil.a \
+tools_gatepost_LDADD = lib/sasl/libsasl.a lib/mail/libmail.a lib/map/libmap.a lib/conf/libconf.a lib/ipc/libipc.a lib/net/libnet.a lib/util/libutil.a \
 	$(BSD_LIBS) $(EVENT_LIBS) $(DB_LIBS) $(PCRE2_LIBS) $(SASL_LIBS)
 
 # sendmail: mail from local programs; mailq and newaliases by name
@@ -38,9 +38,9 @@ tools_sendmail_LDADD = lib/smtp/libsmtp.a lib/mail/libmail.a lib/conf/libconf.a 
 # gateconf: parameters
 dist_man1_MANS += man/gateconf.1
 sbin_PROGRAMS += tools/gateconf
-tools_gateconf_SOURCES = %D%/gateconf.c %D%/gateconf.h %D%/gateconf_edit.c %D%/gateconf_master.c %D%/gateconf_service.c \
+tools_gateconf_SOURCES = %D%/gateconf.c %D%/gateconf.h %D%/gateconf_bounce.c %D%/gateconf_edit.c %D%/gateconf_master.c %D%/gateconf_service.c \
 	%D%/json.c %D%/json.h
-tools_gateconf_LDADD = lib/conf/libconf.a lib/util/libutil.a $(BSD_LIBS)
+tools_gateconf_LDADD = lib/mail/libmail.a lib/conf/libconf.a lib/tls/libtls.a lib/util/libutil.a $(CRYPTO_LIBS) $(BSD_LIBS)
 
 pkglibexec_PROGRAMS += queue-dump
 queue_dump_SOURCES = %D%/queue_dump.c

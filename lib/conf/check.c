@@ -166,6 +166,9 @@ void check_walk_tables(const struct conf *c, unsigned programs,
 		const char *text = set_str(c, (enum param)i);
 		struct table_walk w = {c, (enum param)i, slice_str(row->name), text, visit, arg};
 
+		if ((row->programs & programs) != 0 && row->type == PARAM_FILE && *text != '\0')
+			visit((enum param)i, slice_str(text),
+				place_of(c, w.name, text, slice_str(text)), arg);
 		if ((row->programs & programs) != 0 &&
 			(row->type == PARAM_MAPS || row->type == PARAM_MATCH ||
 				row->type == PARAM_RESTRICT))

@@ -41,8 +41,9 @@ void check_give_vault(struct instance *in);
 unsigned check_program(const char *program);
 
 /*
- * Calls visit for each table ("type:name", without "proxy:") and file of a match list ("/name") in
- * the parameters of these programs, as they stand in a set; s is where, or NULL for a default.
+ * Calls visit for each table ("type:name", without "proxy:") and file of a match list, or that
+ * a parameter is the name of ("/name"), in the parameters of these programs, as they stand in a
+ * set; s is where, or NULL for a default.
  */
 void check_walk_tables(const struct conf *c, unsigned programs,
 	void (*visit)(enum param p, struct slice spec, struct place where, void *arg), void *arg);

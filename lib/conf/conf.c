@@ -204,6 +204,50 @@ int set_expand(const struct conf *c, struct slice text, struct buf *why, struct 
 	return expand(&e, text, out);
 }
 
+struct names_and_set {
+	const struct set_names *names;
+	const struct conf *c;
+};
+
+static const char *lookup_both(void *arg, struct slice name)
+{
+	const struct names_and_set *both = arg;
+	const char *value = both->names->lookup(both->names->arg, name);
+	union {
+		const struct conf *in;
+		void *out;
+	} u = {.in = both->c};
+
+	return value != NULL ? value : raw_lookup(u.out, name);
+}
+
+static void seen_both(void *arg, struct slice name)
+{
+	const struct names_and_set *both = arg;
+
+	if (both->names->seen != NULL)
+		both->names->seen(both->names->arg, name);
+}
+
+int set_expand_names(const struct conf *c, const struct set_names *names, struct slice text,
+	struct buf *why, struct buf *out)
+{
+	struct names_and_set both = {names, c};
+	struct expand e = {.lookup = lookup_both, .arg = &both, .seen = seen_both, .why = why};
+
+	return expand(&e, text, out);
+}
+
+bool set_is_name(const struct conf *c, struct slice name)
+{
+	return set_find(c, name) != NULL || param_find(name) != P_COUNT;
+}
+
+const struct conf *set_in_force(void)
+{
+	return installed;
+}
+
 /* What one value refers to, while it is checked. */
 struct check {
 	const struct conf *c;

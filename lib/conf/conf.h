@@ -16,9 +16,10 @@
  * TYPE: STR; BOOL; INT; SIZE (bytes, 64 bit); TIME (kept in microseconds; a bare number has the
  * unit of the default); MAPS (list of type:name tables); MATCH (match list: networks, hosts or
  * domains, tables, files, '!'); RESTRICT (restriction list); LIST (comma or blank separated); ENUM
- * (the choices stand in the sentence's row as "a|b|c"). min and max bound INT, SIZE and TIME (in
- * units of the default). programs: who reads it, PROG_SMTPD | PROG_CLEANUP …; master hands a
- * program those tables only that stand in a parameter of its own.
+ * (the choices stand in the sentence's row as "a|b|c"); FILE (the path of one that programs read).
+ * min and max bound INT, SIZE and TIME (in units of the default). programs: who reads it,
+ * PROG_SMTPD | PROG_CLEANUP …; master hands a program those tables only that stand in a parameter
+ * of its own.
  *
  * A transport's own setting (relay_destination_concurrency_limit) belongs to the row named
  * transport_destination_concurrency_limit and is read by conf_transport_*.
@@ -50,7 +51,8 @@ enum {
 	PROG_ALL = (1 << 11) - 1,
 };
 
-const char *conf_str(enum param p); /* STR, MAPS, MATCH, RESTRICT, LIST, ENUM: expanded text */
+const char *conf_str(
+	enum param p); /* STR, MAPS, MATCH, RESTRICT, LIST, ENUM, FILE: expanded text */
 bool conf_bool(enum param p);
 int64_t conf_int(enum param p);  /* INT, SIZE */
 int64_t conf_time(enum param p); /* TIME, microseconds */

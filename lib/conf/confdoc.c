@@ -19,7 +19,8 @@ static const char *const type_names[] = {[PARAM_STR] = "text",
 	[PARAM_MATCH] = "match list",
 	[PARAM_RESTRICT] = "restriction list",
 	[PARAM_LIST] = "list",
-	[PARAM_ENUM] = "choice"};
+	[PARAM_ENUM] = "choice",
+	[PARAM_FILE] = "file"};
 
 static const char *const unsupported[] = {
 #define N(name) #name,

@@ -17,6 +17,7 @@ enum param_type {
 	PARAM_RESTRICT,
 	PARAM_LIST,
 	PARAM_ENUM,
+	PARAM_FILE, /* a file that its programs read when they start */
 };
 
 struct param_row {

@@ -55,6 +55,18 @@ bool set_is_set(const struct conf *c, enum param p);
 const char *set_raw(const struct conf *c, enum param p);
 /* Expands any text by the set. ERR_SYNTAX with why. */
 int set_expand(const struct conf *c, struct slice text, struct buf *why, struct buf *out);
+/* The same with names of the caller's beside: those come first. */
+struct set_names {
+	const char *(*lookup)(void *arg, struct slice name); /* NULL: it is none of them */
+	void (*seen)(void *arg, struct slice name); /* each name that is referred to; may be NULL */
+	void *arg;
+};
+int set_expand_names(const struct conf *c, const struct set_names *names, struct slice text,
+	struct buf *why, struct buf *out);
+/* A parameter, or a name that is set. */
+bool set_is_name(const struct conf *c, struct slice name);
+/* What conf_install has put in force: for a daemon, where a set is asked for. */
+const struct conf *set_in_force(void);
 /* Names that the set's values refer to are added (any value). */
 void set_add_references(const struct conf *c, struct dict *names);
 

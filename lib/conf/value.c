@@ -576,6 +576,13 @@ int value_parse(enum param p, struct slice text, const char *classes, struct buf
 	case PARAM_MAPS:
 	case PARAM_MATCH:
 	case PARAM_LIST: return check_list(row->type, text, why, where);
+	case PARAM_FILE:
+		if (text.len > 0 && text.p[0] != '/') {
+			buf_add_fmt(why, "\"%.*s\" is no path from the root; expected /...",
+				SLICE_FMT(text));
+			return ERR_SYNTAX;
+		}
+		return 0;
 	case PARAM_RESTRICT:
 		return check_restrictions(text, classes, has_implied_check(p), why, where);
 	default: return 0;

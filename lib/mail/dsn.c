@@ -1,32 +1,22 @@
 /* SPDX-License-Identifier: ISC */
 #include "mail/dsn.h"
 
+#include <strings.h>
+
 #include "mail/address.h"
+#include "mail/header.h"
+#include "mail/template.h"
 #include "util/clock.h"
 #include "util/err.h"
 
 enum { LINE = 78 };
 
 static const struct {
-	const char *subject, *copy_subject;
 	const char *action, *attached; /* Action:, description of the last part */
-	const char *text;
 } kinds[] = {
-	[DSN_FAILED] = {"Undelivered Mail Returned to Sender", "Postmaster Copy: Undelivered Mail",
-		"failed", "Undelivered",
-		"Your message could not be delivered to the recipients listed below. The\r\n"
-		"attempts are over: if the mail still matters, it must be sent again. What\r\n"
-		"was said about each recipient follows; the message, or its header, is\r\n"
-		"attached.\r\n"},
-	[DSN_DELAYED] = {"Delayed Mail (still being retried)", "Postmaster Warning: Delayed Mail",
-		"delayed", "Delayed",
-		"Your message could not be delivered to the recipients listed below until\r\n"
-		"now. THIS IS A WARNING ONLY: there is no need to send it again, delivery\r\n"
-		"is tried on.\r\n"},
-	[DSN_DELIVERED] = {"Successful Mail Delivery Report",
-		"Postmaster Copy: Successful Mail Delivery Report", "delivered", "Delivered",
-		"Your message was delivered to the recipients listed below, as far as this\r\n"
-		"system can tell.\r\n"},
+	[DSN_FAILED] = {"failed", "Undelivered"},
+	[DSN_DELAYED] = {"delayed", "Delayed"},
+	[DSN_DELIVERED] = {"delivered", "Delivered"},
 };
 
 /* "name: words", with lines broken at blanks; what follows on is indented by four. */
@@ -145,12 +135,38 @@ static void add_part(struct buf *out, const struct dsn_report *r, const char *de
 		type, is_8bit ? "Content-Transfer-Encoding: 8bit\r\n" : "");
 }
 
+static bool add_origin(struct slice address, struct buf *to, void *arg)
+{
+	const struct dsn_report *r = arg;
+
+	if (slice_find(address, '@') >= 0)
+		return false;
+	(void)buf_add_fmt(to, "%.*s@%.*s", SLICE_FMT(address), SLICE_FMT(r->origin));
+	return true;
+}
+
+static void add_from(struct buf *out, const struct dsn_report *r)
+{
+	struct slice from = slice_str(r->template->from);
+	union {
+		const struct dsn_report *in;
+		void *out;
+	} arg = {.in = r};
+
+	buf_add_str(out, "From: ");
+	if (header_edit_addresses(from, add_origin, arg.out, out) == 0)
+		buf_add_slice(out, from);
+	buf_add_str(out, "\r\n");
+}
+
 static void add_headers(struct buf *out, const struct dsn_report *r, bool is_8bit)
 {
+	const struct template *t = r->template;
+
 	add_date(out, "Date", r->now);
-	buf_add_fmt(out, "From: MAILER-DAEMON@%.*s (Mail Delivery System)\r\nSubject: %s\r\nTo: ",
-		SLICE_FMT(r->origin),
-		r->is_copy ? kinds[r->kind].copy_subject : kinds[r->kind].subject);
+	add_from(out, r);
+	buf_add_fmt(out, "Subject: %s\r\nTo: ",
+		r->is_copy && t->copy_subject != NULL ? t->copy_subject : t->subject);
 	add_address(out, r->to);
 	buf_add_fmt(out,
 		"\r\nAuto-Submitted: auto-replied\r\nMIME-Version: 1.0\r\n"
@@ -160,6 +176,27 @@ static void add_headers(struct buf *out, const struct dsn_report *r, bool is_8bi
 	add_boundary(out, r);
 	buf_add_fmt(out, "\"\r\n%s\r\nThis is a MIME-encapsulated message.\r\n\r\n",
 		is_8bit ? "Content-Transfer-Encoding: 8bit\r\n" : "");
+}
+
+/* What it begins with, for its sender; the postmaster knows. */
+static void add_notification(
+	struct buf *out, const struct dsn_report *r, struct slice text, bool is_8bit)
+{
+	const char *charset = r->template->charset;
+	struct slice rest = r->is_copy ? SLICE_NONE : r->intro, line;
+	struct buf type = BUF_INIT(1100);
+
+	/* Addresses and replies in UTF-8 follow. */
+	if (r->is_utf8 && strcasecmp(charset, "us-ascii") == 0)
+		charset = "utf-8";
+	(void)buf_add_fmt(&type, "text/plain; charset=%.1000s", charset);
+	add_part(out, r, "Notification", buf_str(&type), is_8bit);
+	while (rest.len > 0 && slice_part(&rest, '\n', &line))
+		(void)buf_add_fmt(out, "%.*s\r\n", SLICE_FMT(line));
+	if (!r->is_copy)
+		buf_add_str(out, "\r\n");
+	buf_add_slice(out, text);
+	buf_clear(&type);
 }
 
 static void add_message_fields(struct buf *out, const struct dsn_report *r)
@@ -177,19 +214,12 @@ static void add_message_fields(struct buf *out, const struct dsn_report *r)
 
 int dsn_begin(struct buf *out, const struct dsn_report *r, struct slice text, struct slice status)
 {
-	bool parts_8bit = !slice_is_ascii(text) || !slice_is_ascii(status);
+	bool parts_8bit = !slice_is_ascii(text) || !slice_is_ascii(status) ||
+			  (!r->is_copy && !slice_is_ascii(r->intro));
 	struct buf name = BUF_INIT(64);
 
 	add_headers(out, r, parts_8bit || r->is_8bit);
-	add_part(out, r, "Notification",
-		r->is_utf8 ? "text/plain; charset=utf-8" : "text/plain; charset=us-ascii",
-		parts_8bit);
-	buf_add_fmt(out, "This is the mail system at host %.*s.\r\n\r\n%s\r\n", SLICE_FMT(r->host),
-		kinds[r->kind].text);
-	buf_add_fmt(out,
-		"For help, write to postmaster at the host above and enclose this report.\r\n\r\n"
-		"%.*s",
-		SLICE_FMT(text));
+	add_notification(out, r, text, parts_8bit);
 	add_part(out, r, "Delivery report",
 		r->is_utf8 ? "message/global-delivery-status" : "message/delivery-status",
 		parts_8bit);

@@ -12,21 +12,25 @@
  */
 enum dsn_kind { DSN_FAILED, DSN_DELAYED, DSN_DELIVERED };
 
+struct template;
+
 struct dsn_report {
 	enum dsn_kind kind;
-	bool is_copy;                 /* for the postmaster */
-	bool is_utf8;                 /* the message asked for SMTPUTF8 */
-	bool is_8bit;                 /* content has bytes over 127 */
-	bool is_complete;             /* content is the message, else its header section */
-	struct slice to;              /* who gets it, internal form */
-	struct slice host, mail_name; /* myhostname, mail_name */
-	struct slice origin;          /* myorigin */
-	struct slice id;              /* of the message that is reported on */
-	struct slice sender;          /* its sender, internal form */
-	struct slice envid;           /* decoded; empty: none */
-	struct slice new_id;          /* of the notice */
-	int64_t arrival, now;         /* real µs */
-	int64_t deadline;             /* DSN_DELAYED: when it is given up; 0: not said */
+	const struct template *template; /* its headers */
+	struct slice intro;              /* its text, $name replaced; lines that end in LF */
+	bool is_copy;                    /* for the postmaster */
+	bool is_utf8;                    /* the message asked for SMTPUTF8 */
+	bool is_8bit;                    /* content has bytes over 127 */
+	bool is_complete;                /* content is the message, else its header section */
+	struct slice to;                 /* who gets it, internal form */
+	struct slice host, mail_name;    /* myhostname, mail_name */
+	struct slice origin;             /* myorigin */
+	struct slice id;                 /* of the message that is reported on */
+	struct slice sender;             /* its sender, internal form */
+	struct slice envid;              /* decoded; empty: none */
+	struct slice new_id;             /* of the notice */
+	int64_t arrival, now;            /* real µs */
+	int64_t deadline;                /* DSN_DELAYED: when it is given up; 0: not said */
 };
 
 struct dsn_recipient {

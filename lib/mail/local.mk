@@ -6,6 +6,7 @@ lib_mail_libmail_a_SOURCES = \
 	%D%/complete.c \
 	%D%/dsn.c %D%/dsn.h \
 	%D%/header.c %D%/header.h %D%/header_address.c %D%/header_edit.c \
+	%D%/template.c %D%/template.h \
 	%D%/xtext.c
 
 check_PROGRAMS += t/mail/address_test
@@ -16,6 +17,13 @@ check_PROGRAMS += t/mail/header_test
 t_mail_header_test_SOURCES = t/mail/header_test.c
 t_mail_header_test_LDADD = t/libtap.a lib/mail/libmail.a lib/util/libutil.a $(BSD_LIBS)
 
+check_PROGRAMS += t/mail/template_test
+t_mail_template_test_SOURCES = t/mail/template_test.c
+t_mail_template_test_LDADD = t/libtap.a lib/mail/libmail.a lib/conf/libconf.a lib/net/libnet.a lib/util/libutil.a $(BSD_LIBS) $(EVENT_LIBS)
+dist_man5_MANS += man/gatepost-bounce.5
+
+FUZZ_TARGETS += t/fuzz/template_fuzz
+t_fuzz_template_fuzz_LDADD = $(FUZZ_MAIN) lib/mail/libmail.a lib/conf/libconf.a lib/net/libnet.a lib/util/libutil.a $(BSD_LIBS) $(EVENT_LIBS)
 FUZZ_TARGETS += t/fuzz/header_fuzz
 t_fuzz_header_fuzz_LDADD = $(FUZZ_MAIN) lib/mail/libmail.a lib/util/libutil.a $(BSD_LIBS)
 FUZZ_TARGETS += t/fuzz/address_fuzz

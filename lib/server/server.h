@@ -99,6 +99,12 @@ bool server_follows(void);
  */
 int server_open_file(const char *name, int *fd);
 
+/*
+ * A file that a parameter of this program names (a table as "type:name", else its path), while the
+ * program starts: init and before. The descriptor is owned. ERR_NOT_FOUND, ERR_DENIED, ERR_SYS.
+ */
+int server_open_table(const char *spec, int *fd);
+
 struct server_peer_list *server_peers(enum role role);
 
 /*

@@ -29,7 +29,6 @@ void server_admit_early_peers(void);
 
 /* ask.c: answers of master, and the opener of lib/map. */
 void server_answered(struct ipc_msg *m);
-int server_open_table(const char *spec, int *fd);
 
 /* nss_client.c: the asker of lib/map, and what comes of its peers. */
 int server_ask_nss(const char *spec, struct slice key, struct later *l, struct buf *value);

@@ -2,10 +2,13 @@
 #include "t/cleanup/harness.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "net/loop.h"
 #include "t/tap.h"
+#include "util/fd.h"
 #include "util/mem.h"
 
 /* Notices as qmgr asks for them: who is told, and what stands in them. */
@@ -127,7 +130,7 @@ static void test_bounce(struct harness *h)
 	ok(queue_recipient_next(&r.env, &offset, &index, &to), "a recipient");
 	is_slice(to.address, "sender@far.example", "the sender");
 	has(&r, "Received: by mx.example (Gatepost)\r\n\tid ");
-	has(&r, "\r\nFrom: MAILER-DAEMON@mx.example (Mail Delivery System)\r\n");
+	has(&r, "\r\nFrom: Mail Delivery System <MAILER-DAEMON@mx.example>\r\n");
 	has(&r, "\r\nSubject: Undelivered Mail Returned to Sender\r\nTo: sender@far.example\r\n");
 	has(&r, "\r\nAuto-Submitted: auto-replied\r\n");
 	has(&r, "Content-Type: multipart/report; report-type=delivery-status;\r\n");
@@ -267,6 +270,43 @@ static void test_postmaster(void)
 	is_int(harness_stop(&h), 0, "it ends in good order");
 }
 
+/* The file is handed over as master does it. */
+static void test_templates(void)
+{
+	static const char file[] =
+		"failure_template = <<END\nCharset: iso-8859-1\nFrom: Post <post> (x)\n"
+		"Subject: Zur\\fcck\nPostmaster-Subject: Kopie\n\n$myhostname gr\xfc\xdft $$, "
+		"$maximal_queue_lifetime_hours h\n.\nEND\n"
+		"delay_template = <<END\nbad: header\nEND\n";
+	struct harness h = {.inject = NULL};
+	struct manager q = {0};
+	struct harness_record r;
+	char path[] = "/tmp/gp-template-XXXXXX", settings[200];
+	int fd = mkstemp(path);
+
+	ok(write(fd, file, sizeof(file) - 1) > 0, "a file of templates");
+	fd_close(&fd);
+	snprintf(settings, sizeof(settings), "bounce_template_file = %s\nnotify_classes = bounce\n",
+		path);
+	harness_start(&h, "cleanup/cleanup", ROLE_CLEANUP, settings);
+	ok(harness_wait_log(&h, "line 11, column 1: \"bad\" is no header of a template") != NULL,
+		"what is wrong in it is logged");
+	q.ipc = harness_peer(&h, ROLE_QMGR, true, &events, &q);
+	uint64_t id = begin(&q, "sender@far.example", 0);
+	about(&q, id, 0, "one@far.example", 0);
+	go(&q, id, "Subject: x\r\n\r\nbody\r\n", 1);
+	ok(q.is_done && harness_record(&h, q.id, &r), "a bounce");
+	has(&r, "\r\nFrom: Post <post@mx.example> (x)\r\nSubject: Zur\\fcck\r\n");
+	has(&r, "Content-Type: text/plain; charset=iso-8859-1\r\nContent-Transfer-Encoding: "
+		"8bit\r\n\r\nmx.example gr\xfc\xdft $, 120 h\r\n.\r\n\r\n<one@far.example>");
+	is_int(r.env.flags & QUEUE_FLAG_8BIT, QUEUE_FLAG_8BIT, "it is 8-bit");
+	is_int(r.env.flags & QUEUE_FLAG_DOT_LINE, QUEUE_FLAG_DOT_LINE, "with a line of a dot");
+	harness_record_clear(&r);
+	ipc_free(&q.ipc);
+	is_int(harness_stop(&h), 0, "it ends in good order");
+	unlink(path);
+}
+
 int main(void)
 {
 	struct harness h = {.inject = NULL};
@@ -277,5 +317,6 @@ int main(void)
 	test_large(&h);
 	is_int(harness_stop(&h), 0, "it ends in good order");
 	test_postmaster();
+	test_templates();
 	return done_testing();
 }

@@ -199,4 +199,43 @@ for my $case (
     ref $old ? $want =~ s/$old/$new/ : $want =~ s/\Q$old\E/$new/;
     is(slurp("$dir/master.cf"), $want, 'changes that and nothing else');
 }
+
+# What notices begin with.
+spew("$dir/main.cf", "myhostname = mx.example\nmyorigin = example\ndelay_warning_time = 4h\n");
+my @kinds = qw(failure delay success verify);
+($status, my $templates) = postconf('-t');
+is($status, 0, 'postconf -t');
+is_deeply([$templates =~ /^(\w+)_template = <<EOF\nCharset: us-ascii\nFrom: Mail Delivery System <MAILER-DAEMON>\nSubject: .+\n(?:Postmaster-Subject: .+\n)?\nThis is the mail system at host \$myhostname\.\n/mg],
+    \@kinds, 'prints the templates');
+($status, my $expanded) = postconf('-b');
+is($status, 0, 'postconf -b');
+is_deeply([$expanded =~ /^expanded_(\w+)_text = <<EOF\nThis is the mail system at host mx\.example\.\n/mg], \@kinds, 'and their texts');
+like($expanded, qr/^4 hour\(s\).*^5 day\(s\) old/ms, 'with times');
+spew("$dir/all", $templates);
+is((postconf('-b', "$dir/all"))[1], $expanded, 'what -t prints is a file for -b');
+spew("$dir/own", "success_template = <<END\nSubject: hey\n\n\$myhostname \$\$ \$myorigin\nEND\n");
+for (['-b', "$dir/own"], ['-b']) {
+    like((postconf(@$_))[1], qr/^expanded_success_text = <<EOF\nmx\.example \$ example\nEOF\n/m, "postconf @$_");
+    spew("$dir/main.cf", "bounce_template_file = $dir/own\nmyhostname = mx.example\nmyorigin = example\ndelay_warning_time = 4h\n");
+}
+like((postconf('-t'))[1], qr/^success_template = <<EOF\nCharset: us-ascii\nFrom: .*\nSubject: hey\n\n\$myhostname \$\$ \$myorigin\nEOF\n/m, 'the file of main.cf');
+is((postconf('-t', ''))[1], $templates, 'the built-in ones by an empty name');
+spew("$dir/own", "success_template = <<END\nX: hey\nEND\n");
+like((postconf('-b'))[1], qr/^\Q$dir\E\/own:2:1: error: "X" is no header of a template;/m, 'mistakes are named');
+for (
+    [['-b', '-t'], 'fatal: specify one of -b and -t'],
+    [['-b', '-d'], 'fatal: with option -b, do not specify -d'],
+    [['-to', 'a=b'], 'fatal: with option -t, do not specify -o'],
+    [['-b', 'x', 'y'], 'fatal: options -b and -t require at most one template file'],
+    [['-b', "$dir/nothing"], "fatal: open $dir/nothing: No such file or directory"],
+    [['-T', 'x'], "warning: unknown 'postconf -T' mode: x"],
+    [['-dT', 'run-version'], 'fatal: with option -T, do not specify -d'],
+    [['-T', 'run-version', '-T', 'x'], 'fatal: At most one -T <mode> option may be specified']) {
+    my ($args, $want) = @$_;
+    my ($code, $out) = postconf(@$args);
+    is($out, "postconf: $want\n", "postconf @$args");
+    is($code, 1, 'exit status');
+}
+like((postconf('-T', $_))[1], qr/^OpenSSL \d+\.\d+\.\d+\S* \d+ [A-Z][a-z]{2} \d{4}\n\z/, "postconf -T $_") for qw(compile-version run-version);
+is((postconf('-T', 'public-key-algorithms'))[1], "dsa\necdsa\nrsa\n", 'postconf -T public-key-algorithms');
 done_testing;

@@ -150,6 +150,19 @@ for (@sources) {
     said("transport_maps = $type:$dir/source", $port, 'main.cf:3:18',
         "error: transport_maps: $dir/source:$line: $text", "$type: $text");
 }
+# bounce_template_file: its path, and its inside.
+said('bounce_template_file = bounce.cf', $port, 'main.cf:3:24',
+    'error: bounce_template_file: "bounce.cf" is no path from the root; expected /...', 'a path from somewhere');
+said("bounce_template_file = $dir/nothing", $port, 'main.cf:3:24',
+    "error: bounce_template_file: $dir/nothing: No such file or directory; expected a readable file", 'no file');
+for (["failure_template = <<E\nX: y\nE\n", '2:1', 'error: "X" is no header of a template; expected Charset, From, Subject or Postmaster-Subject'],
+    ["#\nfail_template = x\n", '2:1', 'error: unknown template "fail_template"; expected failure_template, delay_template, success_template or verify_template'],
+    ["delay_template = <<E\n\n  \$myhostnam\nE\n", '3:4', 'error: "$myhostnam" is not defined; expected a parameter'],
+    ["delay_template = <<E\n\n\$maximal_queue_lifetime_weeks\nE\n", '3:2', 'warning: "$maximal_queue_lifetime_weeks" is 0; expected a smaller unit']) {
+    my ($text, $place, $want) = @$_;
+    spew("$dir/bounce", $text);
+    said("bounce_template_file = $dir/bounce", $port, "bounce:$place", $want, $want);
+}
 spew("$dir/main.cf", "alias_maps =\nmyhostname = a\0b\n");
 like((run_out(build() . '/sbin/gatepost', '-c', $dir, 'check'))[1],
     qr/\A\S+main\.cf:2:15: error: a NUL character; expected a text file\n\z/, 'a NUL character');
