@@ -278,33 +278,62 @@ static void handshake_failed(struct session *s, const char *why)
 	fail(s, false, "4.7.5", "Cannot start TLS: handshake failure");
 }
 
-static void log_session(const struct session *s, const struct tls_facts *f, const char *what)
-{
-	int64_t level = conf_int(policy_param(P_smtp_tls_loglevel, P_lmtp_tls_loglevel));
-	struct buf summary = BUF_INIT(SUMMARY_LIMIT);
-	if (level >= 2 && f->has_cert) {
-		log_info("%s: subject_CN=%s, issuer_CN=%s, fingerprint=%s, pkey_fingerprint=%s",
-			s->relay, f->subject_cn, f->issuer_cn, f->fingerprint, f->key_fingerprint);
-	}
-	if (level >= 1) {
-		tls_add_summary(&summary, f);
-		log_info("%s TLS connection %s to %s: %s", tls_trust_word(f), what, s->relay,
-			buf_str(&summary));
-	}
-	buf_clear(&summary);
-}
-
 static bool must_be_trusted(enum tls_level level)
 {
 	return level > TLS_FINGERPRINT;
 }
 
+static bool is_trusted(const struct tls_facts *f)
+{
+	return f->is_trusted || f->is_dane;
+}
+
+static bool is_wanted_server(const struct session *s, const struct tls_facts *f)
+{
+	return s->level < TLS_FINGERPRINT ||
+	       (f->is_matched && (is_trusted(f) || !must_be_trusted(s->level)));
+}
+
+static void log_session(const struct session *s, const struct tls_facts *f, const char *what)
+{
+	int64_t level = conf_int(policy_param(P_smtp_tls_loglevel, P_lmtp_tls_loglevel));
+	struct buf summary = BUF_INIT(SUMMARY_LIMIT);
+	if (level >= 2 && f->is_reused) {
+		log_info("%s: Reusing old session", s->relay);
+	}
+	if (level >= 2 && f->has_cert) {
+		log_info("%s: subject_CN=%s, issuer_CN=%s, fingerprint=%s, pkey_fingerprint=%s",
+			s->relay, f->subject_cn, f->issuer_cn, f->fingerprint, f->key_fingerprint);
+	}
+	if (level >= 1) {
+		bool good = is_wanted_server(s, f) || !f->has_cert;
+		tls_add_summary(&summary, f);
+		log_info("%s TLS connection %s to %s: %s", good ? tls_trust_word(f) : "Untrusted",
+			what, s->relay, buf_str(&summary));
+	}
+	buf_clear(&summary);
+}
+
+/* As Postfix words it: some reasons are said of the "server certificate". */
+static void log_reason(const struct session *s, const char *reason)
+{
+	static const char *const of_server[] = {
+		"certificate has expired", "certificate not yet valid", "num="};
+	const char *whose = "";
+	for (size_t i = 0; i < sizeof(of_server) / sizeof(of_server[0]); i++) {
+		if (slice_starts(slice_str(reason), of_server[i])) {
+			whose = "server ";
+		}
+	}
+	log_info("%scertificate verification failed for %s: %s", whose, s->relay, reason);
+}
+
+/* Reasons are logged where they matter, or when more is wanted in the log. */
 static void log_distrust(const struct session *s, const struct tls_facts *f)
 {
-	bool trusted = f->is_trusted || f->is_dane;
-	bool wanted = must_be_trusted(s->level) ||
-		      conf_int(policy_param(P_smtp_tls_loglevel, P_lmtp_tls_loglevel)) >= 2;
-	if (trusted || !f->has_cert || !wanted) {
+	bool good = is_wanted_server(s, f), known = is_trusted(f);
+	int64_t level = conf_int(policy_param(P_smtp_tls_loglevel, P_lmtp_tls_loglevel));
+	if (!f->has_cert || (good && (known || level < 2 || s->level == TLS_FINGERPRINT))) {
 		return;
 	}
 	if (f->is_reused) {
@@ -312,7 +341,8 @@ static void log_distrust(const struct session *s, const struct tls_facts *f)
 			 "earlier in the log",
 			s->relay);
 	} else {
-		log_info("certificate verification failed for %s: %s", s->relay, f->trust_error);
+		log_reason(s, known && must_be_trusted(s->level) ? "num=62:hostname mismatch"
+								 : f->trust_error);
 	}
 }
 
@@ -322,8 +352,7 @@ static bool is_good_enough(struct session *s)
 	const struct tls_facts *f = tls_facts(s->tls);
 	log_distrust(s, f);
 	log_session(s, f, "established");
-	bool trusted = f->is_trusted || f->is_dane || !must_be_trusted(s->level);
-	if (s->level >= TLS_FINGERPRINT && !(f->is_matched && trusted)) {
+	if (!is_wanted_server(s, f)) {
 		fail(s, true, status_of(s, "4.7.5"), "Server certificate not verified");
 		return false;
 	}

@@ -94,13 +94,14 @@ unlike(join('', map { $_->sessions } values %sink), qr/^(?!EHLO|HELO|STARTTLS|TL
 # Words of Postfix.
 my %log = (
     'Trusted TLS connection established to 127.0.0.1[127.0.0.1]:PORT: TLSv1.3 with cipher TLS_AES_256_GCM_SHA384'
-        . ' (256/256 bits) key-exchange X25519 server-signature ECDSA (' => 'good',
+        . ' (256/256 bits) key-exchange X25519 server-signature ECDSA (prime256v1) server-digest SHA256' => 'good',
     'Untrusted TLS connection established to 127.0.0.1[127.0.0.1]:PORT: TLSv1.3 with cipher ' => 'expired',
     'Verified TLS connection established to 127.0.0.1[127.0.0.1]:PORT: TLSv1.3 ' => 'rsa',
     'Verified TLS connection established to 127.0.0.1[127.0.0.1]:PORT: TLSv1.2 with cipher ECDHE-ECDSA-AES256-GCM-SHA384 (256/256 bits)' => 'tls12',
     'certificate verification failed for 127.0.0.1[127.0.0.1]:PORT: untrusted issuer /CN=Test Intermediate' => 'short',
     'certificate verification failed for 127.0.0.1[127.0.0.1]:PORT: self-signed certificate' => 'self',
-    'certificate verification failed for 127.0.0.1[127.0.0.1]:PORT: certificate has expired' => 'expired',
+    'server certificate verification failed for 127.0.0.1[127.0.0.1]:PORT: certificate has expired' => 'expired',
+    'server certificate verification failed for 127.0.0.1[127.0.0.1]:PORT: num=62:hostname mismatch' => 'wrong',
     'SSL_connect error to 127.0.0.1[127.0.0.1]:PORT: lost connection' => 'close',
     'Host offered STARTTLS: [127.0.0.1]' => 'good',
 );

@@ -7,6 +7,7 @@
 #   (main => { parameter => value } over the defaults, services => further lines of master.cf)
 #   my $e = Gatepost::Peers->exim(domains => [...]) or (relayhost => '127.0.0.1::2525')
 #   my $d = Gatepost::Peers->dovecot(users => ['anna', 'bert']);        # LMTP: {port}, {path}
+#   Exim and Dovecot: tls => { cert, key, chain } (Gatepost::Certs) offers STARTTLS; Postfix by its parameters
 #   $p->received;     # the messages' texts, as they lie in the Maildirs
 #   $p->wait_received($n);  $p->stop;  $p->start;
 package Gatepost::Peers;
@@ -116,6 +117,8 @@ out:
   transport = out
   self = send
 END
+    my $tls = !$arg{tls} ? 'tls_advertise_hosts =' : join "\n", 'tls_advertise_hosts = *',
+        "tls_certificate = $arg{tls}{chain}", "tls_privatekey = $arg{tls}{key}", @{ $arg{tls}{more} // [] };
     spew("$dir/exim.conf", <<"END");
 exim_path = /usr/sbin/exim4
 deliver_drop_privilege = true
@@ -131,7 +134,7 @@ host_lookup =
 rfc1413_query_timeout = 0s
 chunking_advertise_hosts = *
 pipelining_connect_advertise_hosts =
-tls_advertise_hosts =
+$tls
 smtp_enforce_sync = true
 message_size_limit = 50M
 never_users =
@@ -180,6 +183,7 @@ sub dovecot {
     spew("$dir/users", join '', map {"$_:{PLAIN}secret::::::\n"} @{ $arg{users} // ['anna'] });
     $self->{path} = "$dir/lmtp";
     $self->{imap} = free_port();
+    my $tls = $arg{tls} ? "ssl = yes\nssl_cert = <$arg{tls}{chain}\nssl_key = <$arg{tls}{key}" : 'ssl = no';
     spew("$dir/dovecot.conf", <<"END");
 base_dir = $dir/run
 state_dir = $dir/run
@@ -187,7 +191,7 @@ log_path = $dir/log
 info_log_path = $dir/log
 protocols = lmtp imap
 listen = 127.0.0.1
-ssl = no
+$tls
 disable_plaintext_auth = no
 mail_location = maildir:$dir/mail/%n
 mail_uid = 65534
