@@ -46,3 +46,6 @@ t_tls_memory_test_LDADD = $(TLS_TEST_LIBS)
 FUZZ_TARGETS += t/fuzz/tls_fuzz
 t_fuzz_tls_fuzz_CFLAGS = $(AM_CFLAGS) $(SSL_CFLAGS)
 t_fuzz_tls_fuzz_LDADD = $(FUZZ_MAIN) $(TLS_TEST_LIBS)
+check_PROGRAMS += t/tls/sandbox_test
+t_tls_sandbox_test_CFLAGS = $(AM_CFLAGS) $(SSL_CFLAGS)
+t_tls_sandbox_test_LDADD = $(TLS_TEST_LIBS)

@@ -12,9 +12,12 @@
  *
  * A context is what the sessions of a process share: certificates of authorities, groups, tickets,
  * the cache of sessions. It is made at start-up, while files can be read; nothing here opens a file
- * after that. A session is one handshake and what follows it. It belongs to its stream as soon as
- * tls_start has returned 0 and lives as long as that: the owner keeps the pointer for tls_facts
- * only.
+ * after that. Beside what the event loop does, OpenSSL then needs recvfrom, sendto, getpid (it
+ * looks for a fork), getrandom, rt_sigprocmask (fibres of handshakes that wait for vault), futex,
+ * brk, mmap, munmap, mremap, madvise without PROT_EXEC, sysinfo (qsort), clock_gettime; the time
+ * zone must be loaded (clock_load_zone). t/tls/sandbox_test.c proves it. A session is one handshake
+ * and what follows it. It belongs to its stream as soon as tls_start has returned 0 and lives as
+ * long as that: the owner keeps the pointer for tls_facts only.
  *
  *   tls_start ──► handshake ──► on_done(0) ──► bytes flow through the stream as before
  *                     └───────► on_done(ERR_*): ERR_CORRUPT not TLS, or refused (tls_why says
