@@ -16,6 +16,7 @@ my $sink = Gatepost::Sink->new(on => {
 my $gp = Gatepost::Instance->new(main => {
     relayhost => '[127.0.0.1]:' . $sink->port, transport_maps => 'inline:{off.test=other:[127.0.0.1]:' . $sink->port
         . ', {err.test=error:5.7.9 not here}, {wait.test=retry:4.7.9 not yet}, void.test=discard:}',
+    smtpd_reject_unlisted_recipient => 'no', # smtpd would say so at once
 }, master => ['other unix - - n - - smtp-client']);
 $gp->set(defer_transports => 'other');
 $gp->start;
