@@ -45,8 +45,11 @@ for my $name (sort keys %lists) {
 }
 my $gp = Gatepost::Instance->new(
     master => [@master, ($port{all} = free_port()) . ' inet n - n - - smtpd -o smtpd_delay_reject=no'
-        . join '', map { " -o { smtpd_${_}_restrictions = check_policy_service $spec }" }
-            qw(client helo sender recipient data end_of_data etrn)],
+        . join('', map { " -o { smtpd_${_}_restrictions = check_policy_service $spec }" }
+            qw(client helo sender recipient data end_of_data etrn)),
+        ($port{who} = free_port()) . " inet n - n - - smtpd -o smtpd_authorized_xclient_hosts=127.0.0.1"
+            . ' -o smtpd_sasl_auth_enable=yes -o smtpd_sasl_path=/nowhere -o { smtpd_relay_restrictions = permit_sasl_authenticated, reject }'
+            . " -o { smtpd_recipient_restrictions = check_policy_service $spec } -o { smtpd_etrn_restrictions = check_policy_service $spec }"],
     main => { mydestination => 'local.test', smtpd_relay_restrictions => 'permit_mynetworks, reject',
         smtpd_restriction_classes => 'strict, ask', strict => 'reject_non_fqdn_sender, reject',
         ask => "check_policy_service $spec", default_transport => 'discard', local_transport => 'discard' });
@@ -137,6 +140,27 @@ cmp_ok($end->{size}, '>', 10, 'the size of the content');
 is($single->{recipient}, 'dunno@local.test', 'a single recipient is told at the end');
 is($rcpt->{instance}, $end->{instance}, 'one instance a message');
 isnt($rcpt->{instance}, $again->{instance}, 'another for the next');
+
+# Who it is, at the commands that have no message too.
+$seen = $server->requests;
+$c = $gp->client(port => $port{who}, timeout => 30);
+$c->hello('h.test');
+$c->cmd('XCLIENT NAME=[UNAVAILABLE] REVERSE_NAME=ptr.test ADDR=2001:db8::9 PORT=4711 LOGIN=joe DESTADDR=192.0.2.25 DESTPORT=587', 220);
+$c->cmd('EHLO there.test', 250);
+$c->cmd('VRFY dunno@local.test', 250);
+$c->cmd('ETRN local.test', qr/^(?:250|459) /);
+$c->cmd('MAIL FROM:<> AUTH=boss@x.test SIZE=77', 250);
+$c->cmd('RCPT TO:<dunno@local.test>', 250);
+$c->quit;
+my @who = ($server->requests)[$seen .. scalar(my @y = $server->requests) - 1];
+is(join(' ', map { $_->{protocol_state} } @who), 'VRFY ETRN RCPT', 'VRFY and ETRN');
+is($who[0]{recipient}, 'dunno@local.test', 'VRFY: the address');
+is($who[1]{etrn_domain}, 'local.test', 'ETRN: the domain');
+my %who = (client_name => 'unknown', reverse_client_name => 'ptr.test', client_address => '2001:db8::9', client_port => 4711, helo_name => 'there.test',
+    server_address => '192.0.2.25', server_port => 587, sasl_method => 'XCLIENT', sasl_username => 'joe', sasl_sender => 'boss@x.test', sender => '',
+    size => 77, stress => '', protocol_name => 'ESMTP', encryption_protocol => '', ccert_fingerprint => '', tls_sni => '');
+is($who[2]{$_}, $who{$_}, "RCPT: $_") for sort keys %who;
+like($who[2]{mail_version}, qr/^\d+\.\d+/, 'the version');
 
 # A server that was away is found again.
 $server->stop;

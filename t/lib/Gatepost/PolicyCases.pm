@@ -229,20 +229,21 @@ sub tables {
     $add->('defaults, clients', {}, { client => 1, rcpt => ['x@far.test', 'root@local.test'] });
     my %client = (client => 1);
     $add->("client: $_", { smtpd_client_restrictions => $_ }, \%client) for qw(permit reject defer defer_if_permit defer_if_reject permit_mynetworks
-        permit_inet_interfaces reject_plaintext_session reject_unknown_client_hostname reject_unknown_reverse_client_hostname
+        permit_inet_interfaces reject_plaintext_session reject_unknown_client_hostname reject_unknown_client reject_unknown_reverse_client_hostname
         permit_sasl_authenticated reject_unauth_pipelining),
         'permit_mynetworks, reject', 'reject_unknown_client_hostname, reject', 'defer_if_permit, reject', 'defer_if_reject, reject',
         'warn_if_reject reject_unknown_client_hostname, reject_unknown_reverse_client_hostname', 'warn_if_reject defer_if_permit';
     my %helo = (helo => 1);
-    $add->("helo: $_", { smtpd_helo_restrictions => $_ }, \%helo, 'all') for qw(reject_invalid_helo_hostname reject_non_fqdn_helo_hostname reject_unknown_helo_hostname),
+    $add->("helo: $_", { smtpd_helo_restrictions => $_ }, \%helo, 'all') for qw(reject_invalid_helo_hostname reject_non_fqdn_helo_hostname reject_unknown_helo_hostname
+        reject_invalid_hostname reject_non_fqdn_hostname reject_unknown_hostname),
         'warn_if_reject reject_non_fqdn_helo_hostname';
     $add->("sender: $_", { smtpd_sender_restrictions => $_ }, { sender => 1 }, 'all') for qw(reject_non_fqdn_sender reject_unknown_sender_domain reject_unlisted_sender),
         'reject_unlisted_sender, reject_non_fqdn_sender';
     $add->("recipient: $_", { smtpd_recipient_restrictions => $_ }, { rcpt => 1 }, 'all') for qw(reject_non_fqdn_recipient reject_unknown_recipient_domain
-        reject_unlisted_recipient permit_auth_destination defer_unauth_destination);
+        reject_unlisted_recipient permit_auth_destination defer_unauth_destination check_recipient_maps);
     $add->('recipients known first', { smtpd_recipient_restrictions => 'permit_auth_destination, reject' }, { rcpt => 1, client => ['good', 'mine'] });
     $add->("$_ in relay", { smtpd_relay_restrictions => $_ }, { rcpt => 1, client => ['good', 'mine'] }) for qw(reject defer defer_if_permit),
-        'permit_mynetworks, defer_unauth_destination', 'permit_auth_destination, defer', 'permit_inet_interfaces, reject_unauth_destination';
+        'permit_mynetworks, defer_unauth_destination', 'permit_auth_destination, defer', 'permit_inet_interfaces, reject_unauth_destination', 'permit_tls_all_clientcerts, reject_unauth_destination';
     $add->('multi', { smtpd_data_restrictions => 'reject_multi_recipient_bounce' }, { sender => [''], also => [{ sender => '', rcpts => ['root@local.test', 'u@box.test'] }] });
     $add->('multi at RCPT', { smtpd_recipient_restrictions => 'reject_multi_recipient_bounce' }, { sender => [''], also => [{ sender => '', rcpts => ['root@local.test', 'u@box.test'] }] });
     $add->('multi at end', { smtpd_end_of_data_restrictions => 'reject_multi_recipient_bounce' }, { sender => [''], also => [{ sender => '', rcpts => ['root@local.test', 'u@box.test'] }] });
