@@ -41,6 +41,7 @@ sub port {
     push @master, "$port{$name} inet n - n - - smtpd" . join '', map {" -o { $_ = $set{$_} }"} sort keys %set;
 }
 port(range => smtpd_relay_restrictions => "permit_mynetworks, $far");
+port(star => mynetworks => '127.0.3.*, 127.0.5.1', smtpd_relay_restrictions => "permit_mynetworks, $far");
 port(both => smtpd_client_restrictions => 'permit_sasl_authenticated, reject', smtpd_recipient_restrictions => 'permit_mynetworks, reject');
 port(safe => smtpd_safe_clients => '127.0.0.5', smtpd_client_restrictions => "check_client_access $t{clients}, reject",
     smtpd_delay_reject => 'no', smtpd_relay_restrictions => 'reject', smtpd_recipient_limit => 1, incoming_message_size_limit => 100);
@@ -141,6 +142,8 @@ my @rows = (
     ['D1 not others', 'onlythese', '127.0.0.1', 's@far.test', 'u@local.test', 0, '554 5.7.1 <unknown[127.0.0.1]>: Client host rejected: Access denied'],
     ['D2 in 127.0.3.*', 'allbut', '127.0.3.9', 's@far.test', 'u@local.test', 0, '554 5.7.1 <unknown[127.0.3.9]>: Client host rejected: go away'],
     ['D2 outside', 'allbut', '127.0.4.9', 's@far.test', 'u@local.test', 0, $ok],
+    ['D2 in a list', 'star', '127.0.3.9', 's@far.test', 'x@far.test', 0, $ok],
+    ['D2 not in it', 'star', '127.0.4.9', 's@far.test', 'x@far.test', 0, $denied],
     ['network by octets', 'allbut', '127.4.5.6', 's@far.test', 'u@local.test', 0, '450 4.7.1 <unknown[127.4.5.6]>: Client host rejected: later'],
     ['D3 address', 'kill', '127.0.0.1', 'BAD@Far.test', 'u@local.test', 0, '554 5.7.1 <BAD@Far.test>: Sender address rejected: Access denied'],
     ['D3 domain', 'kill', '127.0.0.1', 'x@kill.test', 'u@local.test', 0, '554 5.7.1 <x@kill.test>: Sender address rejected: Access denied'],

@@ -105,6 +105,19 @@ subtest 'never banned' => sub {
     ok(is_free('127.0.0.22'), 'refusals by policy are no errors');
 };
 
+subtest 'what is an error' => sub {
+    my %line = (500 => 'FOO', 501 => 'HELO', 503 => 'RCPT TO:<u@local.test>', 555 => 'MAIL FROM:<a@b.test> FOO=BAR');
+    my $c = session('127.0.0.23');
+    is($c->cmd($line{$_})->{code}, $_, $line{$_}) for sort keys %line;
+    is($c->reply->{code}, 421, 'each of them counts');
+    $c = session('127.0.0.24');
+    $c->cmd('MAIL FROM:<a@b.test>', 250);
+    $c->cmd("RCPT TO:<x$_\@local.test>", 550) for 1, 2;
+    $c->cmd($_, qr/^25/) for ('NOOP') x 4, 'VRFY u@local.test', 'RSET';
+    ok(is_free('127.0.0.24'), 'nothing else does');
+    ban('remove', '127.0.0.23');
+};
+
 subtest 'gatepost ban' => sub {
     my $live = session('127.0.1.1');
     is(ban('list'), '', 'none');
@@ -140,6 +153,20 @@ subtest 'failures survive kill -9' => sub {
     wait_until(10, sub { ban('list') !~ /status/ });
     plain(session('127.0.0.30'), 'joe', 'third');
     ok(wait_until(2, sub { is_banned('127.0.0.30') }), 'the third after it');
+};
+
+subtest 'limits of the table' => sub {
+    ban('remove', (split /\t/)[0]) for split /\n/, ban('list');
+    $gp->set(smtpd_ban_window => '2s', smtpd_ban_limit => 2)->reload;
+    ban('add', $_, '--time', '1h') for qw(127.0.3.1 127.0.3.2 127.0.3.3);
+    is(join(' ', map { (split /\t/)[0] } split /\n/, ban('list')), '127.0.3.2 127.0.3.3', 'smtpd_ban_limit: the oldest goes');
+    ok(is_free('127.0.3.1'), 'and is free');
+    my $c = session('127.0.0.31');
+    $abuse{errors}->($c, 3);
+    my $last = time;
+    sleep 2.5 while time - $last < 2.5;
+    is($c->cmd('FOO')->{code}, 500, 'smtpd_ban_window: one more error');
+    ok(is_free('127.0.0.31'), 'after the window bans nobody');
 };
 
 $gp->stop;

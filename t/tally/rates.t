@@ -6,6 +6,7 @@ use strict;
 use warnings;
 use Gatepost::Instance;
 use Gatepost::Kit;
+use Gatepost::Pace;
 use Gatepost::Sasl;
 use Gatepost::Tables;
 use Test::More;
@@ -88,6 +89,16 @@ subtest 'messages' => sub {
     is(join(' ', map { $c->reply->{code} } 1 .. 6), '250 250 250 250 250 250', 'pipelined');
 };
 
+subtest 'over a restart' => sub {
+    $begin = time;
+    my $c = client('message', '127.0.0.4');
+    like(mail($c), qr/^250 /, 'within the limit') for 1 .. 3;
+    $gp->restart;
+    my $again = mail(client('message', '127.0.0.4'));
+    $again = '450 4.7.1 (in time)' if time - $begin > $unit;
+    like($again, qr/^450 4\.7\.1 /, 'what was counted is known');
+};
+
 subtest 'recipients' => sub {
     $begin = time;
     my $c = client('recipient', '127.0.0.2');
@@ -145,6 +156,18 @@ subtest 'greylist' => sub {
     like(mail(client('grey', '127.0.0.9')), qr/^250 /, 'from its network too');
     like(mail($c, 'v@local.test'), qr/^250 /, 'the other one');
     like(mail($c, 'w@local.test'), qr/^250 /, 'a network that has passed twice is known');
+};
+
+subtest 'with a tally that hangs' => sub {
+    my ($pid) = @{ $gp->roles->{tally} };
+    kill 'STOP', $pid;
+    my $pace = Gatepost::Pace->new;
+    $begin = time;
+    my $c = client('message', '127.0.0.78');
+    like(mail($c), qr/^250 /, 'nobody is held up') for 1 .. 3;
+    # At connect, for the cache, and at each of MAIL, RCPT: 200 ms at most.
+    ok($pace->within(2.5, $begin), 'for long');
+    kill 'CONT', $pid;
 };
 
 subtest 'without tally' => sub {
