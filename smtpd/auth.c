@@ -18,7 +18,7 @@
  *   auth_command ──► backend ──challenge──► 334, RESPONSE ──auth_line──► backend …
  *                       └──done──► 235, 454, 535; COMMAND
  */
-enum { MESSAGE_MAX = 16000, WAIT_SEC = 30, LINES = 4096, BINDINGS_MAX = 1024 };
+enum { MESSAGE_MAX = 16000, LINES = 4096, BINDINGS_MAX = 1024 };
 
 struct auth {
 	struct auth_exchange x; /* first: events get it */
@@ -270,7 +270,7 @@ static const struct auth_events events = {on_challenge, on_done};
 static void wait_for_backend(struct auth *a)
 {
 	a->session->state = WAITING;
-	loop_timer_set(&a->limit, loop_now() + WAIT_SEC * CLOCK_SEC);
+	loop_timer_set(&a->limit, loop_now() + a->x.backend->wait_sec * CLOCK_SEC);
 }
 
 /* An initial response of "=" is an empty one (RFC 4954, 4). */

@@ -35,6 +35,7 @@ struct auth_backend {
 	void (*cancel)(struct auth_exchange *x);
 	/* Calls visit for each mechanism with its properties (sasl/mechanism.h). */
 	void (*walk)(void (*visit)(const char *name, unsigned properties, void *arg), void *arg);
+	int wait_sec;  /* for an answer */
 	bool can_bind; /* to TLS: mechanisms whose names end in -PLUS */
 };
 

@@ -396,4 +396,4 @@ static void walk(void (*visit)(const char *name, unsigned properties, void *arg)
 		visit(dovecot.mechanism[i].name, dovecot.mechanism[i].properties, arg);
 }
 
-const struct auth_backend auth_dovecot = {begin, respond, cancel, walk, false};
+const struct auth_backend auth_dovecot = {begin, respond, cancel, walk, 10, false};

@@ -36,6 +36,6 @@ t_policy_dns_test_SOURCES = t/policy/dns_test.c $(GP_POLICY_STAGE)
 t_policy_dns_test_LDADD = $(GP_POLICY_TEST_LIBS)
 check_SCRIPTS += t/policy/dns.t t/policy/service.t t/policy/verify.t
 check_SCRIPTS += t/policy/differential.t t/policy/relay_matrix.t t/policy/programs.t
-EXTRA_DIST += t/lib/Gatepost/Policy.pm t/lib/Gatepost/PolicyCases.pm
+EXTRA_DIST += t/lib/Gatepost/Policy.pm t/lib/Gatepost/PolicyCases.pm t/lib/Gatepost/Dovecot.pm
 dist_man5_MANS += man/gatepost-restrictions.5
 dist_man7_MANS += man/gatepost-policy.7

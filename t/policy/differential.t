@@ -8,6 +8,7 @@ use strict;
 use warnings;
 use Gatepost::Netns;
 use Gatepost::Dns;
+use Gatepost::Dovecot;
 use Gatepost::Instance;
 use Gatepost::Kit;
 use Gatepost::Peers;
@@ -15,7 +16,6 @@ use Gatepost::Policy;
 use Gatepost::PolicyCases;
 use Gatepost::Sasl;
 use Gatepost::Smtp;
-use IO::Socket::UNIX;
 use Test::More;
 
 # configuration => [what Gatepost says, what Postfix says, reason]
@@ -35,44 +35,14 @@ my $dns = Gatepost::Dns->new(zones => { zones() }, ttl => 600);
 my $root = Gatepost::Peers::root_of('postfix');
 system('mount', '--bind', '/etc/resolv.conf', "$root/etc/resolv.conf") == 0 or die 'mount';
 
-my $dir = tempdir('differential');
-mkdir "$dir/run";
-spew("$dir/users", join '', map {"$_:{PLAIN}secret::::::\n"} qw(joe ann));
-spew("$dir/dovecot.conf", <<"END");
-base_dir = $dir/run
-state_dir = $dir/run
-log_path = $dir/dovecot.log
-protocols =
-ssl = no
-disable_plaintext_auth = no
-auth_mechanisms = plain
-auth_failure_delay = 0
-default_internal_user = dovecot
-default_login_user = dovenull
-passdb {
-  driver = passwd-file
-  args = $dir/users
-}
-service anvil {
-  unix_listener anvil-auth-penalty {
-    mode = 0
-  }
-}
-service auth {
-  unix_listener $dir/auth {
-    mode = 0666
-  }
-}
-END
-spawn({ out => "$dir/out" }, '/usr/sbin/dovecot', '-F', '-c', "$dir/dovecot.conf");
-wait_until(10, sub { IO::Socket::UNIX->new(Peer => "$dir/auth") }) or die 'Dovecot does not answer: ' . slurp("$dir/out");
+my $dovecot = Gatepost::Dovecot->new(users => { map { $_ => 'secret' } qw(joe ann) });
 my $policy = Gatepost::Policy->new(answer => sub {
     my ($r) = @_;
     my ($who) = $r->{sender} =~ /^(.*)\@policy\.test$/;
     return 'action=' . (defined $who && policy_answers()->{$who} || 'DUNNO') . "\n\n";
 });
 
-my @configurations = @{ configurations(sasl => "$dir/auth", policy => $policy->spec) };
+my @configurations = @{ configurations(sasl => $dovecot->socket, policy => $policy->spec) };
 @configurations = grep { $_->{name} =~ /$ARGV[0]/ } @configurations if @ARGV;
 my $port = 3000;
 my $above = 3000; # Gatepost's ports

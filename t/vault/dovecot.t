@@ -6,6 +6,7 @@ use strict;
 use warnings;
 use Digest::SHA qw(hmac_sha256);
 use File::Path qw(make_path);
+use Gatepost::Dovecot;
 use Gatepost::Instance;
 use Gatepost::Kit;
 use Gatepost::Sasl;
@@ -15,70 +16,21 @@ use IO::Socket::UNIX;
 use MIME::Base64 qw(encode_base64url);
 use Test::More;
 
-need('dovecot', 'swaks', 'curl');
+need('swaks', 'curl');
 my $dir = tempdir('dovecot');
-my %port = map { $_ => free_port() } qw(auth inet plain fake);
-make_path("$dir/run", "$dir/keys/default/HS256");
+my %port = map { $_ => free_port() } qw(auth inet plain fake mute);
+make_path("$dir/keys/default/HS256");
 my $secret = 'a-secret-for-tokens-of-32-bytes!';
 spew("$dir/keys/default/HS256/default", b64($secret));
-spew("$dir/users", "anna\@local.test:{PLAIN}secret of anna::::::\nbert\@local.test:{PLAIN}secret of bert::::::\n");
 spew("$dir/oauth2", <<"END");
 introspection_mode = local
 local_validation_key_dict = fs:posix:prefix=$dir/keys/
 username_attribute = email
 END
-spew("$dir/dovecot.conf", <<"END");
-base_dir = $dir/run
-state_dir = $dir/run
-log_path = $dir/dovecot.log
-protocols =
-ssl = no
-disable_plaintext_auth = no
-auth_mechanisms = plain login scram-sha-256 cram-md5 xoauth2 oauthbearer anonymous
-auth_failure_delay = 0
-default_internal_user = dovecot
-default_login_user = dovenull
-passdb {
-  driver = oauth2
-  mechanisms = xoauth2 oauthbearer
-  args = $dir/oauth2
-}
-passdb {
-  driver = passwd-file
-  args = $dir/users
-}
-service anvil {
-  unix_listener anvil-auth-penalty {
-    mode = 0
-  }
-}
-service auth {
-  unix_listener $dir/auth {
-    mode = 0666
-  }
-  inet_listener {
-    address = 127.0.0.1
-    port = $port{auth}
-  }
-}
-END
-
-my $dovecot;
-sub dovecot_start {
-    $dovecot = spawn({ out => "$dir/dovecot.out" }, '/usr/sbin/dovecot', '-F', '-c', "$dir/dovecot.conf");
-    ok(wait_until(20, sub { IO::Socket::UNIX->new(Peer => "$dir/auth") }), 'Dovecot answers')
-        or diag(slurp("$dir/dovecot.out") . (slurp("$dir/dovecot.log") // ''));
-}
-# Its auth process would serve whoever is connected to the end. Its master, stopped first, makes no new ones.
-sub dovecot_stop {
-    kill 'STOP', $dovecot;
-    my @all = Gatepost::Kit::descendants($dovecot);
-    kill 'KILL', grep { $_ != $dovecot } @all;
-    stop_pid($dovecot, 'KILL');
-    wait_until(20, sub { !grep { is_alive($_) } @all });
-    unlink "$dir/auth";
-}
-dovecot_start();
+my $dovecot = Gatepost::Dovecot->new(
+    dir => $dir, port => $port{auth}, users => { 'anna@local.test' => 'secret of anna', 'bert@local.test' => 'secret of bert' },
+    mechanisms => 'plain login scram-sha-256 cram-md5 xoauth2 oauthbearer anonymous',
+    config => "passdb {\n  driver = oauth2\n  mechanisms = xoauth2 oauthbearer\n  args = $dir/oauth2\n}");
 
 my $gp = Gatepost::Instance->new(
     main => {
@@ -91,9 +43,19 @@ my $gp = Gatepost::Instance->new(
         "$port{inet} inet n - n - - smtpd -o smtpd_sasl_path=inet:127.0.0.1:$port{auth}",
         "$port{plain} inet n - n - - smtpd -o smtpd_sasl_security_options=noplaintext,noanonymous",
         "$port{fake} inet n - n - 1 smtpd -o smtpd_sasl_path=unix:$dir/fake",
+        "$port{mute} inet n - n - 1 smtpd -o smtpd_sasl_path=unix:$dir/mute",
     ],
 );
+# One that introduces itself and is silent then. How long it is waited for is seen at the end.
+my $mute = IO::Socket::UNIX->new(Local => "$dir/mute", Listen => 5) or die $!;
+chmod 0666, "$dir/mute";
 $gp->start;
+my $silence = $mute->accept;
+syswrite $silence, "VERSION\t1\t2\nMECH\tPLAIN\tplaintext\nDONE\n";
+my $patient = wait_until(10, sub { my $c = session($port{mute}); $c && $c->{ehlo}{AUTH} ? $c : undef });
+$patient->{timeout} = 60;
+$patient->send('AUTH PLAIN ' . b64("\0a\0b") . "\r\n");
+my $asked = time;
 
 sub session {
     my ($port) = @_;
@@ -129,7 +91,7 @@ subtest 'mechanisms' => sub {
     my $t = token('anna@local.test', $secret);
     $c = session();
     is($c->cmd('AUTH XOAUTH2 ' . b64("user=anna\@local.test\1auth=Bearer $t\1\1"))->{text}, $good, 'XOAUTH2')
-        or diag(tail("$dir/dovecot.log", 5));
+        or diag($dovecot->log);
     is(session()->cmd('AUTH OAUTHBEARER ' . b64("n,a=anna\@local.test,\1auth=Bearer $t\1\1"))->{text}, $good, 'OAUTHBEARER');
     $c = session();
     $r = $c->cmd('AUTH XOAUTH2 ' . b64("user=anna\@local.test\1auth=Bearer " . token('anna@local.test', 'x' x 32) . "\1\1"));
@@ -153,12 +115,12 @@ subtest 'failures' => sub {
 subtest 'restart' => sub {
     my $c = session();
     $c->cmd('AUTH LOGIN', 334);
-    dovecot_stop();
+    $dovecot->stop;
     is($c->reply->{text}, $lost, 'an exchange under way');
     is(plain($c, 'anna@local.test', 'secret of anna')->{text}, $lost, 'while it is away');
     is($c->cmd('NOOP')->{code}, 250, 'the session goes on');
     like(session()->{ehlo}{AUTH}, qr/SCRAM/, 'AUTH is still offered');
-    dovecot_start();
+    $dovecot->start;
     ok(wait_until(15, sub { plain($c, 'anna@local.test', 'secret of anna')->{text} eq $good }), 'it is back');
 };
 
@@ -211,5 +173,8 @@ for my $row (@bad) {
     is($c->cmd('NOOP')->{code}, 250, "$name: the session goes on");
     close $sock;
 }
+is($patient->reply->{text}, $lost, 'one that is silent: 454');
+cmp_ok(time - $asked, '<', 60, 'in the end');
+is($patient->cmd('NOOP')->{code}, 250, 'the session goes on');
 unlike(slurp("$gp->{dir}/log"), qr/secret of|\Q@{[ b64("\0anna\@local.test\0secret of anna") ]}\E/, 'no password in the log');
 done_testing();
