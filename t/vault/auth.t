@@ -14,13 +14,17 @@ use Test::More;
 
 my $dir = tempdir('auth');
 my %password = (joe => 'pa ss-jOe', 'ann@local.test' => 'Ann,=secret', 'bob@local.test' => 'bob-s3cret');
+# Each kind of hash that crypt(3) makes, cheap.
+my %kinds = (yescrypt => '$y$j75$0123456789abcdefghijk/$', sha512 => '$6$rounds=1000$saltstring$', sha256 => '$5$rounds=1000$saltstring$',
+    bcrypt => '$2b$04$abcdefghijklmnopqrstuu');
 my $all = table('hash', "$dir/all", join '',
     "joe " . scram_record($password{joe}) . "\n",
     "ann\@local.test " . crypt_record($password{'ann@local.test'}) . ' ' . scram_record($password{'ann@local.test'}) . "\n",
     "bob\@local.test {CRYPT}" . crypt_record($password{'bob@local.test'}) . "\n",
-    "eve\@local.test clear-secret\n");
+    "eve\@local.test clear-secret\n",
+    map {"$_\@local.test " . crypt('of ' . $_, $kinds{$_}) . "\n"} sort keys %kinds);
 my $one = table('btree', "$dir/one", 'port@local.test ' . crypt_record('port-secret') . "\n");
-my %port = map { $_ => free_port() } qw(only never tls fixed filter);
+my %port = map { $_ => free_port() } qw(only never tls fixed filter mechanisms);
 my $sink = Gatepost::Sink->new;
 my $relay = 'permit_sasl_authenticated, reject_unauth_destination';
 my $gp = Gatepost::Instance->new(
@@ -41,6 +45,7 @@ my $gp = Gatepost::Instance->new(
         "$port{never} inet n - n - - smtpd -o smtpd_sasl_auth_enable=no",
         "$port{tls} inet n - n - - smtpd -o smtpd_tls_auth_only=yes",
         "$port{fixed} inet n - n - - smtpd -o smtpd_sasl_password_maps=$one -o broken_sasl_auth_clients=yes",
+        "$port{mechanisms} inet n - n - - smtpd -o { smtpd_sasl_mechanism_filter = !login, static:rest }",
         "$port{filter} inet n - n - - smtpd -o smtpd_sasl_security_options=noplaintext,noanonymous"
             . ' -o smtpd_sasl_exceptions_networks=127.0.0.9',
     ],
@@ -80,6 +85,10 @@ subtest 'mechanisms and logins' => sub {
         $want = 0 if $login eq 'bob';
         is($r->{text}, $want ? $good : $bad, "SCRAM $login");
         ok($r->{signed}, 'signed by the server') if $want;
+    }
+    for my $kind (sort keys %kinds) {
+        is(plain(session(), $kind, "of $kind")->{text}, $good, "PLAIN against $kind");
+        is(plain(session(), $kind, "off $kind")->{text}, $bad, "a wrong password against $kind");
     }
 };
 
@@ -137,6 +146,10 @@ subtest 'C2: by port' => sub {
     is(plain($c, 'joe', $password{joe})->{text},
         '535 5.7.8 Error: authentication failed: Invalid authentication mechanism', 'PLAIN is refused');
     is(scram($c, 'joe', $password{joe})->{text}, $good, 'SCRAM is not');
+    $c = session($port{mechanisms});
+    is($c->{ehlo}{AUTH}, 'SCRAM-SHA-256 PLAIN', 'smtpd_sasl_mechanism_filter');
+    is(login($c, 'joe', $password{joe})->{text}, '535 5.7.8 Error: authentication failed: Invalid authentication mechanism', 'LOGIN is refused');
+    is(plain($c, 'joe', $password{joe})->{text}, $good, 'PLAIN is not');
     $c = session($port{filter}, from => '127.0.0.9');
     ok(!exists $c->{ehlo}{AUTH}, 'smtpd_sasl_exceptions_networks');
     is(scram($c, 'joe', $password{joe})->{code}, 503, 'not for them');

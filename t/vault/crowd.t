@@ -19,10 +19,12 @@ my $slow = crypt 'slow-secret', '$6$rounds=400000$abcdefgh';
 my $password = 'Xq7-' . join('', map { chr 97 + int rand 26 } 1 .. 20) . '-pass';
 my $users = table('hash', "$dir/users", "slow $slow\nfast " . scram_record('fast-secret') . "\n"
     . "memory " . crypt_record($password) . ' ' . scram_record($password) . "\n");
+my $port = free_port();
+my $slowly = table('hash', "$dir/slowly", join '', map {"slow$_ $slow\n"} 1 .. 20);
 my $gp = Gatepost::Instance->new(main => {
     smtpd_sasl_auth_enable => 'yes', smtpd_sasl_type => 'table', smtpd_sasl_password_maps => $users,
     smtpd_error_sleep_time => 0, default_process_limit => 1000,
-});
+}, master => ["$port inet n - n - - smtpd -o smtpd_sasl_password_maps=$slowly"]);
 $gp->start;
 
 sub session {
@@ -94,4 +96,26 @@ subtest 'a crowd' => sub {
     is(plain(session(), 'slow', 'slow-secret')->{code}, 235, 'and the line is free');
     diag(sprintf '%.1f s', time - $left);
 };
-done_testing();
+
+# What vault and its children have computed, in clock ticks.
+sub ticks {
+    my $sum = 0;
+    for my $pid (@{ $gp->roles->{vault} }) {
+        my (undef, $rest) = split /\) /, slurp("/proc/$pid/stat") // '', 2;
+        $sum += (split ' ', $rest // '')[11];
+    }
+    return $sum;
+}
+
+subtest 'equal work' => sub {
+    my %cost;
+    for my $who (qw(slow nobody)) {
+        my $before = ticks();
+        is(plain(session(port => $port), "$who$_", 'wrong')->{code}, 535, "$who$_") for 1 .. 4;
+        $cost{$who} = ticks() - $before;
+    }
+    cmp_ok($cost{slow}, '>', 10, 'a password of a login costs something') or diag "$cost{slow} ticks";
+    cmp_ok($cost{nobody}, '>', $cost{slow} / 2, 'that of a login that is not there no less');
+    cmp_ok($cost{nobody}, '<', $cost{slow} * 2, 'nor more');
+};
+done_testing;
