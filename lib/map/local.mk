@@ -36,7 +36,7 @@ t_map_match_test_SOURCES = t/map/match_test.c
 t_map_match_test_LDADD = $(GP_MAP_TEST_LIBS)
 t_map_table_file_test_SOURCES = t/map/table_file_test.c
 t_map_table_file_test_LDADD = $(GP_MAP_TEST_LIBS)
-check_SCRIPTS += t/map/gatemap.t t/map/mistakes.t
+check_SCRIPTS += t/map/gatemap.t t/map/mistakes.t t/map/types.t
 dist_man5_MANS += man/gatepost-tables.5
 
 FUZZ_TARGETS += t/fuzz/map_fuzz
