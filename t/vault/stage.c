@@ -209,7 +209,10 @@ static void ask(
 	enum proto_msg type, struct peer *p, uint64_t id, enum proto_field f, struct slice s)
 {
 	ipc_begin(p->ipc, type, id);
-	ipc_put_bytes(p->ipc, f, s);
+	if (f == FIELD_NAME)
+		ipc_put_text(p->ipc, f, s);
+	else
+		ipc_put_bytes(p->ipc, f, s);
 	(void)ipc_end(p->ipc);
 }
 
