@@ -17,18 +17,33 @@
 
 static uint8_t key[SASL_KEY];
 
-/* Beside it and renamed, so that there is never half a key. */
+static int read_key(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	int r = fd >= 0 ? fd_read_full(fd, key, sizeof(key)) : ERR_NOT_FOUND;
+
+	fd_close(&fd);
+	return r;
+}
+
+/*
+ * Beside it and linked, so that there is never half a key, and of several vaults that begin at once
+ * one makes it for all.
+ */
 static int make(const char *path)
 {
-	char *fresh = mem_fmt("%s.new", path);
-	int fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-	int r = fd >= 0 ? 0 : ERR_SYS;
+	char *fresh = mem_fmt("%s.%d", path, (int)getpid());
+	int fd = -1, r = 0;
 
+	(void)unlink(fresh);
+	fd = open(fresh, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 	arc4random_buf(key, sizeof(key));
-	if (r == 0)
-		r = fd_write_full(fd, key, sizeof(key));
-	if (r == 0 && (fsync(fd) != 0 || rename(fresh, path) != 0))
+	r = fd >= 0 ? fd_write_full(fd, key, sizeof(key)) : ERR_SYS;
+	if (r == 0 && fsync(fd) != 0)
 		r = ERR_SYS;
+	if (r == 0 && link(fresh, path) != 0)
+		r = errno == EEXIST ? read_key(path) : ERR_SYS;
+	(void)unlink(fresh);
 	fd_close(&fd);
 	mem_free(fresh);
 	return r;
@@ -37,10 +52,11 @@ static int make(const char *path)
 void key_open(void)
 {
 	char *path = mem_fmt("%s/vault/key", conf_str(P_data_directory));
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	int r = fd >= 0 ? fd_read_full(fd, key, sizeof(key)) : ERR_NOT_FOUND;
+	int r = read_key(path);
 
-	fd_close(&fd);
+	/* One that was cut off is none. */
+	if (r != 0 && r != ERR_NOT_FOUND)
+		(void)unlink(path);
 	if (r != 0)
 		r = make(path);
 	if (r != 0)

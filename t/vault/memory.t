@@ -5,6 +5,7 @@
 # vault. What is searched for is proved to be findable in a process that has it.
 use strict;
 use warnings;
+no warnings "portable";
 use Gatepost::Instance;
 use Gatepost::Kit;
 use Gatepost::Sasl;
