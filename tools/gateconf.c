@@ -13,7 +13,7 @@
 #include "util/err.h"
 #include "util/mem.h"
 
-enum { NAMES_LIMIT = 20000, VALUE_LIMIT = 1 << 20, FOLD_COLUMN = 80 };
+enum { VALUE_LIMIT = 1 << 20, FOLD_COLUMN = 80 };
 
 const char *gateconf_name = "gateconf";
 
@@ -49,16 +49,6 @@ static const char usage[] =
 	"  -q, --quiet       no word about names that nothing uses\n"
 	"  -p, -v            accepted without effect\n"
 	"  --help, --version\n";
-
-static void warn(const char *fmt, const char *a, const char *b, const char *c)
-{
-	fprintf(stderr, "%s: warning: ", gateconf_name);
-	fputs(a, stderr);
-	fputs(fmt, stderr);
-	fputs(b, stderr);
-	fputs(c, stderr);
-	fputc('\n', stderr);
-}
 
 static void print_json(const char *name, struct slice value)
 {
@@ -101,129 +91,6 @@ void gateconf_print(const struct gateconf *g, const char *name, struct slice val
 	}
 	puts(buf_str(&line));
 	buf_clear(&line);
-}
-
-static void print_row(const struct gateconf *g, const struct conf *c, enum param p)
-{
-	const char *text = g->expand ? set_str(c, p) : set_raw(c, p);
-
-	gateconf_print(g, conf_name(p), slice_str(text));
-}
-
-static void print_setting(
-	const struct gateconf *g, const struct conf *c, struct slice name, const struct setting *s)
-{
-	struct buf text = BUF_INIT(VALUE_LIMIT), why = BUF_INIT(VALUE_LIMIT);
-	char *copy = slice_dup(name);
-
-	if (g->expand)
-		set_expand(c, slice_str(s->value), &why, &text);
-	gateconf_print(g, copy, g->expand ? buf_slice(&text) : slice_str(s->value));
-	mem_free(copy);
-	buf_clear(&text);
-	buf_clear(&why);
-}
-
-/* A row, or a name that a file sets and something uses. */
-struct listing {
-	const struct gateconf *g;
-	const struct conf *c;
-	struct dict *used;
-	struct slice *name; /* owned array */
-	size_t count;
-};
-
-static bool is_used(const struct listing *l, struct slice name)
-{
-	size_t prefix = 0;
-
-	return param_find(name) != P_COUNT || param_is_unsupported(name) ||
-	       param_find_transport(name, &prefix) != P_COUNT || dict_get(l->used, name) != NULL;
-}
-
-static bool add_setting(struct slice name, const struct setting *s, void *arg)
-{
-	struct listing *l = arg;
-	char *copy = slice_dup(name);
-
-	if (!is_used(l, name) && s->path != NULL) {
-		if (l->g->quiet)
-			goto out;
-		fprintf(stderr, "%s: warning: %s: unused parameter: %s=%s\n", gateconf_name,
-			s->path, copy, s->value);
-	} else if (!l->g->defaults && (l->g->only_set || param_find(name) == P_COUNT)) {
-		l->name = mem_resize(l->name, l->count + 1, sizeof(*l->name));
-		l->name[l->count++] = name;
-	}
-out:
-	mem_free(copy);
-	return true;
-}
-
-static int compare(const void *a, const void *b)
-{
-	return slice_cmp(*(const struct slice *)a, *(const struct slice *)b);
-}
-
-static bool is_in_class(const struct gateconf *g, struct slice name)
-{
-	size_t prefix = 0;
-	unsigned class = param_find(name) != P_COUNT || param_is_unsupported(name)
-				 ? GATECONF_BUILTIN
-			 : param_find_transport(name, &prefix) != P_COUNT ? GATECONF_SERVICE
-									  : GATECONF_USER;
-
-	return (g->classes & class) != 0;
-}
-
-static void print_all(const struct gateconf *g, const struct conf *c)
-{
-	struct listing l = {.g = g, .c = c, .used = dict_new(NAMES_LIMIT, NULL)};
-
-	set_add_references(c, l.used);
-	for (int i = 0; i < P_COUNT && !g->only_set; i++) {
-		if (param_is_transport((enum param)i))
-			continue;
-		l.name = mem_resize(l.name, l.count + 1, sizeof(*l.name));
-		l.name[l.count++] = slice_str(conf_name((enum param)i));
-	}
-	set_walk(c, add_setting, &l);
-	qsort(l.name, l.count, sizeof(*l.name), compare);
-	for (size_t i = 0; i < l.count; i++) {
-		enum param p = param_find(l.name[i]);
-
-		if (!is_in_class(g, l.name[i]))
-			continue;
-		if (p != P_COUNT)
-			print_row(g, c, p);
-		else
-			print_setting(g, c, l.name[i], set_find(c, l.name[i]));
-	}
-	mem_free(l.name);
-	dict_free(&l.used);
-}
-
-static void print_named(const struct gateconf *g, const struct conf *c, const char *name)
-{
-	enum param p = param_find(slice_str(name));
-	const struct setting *s = set_find(c, slice_str(name));
-	struct dict *used = dict_new(NAMES_LIMIT, NULL);
-	struct listing l = {.g = g, .c = c, .used = used};
-	const char *nearest = NULL;
-
-	set_add_references(c, used);
-	if (p != P_COUNT && (!g->only_set || s != NULL)) {
-		print_row(g, c, p);
-	} else if (p == P_COUNT && s != NULL && !g->defaults && is_used(&l, slice_str(name))) {
-		print_setting(g, c, slice_str(name), s);
-	} else if (p == P_COUNT && param_is_unsupported(slice_str(name))) {
-		warn(": not supported", name, "", "");
-	} else if (p == P_COUNT) {
-		nearest = param_nearest(slice_str(name));
-		warn(": unknown parameter", name, nearest != NULL ? "; perhaps " : "",
-			nearest != NULL ? nearest : "");
-	}
-	dict_free(&used);
 }
 
 static void print_types(void)
@@ -299,10 +166,7 @@ static int show(struct gateconf *g, const char *const *overrides, char **names)
 			set_override(c, name, value, NULL, NULL);
 	}
 	set_build(c, &g->mistakes);
-	if (*names == NULL)
-		print_all(g, c);
-	for (; *names != NULL; names++)
-		print_named(g, c, *names);
+	gateconf_list(g, c, names);
 	conf_free(&c);
 	return 0;
 }
@@ -373,6 +237,8 @@ static int run(struct gateconf *g, const char *const *overrides, char **names)
 	char *path = mem_fmt("%s/main.cf", g->dir);
 	int modes = g->master + g->master_fields + g->master_params, r = 0;
 
+	g->overrides = overrides;
+
 	if (g->about != NULL) {
 		r = is_alone(g, 'T', *overrides != NULL);
 		r = r != 0 ? r : print_about(g->about);
@@ -380,7 +246,16 @@ static int run(struct gateconf *g, const char *const *overrides, char **names)
 		r = is_alone(g, g->bounce ? 'b' : 't', *overrides != NULL);
 		r = r != 0 ? r : run_bounce(g, names);
 	} else if (modes > 1) {
-		fprintf(stderr, "%s: fatal: specify one of -F -M -P\n", gateconf_name);
+		fprintf(stderr, "%s: fatal: specify one of%s%s%s\n", gateconf_name,
+			g->master_fields ? " -F" : "", g->master ? " -M" : "",
+			g->master_params ? " -P" : "");
+		r = 1;
+	} else if (modes > 0 && (g->only_set || g->defaults)) {
+		fprintf(stderr, "%s: fatal: with option -%c, do not specify -%c\n", gateconf_name,
+			g->master_fields ? 'F'
+			: g->master      ? 'M'
+					 : 'P',
+			g->defaults ? 'd' : 'n');
 		r = 1;
 	} else if (modes > 0 && wants_edit(g, names)) {
 		g->edit = !g->remove && !g->comment;

@@ -19,19 +19,25 @@ struct gateconf {
 	const char *dir;
 	bool defaults, only_set, no_name, no_value, expand, fold, json, edit, remove, comment;
 	bool master, master_fields, master_params, quiet;
-	bool bounce, bounce_source; /* -b, -t */
-	const char *about;          /* -T */
-	unsigned classes;           /* -C: GATECONF_* */
+	bool bounce, bounce_source;   /* -b, -t */
+	const char *about;            /* -T */
+	const char *const *overrides; /* -o; ends with NULL */
+	unsigned classes;             /* -C: GATECONF_* */
 	struct mistakes mistakes;
 };
 
 /* What begins each line on standard error: the name it was called by. */
 extern const char *gateconf_name;
 
+/* Prints the parameters that are named, or all. */
+void gateconf_list(const struct gateconf *g, const struct conf *c, char **names);
 /* Changes main.cf (-e, -X, -#), keeping every other line. The exit status. */
 int gateconf_edit(const struct gateconf *g, char **names);
 /* Shows master.cf (-M), its fields (-F) or its -o (-P). The exit status. */
 int gateconf_master(const struct gateconf *g, char **names);
+/* Calls add with the name of each service that delivers mail (not kept). */
+void gateconf_transports(
+	const struct gateconf *g, void (*add)(struct slice name, void *arg), void *arg);
 /* Changes them. The exit status. */
 int gateconf_service(const struct gateconf *g, char **names);
 /* A file beside the old one, synced, renamed over it: a reader sees one or the other. ERR_SYS. */

@@ -4,11 +4,18 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "util/err.h"
 #include "util/mem.h"
 
-enum { COLUMNS = GATECONF_COLUMNS, LINE_LIMIT = 1 << 20, OPTIONS = 200, NAMES_LIMIT = 20000 };
+enum {
+	COLUMNS = GATECONF_COLUMNS,
+	LINE_LIMIT = 1 << 20,
+	OPTIONS = 200,
+	NAMES_LIMIT = 20000,
+	FOLD_COLUMN = 80
+};
 
 const char *const gateconf_fields[COLUMNS] = {"service", "type", "private", "unprivileged",
 	"chroot", "wakeup", "process_limit", "command"};
@@ -72,18 +79,34 @@ static void add_argument(struct buf *out, struct slice word, bool is_setting)
 	}
 }
 
-static void add_arguments(struct slice rest, bool fold, struct buf *out)
+/* Folded, an option with its value has a line of its own; all else fills lines. */
+static void add_arguments(struct slice rest, bool fold, size_t column, struct buf *out)
 {
-	struct slice word;
-	bool is_setting = false;
+	struct slice word, value;
+	struct buf text = BUF_INIT(LINE_LIMIT);
+	bool alone = false;
 
 	while (line_word(&rest, &word)) {
-		bool begins = word.p[0] == '-' && !is_setting;
+		bool was_alone = alone;
 
-		buf_add_str(out, fold && begins ? "\n    " : " ");
-		add_argument(out, word, is_setting);
-		is_setting = slice_eq_str(word, "-o");
+		buf_reset(&text);
+		add_argument(&text, word, false);
+		alone = slice_eq_str(word, "-o") && line_word(&rest, &value);
+		if (alone) {
+			buf_add_char(&text, ' ');
+			add_argument(&text, value, true);
+		}
+		if (fold && (alone || was_alone || column + 1 + text.len >= FOLD_COLUMN)) {
+			buf_add_str(out, "\n    ");
+			column = 4;
+		} else {
+			buf_add_char(out, ' ');
+			column++;
+		}
+		buf_add_slice(out, buf_slice(&text));
+		column += text.len;
 	}
+	buf_clear(&text);
 }
 
 void gateconf_format_row(const struct gateconf_row *row, bool fold, struct buf *out)
@@ -97,7 +120,44 @@ void gateconf_format_row(const struct gateconf_row *row, bool fold, struct buf *
 		} while (out->len - begin < starts[i]);
 		buf_add_slice(out, row->column[i]);
 	}
-	add_arguments(row->rest, fold, out);
+	add_arguments(row->rest, fold, out->len - begin, out);
+}
+
+/* -x: the same arguments with the values of -o expanded, by main.cf and the others of the row. */
+static void expand_row(const struct conf *main, struct gateconf_row *row, struct buf *rest)
+{
+	struct conf *c = set_copy(main);
+	struct buf why = BUF_INIT(1024), text = BUF_INIT(LINE_LIMIT);
+	struct slice words, word, name, value;
+	struct mistakes ignored;
+
+	mistakes_init(&ignored);
+	for (int round = 0; round < 2; round++) {
+		bool is_setting = false;
+
+		for (words = row->rest; line_word(&words, &word);
+			is_setting = slice_eq_str(word, "-o")) {
+			if (!is_setting || set_split(gateconf_unbrace(word), &name, &value) != 0) {
+				if (round == 1)
+					buf_add_fmt(rest, " %.*s", SLICE_FMT(word));
+				continue;
+			}
+			if (round == 0) {
+				set_override(c, name, value, NULL, NULL);
+				continue;
+			}
+			buf_reset(&text);
+			(void)set_expand(c, value, &why, &text);
+			buf_add_fmt(rest, " { %.*s = %s }", SLICE_FMT(name), buf_str(&text));
+		}
+		if (round == 0)
+			(void)set_build(c, &ignored);
+	}
+	row->rest = buf_slice(rest);
+	mistakes_clear(&ignored);
+	buf_clear(&why);
+	buf_clear(&text);
+	conf_free(&c);
 }
 
 static void print_row(const struct gateconf *g, const struct gateconf_row *row)
@@ -171,8 +231,10 @@ static void print_fields(const struct gateconf *g, const struct gateconf_row *ro
 {
 	struct buf command = BUF_INIT(LINE_LIMIT);
 
+	size_t before = row->column[0].len + row->column[1].len + strlen("//command = ");
+
 	buf_add_slice(&command, row->column[COLUMNS - 1]);
-	add_arguments(row->rest, false, &command);
+	add_arguments(row->rest, g->fold, before + command.len, &command);
 	for (int i = 0; i < COLUMNS; i++)
 		if (is_wanted(names, row, slice_str(gateconf_fields[i])))
 			print_param(g, row, slice_str(gateconf_fields[i]),
@@ -214,17 +276,14 @@ static bool is_named(const struct options *all, struct slice name)
 	return found;
 }
 
-static void warn_unused(const struct gateconf *g, const char *path, struct options *all)
+static void warn_unused(
+	const struct gateconf *g, const struct conf *main, const char *path, struct options *all)
 {
-	struct conf *c = conf_new(g->dir);
 	struct dict *used = dict_new(NAMES_LIMIT, NULL);
-	struct mistakes ignored;
 	struct slice name, value;
 	size_t prefix = 0;
 
-	mistakes_init(&ignored);
-	if (set_read_main(c, &ignored) == 0)
-		set_add_references(c, used);
+	set_add_references(main, used);
 	for (size_t i = 0; i < all->n && !g->quiet; i++)
 		if (set_split(all->text[i], &name, &value) == 0 && param_find(name) == P_COUNT &&
 			!param_is_unsupported(name) &&
@@ -234,9 +293,7 @@ static void warn_unused(const struct gateconf *g, const char *path, struct optio
 				gateconf_name, path, SLICE_FMT(name), SLICE_FMT(value));
 	for (size_t i = 0; i < all->n; i++)
 		mem_free((char *)(uintptr_t)all->text[i].p);
-	mistakes_clear(&ignored);
 	dict_free(&used);
-	conf_free(&c);
 }
 
 /* ---- The file. ---- */
@@ -269,6 +326,39 @@ static void note_matches(char **names, bool *seen, const struct gateconf_row *ro
 		seen[i] = seen[i] || matches(names[i], row, SLICE_NONE);
 }
 
+/* main.cf, whose mistakes are said elsewhere. */
+static struct conf *read_main(const struct gateconf *g)
+{
+	struct conf *c = conf_new(g->dir);
+	struct mistakes ignored;
+	struct slice name, value;
+
+	mistakes_init(&ignored);
+	(void)set_read_main(c, &ignored);
+	for (const char *const *o = g->overrides; o != NULL && *o != NULL; o++)
+		if (set_split(slice_str(*o), &name, &value) == 0)
+			set_override(c, name, value, NULL, NULL);
+	(void)set_build(c, &ignored);
+	mistakes_clear(&ignored);
+	return c;
+}
+
+static void show_row(
+	const struct gateconf *g, const struct conf *main, struct gateconf_row *row, char **names)
+{
+	struct buf rest = BUF_INIT(LINE_LIMIT);
+
+	if (g->expand)
+		expand_row(main, row, &rest);
+	if (g->master_params)
+		print_params(g, row, names);
+	else if (g->master_fields)
+		print_fields(g, row, names);
+	else if (is_wanted(names, row, SLICE_NONE))
+		print_row(g, row);
+	buf_clear(&rest);
+}
+
 int gateconf_master(const struct gateconf *g, char **names)
 {
 	char *path = mem_fmt("%s/master.cf", g->dir);
@@ -276,6 +366,7 @@ int gateconf_master(const struct gateconf *g, char **names)
 	struct line_reader r;
 	struct gateconf_row row;
 	struct options all = {.n = 0};
+	struct conf *main = read_main(g);
 	bool *seen;
 	size_t n = 0;
 	int err = check_names(g, names);
@@ -297,22 +388,48 @@ int gateconf_master(const struct gateconf *g, char **names)
 		}
 		note_matches(names, seen, &row);
 		collect(&all, &row);
-		if (g->master_params)
-			print_params(g, &row, names);
-		else if (g->master_fields)
-			print_fields(g, &row, names);
-		else if (is_wanted(names, &row, SLICE_NONE))
-			print_row(g, &row);
+		show_row(g, main, &row, names);
 	}
 	for (size_t i = 0; err == 0 && i < n; i++)
 		if (!seen[i])
 			fprintf(stderr, "%s: warning: unmatched request: \"%s\"\n", gateconf_name,
 				names[i]);
 	if (err == 0)
-		warn_unused(g, path, &all);
+		warn_unused(g, main, path, &all);
 	mem_free(seen);
 	line_clear(&r);
 	buf_clear(&file);
 	mem_free(path);
+	conf_free(&main);
 	return err;
+}
+
+/* Programs that a transport's settings are for. */
+static bool is_agent(struct slice command)
+{
+	static const char *const agents[] = {
+		"smtp", "smtp-client", "lmtp", "local", "virtual", "pipe", "error"};
+
+	for (size_t i = 0; i < sizeof(agents) / sizeof(*agents); i++)
+		if (slice_eq_str(command, agents[i]))
+			return true;
+	return false;
+}
+
+void gateconf_transports(
+	const struct gateconf *g, void (*add)(struct slice name, void *arg), void *arg)
+{
+	char *path = mem_fmt("%s/master.cf", g->dir);
+	struct buf file = BUF_INIT(LINE_FILE_LIMIT);
+	struct line_reader r;
+	struct gateconf_row row;
+
+	(void)line_read_file(path, &file);
+	line_init(&r, buf_slice(&file));
+	while (line_next(&r))
+		if (gateconf_split(buf_slice(&r.text), &row) && is_agent(row.column[COLUMNS - 1]))
+			add(row.column[0], arg);
+	line_clear(&r);
+	buf_clear(&file);
+	mem_free(path);
 }

@@ -38,7 +38,7 @@ tools_sendmail_LDADD = lib/smtp/libsmtp.a lib/mail/libmail.a lib/conf/libconf.a 
 # gateconf: parameters
 dist_man1_MANS += man/gateconf.1
 sbin_PROGRAMS += tools/gateconf
-tools_gateconf_SOURCES = %D%/gateconf.c %D%/gateconf.h %D%/gateconf_bounce.c %D%/gateconf_edit.c %D%/gateconf_master.c %D%/gateconf_service.c \
+tools_gateconf_SOURCES = %D%/gateconf.c %D%/gateconf.h %D%/gateconf_bounce.c %D%/gateconf_list.c %D%/gateconf_edit.c %D%/gateconf_master.c %D%/gateconf_service.c \
 	%D%/json.c %D%/json.h
 tools_gateconf_LDADD = lib/mail/libmail.a lib/conf/libconf.a lib/tls/libtls.a lib/util/libutil.a $(CRYPTO_LIBS) $(BSD_LIBS)
 

@@ -160,7 +160,7 @@ END
     [['-P', 'smtp/inet/foo'], 0, "${unused}smtp/inet/foo = bar\n"],
     [['-M', 'nosuch'], 0, qq(postconf: warning: unmatched request: "nosuch"\n$unused)],
     [['-F', 'smtp/inet/maxproc'], 1, qq(postconf: fatal: invalid service attribute name: "maxproc"\n)],
-    [['-M', '-P'], 1, "postconf: fatal: specify one of -F -M -P\n"],
+    [['-M', '-P'], 1, "postconf: fatal: specify one of -M -P\n"],
     [['-C', 'foo'], 1, qq(postconf: fatal: unknown -C option value "foo" in "foo"\n)],
     [['-l'], 0, "flock\nfcntl\ndotlock\n"],
     [['-a'], 0, "dovecot\ntable\n"],
@@ -238,4 +238,38 @@ for (
 }
 like((postconf('-T', $_))[1], qr/^OpenSSL \d+\.\d+\.\d+\S* \d+ [A-Z][a-z]{2} \d{4}\n\z/, "postconf -T $_") for qw(compile-version run-version);
 is((postconf('-T', 'public-key-algorithms'))[1], "dsa\necdsa\nrsa\n", 'postconf -T public-key-algorithms');
+
+# master.cf with -x, folded, and the settings of transports.
+spew("$dir/main.cf", "myhostname = mx.example\nfoo = \$myhostname bar\nslow_destination_rate_delay = 3s\nsmtpd_banner = \$foo\n");
+spew("$dir/master.cf", <<'END');
+smtp      inet  n       -       y       -       -       smtpd
+  -o smtpd_banner=$myhostname -o { smtpd_helo_restrictions = a $foo }
+submission inet n - y - - smtpd -v
+slow unix - - y - - smtp
+e unix - - y - - lmtp flags=DRhu user=nobody argv=/usr/bin/foo -f ${sender} -- ${recipient} and a long list of further words behind it
+25 inet n - y - - smtpd -v -D -o myorigin=c -v -o mydomain=f
+END
+for my $case (
+    [['-Mx', 'smtp/inet'], "smtp       inet  n       -       y       -       -       smtpd -o smtpd_banner=mx.example -o {smtpd_helo_restrictions=a mx.example bar}\n"],
+    [['-Px', 'smtp/inet/smtpd_helo_restrictions'], "smtp/inet/smtpd_helo_restrictions = a mx.example bar\n"],
+    [['-Pxo', 'myhostname=other', 'smtp/inet'], "smtp/inet/smtpd_banner = other\nsmtp/inet/smtpd_helo_restrictions = a other bar\n"],
+    [['-Fxh', 'smtp/inet/command'], "smtpd -o smtpd_banner=mx.example -o {smtpd_helo_restrictions=a mx.example bar}\n"],
+    [['-Mf', 'submission'], "submission inet  n       -       y       -       -       smtpd -v\n"],
+    [['-Mf', '25'], "25         inet  n       -       y       -       -       smtpd -v -D\n    -o myorigin=c\n    -v\n    -o mydomain=f\n"],
+    [['-Mf', 'e'], "e          unix  -       -       y       -       -       lmtp flags=DRhu\n    user=nobody argv=/usr/bin/foo -f \${sender} -- \${recipient} and a long list\n    of further words behind it\n"],
+    [['-Ff', 'e/unix/command'], "e/unix/command = lmtp flags=DRhu user=nobody argv=/usr/bin/foo -f \${sender} --\n    \${recipient} and a long list of further words behind it\n"],
+    [['-Ff', '25/inet/command'], "25/inet/command = smtpd -v -D\n    -o myorigin=c\n    -v\n    -o mydomain=f\n"],
+    [['slow_destination_recipient_limit'], "slow_destination_recipient_limit = \$default_destination_recipient_limit\n"],
+    [['-x', 'slow_destination_recipient_limit'], "slow_destination_recipient_limit = 50\n"],
+    [['slow_destination_rate_delay'], "slow_destination_rate_delay = 3s\n"],
+    [['-nC', 'service'], "slow_destination_rate_delay = 3s\n"],
+    [['fast_destination_rate_delay'], qr/^postconf: warning: fast_destination_rate_delay: unknown parameter/],
+    [['-nM'], "postconf: fatal: with option -M, do not specify -n\n"]) {
+    my ($args, $want) = @$case;
+    my $out = (postconf(@$args))[1];
+    ref $want ? like($out, $want, "postconf @$args") : is($out, $want, "postconf @$args");
+}
+my @of = (postconf('-C', 'service'))[1] =~ /^(slow|e)_(\S+) = /mg;
+is(scalar(grep { $_ eq 'slow' } @of), 9, 'each setting of a transport');
+is(scalar(grep { $_ eq 'e' } @of), 9, 'of each transport');
 done_testing;
