@@ -20,8 +20,8 @@ smtp_client_smtp_client_LDADD = lib/queue/libqueue.a lib/smtp/libsmtp.a lib/mail
 
 dist_man8_MANS += man/smtp-client.8
 
-check_SCRIPTS += t/client/settings.t t/client/tls.t t/client/tls_peers.t t/client/tls_ways.t
-EXTRA_DIST += t/client/settings.t t/client/tls.t t/client/tls_peers.t t/client/tls_ways.t
+check_SCRIPTS += t/client/settings.t t/client/tls.t t/client/tls_peers.t t/client/tls_ways.t t/client/tls_wishes.t
+EXTRA_DIST += t/client/settings.t t/client/tls.t t/client/tls_peers.t t/client/tls_ways.t t/client/tls_wishes.t
 check_PROGRAMS += t/client/client_test
 t_client_client_test_SOURCES = t/client/client_test.c t/client/peer.c t/client/peer.h \
 	t/client/worker.c t/client/worker.h
