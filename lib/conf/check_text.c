@@ -113,6 +113,42 @@ static bool is_cache(struct slice table)
 	return table.len == 0;
 }
 
+/* ">=TLSv1.2", "<=TLSv1.3", "TLSv1.2", "!TLSv1.1". */
+static bool is_tls_protocol(struct slice item)
+{
+	static const char *const names[] = {
+		"SSLv2", "SSLv3", "TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"};
+	struct slice rest = item, name;
+
+	while (slice_token(&rest, ":", &name)) {
+		bool is_bound = slice_starts(name, ">=") || slice_starts(name, "<=");
+		bool is_known = false;
+
+		name = slice_from(name, is_bound ? 2 : slice_starts(name, "!"));
+		for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
+			is_known = is_known || slice_case_eq_str(name, names[i]);
+		if (!is_known)
+			return false;
+	}
+	return true;
+}
+
+static bool is_server_name(struct slice name)
+{
+	return name.len == 0 || is_host_name(name);
+}
+
+#define TLS_PROTOCOLS(p)                                                       \
+	{                                                                      \
+		p, true, is_tls_protocol, "is no TLS protocol",                \
+			"names like TLSv1.2, !TLSv1.1, >=TLSv1.2 or <=TLSv1.3" \
+	}
+#define TLS_SERVER_NAME(p)                                          \
+	{                                                           \
+		p, false, is_server_name, "is no host name",        \
+			"a host name, hostname, nexthop or nothing" \
+	}
+
 static const struct {
 	enum param p;
 	bool is_list;
@@ -141,6 +177,14 @@ static const struct {
 		"transport:[host]:port"},
 	{P_mailbox_transport, false, is_route, "has a bracket without its partner",
 		"transport:[host]:port"},
+	TLS_PROTOCOLS(P_smtpd_tls_protocols),
+	TLS_PROTOCOLS(P_smtpd_tls_mandatory_protocols),
+	TLS_PROTOCOLS(P_smtp_tls_protocols),
+	TLS_PROTOCOLS(P_smtp_tls_mandatory_protocols),
+	TLS_PROTOCOLS(P_lmtp_tls_protocols),
+	TLS_PROTOCOLS(P_lmtp_tls_mandatory_protocols),
+	TLS_SERVER_NAME(P_smtp_tls_servername),
+	TLS_SERVER_NAME(P_lmtp_tls_servername),
 };
 
 static void check_rule(const struct conf *c, size_t i, struct mistakes *m)

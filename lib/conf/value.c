@@ -125,14 +125,21 @@ static int parse_enum(const struct param_row *row, struct slice s, struct buf *w
 {
 	struct slice rest = slice_first(slice_str(row->text), strcspn(row->text, " ")), choice;
 	struct slice all = rest;
+	const char *sep = "";
+	bool may_be_empty = false;
 
 	while (slice_part(&rest, '|', &choice)) {
 		if (slice_eq(choice, s))
 			return 0;
 	}
 	buf_add_fmt(why, "\"%.*s\" is none of its values; expected one of ", SLICE_FMT(s));
-	for (size_t i = 0; i < all.len; i++)
-		(all.p[i] == '|') ? buf_add_str(why, ", ") : buf_add_char(why, all.p[i]);
+	while (slice_part(&all, '|', &choice)) {
+		may_be_empty = may_be_empty || choice.len == 0;
+		if (choice.len != 0)
+			buf_add_fmt(why, "%s%.*s", sep, SLICE_FMT(choice));
+		sep = choice.len != 0 ? ", " : sep;
+	}
+	buf_add_str(why, may_be_empty ? " or nothing" : "");
 	return ERR_SYNTAX;
 }
 

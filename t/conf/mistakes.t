@@ -81,6 +81,10 @@ my @main = (
     ["mine = check_sender_access hash:/no/such\nsmtpd_restriction_classes = mine", 28, qr{error: smtpd_restriction_classes: /no/such.db: .*}],
     ['soft_bounce = $soft_bounce', 15, 'error: soft_bounce: a value that leads back to itself; expected one that ends'],
     ["soft_bounce = yes\nsoft_bounce = no", 1, 'warning: soft_bounce is set again; expected one setting, the one in line 3 is not used', 4],
+    ['smtp_tls_protocols = >=TLSv1.2, !TLSv1.4', 33, 'error: smtp_tls_protocols: "!TLSv1.4" is no TLS protocol; expected names like TLSv1.2, !TLSv1.1, >=TLSv1.2 or <=TLSv1.3'],
+    ['smtpd_tls_mandatory_protocols = TLS1.2', 33, 'error: smtpd_tls_mandatory_protocols: "TLS1.2" is no TLS protocol; expected names like TLSv1.2, !TLSv1.1, >=TLSv1.2 or <=TLSv1.3'],
+    ['smtp_tls_servername = a..b', 23, 'error: smtp_tls_servername: "a..b" is no host name; expected a host name, hostname, nexthop or nothing'],
+    ['smtp_tls_security_level = encyrpt', 27, 'error: smtp_tls_security_level: "encyrpt" is none of its values; expected one of none, may, encrypt, fingerprint, verify, secure, dane, dane-only or nothing'],
     ['smtp_tls_per_site = static:may', 1, 'warning: smtp_tls_per_site is not supported; expected another, it has no effect'],
 );
 
