@@ -81,6 +81,7 @@ void session_drop(struct session *s)
 	inquiry_cancel(s);
 	gate_cancel(s);
 	limits_cancel(s);
+	starttls_cancel(s);
 	auth_cancel(s);
 	recipient_cancel(s);
 	transaction_free(&s->transaction);

@@ -83,6 +83,9 @@ struct session {
 	bool has_begun_tls;       /* nothing more is said in clear */
 	const char *tls_refusal;  /* no further command is carried out, for this reason */
 	void (*on_tls)(struct session *s); /* wrapper mode: what follows */
+	TAILQ_ENTRY(session) keyless;      /* of those that wait for a certificate, with on_keys */
+	void (*on_keys)(struct session *s, bool is_good);
+	int64_t keys_due;
 	struct gate *gate;         /* owned; NULL: nothing is found out before the greeting */
 	struct xforward *xforward; /* owned; NULL: nothing was said of another client */
 	/* The dialogue. */

@@ -6,6 +6,7 @@
 #include "smtpd/gate.h"
 #include "smtpd/limits.h"
 #include "smtpd/report.h"
+#include "smtpd/tls_report.h"
 #include "smtpd/xclient.h"
 #include "tls/keys.h"
 #include "tls/tls.h"
@@ -13,7 +14,9 @@
 #include "util/log.h"
 #include "util/mem.h"
 
-enum { EXCLUDED_LIMIT = 8192, TRACE_LIMIT = 4096 };
+enum { EXCLUDED_LIMIT = 8192 };
+/* How long the first clients of a new worker wait for its certificates, and how often is looked. */
+enum { KEYS_MSEC = 5000, KEYS_AGAIN_MSEC = 20 };
 
 static struct {
 	struct tls_context *context; /* NULL: no TLS here */
@@ -23,6 +26,11 @@ static struct {
 	const char *protocols, *grade;
 	struct buf excluded;
 } self;
+
+static TAILQ_HEAD(, session) keyless = TAILQ_HEAD_INITIALIZER(keyless);
+static struct loop_timer keys_timer;
+
+static void look_for_keys(void *arg);
 
 /* ---- settings ---- */
 
@@ -128,6 +136,7 @@ void starttls_open(void)
 	if (self.requires_cert && !self.is_mandatory)
 		log_warning("Can't require client certs unless TLS is required");
 	self.requires_cert = self.requires_cert && self.is_mandatory;
+	loop_timer_init(&keys_timer, look_for_keys, NULL);
 	read_ciphers();
 	check_ciphers();
 	make_context();
@@ -199,31 +208,10 @@ static void forget(struct session *s)
 	xforward_clear(s);
 }
 
-/* In Postfix's words: an error of TLS itself comes with its reason in a line of its own. */
-static void report_failure(const struct session *s, const struct tls *t, int err)
-{
-	static const char prefix[] = "SSL_accept error: ";
-	const char *why = tls_why(t);
-
-	if (strncmp(why, prefix, strlen(prefix)) == 0)
-		why += strlen(prefix);
-	switch (err) {
-	case ERR_CLOSED:
-	case ERR_SYS: log_info("SSL_accept error from %s: %s", s->namaddr, why); break;
-	case ERR_TIMEOUT:
-		log_info("SSL_accept error from %s: Connection timed out", s->namaddr);
-		break;
-	default:
-		log_info("SSL_accept error from %s: -1", s->namaddr);
-		log_warning("TLS library problem: %s", why);
-		break;
-	}
-}
-
 static void failed(struct session *s, const struct tls *t, int err)
 {
 	if (t != NULL)
-		report_failure(s, t, err);
+		tls_report_failure(s, tls_why(t), err);
 	if (err == ERR_CORRUPT)
 		gate_error(s);
 	limits_tls_failed(s);
@@ -231,22 +219,6 @@ static void failed(struct session *s, const struct tls *t, int err)
 		session_count(s, SMTP_STARTTLS, false);
 	report_lost(s, "lost connection");
 	session_drop(s);
-}
-
-static void report_success(const struct session *s, const struct tls_facts *f)
-{
-	struct buf line = BUF_INIT(TRACE_LIMIT);
-
-	if (f->has_cert && self.log_level > 1)
-		log_info("%s: subject_CN=%s, issuer_CN=%s, fingerprint=%s, pkey_fingerprint=%s",
-			s->namaddr, f->subject_cn, f->issuer_cn, f->fingerprint,
-			f->key_fingerprint);
-	if (self.log_level > 0) {
-		tls_add_summary(&line, f);
-		log_info("%s TLS connection established from %s%s%s: %s", tls_trust_word(f),
-			s->namaddr, *f->sni != '\0' ? " to " : "", f->sni, buf_str(&line));
-	}
-	buf_clear(&line);
 }
 
 /* smtpd_tls_req_ccert: the next command, or the greeting, is answered with this. */
@@ -304,7 +276,7 @@ static void on_done(struct tls *t, int err, void *arg)
 	s->tls = t;
 	f = tls_facts(t);
 	session_set_offer(s);
-	report_success(s, f);
+	tls_report_success(s, f, self.log_level);
 	demand_cert(s, f);
 	if (f->is_reused)
 		go_on_inside(s, true);
@@ -343,12 +315,73 @@ void starttls_go_on(struct session *s)
 		start(s);
 }
 
+/* ---- before the first certificate ---- */
+
+void starttls_cancel(struct session *s)
+{
+	if (s->on_keys != NULL)
+		TAILQ_REMOVE(&keyless, s, keyless);
+	s->on_keys = NULL;
+}
+
+static void look_for_keys(void *arg)
+{
+	struct session *s, *after;
+
+	(void)arg;
+	TAILQ_FOREACH_SAFE(s, &keyless, keyless, after)
+	{
+		void (*known)(struct session * s, bool is_good) = s->on_keys;
+
+		if (!tls_keys_ready() && s->keys_due > loop_now())
+			continue;
+		starttls_cancel(s);
+		known(s, tls_keys_ready());
+	}
+	if (!TAILQ_EMPTY(&keyless))
+		loop_timer_set(&keys_timer, loop_now() + KEYS_AGAIN_MSEC * CLOCK_MSEC);
+}
+
+/* Vault sends them to a new worker as soon as both live. */
+static void await_keys(struct session *s, void (*known)(struct session *s, bool is_good))
+{
+	if (tls_keys_ready() || !self.has_chain) {
+		known(s, tls_keys_ready());
+		return;
+	}
+	s->state = WAITING;
+	s->on_keys = known;
+	s->keys_due = loop_now() + KEYS_MSEC * CLOCK_MSEC;
+	TAILQ_INSERT_TAIL(&keyless, s, keyless);
+	loop_timer_set(&keys_timer, loop_now() + KEYS_AGAIN_MSEC * CLOCK_MSEC);
+}
+
 /* ---- STARTTLS ---- */
 
 static void refuse(struct session *s, const char *reply)
 {
 	session_count(s, SMTP_STARTTLS, false);
 	session_reply(s, "%s", reply);
+}
+
+static void accept_command(struct session *s, bool is_good)
+{
+	bool waited = s->state == WAITING;
+
+	if (!is_good) {
+		refuse(s, "454 4.7.0 TLS not available due to local problem");
+		if (waited)
+			session_go_on(s);
+		return;
+	}
+	stream_read(s->stream, false);
+	session_reply(s, "220 2.0.0 Ready to start TLS");
+	if (s->state == CLOSED)
+		return;
+	(void)stream_discard(s->stream);
+	forget(s);
+	s->state = HANDSHAKE;
+	loop_soon(&s->run);
 }
 
 void starttls_command(struct session *s, struct slice args)
@@ -359,34 +392,31 @@ void starttls_command(struct session *s, struct slice args)
 		refuse(s, "554 5.5.1 Error: TLS already active");
 	} else if (!self.is_enabled || s->is_local || (s->discarded & EHLO_STARTTLS) != 0) {
 		refuse(s, "502 5.5.1 Error: command not implemented");
-	} else if (!tls_keys_ready()) {
-		refuse(s, "454 4.7.0 TLS not available due to local problem");
 	} else {
-		stream_read(s->stream, false);
-		session_reply(s, "220 2.0.0 Ready to start TLS");
-		if (s->state == CLOSED)
-			return;
-		(void)stream_discard(s->stream);
-		forget(s);
-		s->state = HANDSHAKE;
-		loop_soon(&s->run);
+		await_keys(s, accept_command);
 	}
 }
 
 /* ---- TLS from connect ---- */
 
-static void wrap_now(struct session *s, bool is_good)
+static void wrap_with_keys(struct session *s, bool is_good)
 {
-	if (is_good && !tls_keys_ready())
-		log_warning("Wrapper-mode request dropped from %s for service %s. There is no "
-			    "certificate.",
-			s->namaddr, server_service());
-	if (!is_good || !tls_keys_ready()) {
-		session_drop(s);
+	if (is_good) {
+		s->state = HANDSHAKE;
+		start(s);
 		return;
 	}
-	s->state = HANDSHAKE;
-	start(s);
+	log_warning("Wrapper-mode request dropped from %s for service %s. There is no certificate.",
+		s->namaddr, server_service());
+	session_drop(s);
+}
+
+static void wrap_now(struct session *s, bool is_good)
+{
+	if (is_good)
+		await_keys(s, wrap_with_keys);
+	else
+		session_drop(s);
 }
 
 void starttls_wrap(struct session *s, void (*done)(struct session *s))
@@ -418,87 +448,9 @@ void starttls_facts(const struct session *s, struct policy_facts *f)
 	f->ccert_pubkey_fingerprint = slice_str(t->key_fingerprint);
 }
 
-/* The text of a comment: brackets in pairs, nothing that would end it (RFC 5322, 3.2.2). */
-static void add_comment(struct buf *out, const char *text)
-{
-	unsigned open = 0;
-
-	for (; *text != '\0'; text++) {
-		char c = *text;
-
-		if (c < 32 || c == 127 || c == '\\' || (c == ')' && open == 0))
-			c = '?';
-		open += c == '(' ? 1 : 0;
-		open -= c == ')' ? 1 : 0;
-		(void)buf_add_char(out, c);
-	}
-	while (open-- > 0)
-		(void)buf_add_char(out, ')');
-}
-
-static void add_detail(struct buf *out, const char *name, const char *curve, int bits)
-{
-	(void)buf_add_fmt(out, " %s", name);
-	if (*curve != '\0')
-		(void)buf_add_fmt(out, " (%s)", curve);
-	else if (bits > 0)
-		(void)buf_add_fmt(out, " (%d bits)", bits);
-}
-
-static void add_server_side(struct buf *out, const struct tls_facts *t)
-{
-	if (*t->kex == '\0' && *t->server_sig == '\0')
-		return;
-	(void)buf_add_char(out, '\0');
-	if (*t->kex != '\0') {
-		(void)buf_add_str(out, " key-exchange");
-		add_detail(out, t->kex, t->kex_group, t->kex_bits);
-	}
-	if (*t->server_sig != '\0') {
-		(void)buf_add_str(out, " server-signature");
-		add_detail(out, t->server_sig, t->server_sig_curve, t->server_sig_bits);
-		if (*t->server_digest != '\0')
-			(void)buf_add_fmt(out, " server-digest %s", t->server_digest);
-	}
-}
-
-static void add_client_side(struct buf *out, const struct tls_facts *t)
-{
-	if (*t->client_sig == '\0')
-		return;
-	(void)buf_add_char(out, '\0');
-	(void)buf_add_str(out, " client-signature");
-	add_detail(out, t->client_sig, t->client_sig_curve, t->client_sig_bits);
-	if (*t->client_digest != '\0')
-		(void)buf_add_fmt(out, " client-digest %s", t->client_digest);
-}
-
-static void add_cert(struct buf *out, const struct tls_facts *t)
-{
-	if (!t->has_cert) {
-		(void)buf_add_str(out, self.asks_cert ? "(Client did not present a certificate)"
-						      : "(No client certificate requested)");
-		return;
-	}
-	(void)buf_add_str(out, "(Client CN \"");
-	add_comment(out, t->subject_cn);
-	(void)buf_add_str(out, "\", Issuer \"");
-	add_comment(out, t->issuer_cn);
-	(void)buf_add_fmt(out, "\" (%s))", t->is_trusted ? "verified OK" : "not verified");
-}
-
 void starttls_trace(const struct session *s, struct buf *lines)
 {
-	const struct tls_facts *t;
-
 	if (!self.in_received || s->tls == NULL)
 		return;
-	t = tls_facts(s->tls);
-	(void)buf_add_fmt(lines, "(using %s with cipher %s (%d/%d bits)", t->protocol, t->cipher,
-		t->used_bits, t->cipher_bits);
-	add_server_side(lines, t);
-	add_client_side(lines, t);
-	(void)buf_add_char(lines, ')');
-	(void)buf_add_char(lines, '\0');
-	add_cert(lines, t);
+	tls_report_trace(tls_facts(s->tls), self.asks_cert, lines);
 }

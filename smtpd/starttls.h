@@ -35,6 +35,8 @@ void starttls_command(struct session *s, struct slice args);
 bool starttls_is_awaited(const struct session *s);
 /* Begins it; done is called once when bytes flow inside of TLS, unless the session ends. */
 void starttls_wrap(struct session *s, void (*done)(struct session *s));
+/* Waits for nothing any more. */
+void starttls_cancel(struct session *s);
 /* HANDSHAKE: what was said before is on its way now. */
 void starttls_go_on(struct session *s);
 /* Wrapper mode. */
