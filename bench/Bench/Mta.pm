@@ -135,7 +135,7 @@ sub prepare {
         'retry unix - - n - - error', 'discard unix - - n - - discard',
         'anvil unix - - n - 1 anvil', 'scache unix - - n - 1 scache',
         'tlsmgr unix - - n 1000? 1 tlsmgr', 'postlog unix-dgram n - n - 1 postlogd');
-    spew("$self->{dir}/master.cf", join '', map {"$_\n"} @services);
+    spew("$self->{dir}/master.cf", join '', map {"$_\n"} @services, @{ $self->{services} // [] });
 }
 
 # start-fg becomes the master itself; the queue's directories are made by this script.
@@ -192,7 +192,7 @@ sub prepare {
         'lmtp unix - - n - - lmtp', 'virtual unix - n n - - virtual',
         'error unix - - n - - error', 'retry unix - - n - - retry',
         'discard unix - - n - - discard');
-    spew("$self->{dir}/master.cf", join '', map {"$_\n"} @services);
+    spew("$self->{dir}/master.cf", join '', map {"$_\n"} @services, @{ $self->{services} // [] });
 }
 
 sub start_command { (build() . '/sbin/gatepost', '-c', $_[0]{dir}, 'start-fg') }

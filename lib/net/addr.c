@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <sys/un.h>
 
@@ -137,11 +138,13 @@ int net_local(int fd, struct net_addr *a)
 int net_connect(const struct net_addr *to, const struct net_addr *from, int *fd)
 {
 	int s = socket(to->ss.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	int saved;
+	int saved, on = 1;
 
 	*fd = -1;
 	if (s < 0)
 		return ERR_SYS;
+	if (to->ss.ss_family != AF_UNIX)
+		setsockopt(s, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	if (from != NULL && from->len != 0 &&
 		bind(s, (const struct sockaddr *)&from->ss, from->len) != 0)
 		goto fail;
