@@ -14,6 +14,7 @@
 #include <err.h>
 #include <netinet/tcp.h>
 #include <openssl/ssl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -285,6 +286,7 @@ int main(int argc, char **argv)
 	if (argc < 5 || (strcmp(argv[2], "relay") == 0 && argc < 6))
 		errx(2, "usage: tls_load PORT new|resumed|relay|idle|ping PROCESSES NUMBER [EACH]");
 	setrlimit(RLIMIT_NOFILE, &files);
+	signal(SIGPIPE, SIG_IGN);
 	server.sin_port = htons((uint16_t)strtoul(argv[1], NULL, 10));
 	server.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	make_content();

@@ -86,6 +86,7 @@ sub slow_vault {
     die "no vault\n" if !@vaults;
     _run($mta->{tls_port}, 'new', 4, 0.5);
     my ($ping, $load) = map {"$mta->{dir}/$_.out"} qw(ping load);
+    unlink $ping, $load;
     my @pids = (
         spawn({ out => $ping }, build() . '/bench/tls_load', $mta->{tls_port}, 'ping', 1, $seconds),
         spawn({ out => $load }, build() . '/bench/tls_load', $mta->{tls_port}, 'new', 20, $seconds));
