@@ -24,15 +24,21 @@ static void init(void)
 		log_fatal("default_privs: user \"%s\" is unknown", user);
 	priv = (struct priv){.uid = nobody.uid,
 		.gid = nobody.gid,
-		.root = "",
-		.development = server_is_development()};
+		.root = server_root(),
+		.development = server_is_development(),
+		.sandbox = conf_bool(P_sandbox) ? SANDBOX_LOCAL : SANDBOX_NONE,
+		.base = ""};
 	spawner = spawner_start();
 	buf_clear(&why);
 }
 
-static void start(void)
+static void give_up(void)
 {
 	priv_drop(&priv);
+}
+
+static void start(void)
+{
 	work_init(spawner, server_limit() > 0 ? (unsigned)server_limit() : 1);
 }
 
@@ -41,8 +47,9 @@ int main(int argc, char **argv)
 	static const struct server_spec spec = {
 		.role = ROLE_LOCAL,
 		.program = PROG_LOCAL,
-		.keep_root = true, /* for init; start gives it up, the spawner keeps it */
+		.keep_root = true, /* for init; split gives it up, the spawner keeps it */
 		.init = init,
+		.split = give_up,
 		.start = start,
 		.log_new = work_log_new,
 		.peer_new = front_peer_new,

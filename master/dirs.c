@@ -60,6 +60,14 @@ int dirs_ids(enum role role, const struct conf *c, uid_t *uid, gid_t gids[3], si
 	return 0;
 }
 
+uid_t dirs_user(enum role role, const struct conf *c)
+{
+	enum param owner = rows[role].owner != P_COUNT ? rows[role].owner : P_default_privs;
+	const struct passwd *pw = getpwnam(set_str(c, owner));
+
+	return pw != NULL ? pw->pw_uid : 0;
+}
+
 const char *dirs_root(enum role role)
 {
 	static char path[PATH_LIMIT];

@@ -150,6 +150,8 @@ enum { DIRS_GIVEN = 2 };
 int dirs_open_for(enum role role, unsigned n, const char **name);
 unsigned dirs_stage(enum role role); /* in which order processes end: 1 to 4 */
 int dirs_ids(enum role role, const struct conf *c, uid_t *uid, gid_t gids[3], size_t *n);
+/* Whose user its processes are in the end: local's, which begin as root, are of default_privs. */
+uid_t dirs_user(enum role role, const struct conf *c);
 
 /* control.c: the socket for gatepost, which asks, and does all waiting and wording. */
 int control_listen(struct buf *why);

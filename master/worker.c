@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: ISC */
-#include <signal.h>
-#include <stdio.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "master/master.h"
 #include "server/counters.h"
+#include "server/death.h"
 #include "server/spawn.h"
 #include "util/err.h"
 #include "util/fd.h"
@@ -29,10 +28,15 @@ unsigned worker_count(const struct unit *u, bool ready_only)
 	return n;
 }
 
+static void end_now(const struct worker *w)
+{
+	server_kill(w->pid, dirs_user(w->plan->role, w->plan->settings));
+}
+
 void worker_kill(struct worker *w)
 {
 	w->is_killed = true;
-	kill(w->pid, SIGKILL);
+	end_now(w);
 }
 
 void worker_end(struct worker *w)
@@ -49,7 +53,7 @@ static void control_end(struct ipc *c, int err, void *arg)
 
 	/* Whoever breaks the protocol goes; who has died is seen by worker_reap. */
 	if (err != ERR_CLOSED)
-		kill(w->pid, SIGKILL);
+		end_now(w);
 	ipc_free(&w->control);
 }
 
@@ -280,18 +284,10 @@ static bool drop_generation(struct unit *u)
 
 static void log_death(const struct worker *w, int status)
 {
-	char what[64];
-	bool not_run = WIFEXITED(status) && WEXITSTATUS(status) == 127;
+	struct death d = {w->unit->key, master_str(P_daemon_directory), w->plan->program, w->pid,
+		status, w->state != WORKER_STARTING, w->unit->page, w->slot};
 
-	if (WIFSIGNALED(status))
-		snprintf(what, sizeof(what), "killed by signal %d", WTERMSIG(status));
-	else if (not_run)
-		snprintf(what, sizeof(what), "could not be executed");
-	else
-		snprintf(what, sizeof(what), "exit status %d", WEXITSTATUS(status));
-	log_warning("process %s/%s pid %d %s%s", master_str(P_daemon_directory), w->plan->program,
-		(int)w->pid, what,
-		w->state == WORKER_STARTING && !not_run ? " before it was ready" : "");
+	death_log(&d);
 }
 
 static void start_again(struct unit *u, const struct worker *dead)
@@ -320,10 +316,10 @@ static void worker_gone(struct worker *w, int status)
 	TAILQ_REMOVE(&u->workers, w, next);
 	TAILQ_REMOVE(&master.workers, w, all);
 	ipc_free(&w->control);
-	counters_clear(u->page, w->slot);
-	u->slot_used[w->slot] = false;
 	if (!w->is_killed && (!expected || status != 0))
 		log_death(w, status);
+	counters_clear(u->page, w->slot);
+	u->slot_used[w->slot] = false;
 	if (!expected && current)
 		start_again(u, w);
 	dict_free(&w->tables);

@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "priv/priv.h"
 #include "qmgr/qmgr.h"
 #include "queue/keeper.h"
 #include "util/fd.h"
@@ -96,6 +97,7 @@ void keeper_start(int lock)
 		signal(SIGINT, SIG_IGN);
 		signal(SIGHUP, SIG_IGN);
 		setproctitle("keeper");
+		priv_confine(SANDBOX_KEEPER);
 		keep(pair[1]);
 	}
 	close(pair[1]);

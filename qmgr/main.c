@@ -321,21 +321,21 @@ static struct queue_store_setup store_setup(void)
 	};
 }
 
+static void split(void)
+{
+	keeper_start(take_lock());
+}
+
 static void start(void)
 {
 	struct queue_store_setup setup = store_setup();
-	int err, lock;
+	int err;
 
 	loop_task_init(&work_task, work, NULL);
 	loop_timer_init(&work_timer, work, NULL);
 	loop_timer_init(&claims_timer, check_claims, NULL);
 	transport_init();
 	clock_base = clock_real() - clock_mono();
-	lock = take_lock();
-	err = queue_root_make(&qmgr.root);
-	if (err != 0)
-		qmgr_dies("the queue's directories", err);
-	keeper_start(lock);
 	err = queue_store_start(&setup, clock_real(), &qmgr.store);
 	if (err != 0)
 		qmgr_dies("the queue cannot be opened", err);
@@ -442,6 +442,7 @@ int main(int argc, char **argv)
 		.role = ROLE_QMGR,
 		.program = PROG_QMGR,
 		.init = init,
+		.split = split,
 		.start = start,
 		.listener = command_listener,
 		.peer_new = peer_new,

@@ -31,6 +31,7 @@ my @OWNED = (
     [qr{^stringprep\.h$},            'libidn',    qw(lib/sasl)],
     [qr{^(?:db\.h|lmdb\.h|pcre2)},    'the table libraries', qw(lib/map)],
     [qr{^ldns/},                      'ldns',        qw(lib/dns resolver)],
+    [qr{^seccomp\.h},                 'libseccomp',  qw(lib/priv)],
 );
 my $UNUSED = qr/strcpy|strcat|strncpy|v?sprintf|strtok|strtok_r|atoi|strtol/;
 my $ALLOC  = qr/malloc|calloc|realloc|reallocarray|recallocarray|free|strn?dup|v?asprintf/;

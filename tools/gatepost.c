@@ -29,16 +29,18 @@ enum { STOPPED = 3 };
 
 const char *gatepost_dir;
 struct conf *gatepost_conf;
-static bool json;
+static bool json, list;
 static struct ban_options ban;
 static const char *scheme = "SCRAM-SHA-256";
 
 static const char usage[] =
 	"usage: gatepost [-c DIR | --config DIR] COMMAND\n"
-	"  start | start-fg | stop | restart | reload | status | logrotate | check\n"
+	"  start | start-fg | stop | restart | reload | status | logrotate | check |\n"
+	"  make-directories\n"
 	"  service NAME[/TYPE] stop | start | restart | status\n"
 	"  ban list | show CLIENT | add CLIENT [--time TIME] [--reason TEXT] | remove CLIENT\n"
 	"  password [--scheme SCRAM-SHA-256 | CRYPT] LOGIN\n"
+	"  sandbox-test [--list] ROLE | ALL\n"
 	"  --json: status, service status and bans as JSON, one object a line\n"
 	"  --help, --version\n";
 
@@ -266,7 +268,8 @@ static const struct {
 	int (*run)(void);
 } commands[] = {{"start", gatepost_start}, {"start-fg", gatepost_start_fg}, {"stop", gatepost_stop},
 	{"restart", command_restart}, {"reload", command_reload}, {"status", command_status},
-	{"logrotate", command_logrotate}, {"check", command_check}};
+	{"logrotate", command_logrotate}, {"make-directories", gatepost_make_dirs},
+	{"check", command_check}};
 
 static int run(char **args)
 {
@@ -274,6 +277,9 @@ static int run(char **args)
 		return command_service(args + 1);
 	if (args[0] != NULL && strcmp(args[0], "ban") == 0)
 		return gatepost_ban(args + 1, &ban);
+	if (args[0] != NULL && strcmp(args[0], "sandbox-test") == 0 && args[1] != NULL &&
+		args[2] == NULL)
+		return gatepost_sandbox(args[1], list);
 	for (size_t i = 0; args[0] != NULL && i < sizeof(commands) / sizeof(*commands); i++) {
 		if (strcmp(args[0], commands[i].name) == 0 && args[1] == NULL)
 			return commands[i].run();
@@ -286,15 +292,16 @@ int main(int argc, char **argv)
 {
 	static const struct option options[] = {{"help", no_argument, NULL, 'h'},
 		{"version", no_argument, NULL, 'V'}, {"config", required_argument, NULL, 'c'},
-		{"json", no_argument, NULL, 'j'}, {"scheme", required_argument, NULL, 's'},
-		{"time", required_argument, NULL, 't'}, {"reason", required_argument, NULL, 'r'},
-		{0}};
+		{"json", no_argument, NULL, 'j'}, {"list", no_argument, NULL, 'l'},
+		{"scheme", required_argument, NULL, 's'}, {"time", required_argument, NULL, 't'},
+		{"reason", required_argument, NULL, 'r'}, {0}};
 	int c = 0, r = 0;
 
 	gatepost_dir = conf_default_dir();
 	while ((c = getopt_long(argc, argv, "c:", options, NULL)) != -1) {
 		switch (c) {
 		case 'c': gatepost_dir = optarg; break;
+		case 'l': list = true; break;
 		case 'j': json = ban.json = true; break;
 		case 't': ban.time = optarg; break;
 		case 'r': ban.reason = optarg; break;

@@ -75,6 +75,9 @@ struct ban_options {
 };
 int gatepost_ban(char **args, struct ban_options *options);
 
+/* ---- gatepost_sandbox.c: what a role's sandbox refuses; list: what it allows. ---- */
+int gatepost_sandbox(const char *role, bool list);
+
 /* ---- gatepost_dirs.c: the directories of lib/priv/dirs.def, made as the configuration says. ----
  */
 int gatepost_make_dirs(void);

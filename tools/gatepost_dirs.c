@@ -13,6 +13,8 @@
 #include "util/fd.h"
 #include "util/mem.h"
 
+enum { ALL_MODES = 07777 };
+
 struct row {
 	enum param base;
 	const char *name;
@@ -72,6 +74,9 @@ static int own(int fd, const struct row *d)
 			fchown(fd, pw->pw_uid, gid) != 0)
 			return ERR_SYS;
 	}
+	/* What is right already is left alone: a later start needs no right to change it. */
+	if ((st.st_mode & ALL_MODES) == d->mode)
+		return 0;
 	return fchmod(fd, d->mode) == 0 ? 0 : ERR_SYS;
 }
 

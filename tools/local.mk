@@ -22,11 +22,11 @@ check_SCRIPTS += t/tools/commands.t t/tools/install.t
 # gatepost: the instance
 dist_man1_MANS += man/gatepost.1
 sbin_PROGRAMS += tools/gatepost
-tools_gatepost_SOURCES = %D%/gatepost.c %D%/gatepost.h %D%/gatepost_ban.c %D%/gatepost_dirs.c %D%/gatepost_start.c \
+tools_gatepost_SOURCES = %D%/gatepost.c %D%/gatepost.h %D%/gatepost_ban.c %D%/gatepost_dirs.c %D%/gatepost_sandbox.c %D%/gatepost_start.c \
 	%D%/gatepost_state.c %D%/json.c %D%/json.h %D%/check_tables.c %D%/check_tables.h %D%/holder.c %D%/holder.h \
-	%D%/password.c %D%/password.h
-tools_gatepost_LDADD = lib/sasl/libsasl.a lib/mail/libmail.a lib/map/libmap.a lib/conf/libconf.a lib/ipc/libipc.a lib/net/libnet.a lib/util/libutil.a \
-	$(BSD_LIBS) $(EVENT_LIBS) $(DB_LIBS) $(PCRE2_LIBS) $(SASL_LIBS)
+	%D%/password.c %D%/password.h %D%/sandbox_acts.c %D%/sandbox_acts.h
+tools_gatepost_LDADD = lib/priv/libpriv.a lib/sasl/libsasl.a lib/mail/libmail.a lib/map/libmap.a lib/conf/libconf.a lib/ipc/libipc.a lib/net/libnet.a lib/util/libutil.a \
+	$(BSD_LIBS) $(EVENT_LIBS) $(DB_LIBS) $(PCRE2_LIBS) $(SASL_LIBS) $(SECCOMP_LIBS)
 
 # sendmail: mail from local programs; mailq and newaliases by name
 dist_man1_MANS += man/sendmail.1

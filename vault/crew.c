@@ -14,7 +14,9 @@
 
 #include "net/addr.h"
 #include "net/loop.h"
+#include "priv/priv.h"
 #include "sasl/record.h"
+#include "server/death.h"
 #include "server/server.h"
 #include "util/dict.h"
 #include "util/err.h"
@@ -97,16 +99,6 @@ static void keep_only(const int *fds, size_t n)
 	close_range(from, ~0U, 0);
 }
 
-/* The place for whatever a member is not to do. It has a socket and its memory. */
-static void confine(void)
-{
-	struct rlimit none = {0, 0};
-
-	if (setrlimit(RLIMIT_FSIZE, &none) != 0 || setrlimit(RLIMIT_NPROC, &none) != 0 ||
-		setrlimit(RLIMIT_CORE, &none) != 0)
-		_exit(1);
-}
-
 static bool check_packet(const char *packet, size_t len, struct answer *a)
 {
 	struct order o;
@@ -130,7 +122,7 @@ _Noreturn static void serve(int fd, pid_t parent)
 	if (getppid() != parent)
 		_exit(1);
 	keep_only(&fd, 1);
-	confine();
+	priv_confine(SANDBOX_CREW);
 	for (;;) {
 		struct answer a = {0};
 		ssize_t n = recv(fd, packet, sizeof(packet), 0);
@@ -164,9 +156,10 @@ _Noreturn static void supervise(const int *ends, size_t n, pid_t parent)
 	if (getppid() != parent)
 		_exit(1);
 	keep_only(ends, n);
-	if (setpriority(PRIO_PROCESS, 0, NICE) != 0)
-		_exit(1);
+	/* A courtesy: where it may not, the rest of the machine waits a little more. */
+	(void)setpriority(PRIO_PROCESS, 0, NICE);
 	signal(SIGPIPE, SIG_IGN);
+	priv_confine(SANDBOX_CREW_KEEPER);
 	for (size_t i = 0; i < n; i++)
 		pids[i] = start_member(ends, i);
 	for (;;) {
@@ -271,6 +264,7 @@ static void answered(int what, void *arg)
 	if (n != sizeof(a))
 		log_fatal("the processes that check passwords are gone");
 	if (a.number == 0) {
+		death_of_child(server_service());
 		log_warning("a process that checks passwords has died and is replaced");
 		member_free(m, ERR_TEMP, false);
 	} else if (m->busy && (m->check == NULL || m->check->number == a.number)) {

@@ -42,10 +42,9 @@ static void init(void)
 	service_open();
 }
 
-/* What must not be in the crew's memory comes behind its start. */
+/* What must not be in the crew's memory: the crew is there already. */
 static void start(void)
 {
-	crew_start();
 	chain_start(sign_changed);
 	ticket_start();
 }
@@ -110,6 +109,7 @@ int main(int argc, char **argv)
 		.role = ROLE_VAULT,
 		.program = PROG_VAULT,
 		.init = init,
+		.split = crew_start,
 		.start = start,
 		.file = chain_file,
 		.peer_new = peer_new,

@@ -572,6 +572,16 @@ static void check_relay_control(const struct instance *in, struct mistakes *m)
 	}
 }
 
+static void check_sandbox(const struct conf *c, struct mistakes *m)
+{
+	const struct setting *s = set_find(c, slice_str(conf_name(P_sandbox)));
+
+	if (s != NULL && !set_bool(c, P_sandbox))
+		mistakes_warning(m, set_place(s, 0),
+			"sandbox = no: what breaks into a process is not held; expected yes but "
+			"for debugging");
+}
+
 /* Which program answers which transport, for qmgr. */
 static void name_transports(struct instance *in)
 {
@@ -619,6 +629,7 @@ void instance_read(struct instance *in, const char *dir, int checks, struct mist
 	check_names(in, m);
 	check_relay_control(in, m);
 	check_log(in->main, m);
+	check_sandbox(in->main, m);
 	check_texts(in->main, m);
 	check_single(in, "qmgr", m);
 	check_single(in, "tally", m);
@@ -627,6 +638,7 @@ void instance_read(struct instance *in, const char *dir, int checks, struct mist
 	for (size_t i = 0; i < in->services.count; i++) {
 		check_listener(&in->services, &in->services.service[i], m);
 		check_texts(in->settings[i], m);
+		check_sandbox(in->settings[i], m);
 		check_transports(in, in->settings[i], m);
 	}
 	if ((checks & CHECK_OWNERS) != 0)

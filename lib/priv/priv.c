@@ -1,22 +1,40 @@
 /* SPDX-License-Identifier: ISC */
-#include "priv/priv.h"
+#include "config.h"
 
+#include <errno.h>
 #include <grp.h>
 #include <linux/capability.h>
+#include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "priv/priv_private.h"
 #include "util/err.h"
 #include "util/log.h"
 
-static void limit_cores(void)
+#ifndef PR_SET_MDWE
+#define PR_SET_MDWE 65
+#define PR_MDWE_REFUSE_EXEC_GAIN 1
+#endif
+
+#ifndef SYS_SECCOMP
+#define SYS_SECCOMP 1
+#endif
+
+#ifdef GP_SANITIZE
+enum { IS_BARE = 1 };
+#else
+enum { IS_BARE = 0 };
+#endif
+
+static void limit(int what, const char *name)
 {
 	struct rlimit none = {0, 0};
 
-	if (setrlimit(RLIMIT_CORE, &none) != 0)
-		log_fatal("dropping rights: core dumps cannot be forbidden: %s", err_str(ERR_SYS));
+	if (setrlimit(what, &none) != 0)
+		log_fatal("dropping rights: %s: %s", name, err_str(ERR_SYS));
 }
 
 static void change_root(const char *root)
@@ -55,16 +73,41 @@ static void drop_capabilities(void)
 	struct __user_cap_header_struct head = {_LINUX_CAPABILITY_VERSION_3, 0};
 	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {{0, 0, 0}};
 
+	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) != 0)
+		log_fatal("dropping rights: ambient capabilities: %s", err_str(ERR_SYS));
 	if (syscall(SYS_capset, &head, data) != 0)
 		log_fatal("dropping rights: capset: %s", err_str(ERR_SYS));
 }
 
+/* What a program could get by executing another: taken away while the right to do so is there. */
+static void bound_capabilities(void)
+{
+	for (unsigned long c = 0; prctl(PR_CAPBSET_READ, c, 0, 0, 0) >= 0; c++)
+		if (prctl(PR_CAPBSET_DROP, c, 0, 0, 0) != 0)
+			log_fatal("dropping rights: capability %lu: %s", c, err_str(ERR_SYS));
+}
+
+/* Memory that is written to is never executed, and the other way round. */
+static void forbid_new_code(void)
+{
+	if (prctl(PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN, 0, 0, 0) != 0 && errno != EINVAL)
+		log_fatal("dropping rights: writable code: %s", err_str(ERR_SYS));
+}
+
+static _Atomic uint64_t *report;
+static bool is_sandboxed, log_is_file;
+
 void priv_drop(const struct priv *p)
 {
-	limit_cores();
+	if (p->report != NULL)
+		report = p->report;
+	log_is_file = p->log_is_file;
+	is_sandboxed = p->sandbox != SANDBOX_NONE;
+	limit(RLIMIT_CORE, "core dumps");
 	if (p->keep_root)
 		return;
 	if (!p->development) {
+		bound_capabilities();
 		change_user(p);
 		drop_capabilities();
 	}
@@ -72,6 +115,42 @@ void priv_drop(const struct priv *p)
 		log_fatal("dropping rights: no_new_privs: %s", err_str(ERR_SYS));
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0)
 		log_fatal("dropping rights: undumpable: %s", err_str(ERR_SYS));
-	/* Landlock and seccomp go here: everything that needs a path or a rare call is behind us.
-	 */
+	if (!is_sandboxed)
+		return;
+	if (!IS_BARE)
+		forbid_new_code();
+	landlock_confine(p->sandbox, p->base);
+}
+
+static void forbidden(int signal, siginfo_t *info, void *context)
+{
+	(void)signal;
+	(void)context;
+	if (report != NULL && info->si_code == SYS_SECCOMP)
+		*report = PRIV_REPORT(getpid(), info->si_syscall);
+	_exit(128 + SIGSYS);
+}
+
+/* SIGSYS stays blocked while it is handled: the next one kills. A child has its parent's handler.
+ */
+static void catch_forbidden(void)
+{
+	static bool is_done;
+	struct sigaction a = {.sa_sigaction = forbidden, .sa_flags = SA_SIGINFO};
+
+	if (!is_done && sigaction(SIGSYS, &a, NULL) != 0)
+		log_fatal("dropping rights: SIGSYS: %s", err_str(ERR_SYS));
+	is_done = true;
+}
+
+void priv_confine(enum sandbox s)
+{
+	if (!is_sandboxed || IS_BARE)
+		return;
+	if (!(sandbox_rows[s].flags & SANDBOX_FORKS))
+		limit(RLIMIT_NPROC, "processes");
+	if (!(sandbox_rows[s].flags & SANDBOX_FILES) && !log_is_file)
+		limit(RLIMIT_FSIZE, "files");
+	catch_forbidden();
+	filter_confine(s);
 }

@@ -295,7 +295,7 @@ int queue_root_make(const struct queue_root *root)
 		if (root->io->mkdirat(root->io, root->fd, names[i], 0770) == -1 && errno != EEXIST)
 			return queue_errno();
 	}
-	return queue_sync_dir(root, ".");
+	return root->io->fsync(root->io, root->fd) == -1 ? queue_errno() : 0;
 }
 
 int queue_errno(void)

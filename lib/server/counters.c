@@ -41,6 +41,11 @@ void counters_add(enum counter c, int64_t n)
 		atomic_fetch_add_explicit(&mine->value[c], (uint64_t)n, memory_order_relaxed);
 }
 
+_Atomic uint64_t *counters_at(enum counter c)
+{
+	return mine != NULL ? &mine->value[c] : NULL;
+}
+
 uint64_t counters_sum(enum counter c)
 {
 	uint64_t sum = 0;
@@ -72,6 +77,7 @@ void counters_clear(void *page, unsigned slot)
 
 	atomic_store_explicit(&slots[slot].value[COUNTER_SESSIONS], 0, memory_order_relaxed);
 	atomic_store_explicit(&slots[slot].value[COUNTER_STRESS], 0, memory_order_relaxed);
+	atomic_store_explicit(&slots[slot].value[COUNTER_FORBIDDEN], 0, memory_order_relaxed);
 }
 
 void counters_close(void *page)

@@ -14,11 +14,12 @@
 enum { COUNTERS_SLOTS = 128, COUNTERS_SIZE = COUNTERS_SLOTS * 64 };
 
 enum counter {
-	COUNTER_SESSIONS, /* open now */
-	COUNTER_ACCEPTED, /* sessions ever */
-	COUNTER_MESSAGES, /* taken or delivered */
-	COUNTER_REFUSED,  /* sessions answered 421 because the port was full */
-	COUNTER_STRESS,   /* 1: new sessions of this worker get the limits for stress */
+	COUNTER_SESSIONS,  /* open now */
+	COUNTER_ACCEPTED,  /* sessions ever */
+	COUNTER_MESSAGES,  /* taken or delivered */
+	COUNTER_REFUSED,   /* sessions answered 421 because the port was full */
+	COUNTER_STRESS,    /* 1: new sessions of this worker get the limits for stress */
+	COUNTER_FORBIDDEN, /* the forbidden call that ended a process of this worker: PRIV_REPORT */
 	COUNTER_COUNT = 8
 };
 
@@ -26,6 +27,8 @@ enum counter {
  */
 int counters_map(int fd, unsigned slot);
 void counters_add(enum counter c, int64_t n);
+/* Where a counter of this worker is; NULL when no page is mapped. */
+_Atomic uint64_t *counters_at(enum counter c);
 /* Over all slots. 0 when no page is mapped. */
 uint64_t counters_sum(enum counter c);
 /* For master: maps another service's page, reads and clears slots. */

@@ -48,6 +48,7 @@ static void take_log(struct ipc_msg *m)
 {
 	bool is_file = ipc_u64(m, FIELD_FLAGS) & 1;
 
+	server_self.log_is_file = is_file;
 	if (server_self.spec->log_new != NULL && m->fd >= 0)
 		server_self.spec->log_new(is_file, m->fd);
 	log_set_sink(is_file ? LOG_SINK_FILE : LOG_SINK_SYSLOG, ipc_take_fd(m));
@@ -294,15 +295,45 @@ static void set_up(const struct server_spec *spec)
 		ipc_new(SERVER_CONTROL_FD, spec->role, ROLE_MASTER, &master_events, NULL, 0);
 }
 
+static enum sandbox sandbox(void)
+{
+	static const enum sandbox of[ROLE_COUNT] = {
+#define ROLE(role, groups, flags) [ROLE_##role] = SANDBOX_##role,
+#include "priv/sandbox.def"
+	};
+
+	return conf_bool(P_sandbox) ? of[server_self.spec->role] : SANDBOX_NONE;
+}
+
+/* The directory of its own that sandbox.def's names are below, where the root directory stays. */
+static char *own_directory(void)
+{
+	if (!(server_self.flags & FLAG_DEVELOPMENT))
+		return mem_str("");
+	return server_self.spec->role == ROLE_TALLY
+		       ? mem_fmt("%s/tally", conf_str(P_data_directory))
+		       : mem_str(conf_str(P_queue_directory));
+}
+
 static void drop_rights(void)
 {
+	char *base = own_directory();
+
 	server_self.priv.root = server_self.root;
 	server_self.priv.development = server_self.flags & FLAG_DEVELOPMENT;
 	server_self.priv.keep_root = server_self.spec->keep_root;
+	server_self.priv.sandbox = sandbox();
+	server_self.priv.base = base;
+	server_self.priv.log_is_file = server_self.log_is_file;
+	server_self.priv.report = counters_at(COUNTER_FORBIDDEN);
+	if (server_self.priv.sandbox == SANDBOX_NONE && !conf_bool(P_sandbox))
+		log_warning(
+			"sandbox = no: this process is not confined; use it for debugging alone");
 	clock_load_zone();
 	/* Queue files belong to cleanup and qmgr alike, by their group. */
 	umask(0007);
 	priv_drop(&server_self.priv);
+	mem_free(base);
 }
 
 int server_main(int argc, char **argv, const struct server_spec *spec)
@@ -328,6 +359,9 @@ int server_main(int argc, char **argv, const struct server_spec *spec)
 		spec->init();
 	server_self.started = true;
 	drop_rights();
+	if (spec->split != NULL)
+		spec->split();
+	priv_confine(sandbox());
 	if (spec->start != NULL)
 		spec->start();
 	ipc_send(server_self.control, PROTO_READY, 0);
@@ -376,4 +410,9 @@ bool server_follows(void)
 bool server_is_development(void)
 {
 	return server_self.flags & FLAG_DEVELOPMENT;
+}
+
+const char *server_root(void)
+{
+	return server_self.root;
 }

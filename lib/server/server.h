@@ -14,10 +14,10 @@
  * takes what master says (HELLO, SETTINGS, LOG_FD, LISTENER, COUNTERS, DATA_DIR, START, in any
  * order before START); installs the settings; calls init, in which the program opens its tables
  * (lib/map asks master for descriptors, waiting) and reads what it needs as root; drops all rights
- * (lib/priv); calls start; says READY; runs the loop. Peers come and go as master connects them,
- * before and after READY. When master's connection ends, stop is called, the program has a second
- * and then ends. Peers of the role NSS are asked by unix: tables of lib/map and nobody else; no
- * callback is called for them.
+ * (lib/priv), split before the last of them; calls start; says READY; runs the loop. Peers come and
+ * go as master connects them, before and after READY. When master's connection ends, stop is
+ * called, the program has a second and then ends. Peers of the role NSS are asked by unix: tables
+ * of lib/map and nobody else; no callback is called for them.
  */
 enum {
 	SERVER_CONTROL_FD = 3,
@@ -45,7 +45,12 @@ struct server_spec {
 	bool keep_root;   /* local's parent alone */
 	/* Settings are in force, rights are still there. Opens tables. May log_fatal. */
 	void (*init)(void);
-	/* Rights are gone; the loop exists. */
+	/*
+	 * Rights are gone but for the filter of system calls. Starts this program's second process,
+	 * if it has one, and reads nothing from outside. May be NULL.
+	 */
+	void (*split)(void);
+	/* All rights are gone; the loop exists. */
 	void (*start)(void);
 	/* A listening socket (owned); before init or, on a changed address, later. May be NULL. */
 	void (*listener)(int fd, const char *address, bool is_unix);
@@ -90,6 +95,7 @@ uint64_t server_limit(void);      /* sessions of this worker */
 uint64_t server_sessions(void);   /* of the service, over all its workers; 0: not said */
 bool server_is_lmtp(void);
 bool server_is_development(void);
+const char *server_root(void); /* the root directory to change to; empty: none */
 /* Workers of older settings serve: one that cannot start keeps them at it. */
 bool server_follows(void);
 

@@ -17,7 +17,7 @@ struct server_self {
 	char *service, *program, *root;
 	uint64_t worker, limit, sessions;
 	unsigned slot, flags;
-	bool hello, configured, started, ready, stopping;
+	bool log_is_file, hello, configured, started, ready, stopping;
 	int status;
 };
 

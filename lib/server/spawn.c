@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include "server/spawn.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdint.h>
@@ -31,4 +32,13 @@ _Noreturn void server_exec(
 	signal(SIGPIPE, SIG_DFL);
 	execve(path, argv, env);
 	_exit(CANNOT_RUN);
+}
+
+void server_kill(pid_t pid, uid_t uid)
+{
+	if (kill(pid, SIGKILL) == 0 || errno != EPERM || fork() != 0)
+		return;
+	if (setresuid(uid, uid, uid) == 0)
+		(void)kill(pid, SIGKILL);
+	_exit(0);
 }

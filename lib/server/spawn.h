@@ -3,6 +3,7 @@
 #define SERVER_SPAWN_H
 
 #include <stdbool.h>
+#include <sys/types.h>
 
 /*
  * The other side of a program's start-up (server.h): for master, in a child that it has forked. The
@@ -13,5 +14,11 @@
  */
 _Noreturn void server_exec(
 	const char *path, const char *program, int control, int alive, bool keep_stderr);
+
+/*
+ * Ends a process at once, whose user is uid. Who may change its user but not signal others, as
+ * master under its systemd unit, has a child do it as that user.
+ */
+void server_kill(pid_t pid, uid_t uid);
 
 #endif

@@ -491,7 +491,7 @@ static int m_sync(const struct queue_io *io, int fd)
 {
 	struct proc *p = io->ctx;
 	struct disk *d = p->disk;
-	struct fd *f = get_fd(p, fd);
+	struct fd *f = fd == ROOT_FD ? &d->fds[ROOT_FD] : get_fd(p, fd);
 
 	if (!enter(p, true))
 		return -1;
