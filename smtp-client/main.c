@@ -56,6 +56,7 @@ static void peer_msg(struct server_peer *peer, struct ipc_msg *msg)
 		job_qmgr_msg(peer->ipc, msg);
 	} else if (peer->role == ROLE_VAULT) {
 		tls_keys_peer_msg(peer->ipc, msg);
+		starttls_keys();
 	}
 }
 

@@ -52,6 +52,7 @@ static void forget_idle(struct session *s)
 static void session_free(struct session *s)
 {
 	forget_idle(s);
+	starttls_forget(s);
 	if (s->delivery != NULL) {
 		s->delivery->session = NULL;
 	}

@@ -52,11 +52,13 @@ struct session {
 	char *host;          /* owned: "host[address]", for texts */
 	char *relay;         /* owned: "host[address]:port", for the log */
 	uint16_t port;
-	struct policy *policy;     /* counted */
-	enum tls_level level;      /* what the policy comes to for this host */
-	struct tls *tls;           /* the stream's; NULL: clear text */
-	bool plain;                /* in clear text because TLS has failed: no reuse */
-	struct loop_watch *up;     /* owned; with TLS from connect: waits for the connection */
+	struct policy *policy;        /* counted */
+	enum tls_level level;         /* what the policy comes to for this host */
+	struct tls *tls;              /* the stream's; NULL: clear text */
+	bool plain;                   /* in clear text because TLS has failed: no reuse */
+	struct loop_watch *up;        /* owned; with TLS from connect: waits for the connection */
+	TAILQ_ENTRY(session) waiting; /* for a certificate of ours */
+	bool waits;
 	struct delivery *delivery; /* NULL while idle */
 	struct xact *xact;         /* owned; NULL outside a transaction */
 	bool *gone;                /* tells the reader of input that the session was freed */

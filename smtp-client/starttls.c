@@ -11,14 +11,37 @@
 #include "server/server.h"
 #include "smtp-client/dane.h"
 #include "smtp-client/policy.h"
+#include "tls/keys.h"
 #include "tls/tls.h"
 #include "util/err.h"
 #include "util/log.h"
 #include "util/mem.h"
 
-enum { SESSIONS_KEPT = 1000, WHY_LIMIT = 2048, SUMMARY_LIMIT = 1024, LIST_LIMIT = 8192 };
+enum {
+	SESSIONS_KEPT = 1000,
+	KEYS_TIME = 5,
+	WHY_LIMIT = 2048,
+	SUMMARY_LIMIT = 1024,
+	LIST_LIMIT = 8192
+};
 
 static struct tls_context *context; /* NULL: there is no TLS */
+static bool wants_chain;
+static TAILQ_HEAD(, session) waiting = TAILQ_HEAD_INITIALIZER(waiting);
+static struct loop_timer patience;
+
+static bool has_chain(void)
+{
+	static const enum param rows[][2] = {{P_smtp_tls_chain_files, P_lmtp_tls_chain_files},
+		{P_smtp_tls_cert_file, P_lmtp_tls_cert_file},
+		{P_smtp_tls_eccert_file, P_lmtp_tls_eccert_file}};
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		if (*conf_str(policy_param(rows[i][0], rows[i][1])) != '\0') {
+			return true;
+		}
+	}
+	return false;
+}
 
 void starttls_init(void)
 {
@@ -48,6 +71,7 @@ void starttls_init(void)
 	if (tls_context_new(&s, &context, &why) != 0) {
 		log_warning("%s: TLS is disabled", log_q(buf_slice(&why)));
 	}
+	wants_chain = has_chain();
 	buf_clear(&why);
 	buf_clear(&groups);
 }
@@ -375,17 +399,12 @@ static void on_done(struct tls *t, int err, void *arg)
 	}
 }
 
-void starttls_begin(struct session *s)
+static void shake_hands(struct session *s)
 {
 	static const struct tls_events events = {on_done};
 	struct buf why = BUF_INIT(WHY_LIMIT);
 	struct tls *t = NULL;
 	struct wish w;
-	if (context == NULL) {
-		no_way(s, true);
-		return;
-	}
-	s->state = SESSION_HANDSHAKE;
 	if (conf_int(policy_param(P_smtp_tls_loglevel, P_lmtp_tls_loglevel)) >= 2) {
 		log_info("setting up TLS connection to %s", s->relay);
 	}
@@ -398,6 +417,57 @@ void starttls_begin(struct session *s)
 		handshake_failed(s, why.len > 0 ? log_q(buf_slice(&why)) : err_str(r));
 	}
 	buf_clear(&why);
+}
+
+/* ---- Certificates of ours. ---- */
+
+void starttls_forget(struct session *s)
+{
+	if (s->waits) {
+		TAILQ_REMOVE(&waiting, s, waiting);
+		s->waits = false;
+	}
+}
+
+static void go_on(void *arg)
+{
+	struct session *s;
+	loop_timer_clear(&patience);
+	while ((s = TAILQ_FIRST(&waiting)) != NULL) {
+		starttls_forget(s);
+		shake_hands(s);
+	}
+}
+
+void starttls_keys(void)
+{
+	if (tls_keys_ready()) {
+		go_on(NULL);
+	}
+}
+
+static void wait_for_keys(struct session *s)
+{
+	if (TAILQ_EMPTY(&waiting)) {
+		loop_timer_init(&patience, go_on, NULL);
+		loop_timer_set(&patience, loop_now() + KEYS_TIME * CLOCK_SEC);
+	}
+	TAILQ_INSERT_TAIL(&waiting, s, waiting);
+	s->waits = true;
+}
+
+void starttls_begin(struct session *s)
+{
+	if (context == NULL) {
+		no_way(s, true);
+		return;
+	}
+	s->state = SESSION_HANDSHAKE;
+	if (wants_chain && !tls_keys_ready()) {
+		wait_for_keys(s);
+	} else {
+		shake_hands(s);
+	}
 }
 
 void starttls_reused(const struct session *s)

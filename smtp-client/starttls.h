@@ -15,6 +15,9 @@
  *
  * A handshake that fails on level may is tried in clear text, at the same address, by mail that has
  * waited for minimal_backoff_time; before, it waits.
+ *
+ * A service with a certificate of its own hears of it from vault soon after its start; handshakes
+ * wait for that, some seconds at most.
  */
 
 /* Reads certificates of authorities; at start, as root. */
@@ -28,6 +31,10 @@ bool starttls_take(struct session *s);
 void starttls_reply(struct session *s);
 /* Begins the handshake. */
 void starttls_begin(struct session *s);
+/* Chains may have come from vault. */
+void starttls_keys(void);
+/* The session is about to be freed. */
+void starttls_forget(struct session *s);
 /* A kept session is used again: the log says so. */
 void starttls_reused(const struct session *s);
 /* The session was lost; the same address may be tried in clear text. */

@@ -66,6 +66,18 @@ $gp->mark;
 is($c->mail('a@client.test', 'u@strict.bare.test', "x: y\r\n\r\n")->{code}, 250, 'without one: taken');
 becomes('u@strict.bare.test', qr/status=deferred/, '', 'the server does not take it');
 
+# A new worker waits until vault has said its certificates.
+my @vault = @{ $gp->roles->{vault} };
+ok(scalar @vault, 'there is a vault');
+kill 'STOP', @vault;
+$gp->reload;
+$gp->mark;
+is($c->mail('a@client.test', 'w@strict.test', "x: y\r\n\r\n")->{code}, 250, 'vault is slow: taken');
+ok(wait_until(10, sub { grep {/^STARTTLS$/m} ($sink{strict}->sessions)[2] // '' }), 'STARTTLS is said');
+ok(!$gp->find_log(qr/to=<w\@strict\.test>/, 0.5), 'nothing is decided yet');
+kill 'CONT', @vault;
+becomes('w@strict.test', $sent, 'TLS', 'then it goes, with the certificate');
+
 # TLS-Required: no.
 for my $row (['other', 'TLS'], ['clear', 'clear']) {
     my ($kind, $how) = @$row;
