@@ -725,11 +725,10 @@ static void begin(struct session *s)
 	inquiry_cancel(s);
 	s->size_limit = size_limit_of(s, &facts);
 	s->is_unsure = !s->is_local && policy_is_unsure(settings.policy, &facts);
-	if (!s->is_announced) {
+	if (!s->is_announced)
 		report_connect(s);
-		xclient_begin(s);
-	}
 	s->is_announced = true;
+	xclient_begin(s);
 	if (limits_turn_away(s))
 		return;
 	gate_begin(s, gated);

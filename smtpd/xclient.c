@@ -290,10 +290,9 @@ void xclient_begin(struct session *s)
 void xclient_add_ehlo(const struct session *s, struct buf *lines)
 {
 	if (s->may_xclient && (s->discarded & EHLO_XCLIENT) == 0)
-		(void)buf_add_fmt(lines,
-			"250-XCLIENT NAME ADDR PROTO HELO REVERSE_NAME PORT%s DESTADDR "
-			"DESTPORT\r\n",
-			auth_is_enabled() ? " LOGIN" : "");
+		(void)buf_add_str(lines,
+			"250-XCLIENT NAME ADDR PROTO HELO REVERSE_NAME PORT LOGIN DESTADDR "
+			"DESTPORT\r\n");
 	if (s->may_xforward && (s->discarded & EHLO_XFORWARD) == 0)
 		(void)buf_add_str(lines, "250-XFORWARD NAME ADDR PROTO HELO SOURCE PORT IDENT\r\n");
 }

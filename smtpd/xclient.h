@@ -12,7 +12,10 @@
  * end, RSET or HELO.
  */
 
-/* Which of the two this client may use; asked once, of the client that has really connected. */
+/*
+ * Which of the two this client may use. Asked again for the client that another speaks for: a proxy
+ * that hands on what that one says must not hand on a right of its own.
+ */
 void xclient_begin(struct session *s);
 /* "250-XCLIENT …" lines for EHLO. */
 void xclient_add_ehlo(const struct session *s, struct buf *lines);

@@ -19,9 +19,14 @@ bool smtp_is_hostname(struct slice name)
 	for (size_t i = 0; i < name.len; i++) {
 		char c = name.p[i];
 		bool good = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-			    (c >= '0' && c <= '9') || c == '-' || c == '_';
+			    (c >= '0' && c <= '9') || c == '_';
 
-		if (!good && (c != '.' || i == 0 || name.p[i - 1] == '.'))
+		bool is_first = i == 0 || name.p[i - 1] == '.';
+		bool is_last = i + 1 == name.len || name.p[i + 1] == '.';
+
+		if (c == '.' || c == '-')
+			good = !is_first && (c == '.' || !is_last);
+		if (!good)
 			return false;
 	}
 	return name.len > 0;
@@ -141,7 +146,13 @@ static int take_value(enum smtp_xattr a, struct slice text, enum smtp_xattr_kind
 		*kind = XATTR_TEMPUNAVAIL;
 	if (*kind != XATTR_VALUE)
 		return 0;
-	if (address_xtext_decode(value, text) != 0 || value->len > XATTR_VALUE_LIMIT)
+	int err = address_xtext_decode(value, text);
+
+	if (text.len > 3 * XATTR_VALUE_LIMIT || value->len > XATTR_VALUE_LIMIT) {
+		(void)buf_add_str(reply, "501 5.5.4 Error: attribute value too long");
+		return ERR_SYNTAX;
+	}
+	if (err != 0)
 		return refuse(reply, "Bad attribute value syntax", text);
 	return attributes[a].is_good(value) ? 0 : refuse_value(reply, a, text);
 }
@@ -157,11 +168,14 @@ int smtp_xattr_next(struct slice *rest, unsigned allowed, enum smtp_xattr *a,
 	if (!slice_token(rest, " \t", &word))
 		return ERR_NOT_FOUND;
 	equals = slice_find(word, '=');
-	if (equals <= 0) {
+	if (equals <= 0 || (size_t)equals + 1 == word.len) {
 		(void)buf_add_str(reply, "501 5.5.4 Error: attribute=value expected");
 		return ERR_SYNTAX;
 	}
 	if (find(slice_first(word, (size_t)equals), allowed, a) != 0)
-		return refuse(reply, "Bad attribute name", slice_first(word, (size_t)equals));
+		return refuse(reply,
+			allowed == smtp_xforward_attributes ? "Bad XFORWARD attribute name"
+							    : "Bad XCLIENT attribute name",
+			slice_first(word, (size_t)equals));
 	return take_value(*a, slice_from(word, (size_t)equals + 1), kind, value, reply);
 }

@@ -30,7 +30,7 @@ enum { XATTR_VALUE_LIMIT = 255 };
 /* As sets of (1 << XATTR_*): what each command may say. */
 extern const unsigned smtp_xclient_attributes, smtp_xforward_attributes;
 
-/* Letters, digits, '-', '_' and single dots; one may stand at the end. */
+/* Letters, digits, '_', '-' inside of a label, and single dots; one may stand at the end. */
 bool smtp_is_hostname(struct slice name);
 
 /* "REVERSE_NAME". */

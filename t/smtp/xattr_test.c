@@ -5,6 +5,10 @@
 #include "util/err.h"
 
 /* What is found, as "NAME:kind:value …", or the reply. */
+#define X15 "xxxxxxxxxxxxxxx"
+#define X51 X15 X15 X15 "xxxxxx"
+#define X255 X51 X51 X51 X51 X51
+
 static const struct {
 	bool is_forward;
 	const char *in, *out;
@@ -20,11 +24,15 @@ static const struct {
 	{true, "IDENT=4F1 SOURCE=local", "IDENT:0:4F1 SOURCE:0:LOCAL"},
 	{false, "NAME", "501 5.5.4 Error: attribute=value expected"},
 	{false, "=x", "501 5.5.4 Error: attribute=value expected"},
-	{false, "IDENT=4F1", "501 5.5.4 Bad attribute name: IDENT"},
-	{true, "LOGIN=x", "501 5.5.4 Bad attribute name: LOGIN"},
-	{false, "N\001E=x", "501 5.5.4 Bad attribute name: N?E"},
+	{false, "IDENT=4F1", "501 5.5.4 Bad XCLIENT attribute name: IDENT"},
+	{true, "LOGIN=x", "501 5.5.4 Bad XFORWARD attribute name: LOGIN"},
+	{false, "N\001E=x", "501 5.5.4 Bad XCLIENT attribute name: N?E"},
 	{false, "NAME=a..b", "501 5.5.4 Bad NAME syntax: a..b"},
-	{false, "NAME=", "501 5.5.4 Bad NAME syntax: "},
+	{false, "NAME=", "501 5.5.4 Error: attribute=value expected"},
+	{false, "NAME=a.-b", "501 5.5.4 Bad NAME syntax: a.-b"},
+	{false, "NAME=a-.b", "501 5.5.4 Bad NAME syntax: a-.b"},
+	{false, "NAME=a-", "501 5.5.4 Bad NAME syntax: a-"},
+	{false, "NAME=a--1.b-c._d", "NAME:0:a--1.b-c._d"},
 	{false, "NAME=a]b", "501 5.5.4 Bad NAME syntax: a]b"},
 	{false, "ADDR=192.0.2", "501 5.5.4 Bad ADDR syntax: 192.0.2"},
 	{false, "ADDR=IPv6:192.0.2.1", "501 5.5.4 Bad ADDR syntax: IPv6:192.0.2.1"},
@@ -35,6 +43,9 @@ static const struct {
 	{false, "HELO=a+4", "501 5.5.4 Bad attribute value syntax: a+4"},
 	{false, "HELO=a=b", "501 5.5.4 Bad attribute value syntax: a=b"},
 	{false, "HELO=a+FFb", "501 5.5.4 Bad attribute value syntax: a+FFb"},
+	{false, "HELO=" X255, "HELO:0:" X255},
+	{false, "HELO=x" X255, "501 5.5.4 Error: attribute value too long"},
+	{false, "HELO=" X255 X255 X255 X255, "501 5.5.4 Error: attribute value too long"},
 };
 
 int main(void)

@@ -70,14 +70,14 @@ $st->end;
 
 # XCLIENT and XFORWARD.
 $st = Gatepost::Stage->new(main => {
-    %lists, smtpd_authorized_xclient_hosts => '127.0.0.1', smtpd_authorized_xforward_hosts => '127.0.0.0/8',
+    %lists, smtpd_authorized_xclient_hosts => '127.0.0.1, 192.0.2.9, [2001:db8::1]', smtpd_authorized_xforward_hosts => '127.0.0.0/8',
     mynetworks => '192.0.2.9', smtpd_delay_reject => 'no',
 });
 for my $from ('127.0.0.2', '127.0.0.1') {
     my $c = $st->session(from => $from);
     my $may = $from eq '127.0.0.1';
     is(exists $c->{ehlo}{XCLIENT}, $may, "$from: XCLIENT is offered to who may use it");
-    is($c->{ehlo}{XCLIENT}, 'NAME ADDR PROTO HELO REVERSE_NAME PORT DESTADDR DESTPORT', 'and its attributes') if $may;
+    is($c->{ehlo}{XCLIENT}, 'NAME ADDR PROTO HELO REVERSE_NAME PORT LOGIN DESTADDR DESTPORT', 'and its attributes') if $may;
     is($c->{ehlo}{XFORWARD}, 'NAME ADDR PROTO HELO SOURCE PORT IDENT', "$from: XFORWARD");
     is($c->cmd('XCLIENT ADDR=192.0.2.9')->{text},
         $may ? '220 mx.example.test ESMTP Gatepost' : '550 5.7.0 Error: insufficient authorization', $from);
@@ -90,7 +90,7 @@ for my $from ('127.0.0.2', '127.0.0.1') {
     is($c->cmd('XCLIENT NAME=x.example')->{text}, '503 5.5.1 Error: MAIL transaction in progress', 'not now');
     $c->cmd('RSET', 250);
     is($c->cmd('XCLIENT')->{text}, '501 5.5.4 Syntax: XCLIENT attribute=value...', 'no attribute');
-    is($c->cmd('XCLIENT COLOUR=red')->{text}, '501 5.5.4 Bad attribute name: COLOUR', 'no such attribute');
+    is($c->cmd('XCLIENT COLOUR=red')->{text}, '501 5.5.4 Bad XCLIENT attribute name: COLOUR', 'no such attribute');
     is($c->cmd('XCLIENT NAME=x.example ADDR=1.2.3')->{text}, '501 5.5.4 Bad ADDR syntax: 1.2.3', 'a bad value');
     $c->cmd('MAIL FROM:<a@far.test>', 250);
     is($c->cmd('RCPT TO:<b@far.test>')->{code}, 554, 'a command that was refused has changed nothing');
@@ -111,6 +111,14 @@ for my $from ('127.0.0.2', '127.0.0.1') {
     $c->cmd('QUIT', 221);
     $st->wait_log(qr/: disconnect from unknown\[192\.0\.2\.66\] .*xclient=2\/6 /m);
 }
+# Who is spoken for has no right of the one that speaks: a proxy may hand on what it says.
+{
+    my $c = $st->session;
+    $c->cmd('XCLIENT NAME=x.example ADDR=192.0.2.10', 220);
+    unlike($c->cmd('EHLO client.example')->{text}, qr/XCLIENT|XFORWARD/, 'neither is offered');
+    is($c->cmd("$_=x")->{text}, '550 5.7.0 Error: insufficient authorization', "nor taken: $_") for 'XCLIENT LOGIN', 'XFORWARD NAME';
+    $c->quit;
+}
 {
     my $c = $st->session;
     like($c->cmd('XCLIENT NAME=bad.example ADDR=192.0.2.1')->{text}, qr/^554 5\.7\.1 /, 'refused by its name');
@@ -129,7 +137,7 @@ for my $from ('127.0.0.2', '127.0.0.1') {
 }
 {
     my $c = $st->session(from => '127.0.0.7');
-    is($c->cmd('XFORWARD ADDR=192.0.2.9 LOGIN=x')->{text}, '501 5.5.4 Bad attribute name: LOGIN', 'XFORWARD has no login');
+    is($c->cmd('XFORWARD ADDR=192.0.2.9 LOGIN=x')->{text}, '501 5.5.4 Bad XFORWARD attribute name: LOGIN', 'XFORWARD has no login');
     $c->cmd('XFORWARD NAME=orig.example ADDR=192.0.2.9 PROTO=SMTP', 250);
     $c->cmd('XFORWARD IDENT=ABC123 SOURCE=REMOTE HELO=[UNAVAILABLE]', 250);
     $c->cmd('MAIL FROM:<a@far.test>', 250);
