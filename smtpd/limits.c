@@ -361,7 +361,8 @@ static void answered(void *arg, const struct tally_reply *r)
 static bool is_in_order(const struct session *s, enum smtp_verb verb)
 {
 	switch (verb) {
-	case SMTP_MAIL: return s->transaction == NULL;
+	case SMTP_MAIL:
+		return s->transaction == NULL && (s->helo != NULL || !settings.helo_required);
 	case SMTP_RCPT: return s->transaction != NULL;
 	case SMTP_AUTH: return s->login == NULL && s->transaction == NULL;
 	case SMTP_STARTTLS: return s->tls == NULL;

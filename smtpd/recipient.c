@@ -149,7 +149,11 @@ void recipient_begin(struct session *s, struct slice address, struct slice orcpt
 	r->notify = notify;
 	loop_timer_init(&r->timer, no_author, r);
 	s->recipient = r;
-	gate_ask(s, found_out);
+	/* Who is listed by mistake can say so to the postmaster (RFC 5321, 4.5.1). */
+	if (slice_case_eq_str(address, "postmaster"))
+		found_out(s, "");
+	else
+		gate_ask(s, found_out);
 	/* It may be decided by now. */
 	if (s->recipient == r && s->state == WAITING && s->evaluation == NULL && !r->waited)
 		r->is_asked = true;

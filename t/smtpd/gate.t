@@ -50,6 +50,8 @@ for my $row (
     is(rcpt($c), $want, $name);
     if ($rank) {
         is($c->cmd('RCPT TO:<c@local.test>')->{text}, $want, 'the next one too');
+        is($c->cmd('RCPT TO:<postmaster@local.test>')->{text}, $want, 'and any with a domain');
+        is($c->cmd("RCPT TO:<$_>")->{text}, '250 2.1.5 Ok', "but not $_ of this host") for 'postmaster', 'PostMaster';
         $gp->wait_log(qr/: DNSBL rank $rank for \[\Q$addr\E\]:\d+$/);
         $gp->wait_log(qr/: NOQUEUE: reject: RCPT from unknown\[\Q$addr\E\]: \Q$want\E; from=<a\@far\.test> to=<b\@local\.test> proto=ESMTP helo=<client\.example>$/);
     }
@@ -63,7 +65,9 @@ for my $row (
     $c->cmd('XCLIENT ADDR=127.0.0.11 NAME=x.example', 220);
     $c->cmd('EHLO x', 250);
     is(rcpt($c), sprintf($blocked, '127.0.0.11', 'bl.test'), 'the client that is spoken for');
-    $c->cmd('RSET', 250);
+    $c->quit;
+    $c = from('127.0.0.9');
+    $c->hello;
     $c->cmd('XCLIENT ADDR=127.0.0.11 NAME=x.example LOGIN=u', 220);
     $c->cmd('EHLO x', 250);
     is(rcpt($c), '250 2.1.5 Ok', 'one that has authenticated');
