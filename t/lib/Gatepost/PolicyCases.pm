@@ -6,7 +6,8 @@
 #   zones()           what the name server serves
 #   configurations(sasl => path of Dovecot's socket, policy => of a policy server)  [{ name, set => { parameter => value }, cases => [case, ...] }, ...]
 #
-# A case is { client, helo, verb, sender, rcpts => [...], login, mail, rcpt, raw }.
+# A case is { client, helo, verb, sender, rcpts => [...], login }, or with commands => [...] in the place
+# of a message: lines that are said behind HELO.
 package Gatepost::PolicyCases;
 use strict;
 use warnings;
@@ -181,6 +182,7 @@ sub finished {
 
 sub name_of {
     my ($case) = @_;
+    return join ' ', $case->{client}, $case->{verb}, $case->{helo}, '|', join ' | ', @{ $case->{commands} } if $case->{commands};
     return join ' ', $case->{client}, $case->{login} ? "as $case->{login}" : (), $case->{verb}, $case->{helo} // '-',
         "<$case->{sender}>", map {"<$_>"} @{ $case->{rcpts} };
 }
@@ -348,6 +350,37 @@ sub tables {
     $add->('helo required', { smtpd_helo_required => 'yes' }, { also => [{ verb => '' }] }, 1);
     $add->('no helo', { smtpd_helo_restrictions => 'reject_invalid_helo_hostname, reject_non_fqdn_helo_hostname, check_helo_access static:REJECT' }, { also => [{ verb => '' }, { verb => '', sender => '' }] }, 1);
 
+    # Commands beside those of a message.
+    my $said = sub { my ($clients, @commands) = @_; return { also => [map { { client => $_, commands => [@commands] } } @$clients] } };
+    my @asks = map {"VRFY $_"} 'root@local.test', 'no@local.test', 'root', 'postmaster', 'ok@relay.test', 'no@relay.test', 'u@box.test', 'no@box.test', 'one@alias.test', 'x@far.test', 'known+x@local.test', '"a b"@local.test', 'x@';
+    $add->("vrfy: $_->[0]: $_->[1]", { "smtpd_$_->[0]_restrictions" => $_->[1] . ($_->[0] eq 'relay' ? ', reject_unauth_destination' : '') }, $said->(['good', 'mine'], @asks)) for ['client', ''], ['client', 'permit_mynetworks, reject'], ['client', "check_client_access $hosts"],
+        ['helo', 'reject_invalid_helo_hostname, reject'], ['sender', 'reject'], ['sender', "check_sender_access $senders"], ['relay', 'permit_mynetworks'], ['recipient', 'permit_mynetworks, reject'], ['recipient', "check_recipient_access $rcpts"],
+        ['recipient', 'defer_if_permit'], ['data', 'reject'], ['recipient', 'check_recipient_access fail:x'];
+    $add->('vrfy: off', { disable_vrfy_command => 'yes' }, $said->(['good'], @asks[0 .. 2], 'VRFY'));
+    $add->('vrfy: with a sender', { smtpd_sender_restrictions => "check_sender_access $senders" }, $said->(['good'], 'MAIL FROM:<s@good.test>', @asks[0 .. 2], 'RCPT TO:<root@local.test>'));
+    $add->('vrfy: syntax', {}, $said->(['good'], 'VRFY', 'VRFY a b', 'VRFY root@'));
+    my %speaks = (smtpd_authorized_xclient_hosts => '127.0.0.9', smtpd_client_restrictions => "check_client_access $hosts", smtpd_helo_restrictions => 'reject_invalid_helo_hostname');
+    my @mail = ('EHLO client.good.test', 'MAIL FROM:<s@good.test>', 'RCPT TO:<root@local.test>', 'RCPT TO:<x@far.test>', 'RSET');
+    my @attributes = ('XCLIENT NAME=deep.sub.good.test ADDR=127.0.1.7', 'XCLIENT NAME=[UNAVAILABLE] ADDR=127.0.2.1', 'XCLIENT NAME=[TEMPUNAVAIL] ADDR=127.0.3.1',
+        'XCLIENT NAME=other.good.test REVERSE_NAME=rev.test', 'XCLIENT HELO=a..b PROTO=ESMTP', 'XCLIENT PROTO=SMTP HELO=x+2Ey', 'XCLIENT PORT=99 NAME=good.test ADDR=127.0.2.2', 'XCLIENT DESTADDR=127.0.0.5 DESTPORT=25 NAME=a.test ADDR=127.0.1.3');
+    my @bad = ('XCLIENT', 'XCLIENT NAME', 'XCLIENT NAME=', 'XCLIENT NAME=a b', 'XCLIENT COLOUR=red', 'XCLIENT ADDR=1.2.3', 'XCLIENT PORT=x', 'XCLIENT PROTO=HTTP', 'XCLIENT NAME=-a', 'XCLIENT HELO=' . 'x' x 300,
+        'XFORWARD NAME=x.test', 'XFORWARD', 'XCLIENT REVERSE_NAME=b..c');
+    $add->('xclient', { %speaks }, { also => [map { my $a = $_; map { { client => $_, commands => [$a, @mail] } } 'mine', 'good' } @attributes] });
+    $add->('other: xclient, an address alone', { %speaks }, { also => [{ client => 'mine', commands => ['XCLIENT ADDR=127.0.1.1', @mail] }] });
+    $add->('xclient: now', { %speaks, %now }, { also => [map { { client => 'mine', commands => [$_, @mail] } } @attributes] });
+    $add->('xclient: twice', { %speaks }, $said->(['mine'], map { ($_, @mail) } @attributes[0, 1, 0]));
+    $add->('xclient: bad', { %speaks, smtpd_authorized_xforward_hosts => '127.0.1.1' }, $said->(['mine', 'good'], @bad, $mail[1], $attributes[0]));
+    $add->('xforward: bad', { smtpd_authorized_xforward_hosts => '127.0.0.9' }, $said->(['mine'], map({ s/XCLIENT/XFORWARD/r } grep { !/HTTP/ } @bad), 'XFORWARD SOURCE=HERE', 'XFORWARD SOURCE=local IDENT=x+20y', @mail));
+
+    # Which commands count in rates: three of each are free.
+    my %rates = (smtpd_client_event_limit_exceptions => '127.0.0.9', smtpd_helo_required => 'yes', anvil_rate_time_unit => '600s');
+    my @once = ('EHLO x', 'MAIL FROM:<s@good.test>', 'RSET');
+    $add->("rates: MAIL: $_->[0]", { %rates, smtpd_client_message_rate_limit => 3 }, { also => [{ verb => '', client => $_->[1], commands => [@{ $_->[2] }, (@once) x 3] }] }) for
+        ['all', 'good', []], ['not before HELO', 'second', ['MAIL FROM:<x@good.test>']], ['nested', 'deep', ['EHLO x', 'MAIL FROM:<x@good.test>', 'MAIL FROM:<x@good.test>', 'RSET']],
+        ['a bad address', 'noptr', ['EHLO x', 'MAIL FROM:<@>', 'MAIL FROM:<s@good.test> SIZE=x', 'MAIL FROM:<s@good.test> WHAT']], ['refused', 'listed', ['EHLO x', 'MAIL FROM:<big@good.test> SIZE=99999999999']], ['exempt', 'mine', [('EHLO x', 'MAIL FROM:<s@good.test>', 'RSET') x 2]];
+    $add->("rates: RCPT: $_->[0]", { %rates, smtpd_client_recipient_rate_limit => 3 }, { also => [{ client => $_->[1], commands => [@{ $_->[2] }, 'MAIL FROM:<s@good.test>', ('RCPT TO:<root@local.test>') x 4] }] }) for
+        ['all', 'good', []], ['out of order', 'second', ['RCPT TO:<root@local.test>']], ['refused', 'deep', ['MAIL FROM:<s@good.test>', 'RCPT TO:<x@far.test>', 'RCPT TO:<no@local.test>', 'RSET']], ['a bad address', 'noptr', ['MAIL FROM:<s@good.test>', 'RCPT TO:<>', 'RCPT TO:<root@local.test> WHAT', 'RSET']];
+
     # text behind refusals
     my @footed = ('x@far.test', 'no@local.test', 'root@local.test', 'x%far.test@local.test');
     my %footer = (smtpd_sender_restrictions => 'check_sender_access inline:{{w@good.test = 421 4.3.0 hang up}}');
@@ -427,6 +460,17 @@ sub tables {
     %main = (allow_percent_hack => 'no', swap_bangpath => 'no', append_dot_mydomain => 'yes', parent_domain_matches_subdomains => '', relay_domains => '.relay.test, far.test', relay_recipient_maps => '');
     $add->('other rewriting', {}, { unrouted => 1, rcpt => \@ways, sender => ['s@nodots', 'bare', 'a!b', 's@good.test'] }, 'all');
     $add->('other rewriting, from mynetworks', {}, { unrouted => 1, rcpt => \@ways, client => ['mine'] }, 'all');
+    # ETRN: the domains are one for all ports, too.
+    %main = (fast_flush_domains => 'relay.test, good.test');
+    my @flush = ('ETRN relay.test', 'ETRN @relay.test', 'ETRN #relay.test', 'ETRN x.relay.test', 'ETRN far.test', 'ETRN good.test', 'ETRN [127.0.0.1]', 'ETRN', 'ETRN a b', 'ETRN a..b', 'ETRN -bad.test', 'ETRN <relay.test>', 'etrn RELAY.test', 'NOOP');
+    my $etrn = $in->('relay.test' => 'REJECT not that', 'good.test' => 'DEFER', '.relay.test' => '450 below', 'x.relay.test' => 'OK', 'far.test' => '554 5.7.9 far');
+    my $hold = $in->('relay.test' => 'HOLD', 'good.test' => 'FILTER a:b');
+    $add->("etrn: $_", { smtpd_etrn_restrictions => $_ }, $said->(['good', 'mine', 'noptr'], @flush)) for '', 'reject', 'defer', 'permit_mynetworks, reject', 'permit_mynetworks, defer_if_permit', 'defer_if_reject, reject',
+        'warn_if_reject reject', "check_etrn_access $etrn", "check_client_access $hosts, reject", 'reject_unknown_client_hostname', "check_helo_access $hosts", 'check_etrn_access fail:x', "warn_if_reject check_etrn_access $etrn",
+        "check_etrn_access $hold", 'check_etrn_access regexp:{{/^re(.*)/ REJECT ends in $$1}}', $etrn;
+    $add->("etrn behind $_", { "smtpd_${_}_restrictions" => 'permit_mynetworks, reject' }, $said->(['good', 'mine'], @flush[0, 4])) for qw(client helo sender relay recipient);
+    $add->("etrn now, behind $_", { %now, "smtpd_${_}_restrictions" => 'permit_mynetworks, defer_if_permit' }, $said->(['good', 'mine'], @flush[0, 4])) for qw(client helo etrn);
+    $add->('etrn: HELO first', { smtpd_helo_required => 'yes' }, { also => [map { { verb => '', client => $_, commands => ['ETRN relay.test', 'EHLO x', 'ETRN relay.test', 'MAIL FROM:<s@good.test>', 'ETRN relay.test'] } } 'good', 'mine'] });
     # Routes that are answers.
     %main = (transport_maps => $in->('gone@local.test' => 'error:5.1.6 has moved to x@far.test', 'wait@relay.test' => 'retry:4.2.1 not now', 'u@box.test' => 'error:mailbox disabled',
         'far.test' => 'error:', 'good.test' => 'retry:', 'code@good.test' => 'error:4.7.0 odd class', 'ok@relay.test' => 'discard:', 'one@alias.test' => 'error:5.2.1 no', 'known@local.test' => 'error:5.2.1 off',
