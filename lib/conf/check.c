@@ -336,6 +336,26 @@ static bool has_no_effect(const struct name_check *k, struct slice name, const s
 				      strcmp(s->value, param_row(p)->def) != 0;
 }
 
+/* smtpd does what postscreen does, by parameters that are mostly named alike. */
+static void warn_of_no_effect(struct slice name, struct place where, struct mistakes *m)
+{
+	static const char before[] = "postscreen_";
+	struct buf ours = BUF_INIT(1000);
+
+	if (slice_starts(name, before)) {
+		(void)buf_add_str(&ours, "smtpd_");
+		(void)buf_add_slice(&ours, slice_from(name, sizeof(before) - 1));
+		if (param_find(buf_slice(&ours)) == P_COUNT) {
+			buf_reset(&ours);
+			(void)buf_add_str(
+				&ours, "smtpd_greet_wait, smtpd_dnsbl_sites or smtpd_safe_clients");
+		}
+	}
+	mistakes_warning(m, where, "%.*s is not supported; expected %s, it has no effect",
+		SLICE_FMT(name), ours.len > 0 ? buf_str(&ours) : "another");
+	buf_clear(&ours);
+}
+
 static bool check_name(struct slice name, const struct setting *s, void *arg)
 {
 	const struct name_check *k = arg;
@@ -344,9 +364,7 @@ static bool check_name(struct slice name, const struct setting *s, void *arg)
 	size_t prefix = 0;
 
 	if (has_no_effect(k, name, s)) {
-		mistakes_warning(k->m, where,
-			"%.*s is not supported; expected another, it has no effect",
-			SLICE_FMT(name));
+		warn_of_no_effect(name, where, k->m);
 		return true;
 	}
 	if (param_find(name) != P_COUNT || dict_get(k->references, name) != NULL ||

@@ -237,9 +237,11 @@ static void parse_command(struct parse *p)
 	p->v.is_lmtp = (commands[i].flags & COMMAND_LMTP) != 0;
 	if (p->v.kind == COMMAND_MISSING)
 		mistakes_warning(p->m, place_of(p, word),
-			"command \"%.*s\" is not supported; expected another, the service is not "
+			"command \"%.*s\" is not supported; expected %s, the service is not "
 			"started",
-			SLICE_FMT(word));
+			SLICE_FMT(word),
+			slice_eq_str(word, "postscreen") ? "smtpd, which does its work"
+							 : "another");
 }
 
 static struct slice unbrace(struct slice word)

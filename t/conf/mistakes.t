@@ -85,6 +85,8 @@ my @main = (
     ['smtpd_tls_mandatory_protocols = TLS1.2', 33, 'error: smtpd_tls_mandatory_protocols: "TLS1.2" is no TLS protocol; expected names like TLSv1.2, !TLSv1.1, >=TLSv1.2 or <=TLSv1.3'],
     ['smtp_tls_servername = a..b', 23, 'error: smtp_tls_servername: "a..b" is no host name; expected a host name, hostname, nexthop or nothing'],
     ['smtp_tls_security_level = encyrpt', 27, 'error: smtp_tls_security_level: "encyrpt" is none of its values; expected one of none, may, encrypt, fingerprint, verify, secure, dane, dane-only or nothing'],
+    ['postscreen_dnsbl_sites = zen.example', 1, 'warning: postscreen_dnsbl_sites is not supported; expected smtpd_dnsbl_sites, it has no effect'],
+    ['postscreen_access_list = static:permit', 1, 'warning: postscreen_access_list is not supported; expected smtpd_greet_wait, smtpd_dnsbl_sites or smtpd_safe_clients, it has no effect'],
     ['smtp_tls_per_site = static:may', 1, 'warning: smtp_tls_per_site is not supported; expected another, it has no effect'],
 );
 
@@ -131,6 +133,7 @@ my @master = (
     ["2525 inet n - n - - smtpd -o default_transport=smpt\n", 1, 48, 'error: default_transport: no service "smpt"; expected "smtp"'],
     ["2525 inet n - n - - smtpd -o inet_protocols=ipv5\n", 1, 45, 'error: inet_protocols: "ipv5" is none of its values; expected all, ipv4 or ipv6'],
     ["  -o a=b\n$port", 1, 1, q{error: the first line begins with a blank; expected a service's name}],
+    ["${port}smtp inet n - y - 1 postscreen\n", 2, 21, 'warning: command "postscreen" is not supported; expected smtpd, which does its work, the service is not started'],
     ["${port}p unix - n n - - pipe\n", 2, 18, 'warning: command "pipe" is not supported; expected another, the service is not started'],
 );
 
