@@ -208,10 +208,30 @@ static void check_rule(const struct conf *c, size_t i, struct mistakes *m)
 	}
 }
 
+/* A class without a list would let everything pass. */
+static void check_classes(const struct conf *c, struct mistakes *m)
+{
+	static const enum param p = P_smtpd_restriction_classes;
+	const struct setting *s = set_find(c, slice_str(conf_name(p)));
+	const char *text = set_str(c, p);
+	struct slice rest = slice_str(text), item;
+
+	while (s != NULL && line_item(&rest, &item)) {
+		const char *list = set_other(c, item);
+		size_t at = strchr(s->value, '$') == NULL ? (size_t)(item.p - text) : 0;
+
+		if (list == NULL || *list == '\0')
+			mistakes_error(m, set_place(s, at),
+				"%s: \"%.*s\" has no list; expected %.*s = restriction ...",
+				conf_name(p), SLICE_FMT(item), SLICE_FMT(item));
+	}
+}
+
 void check_texts(const struct conf *c, struct mistakes *m)
 {
 	for (size_t i = 0; i < sizeof(rules) / sizeof(*rules); i++)
 		check_rule(c, i, m);
+	check_classes(c, m);
 }
 
 void check_listener(const struct services *s, const struct service *v, struct mistakes *m)

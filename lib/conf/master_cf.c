@@ -298,8 +298,11 @@ static void parse_arguments(struct parse *p)
 			 slice_eq_str(slice_str(p->v.program), "smtp-client"))
 			p->v.is_lmtp = true;
 		else if (p->v.kind == COMMAND_WORKER)
-			MISTAKE(p, word, "%s \"%.*s\"; expected -o name=value or -v",
-				word.p[0] == '-' ? "option" : "argument", SLICE_FMT(word));
+			MISTAKE(p, word, "%s \"%.*s\"; expected %s",
+				word.p[0] == '-' ? "option" : "argument", SLICE_FMT(word),
+				word.p[0] == '-'
+					? "-o name=value or -v"
+					: "-o { name = value } where blanks belong to the value");
 		else
 			add_argument(&p->v, unbrace(word));
 	}

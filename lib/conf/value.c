@@ -471,16 +471,48 @@ static int check_zone(struct slice name, struct slice argument, struct buf *why)
 	return ERR_SYNTAX;
 }
 
+/* "timeout=10s" or "{ timeout = 10s }" has the form of smtpd_policy_service_timeout. */
+static int check_server_attribute(struct slice item, struct buf *why)
+{
+	struct slice inside = value_without_braces(item);
+	ptrdiff_t at = slice_find(inside, '=');
+	struct buf name = BUF_INIT(1000);
+	enum param p = P_COUNT;
+	int64_t number = 0;
+	size_t where = 0;
+	int err = ERR_SYNTAX;
+
+	buf_add_str(&name, "smtpd_policy_service_");
+	buf_add_slice(&name, slice_trim(slice_first(inside, at < 0 ? 0 : (size_t)at)));
+	p = param_find(buf_slice(&name));
+	if (p != P_COUNT)
+		err = value_parse(p, slice_trim(slice_from(inside, (size_t)at + 1)), "", why,
+			&where, &number);
+	else
+		buf_add_fmt(why,
+			"\"%.*s\" is no attribute of a policy server; expected timeout=, "
+			"default_action=, policy_context=, try_limit=, retry_delay=, "
+			"request_limit=, max_idle= or max_ttl=",
+			SLICE_FMT(item));
+	buf_clear(&name);
+	return err;
+}
+
 static int check_server(struct slice name, struct slice argument, struct buf *why)
 {
-	struct slice rest = value_without_braces(argument), server = argument;
+	struct slice rest = value_without_braces(argument), server = argument, item;
+	bool has_more = rest.p != argument.p;
+	int err = 0;
 
-	if (rest.p != argument.p && !line_item(&rest, &server))
+	if (has_more && !line_item(&rest, &server))
 		server = SLICE_NONE;
 	if ((slice_starts(server, "unix:") && server.len > strlen("unix:")) ||
 		(slice_starts(server, "inet:") &&
-			slice_find_last(server, ':') > (ptrdiff_t)strlen("inet:")))
-		return 0;
+			slice_find_last(server, ':') > (ptrdiff_t)strlen("inet:"))) {
+		while (err == 0 && has_more && line_item(&rest, &item))
+			err = check_server_attribute(item, why);
+		return err;
+	}
 	buf_add_fmt(why,
 		"\"%.*s\" behind \"%.*s\" is no server; expected unix:PATH or inet:HOST:PORT",
 		SLICE_FMT(argument), SLICE_FMT(name));
@@ -496,6 +528,15 @@ static int check_argument(
 	case SERVER: return check_server(name, argument, why);
 	default: return check_number(name, argument, why);
 	}
+}
+
+static size_t find_restriction(struct slice name)
+{
+	size_t i = 0;
+
+	while (i < COUNT(restrictions) && !slice_case_eq_str(name, restrictions[i].name))
+		i++;
+	return i;
 }
 
 /* The restriction at the front of *rest with its argument. */
@@ -516,8 +557,7 @@ static int check_restriction(struct slice name, struct slice *rest, const char *
 			SLICE_FMT(name));
 		return ERR_SYNTAX;
 	}
-	while (i < COUNT(restrictions) && !slice_case_eq_str(name, restrictions[i].name))
-		i++;
+	i = find_restriction(name);
 	if (i == COUNT(restrictions))
 		return unknown_restriction(name, why);
 	if (!restrictions[i].is_supported) {
@@ -527,7 +567,10 @@ static int check_restriction(struct slice name, struct slice *rest, const char *
 	}
 	if (restrictions[i].argument == NONE)
 		return 0;
-	if (!line_item(rest, &argument)) {
+	/* No list in the DNS is named like one of ours. */
+	if (!line_item(rest, &argument) ||
+		(restrictions[i].argument == NAME &&
+			find_restriction(argument) != COUNT(restrictions))) {
 		buf_add_fmt(why, "\"%s\" without its argument; expected %s", restrictions[i].name,
 			restrictions[i].argument == TABLE    ? "type:name"
 			: restrictions[i].argument == NUMBER ? "a number"

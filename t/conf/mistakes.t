@@ -87,6 +87,10 @@ my @main = (
     ['smtp_tls_security_level = encyrpt', 27, 'error: smtp_tls_security_level: "encyrpt" is none of its values; expected one of none, may, encrypt, fingerprint, verify, secure, dane, dane-only or nothing'],
     ['postscreen_dnsbl_sites = zen.example', 1, 'warning: postscreen_dnsbl_sites is not supported; expected smtpd_dnsbl_sites, it has no effect'],
     ['postscreen_access_list = static:permit', 1, 'warning: postscreen_access_list is not supported; expected smtpd_greet_wait, smtpd_dnsbl_sites or smtpd_safe_clients, it has no effect'],
+    ['smtpd_client_restrictions = reject_rbl_client permit_mynetworks, reject', 29, 'error: smtpd_client_restrictions: "reject_rbl_client" without its argument; expected a name'],
+    ['smtpd_client_restrictions = permit, check_policy_service { inet:[::1]:1, timout=3s }', 37, qr/error: smtpd_client_restrictions: "timout=3s" is no attribute of a policy server; expected timeout=, .*/],
+    ['smtpd_client_restrictions = check_policy_service { unix:x, { timeout = soon } }', 29, 'error: smtpd_client_restrictions: "soon" is no time; expected a number and s, m, h, d or w, 1s or more'],
+    ["smtpd_restriction_classes = one, two\none = reject", 34, 'error: smtpd_restriction_classes: "two" has no list; expected two = restriction ...'],
     ['smtp_tls_per_site = static:may', 1, 'warning: smtp_tls_per_site is not supported; expected another, it has no effect'],
 );
 
@@ -128,7 +132,7 @@ my @master = (
     ["${port}a/b unix n - n - - smtp\n", 2, 1, 'error: "a/b" is no name of a socket; expected one without "/"'],
     ["2525 inet n - n - - qmgr\n", 1, 1, 'error: qmgr does not serve a port; expected type unix'],
     ["2525 inet n - n - -1 smtpd\n", 1, 19, 'error: process limit is "-1"; expected a number or -'],
-    ["2525 inet n - n - - smtpd }\n", 1, 27, 'error: argument "}"; expected -o name=value or -v'],
+    ["2525 inet n - n - - smtpd }\n", 1, 27, 'error: argument "}"; expected -o { name = value } where blanks belong to the value'],
     ["2525 inet n - n - - smtpd -o { smtpd_banner = x\n", 1, 30, 'error: "{ smtpd_banner = x" behind -o; expected name=value'],
     ["2525 inet n - n - - smtpd -o default_transport=smpt\n", 1, 48, 'error: default_transport: no service "smpt"; expected "smtp"'],
     ["2525 inet n - n - - smtpd -o inet_protocols=ipv5\n", 1, 45, 'error: inet_protocols: "ipv5" is none of its values; expected all, ipv4 or ipv6'],
