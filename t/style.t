@@ -27,7 +27,7 @@ for my $i (0 .. $#ROWS) { $row{$_} = $i for @{ $ROWS[$i] } }
 # Headers of a library and the only folders that may see them.
 my @OWNED = (
     [qr{^(?:event2/|event\.h)},       'libevent',    qw(lib/net)],
-    [qr{^openssl/},                   'OpenSSL',     qw(lib/tls lib/sasl vault)],
+    [qr{^openssl/},                   'OpenSSL',     qw(lib/tls lib/sasl vault bench)],
     [qr{^stringprep\.h$},            'libidn',    qw(lib/sasl)],
     [qr{^(?:db\.h|lmdb\.h|pcre2)},    'the table libraries', qw(lib/map)],
     [qr{^ldns/},                      'ldns',        qw(lib/dns resolver)],

@@ -167,13 +167,15 @@ static void signatures(struct tls *t)
 	bool server = t->c->side == TLS_SERVER;
 	X509 *own = SSL_get_certificate(t->ssl), *peer = SSL_get0_peer_certificate(t->ssl);
 	int digest = NID_undef;
+	bool did_sign = SSL_get_signature_nid(t->ssl, &digest) == 1;
 
-	/* A certificate of our own was not necessarily used, on the client's side. */
-	if (own != NULL && SSL_get_signature_nid(t->ssl, &digest) == 1)
-		set_signature(t, server, X509_get0_pubkey(own), digest);
-	digest = NID_undef;
-	if (peer != NULL && SSL_get_peer_signature_nid(t->ssl, &digest) == 1)
-		set_signature(t, !server, X509_get0_pubkey(peer), digest);
+	/* A client's certificate was not necessarily used. In a session that is resumed nobody
+	 * signs: then Postfix says the kind of the key alone. */
+	if (own != NULL && (server || did_sign))
+		set_signature(t, server, X509_get0_pubkey(own), did_sign ? digest : NID_undef);
+	did_sign = SSL_get_peer_signature_nid(t->ssl, &digest) == 1;
+	if (peer != NULL)
+		set_signature(t, !server, X509_get0_pubkey(peer), did_sign ? digest : NID_undef);
 }
 
 /* -------------------------------------------------------------------- facts */
@@ -220,8 +222,7 @@ void tls_facts_set(struct tls *t)
 	certificate(t);
 	if (SSL_version(t->ssl) >= TLS1_3_VERSION) {
 		key_exchange(t);
-		if (!f->is_reused)
-			signatures(t);
+		signatures(t);
 	}
 	tls_check_peer(t);
 	f->trust_error = t->trust_error;

@@ -52,7 +52,7 @@ struct tls_settings {
 	/* Client. */
 	unsigned sessions;    /* size of the session cache; 0: none */
 	int64_t session_time; /* smtp_tls_session_cache_timeout, microseconds */
-	unsigned handshakes;  /* at once; 0: 256. More of them are refused with ERR_TEMP */
+	unsigned handshakes;  /* at once; 0: 1000. More of them are refused with ERR_TEMP */
 };
 
 /* 0, ERR_SYNTAX (why says which setting and what is expected), ERR_SYS (which file). */
@@ -139,7 +139,7 @@ struct tls_facts {
 	const char *kex, *kex_group; /* "X25519"; or "ECDHE", "prime256v1" as Postfix prints them */
 	int kex_bits;                /* of a finite-field group; else 0 */
 	const char *server_sig,
-		*server_digest; /* "RSA-PSS", "SHA256"; TLS 1.3 and new sessions alone */
+		*server_digest; /* "RSA-PSS", "SHA256"; TLS 1.3 alone; resumed: no digest */
 	const char *server_sig_curve;
 	int server_sig_bits;
 	const char *client_sig, *client_digest, *client_sig_curve;

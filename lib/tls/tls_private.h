@@ -24,7 +24,7 @@
  * session.c does the asking outside.
  */
 enum {
-	TLS_HANDSHAKES = 256,       /* at once, of one context */
+	TLS_HANDSHAKES = 1000,      /* at once, of one context */
 	TLS_JOBS = 1024,            /* fibres of a process */
 	TLS_CERT_LIST = 100 * 1024, /* bytes of certificates that a peer may send */
 	TLS_WHY_MAX = 300,

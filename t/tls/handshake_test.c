@@ -6,6 +6,8 @@
 
 #include "t/tap.h"
 #include "t/tls/kit.h"
+#include "tls/tls_private.h"
+#include "util/fd.h"
 #include "util/err.h"
 #include "util/mem.h"
 
@@ -344,7 +346,77 @@ static void test_limits(void)
 	stub_kill(&v);
 }
 
+/* More handshakes wait than there are fibres: those behind begin when one has ended. */
+static void test_fibres(void)
+{
+	enum { ALL = TLS_JOBS + 50 };
+	struct tls_settings s = {.side = TLS_SERVER, .listener = "test/inet", .handshakes = ALL};
+	struct tls_context *large = context_of(&s);
+	static struct pair p[ALL];
+	struct stub *v = vault_with(&ec);
+	struct tls_ask ask = plain_client;
+	unsigned before = v->asked;
+	int i, good = 0;
+
+	ask.exclude = "aNULL";
+	s = (struct tls_settings){.side = TLS_CLIENT, .handshakes = ALL};
+	{
+		struct tls_context *clients = context_of(&s);
+
+		v->mode = STUB_SILENT;
+		for (i = 0; i < ALL; i++)
+			pair_tls(&p[i], large, &plain_server, clients, &ask);
+		/* The clients have a key, so their handshakes take fibres too while they run. */
+		for (i = 0; i < 1000 && v->asked - before < TLS_JOBS - 1; i++)
+			run_for(0);
+		ok(v->asked - before >= TLS_JOBS - 1 && v->asked - before <= TLS_JOBS,
+			"%u wait for vault at once", v->asked - before);
+		stub_kill(&v);
+		v = vault_with(&ec);
+		for (i = 0; i < ALL; i++) {
+			pair_run(&p[i]);
+			good += p[i].server.done == 0 && p[i].client.done == 0;
+		}
+		is_int(good, ALL, "all end well with the next vault");
+		for (i = 0; i < ALL; i++)
+			pair_free(&p[i]);
+		tls_context_free(&clients);
+	}
+	tls_context_free(&large);
+	stub_kill(&v);
+}
+
 /* ------------------------------------------------------------ broken peers */
+
+/* A client that wants to negotiate anew gets no second handshake, and no signature. */
+static void test_renegotiation(void)
+{
+	struct stub *v = vault_with(&ec);
+	SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+	SSL *ssl = SSL_new(ctx);
+	char bytes[10];
+	struct pair p;
+	int i, r = 0;
+
+	pair_new(&p);
+	stream_read(p.client.s, false);
+	end_start(&p.server, server, &plain_server);
+	SSL_set_max_proto_version(ssl, TLS1_2_VERSION);
+	SSL_set_fd(ssl, stream_fd(p.client.s));
+	for (i = 0; i < 1000 && SSL_connect(ssl) != 1; i++)
+		loop_once(clock_mono() + CLOCK_MSEC);
+	SSL_renegotiate(ssl);
+	SSL_do_handshake(ssl);
+	stream_write_slice(p.server.s, SLICE_LIT("250 on\r\n"));
+	for (i = 0; i < 50 && (r = SSL_read(ssl, bytes, sizeof(bytes))) <= 0; i++)
+		loop_once(clock_mono() + CLOCK_MSEC);
+	is_int(p.server.done, 0, "handshake");
+	is_int(v->asked, 1, "one signature, whatever the client wants");
+	SSL_free(ssl);
+	SSL_CTX_free(ctx);
+	pair_free(&p);
+	stub_kill(&v);
+}
 
 static bool server_done(void *arg)
 {
@@ -501,6 +573,7 @@ static void test_bulk(void)
 
 int main(void)
 {
+	fd_raise_limit();
 	loop_init();
 	ca = cert_new("P-256", "Test CA", NULL, NULL, CERT_CA);
 	rsa = cert_new("RSA", "mx.test", "DNS:mx.test", &ca, 0);
@@ -518,6 +591,8 @@ int main(void)
 	test_slow();
 	test_silence();
 	test_limits();
+	test_fibres();
+	test_renegotiation();
 	test_not_tls();
 	test_injection();
 	test_ends();
