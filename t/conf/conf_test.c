@@ -58,9 +58,14 @@ static const struct {
 		"main.cf:1:27: error: smtpd_data_restrictions: \"127.0.0.1:10023\" behind "
 		"\"check_policy_service\" is no server; expected unix:PATH or "
 		"inet:HOST:PORT\n"},
+	{"smtpd_data_restrictions = reject_rbl_client permit_mynetworks.test,x\n",
+		"main.cf:1:68: error: smtpd_data_restrictions: unknown restriction \"x\"; expected "
+		"one of "
+		"gatepost.conf(5)\n"},
 	{"smtpd_data_restrictions = reject_rbl_client permit_mynetworks,x\n",
-		"main.cf:1:63: error: smtpd_data_restrictions: unknown restriction \"x\"; "
-		"expected one of gatepost.conf(5)\n"},
+		"main.cf:1:27: error: smtpd_data_restrictions: \"reject_rbl_client\" without its "
+		"argument; "
+		"expected a name\n"},
 	{"smtpd_data_restrictions = reject_rbl_client z.test=any\n",
 		"main.cf:1:27: error: smtpd_data_restrictions: \"z.test=any\" behind "
 		"\"reject_rbl_client\" is no DNS list; expected DOMAIN or "
