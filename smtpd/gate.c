@@ -120,15 +120,24 @@ static void add_age(struct buf *line, int64_t since)
 	(void)buf_add_fmt(line, age < 0.01 ? "0" : "%.2g", age);
 }
 
+/* As in C, which is the form of postscreen. */
 static void add_escaped(struct buf *line, struct slice text)
 {
+	/* A letter, and what it stands for. */
+	static const char names[] = "a\ab\bf\fn\nr\rt\tv\v\\\\";
+
 	for (size_t i = 0; i < text.len; i++) {
-		if (text.p[i] == '\r')
-			(void)buf_add_str(line, "\\r");
-		else if (text.p[i] == '\n')
-			(void)buf_add_str(line, "\\n");
+		unsigned char c = (unsigned char)text.p[i];
+		size_t k = 0;
+
+		while (k < sizeof(names) - 1 && (unsigned char)names[k + 1] != c)
+			k += 2;
+		if (k < sizeof(names) - 1)
+			(void)buf_add_fmt(line, "\\%c", names[k]);
+		else if (c < ' ' || c > 126)
+			(void)buf_add_fmt(line, "\\%03o", c);
 		else
-			log_quote(line, slice_of(text.p + i, 1), 1);
+			(void)buf_add_char(line, (char)c);
 	}
 }
 

@@ -113,7 +113,7 @@ $gp->start;
     is($early->line, '521 5.5.1 Protocol error', 'and who talks before the last one is sent away');
     ok($early->at_eof, 'closed');
     cmp_ok(time - $begin, '<', 0.9, 'at once');
-    $gp->wait_log(qr/: PREGREET 23 after 0\S* from \[127\.0\.0\.22\]:\d+: EHLO x\\r\\nMAIL FROM:<\?>\\r\\n$/);
+    $gp->wait_log(qr/: PREGREET 23 after 0\S* from \[127\.0\.0\.22\]:\d+: EHLO x\\r\\nMAIL FROM:<\\001>\\r\\n$/);
     $gp->wait_log(qr/: HANGUP after 0\S* from \[127\.0\.0\.24\]:\d+ in tests before SMTP handshake$/);
     $gp->wait_log(qr/: lost connection after CONNECT from unknown\[127\.0\.0\.24\]$/);
     is($good->reply->{text}, "220-wait\n220 mx.example ESMTP Gatepost", 'the greeting');
