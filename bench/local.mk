@@ -2,7 +2,8 @@
 # Measurements; the programs are built when bench/run asks for them.
 EXTRA_PROGRAMS += %D%/sink %D%/fill %D%/auth_load %D%/tally_state %D%/tls_load
 bench_sink_SOURCES = %D%/sink.c
-bench_sink_LDADD = $(BSD_LIBS)
+bench_sink_CFLAGS = $(AM_CFLAGS) $(SSL_CFLAGS)
+bench_sink_LDADD = $(SSL_LIBS) $(CRYPTO_LIBS) $(BSD_LIBS)
 bench_fill_SOURCES = %D%/fill.c
 bench_fill_LDADD = lib/queue/libqueue.a lib/util/libutil.a $(BSD_LIBS)
 bench_auth_load_SOURCES = %D%/auth_load.c

@@ -3,16 +3,19 @@
  * A fast SMTP server for measurements: one process, epoll, throws content away. It answers as
  * little as a client needs, and tells on standard output when the N-th message has arrived.
  *
- * usage: sink [-v] [-a address] [-n messages] port
+ * usage: sink [-v] [-a address] [-n messages] [-t file] port
  * Prints "ready" when it listens, and after N messages (at SIGTERM, without -n) one line:
  *   messages sessions first last      (first and last: seconds on the monotonic clock)
- * With -v also a line "at TIME" for each message. SIGTERM ends it.
+ * With -v also a line "at TIME" for each message; with -t it offers STARTTLS, key and certificate
+ * being in that file. SIGTERM ends it.
  */
 #include <arpa/inet.h>
 #include <err.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -29,6 +32,8 @@ enum { MAX_FD = 20000, IN_SIZE = 4096, OUT_SIZE = 1024, READ_SIZE = 65536, EVENT
 struct conn {
 	bool in_data;
 	bool quit;
+	bool to_tls;    /* behind the replies that are to be written */
+	SSL *ssl;       /* NULL: in the clear */
 	unsigned tail;  /* the last four bytes of content, for CRLF.CRLF */
 	size_t in_len;  /* an unfinished command line */
 	size_t out_len; /* replies not yet written */
@@ -40,6 +45,7 @@ static struct conn conns[MAX_FD];
 static unsigned long messages, sessions, wanted;
 static double first, last;
 static bool verbose;
+static SSL_CTX *tls;
 static volatile sig_atomic_t stopping;
 
 static void stop(int sig)
@@ -94,7 +100,13 @@ static void command(struct conn *c, const char *line)
 		c->tail = '\r' << 8 | '\n';
 		say(c, "354 go\r\n");
 	} else if (strncasecmp(line, "EHLO", 4) == 0 || strncasecmp(line, "LHLO", 4) == 0) {
-		say(c, "250-sink\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 ENHANCEDSTATUSCODES\r\n");
+		say(c, "250-sink\r\n250-PIPELINING\r\n250-8BITMIME\r\n");
+		if (tls != NULL && c->ssl == NULL)
+			say(c, "250-STARTTLS\r\n");
+		say(c, "250 ENHANCEDSTATUSCODES\r\n");
+	} else if (strncasecmp(line, "STARTTLS", 8) == 0 && tls != NULL) {
+		say(c, "220 2.0.0 go\r\n");
+		c->to_tls = true;
 	} else if (strncasecmp(line, "QUIT", 4) == 0) {
 		say(c, "221 2.0.0 bye\r\n");
 		c->quit = true;
@@ -164,12 +176,31 @@ static bool flush(int fd, struct conn *c)
 	if (c->out_len > 0) {
 		/* Replies are short and the client reads them: a full socket buffer is its fault.
 		 */
-		ssize_t n = write(fd, c->out, c->out_len);
+		ssize_t n = c->ssl != NULL ? SSL_write(c->ssl, c->out, (int)c->out_len)
+					   : write(fd, c->out, c->out_len);
 		if (n != (ssize_t)c->out_len)
 			return false;
 		c->out_len = 0;
 	}
+	if (c->to_tls) {
+		c->to_tls = false;
+		c->ssl = SSL_new(tls);
+		if (c->ssl == NULL || SSL_set_fd(c->ssl, fd) != 1)
+			return false;
+		SSL_set_accept_state(c->ssl);
+	}
 	return !c->quit;
+}
+
+static void end(int fd)
+{
+	if (conns[fd].ssl != NULL) {
+		SSL_shutdown(conns[fd].ssl);
+		SSL_free(conns[fd].ssl);
+		ERR_clear_error();
+		conns[fd].ssl = NULL;
+	}
+	close(fd);
 }
 
 static void accept_all(int listener, int epoll)
@@ -189,22 +220,50 @@ static void accept_all(int listener, int epoll)
 		sessions++;
 		say(&conns[fd], "220 sink ESMTP\r\n");
 		if (!flush(fd, &conns[fd]) || epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &ev) != 0)
-			close(fd);
+			end(fd);
 	}
+}
+
+/* All that a session has; false: it is over. */
+static bool serve_tls(int fd, struct conn *c)
+{
+	static char data[READ_SIZE];
+	int n;
+
+	ERR_clear_error();
+	while ((n = SSL_read(c->ssl, data, sizeof(data))) > 0)
+		input(c, data, (size_t)n);
+	n = SSL_get_error(c->ssl, n);
+	return (n == SSL_ERROR_WANT_READ || n == SSL_ERROR_WANT_WRITE) && flush(fd, c);
 }
 
 static void serve(int fd)
 {
 	static char data[READ_SIZE];
 	struct conn *c = &conns[fd];
-	ssize_t n = read(fd, data, sizeof(data));
+	ssize_t n;
 
+	if (c->ssl != NULL) {
+		if (!serve_tls(fd, c))
+			end(fd);
+		return;
+	}
+	n = read(fd, data, sizeof(data));
 	if (n < 0 && errno == EAGAIN)
 		return;
 	if (n > 0)
 		input(c, data, (size_t)n);
 	if (n <= 0 || !flush(fd, c))
-		close(fd);
+		end(fd);
+}
+
+static void offer_tls(const char *file)
+{
+	tls = SSL_CTX_new(TLS_server_method());
+	if (tls == NULL || SSL_CTX_use_certificate_chain_file(tls, file) != 1 ||
+		SSL_CTX_use_PrivateKey_file(tls, file, SSL_FILETYPE_PEM) != 1)
+		errx(1, "%s: no key and certificate", file);
+	SSL_CTX_set_mode(tls, SSL_MODE_RELEASE_BUFFERS);
 }
 
 static int listen_on(const char *address, const char *port)
@@ -249,18 +308,20 @@ int main(int argc, char **argv)
 	struct sigaction sa = {.sa_handler = stop};
 	int c;
 
-	while ((c = getopt(argc, argv, "a:n:v")) != -1) {
+	while ((c = getopt(argc, argv, "a:n:t:v")) != -1) {
 		if (c == 'v')
 			verbose = true;
 		else if (c == 'a')
 			address = optarg;
 		else if (c == 'n')
 			wanted = (unsigned long)strtonum(optarg, 0, 1000000000, &bad);
+		else if (c == 't')
+			offer_tls(optarg);
 		if (c == '?' || bad != NULL)
-			errx(2, "usage: sink [-v] [-a address] [-n messages] port");
+			errx(2, "usage: sink [-v] [-a address] [-n messages] [-t file] port");
 	}
 	if (argc - optind != 1)
-		errx(2, "usage: sink [-v] [-a address] [-n messages] port");
+		errx(2, "usage: sink [-v] [-a address] [-n messages] [-t file] port");
 	sigaction(SIGTERM, &sa, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	int listener = listen_on(address, argv[optind]);

@@ -49,10 +49,10 @@ sub handshakes {
         cpu => 1e6 * (cgroup_cpu($mta->cg) - $cpu) / $r->{done} };
 }
 
-# COUNT messages by STARTTLS, EACH a session, until the sink has them.
+# COUNT messages by STARTTLS, EACH a session, until the sink has them; FILE: they leave by STARTTLS too.
 sub relay {
-    my ($mta, $sink_port, $count, $each) = @_;
-    my $sink = sink_start(build(), $sink_port, $count);
+    my ($mta, $sink_port, $count, $each, $file) = @_;
+    my $sink = sink_start(build(), $sink_port, $count, $file ? ('-t', $file) : ());
     my $cpu = cgroup_cpu($mta->cg);
     my $r = _run($mta->port, 'relay', 50, $count, $each);
     my ($n, undef, undef, $last) = sink_result($sink, 120);
