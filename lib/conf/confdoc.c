@@ -225,7 +225,8 @@ static void put_head(void)
 
 static void put_restrictions(void)
 {
-	puts(".Sh RESTRICTIONS\nThese may stand in restriction lists.\n.Bl -bullet -compact");
+	puts(".Sh RESTRICTIONS\nThese may stand in restriction lists; see\n.Xr "
+	     "gatepost-restrictions 5 .\n.Bl -bullet -compact");
 	for (size_t i = 0; i < COUNT(restrictions); i++) {
 		if (restrictions[i] != NULL)
 			printf(".It\n.Cm %s\n", restrictions[i]);

@@ -106,4 +106,9 @@ like($out, qr/master\.cf: error: No such file or directory; expected a readable 
 spew("$dir/master.cf", "x\0y");
 ($status, $out) = run_out(build() . '/sbin/gatepost', '-c', $dir, 'check');
 like($out, qr/master\.cf:1:2: error: a NUL character; expected a text file/, 'not a text file');
+# Each restriction is described; those with the servers of a name by the form of their names.
+my $page = slurp(src() . '/man/gatepost-restrictions.5');
+my @restrictions = slurp(src() . '/lib/conf/restrictions.def') =~ /^R\((\w+),/mg;
+cmp_ok(scalar(@restrictions), '>', 60, 'restrictions');
+is(join(' ', grep { !/_(?:mx|ns|a)_access$/ && $page !~ /\b$_\b/ } @restrictions), '', 'gatepost-restrictions(5) has all of them');
 done_testing;
