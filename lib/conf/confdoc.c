@@ -34,7 +34,7 @@ static const char *const restrictions[] = {
 #undef R
 };
 
-enum { WIDTH = 66 };
+enum { WIDTH = 78 };
 
 #define COUNT(a) (sizeof(a) / sizeof(*(a)))
 
@@ -81,13 +81,16 @@ static void put_text(const char *text)
 		bool ends = text[0] == ' ' && column > 0 && text[-1] == '.' &&
 			    isupper((unsigned char)text[1]);
 
-		if (text[0] == ' ' && text[1] != '.' && (ends || column > WIDTH)) {
+		if (text[0] == ' ' && text[1] != '.' &&
+			(ends || column + 1 + strcspn(text + 1, " ") > WIDTH)) {
 			putchar('\n');
 			column = 0;
 		} else if (*text == '\\') {
 			fputs("\\e", stdout);
+			column++;
 		} else if (*text == '"') {
 			fputs("\\(dq", stdout);
+			column += 3;
 		} else {
 			putchar(*text);
 		}
@@ -101,7 +104,10 @@ static void put_choices(const struct param_row *row)
 		size_t n = strcspn(p, "| ");
 		char end = p[n];
 
-		printf(".Cm %.*s%s\n", (int)n, p, end == ' ' ? " ." : " ,");
+		if (n > 0)
+			printf(".Cm %.*s%s\n", (int)n, p, end == ' ' ? " ." : " ,");
+		else
+			puts("nothing,");
 		p += n + (end == '|');
 	}
 }

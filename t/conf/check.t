@@ -106,6 +106,9 @@ like($out, qr/master\.cf: error: No such file or directory; expected a readable 
 spew("$dir/master.cf", "x\0y");
 ($status, $out) = run_out(build() . '/sbin/gatepost', '-c', $dir, 'check');
 like($out, qr/master\.cf:1:2: error: a NUL character; expected a text file/, 'not a text file');
+is((run_out('sh', '-c', 'mandoc -Tlint -W style "$0" | grep -v "referenced manual not found"', build() . '/man/gatepost.conf.5'))[1],
+    '', 'gatepost.conf(5) is clean');
+
 # Each restriction is described; those with the servers of a name by the form of their names.
 my $page = slurp(src() . '/man/gatepost-restrictions.5');
 my @restrictions = slurp(src() . '/lib/conf/restrictions.def') =~ /^R\((\w+),/mg;
