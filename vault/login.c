@@ -68,6 +68,16 @@ size_t login_count(void)
 	return count;
 }
 
+bool login_is_of(const struct ipc *c)
+{
+	const struct login *l;
+
+	LIST_FOREACH(l, &logins, next)
+	if (l->ipc == c)
+		return true;
+	return false;
+}
+
 static void login_free(struct login *l)
 {
 	LIST_REMOVE(l, next);

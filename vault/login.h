@@ -25,5 +25,6 @@ void login_msg(struct ipc *c, struct ipc_msg *msg);
 void login_forget(struct ipc *c);
 /* Exchanges under way. */
 size_t login_count(void);
+bool login_is_of(const struct ipc *c);
 
 #endif

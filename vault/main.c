@@ -16,7 +16,11 @@
 
 /* vault: holds the secrets, see vault(8). */
 
-static bool draining;
+enum { LEAVE_MSEC = 1000 };
+
+static bool leaving;
+static struct loop_timer leave;
+static struct loop_task look_around;
 
 /*
  * Memory that is never written to a swap device. Where the limit cannot be raised, later memory is
@@ -32,6 +36,36 @@ static void lock_memory(void)
 			err_str(ERR_SYS));
 }
 
+static void close_idle(enum role role)
+{
+	struct server_peer *peer = NULL, *next = NULL;
+
+	TAILQ_FOREACH_SAFE(peer, server_peers(role), next, next)
+	if (!login_is_of(peer->ipc) && !relay_is_of(peer->ipc))
+		server_peer_close(peer);
+}
+
+/*
+ * Whoever has no exchange here is sent away, so that nothing new is begun: what it has asked in the
+ * meantime it asks another.
+ */
+static void leave_when_idle(void *arg)
+{
+	(void)arg;
+	if (!leaving)
+		return;
+	close_idle(ROLE_SMTPD);
+	close_idle(ROLE_CLIENT);
+	if (login_count() == 0 && relay_count() == 0)
+		server_done();
+}
+
+static void begin_to_leave(void *arg)
+{
+	leaving = true;
+	leave_when_idle(arg);
+}
+
 static void init(void)
 {
 	if (!arena_open())
@@ -45,6 +79,8 @@ static void init(void)
 /* What must not be in the crew's memory: the crew is there already. */
 static void start(void)
 {
+	loop_timer_init(&leave, begin_to_leave, NULL);
+	loop_task_init(&look_around, leave_when_idle, NULL);
 	chain_start(sign_changed);
 	ticket_start();
 }
@@ -54,17 +90,6 @@ static void peer_new(struct server_peer *peer)
 	ipc_set_secret(peer->ipc);
 	sign_peer_new(peer);
 	ticket_peer_new(peer);
-}
-
-static bool is_idle(void)
-{
-	return login_count() == 0 && relay_count() == 0;
-}
-
-static void leave_when_idle(void)
-{
-	if (draining && is_idle())
-		server_done();
 }
 
 static void peer_msg(struct server_peer *peer, struct ipc_msg *msg)
@@ -83,7 +108,9 @@ static void peer_msg(struct server_peer *peer, struct ipc_msg *msg)
 		break;
 	default: sign_msg(peer, msg); break;
 	}
-	leave_when_idle();
+	/* Not here: peers may be freed. */
+	if (leaving)
+		loop_soon(&look_around);
 }
 
 static void peer_gone(struct server_peer *peer)
@@ -91,15 +118,20 @@ static void peer_gone(struct server_peer *peer)
 	login_forget(peer->ipc);
 	relay_peer_gone(peer);
 	sign_peer_gone(peer);
-	leave_when_idle();
+	if (leaving)
+		loop_soon(&look_around);
 }
 
-/* Exchanges under way are brought to their end. */
+/*
+ * Exchanges under way are brought to their end. Peers know of this one's successors in a moment, if
+ * they do not already.
+ */
 static void drain(bool now)
 {
-	draining = true;
-	if (now || is_idle())
+	if (now)
 		server_done();
+	else
+		loop_timer_set(&leave, loop_now() + LEAVE_MSEC * CLOCK_MSEC);
 }
 
 int main(int argc, char **argv)

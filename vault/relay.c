@@ -56,6 +56,16 @@ size_t relay_count(void)
 	return count;
 }
 
+bool relay_is_of(const struct ipc *c)
+{
+	const struct talk *t = NULL;
+
+	LIST_FOREACH(t, &talks, next)
+	if (t->ipc == c)
+		return true;
+	return false;
+}
+
 static void talk_free(struct talk *t)
 {
 	LIST_REMOVE(t, next);

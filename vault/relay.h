@@ -24,5 +24,6 @@ void relay_msg(struct server_peer *peer, struct ipc_msg *msg, const struct relay
 void relay_peer_gone(struct server_peer *peer);
 /* Exchanges under way. */
 size_t relay_count(void);
+bool relay_is_of(const struct ipc *c);
 
 #endif

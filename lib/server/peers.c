@@ -76,6 +76,11 @@ void server_take_peer(struct ipc_msg *m)
 		TAILQ_INSERT_TAIL(&server_self.early, peer, next);
 }
 
+void server_peer_close(struct server_peer *peer)
+{
+	peer_free(peer);
+}
+
 struct server_peer_list *server_peers(enum role role)
 {
 	return &server_self.peers[role];

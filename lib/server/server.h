@@ -112,6 +112,8 @@ int server_open_file(const char *name, int *fd);
 int server_open_table(const char *spec, int *fd);
 
 struct server_peer_list *server_peers(enum role role);
+/* Ends the connection as if the peer had: peer_gone is called. */
+void server_peer_close(struct server_peer *peer);
 
 /*
  * A connection to an outside service: "unix:/path" or "inet:host:port" that one of this service's

@@ -83,16 +83,32 @@ static struct tls_vault *find_vault(const struct ipc *c)
 	return NULL;
 }
 
-/* The one with the fewest open requests. */
-static struct tls_vault *choose_vault(const struct tls_vault *but)
+/* The one with the fewest open requests; of several the newest, since others may be leaving. */
+static struct tls_vault *choose_vault(void)
 {
 	struct tls_vault *v, *best = NULL;
 
 	init();
 	TAILQ_FOREACH(v, &link.vaults, link)
-	if (v != but && (best == NULL || v->open < best->open))
+	if (best == NULL || v->open <= best->open)
 		best = v;
 	return best;
+}
+
+/*
+ * Another one, until each was asked: while files are replaced not all of them have the same keys.
+ */
+static struct tls_vault *next_vault(const struct tls_sign *s)
+{
+	struct tls_vault *v = TAILQ_NEXT(s->at, link);
+	unsigned n = 0;
+
+	if (v == NULL)
+		v = TAILQ_FIRST(&link.vaults);
+	for (const struct tls_vault *i = TAILQ_FIRST(&link.vaults); i != NULL;
+		i = TAILQ_NEXT(i, link))
+		n++;
+	return s->refusals < n ? v : NULL;
 }
 
 /* -------------------------------------------------------------- signatures */
@@ -127,7 +143,7 @@ static void send_sign(struct tls_sign *s, struct tls_vault *v)
 
 void tls_sign_ask(struct tls_sign *s)
 {
-	struct tls_vault *v = choose_vault(NULL);
+	struct tls_vault *v = choose_vault();
 
 	s->result = ERR_LATER;
 	s->is_open = true;
@@ -173,7 +189,8 @@ static void signed_(struct ipc_msg *m)
 		s->done(s, s->arg);
 		return;
 	}
-	if (result == RESULT_DEFERRED && s->refusals++ == 0 && (v = choose_vault(s->at)) != NULL) {
+	s->refusals++;
+	if (result == RESULT_DEFERRED && (v = next_vault(s)) != NULL) {
 		s->at->open--;
 		s->at = NULL;
 		send_sign(s, v);
@@ -279,7 +296,7 @@ int tls_name_ask(struct tls_name_wait *w)
 		n = add_name(w->name);
 		if (n == NULL)
 			return ERR_TEMP;
-		v = choose_vault(NULL);
+		v = choose_vault();
 		if (v != NULL)
 			send_name(n, v);
 		set_deadline();
@@ -382,10 +399,10 @@ static void ask_again(void)
 	struct tls_vault *v;
 
 	TAILQ_FOREACH(s, &link.signs, link)
-	if (s->at == NULL && (v = choose_vault(NULL)) != NULL)
+	if (s->at == NULL && (v = choose_vault()) != NULL)
 		send_sign(s, v);
 	TAILQ_FOREACH(n, &link.open, link)
-	if (n->at == NULL && (v = choose_vault(NULL)) != NULL)
+	if (n->at == NULL && (v = choose_vault()) != NULL)
 		send_name(n, v);
 }
 

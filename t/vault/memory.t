@@ -68,7 +68,8 @@ sub search {
         while ($at < $end) {
             my $size = $end - $at > 1 << 20 ? 1 << 20 : $end - $at;
             sysseek $mem, $at, 0;
-            my $n = sysread $mem, my $bytes, $size;
+            my $bytes;
+            my $n = sysread($mem, $bytes, $size);
             if (!$n) {
                 push @closed, $name;
                 last;
