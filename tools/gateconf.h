@@ -38,6 +38,8 @@ int gateconf_master(const struct gateconf *g, char **names);
 /* Calls add with the name of each service that delivers mail (not kept). */
 void gateconf_transports(
 	const struct gateconf *g, void (*add)(struct slice name, void *arg), void *arg);
+/* Names the -o of master.cf that nothing uses. */
+void gateconf_warn_master(const struct gateconf *g, const struct conf *main);
 /* Changes them. The exit status. */
 int gateconf_service(const struct gateconf *g, char **names);
 /* A file beside the old one, synced, renamed over it: a reader sees one or the other. ERR_SYS. */

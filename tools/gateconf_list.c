@@ -49,6 +49,7 @@ struct listing {
 	size_t count;
 	char **made; /* owned; names of transports' settings */
 	size_t made_count;
+	bool is_listed; /* else names are looked at for use alone */
 };
 
 static void add_name(struct listing *l, struct slice name)
@@ -114,7 +115,8 @@ static bool add_setting(struct slice name, const struct setting *s, void *arg)
 			goto out;
 		fprintf(stderr, "%s: warning: %s: unused parameter: %s=%s\n", gateconf_name,
 			s->path, copy, s->value);
-	} else if (!l->g->defaults && (l->g->only_set || param_find(name) == P_COUNT)) {
+	} else if (l->is_listed && !l->g->defaults &&
+		   (l->g->only_set || param_find(name) == P_COUNT)) {
 		add_name(l, name);
 	}
 out:
@@ -140,7 +142,7 @@ static bool is_in_class(const struct gateconf *g, struct slice name)
 
 static void print_all(const struct gateconf *g, const struct conf *c)
 {
-	struct listing l = {.g = g, .c = c, .used = dict_new(NAMES_LIMIT, NULL)};
+	struct listing l = {.g = g, .c = c, .used = dict_new(NAMES_LIMIT, NULL), .is_listed = true};
 
 	set_add_references(c, l.used);
 	for (int i = 0; i < P_COUNT && !g->only_set; i++) {
@@ -223,8 +225,18 @@ static void print_named(const struct gateconf *g, const struct conf *c, const ch
 
 void gateconf_list(const struct gateconf *g, const struct conf *c, char **names)
 {
-	if (*names == NULL)
+	struct listing l = {.g = g, .c = c};
+
+	if (*names == NULL) {
 		print_all(g, c);
+	} else {
+		l.used = dict_new(NAMES_LIMIT, NULL);
+		set_add_references(c, l.used);
+		set_walk(c, add_setting, &l);
+		dict_free(&l.used);
+	}
 	for (; *names != NULL; names++)
 		print_named(g, c, *names);
+	if (!g->defaults)
+		gateconf_warn_master(g, c);
 }

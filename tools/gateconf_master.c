@@ -433,3 +433,22 @@ void gateconf_transports(
 	buf_clear(&file);
 	mem_free(path);
 }
+
+void gateconf_warn_master(const struct gateconf *g, const struct conf *main)
+{
+	char *path = mem_fmt("%s/master.cf", g->dir);
+	struct buf file = BUF_INIT(LINE_FILE_LIMIT);
+	struct line_reader r;
+	struct gateconf_row row;
+	struct options all = {.n = 0};
+
+	(void)line_read_file(path, &file);
+	line_init(&r, buf_slice(&file));
+	while (line_next(&r))
+		if (gateconf_split(buf_slice(&r.text), &row))
+			collect(&all, &row);
+	warn_unused(g, main, path, &all);
+	line_clear(&r);
+	buf_clear(&file);
+	mem_free(path);
+}

@@ -251,7 +251,7 @@ static void take_option(int c, struct task *task)
 	case 'q': task->query = optarg; break;
 	case 'r': o->replace = true; break;
 	case 's': task->lists = true; break;
-	case 'U': o->utf8 = true; break;
+	case 'U': o->utf8 = o->utf8_message = true; break;
 	case 'u': o->utf8 = false; break;
 	case 'v': break;
 	case 'w': o->quiet_duplicates = true; break;

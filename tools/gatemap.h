@@ -16,6 +16,7 @@ struct gatemap_options {
 	bool nul;
 	bool json;
 	bool utf8;                /* input must be UTF-8 */
+	bool utf8_message;        /* that of a message, too */
 	bool files;               /* values name files whose content is the value, in base64 */
 	bool headers, body, mime; /* a message gives the keys */
 };

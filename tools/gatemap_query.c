@@ -62,13 +62,36 @@ static void decode(struct buf *value, const char *spec)
 	buf_clear(&text);
 }
 
+static bool wants_utf8(void)
+{
+	const struct gatemap_options *o = &gatemap_options;
+	return o->utf8 && (o->utf8_message || (!o->headers && !o->body));
+}
+
+static int find_checked(struct map *m, struct slice key, struct buf *value)
+{
+	static const char malformed[] = "malformed UTF-8 or invalid codepoint";
+	int r;
+	if (wants_utf8() && !slice_is_utf8(key)) {
+		gatemap_warning(
+			"%s: non-UTF-8 key \"%.*s\": %s", map_spec(m), SLICE_FMT(key), malformed);
+		return ERR_NOT_FOUND;
+	}
+	r = gatemap_find(m, key, value);
+	if (r != 0 || !wants_utf8() || slice_is_utf8(buf_slice(value)))
+		return r;
+	gatemap_warning("%s: key \"%.*s\": non-UTF-8 value \"%s\": %s", map_spec(m), SLICE_FMT(key),
+		buf_str(value), malformed);
+	return ERR_TEMP;
+}
+
 static void query_key(struct slice key, void *arg)
 {
 	struct query *q = arg;
 	struct buf value = BUF_INIT(MAP_VALUE_LIMIT);
 	int r = ERR_NOT_FOUND;
 	for (size_t i = 0; i < q->count && r == ERR_NOT_FOUND; i++) {
-		r = gatemap_find(q->maps[i], key, &value);
+		r = find_checked(q->maps[i], key, &value);
 		if (r != 0 && r != ERR_NOT_FOUND)
 			gatemap_fatal("table %s: query error for \"%.*s\"", map_spec(q->maps[i]),
 				SLICE_FMT(key));

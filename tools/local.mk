@@ -17,7 +17,7 @@ tools_gateq_LDADD = lib/queue/libqueue.a lib/mail/libmail.a lib/conf/libconf.a l
 	lib/net/libnet.a lib/util/libutil.a $(BSD_LIBS) $(EVENT_LIBS)
 
 check_SCRIPTS += t/gateq/offline.t
-check_SCRIPTS += t/tools/commands.t t/tools/install.t
+check_SCRIPTS += t/tools/commands.t t/tools/install.t t/tools/options.t
 
 # gatepost: the instance
 dist_man1_MANS += man/gatepost.1

@@ -314,7 +314,7 @@ for my $table ("socketmap:unix:$dir/socket:m", 'socketmap:inet:127.0.0.1:' . $in
     is_run("$table, many", "a\nb\na\n", ['postmap', '-q', '-', $table], 0, "a\tfound a\na\tfound a\n", '');
 }
 my $tcp_table = 'tcp:localhost:' . $tcp->sockport;
-is_run('tcp, escapes', '', ['postmap', '-q', "a %b\xc3", $tcp_table], 0, "x %\n", '');
+is_run('tcp, escapes', '', ['postmap', '-uq', "a %b\xc3", $tcp_table], 0, "x %\n", '');
 is_run('tcp, found', '', ['postmap', '-q', 'k', $tcp_table], 0, "v\n", '');
 is_run('tcp, not there', '', ['postmap', '-q', 'n', $tcp_table], 1, '', '');
 is_run("tcp, $_", '', ['postmap', '-q', $_, $tcp_table], 1, '', qr/query error/) for qw(t x y);
