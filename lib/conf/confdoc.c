@@ -34,7 +34,7 @@ static const char *const restrictions[] = {
 #undef R
 };
 
-enum { WIDTH = 78 };
+enum { WIDTH = 70 };
 
 #define COUNT(a) (sizeof(a) / sizeof(*(a)))
 
