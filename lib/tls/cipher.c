@@ -49,7 +49,7 @@ int tls_protocols_parse(const char *text, struct tls_protocols *out, struct buf 
 	int floor = 0, ceiling = PROTOCOLS - 1, i;
 	unsigned only = 0, never = 0, left = 0;
 
-	*out = (struct tls_protocols){TLS1_2_VERSION, TLS1_3_VERSION, false, false};
+	*out = (struct tls_protocols){TLS1_2_VERSION, TLS1_3_VERSION};
 	while (slice_token(&rest, ", \t\r\n:", &token)) {
 		bool from = slice_starts(token, ">="), to = slice_starts(token, "<=");
 		bool not = slice_starts(token, "!");

@@ -51,7 +51,7 @@ static bool bind_tickets(SSL *ssl, const char *listener, const char *name)
 	return done;
 }
 
-static void forget_wait(struct tls *t)
+void tls_hello_forget(struct tls *t)
 {
 	if (t->name != NULL) {
 		tls_name_withdraw(t->name);
@@ -87,12 +87,12 @@ int tls_hello(SSL *ssl, int *alert, void *arg)
 	if (tls_name_find(slice_str(name), &chains) != 0) {
 		if (t->name_failed)
 			return fail(t, alert, "vault did not say which chain belongs to the name");
-		forget_wait(t);
+		tls_hello_forget(t);
 		t->name = mem_alloc(sizeof(*t->name));
 		t->name->name = mem_str(name);
 		return SSL_CLIENT_HELLO_RETRY;
 	}
-	forget_wait(t);
+	tls_hello_forget(t);
 	if (chains == NULL)
 		return SSL_CLIENT_HELLO_SUCCESS;
 	SSL_certs_clear(ssl);

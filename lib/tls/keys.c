@@ -173,7 +173,7 @@ static void refused(struct tls_sign *s, int result, const char *why)
 	s->done(s, s->arg);
 }
 
-static void signed_(struct ipc_msg *m)
+static void sign_answered(struct ipc_msg *m)
 {
 	struct tls_sign *s = m->arg;
 	uint64_t result = ipc_u64(m, FIELD_RESULT);
@@ -426,7 +426,7 @@ void tls_keys_peer_msg(struct ipc *vault, struct ipc_msg *m)
 	case PROTO_TLS_CHAIN: chain_came(v, m); break;
 	case PROTO_TLS_NAME_CHAIN: name_chain(m); break;
 	case PROTO_TLS_NAME_END: name_end(m); break;
-	case PROTO_TLS_SIGNED: signed_(m); break;
+	case PROTO_TLS_SIGNED: sign_answered(m); break;
 	case PROTO_TLS_TICKETS:
 		tls_tickets_add(
 			v, ipc_bytes(m, FIELD_TICKET_KEY), (int64_t)ipc_u64(m, FIELD_UNTIL));

@@ -13,7 +13,7 @@ lib_tls_libtls_a_SOURCES = \
 	%D%/log.c \
 	%D%/name.c %D%/openssl.h \
 	%D%/provider.c \
-	%D%/session.c \
+	%D%/session.c %D%/start.c \
 	%D%/ticket.c \
 	%D%/tls.h %D%/tls_private.h \
 	%D%/verify.c

@@ -12,27 +12,6 @@ static struct tls *running;
 /* Handshakes that found no fibre. */
 static TAILQ_HEAD(, tls) job_queue = TAILQ_HEAD_INITIALIZER(job_queue);
 
-static const char *const level_names[TLS_LEVELS] = {
-	"none", "may", "encrypt", "fingerprint", "verify", "secure", "dane", "dane-only"};
-
-const char *tls_level_name(enum tls_level level)
-{
-	return level < TLS_LEVELS ? level_names[level] : "none";
-}
-
-int tls_level_parse(struct slice name, enum tls_level *level)
-{
-	int i;
-
-	*level = TLS_NONE;
-	for (i = 0; i < TLS_LEVELS; i++)
-		if (slice_case_eq_str(name, level_names[i])) {
-			*level = (enum tls_level)i;
-			return 0;
-		}
-	return ERR_SYNTAX;
-}
-
 /* ------------------------------------------------------------- the socket */
 
 static int bio_write(BIO *bio, const char *p, int len)
@@ -140,7 +119,7 @@ static void report(void *arg)
 
 /* -------------------------------------------------------------- handshake */
 
-static struct slice key_of(const struct tls *t)
+struct slice tls_session_key(const struct tls *t)
 {
 	return slice_of(t->session_key, t->session_key_len);
 }
@@ -149,7 +128,7 @@ static void keep_session(struct tls *t, SSL_SESSION *session)
 {
 	const struct tls_facts *f = &t->facts;
 
-	tls_cache_add(t->c->cache, key_of(t), session,
+	tls_cache_add(t->c->cache, tls_session_key(t), session,
 		(f->is_trusted ? TLS_KEPT_TRUSTED : 0) | (f->is_matched ? TLS_KEPT_MATCHED : 0) |
 			(f->is_dane ? TLS_KEPT_DANE : 0));
 }
@@ -217,16 +196,6 @@ static void name_came(struct tls_name_wait *w, int result, void *arg)
 
 	t->name_failed = result != 0;
 	stream_retry(t->s);
-}
-
-static void forget_name(struct tls *t)
-{
-	if (t->name == NULL)
-		return;
-	tls_name_withdraw(t->name);
-	mem_free(t->name->name);
-	mem_free(t->name);
-	t->name = NULL;
 }
 
 /* OpenSSL wants something that is not the socket's. */
@@ -446,7 +415,7 @@ static void filter_free(void *filter)
 
 	loop_task_cancel(&t->report);
 	end_fibre(t);
-	forget_name(t);
+	tls_hello_forget(t);
 	inactive(t);
 	SSL_free(t->ssl);
 	SSL_SESSION_free(t->fresh);
@@ -501,172 +470,33 @@ static void on_drained(struct stream *s, void *arg)
 
 /* ------------------------------------------------------------------- start */
 
-static int set_protocols(struct tls *t, const struct tls_ask *ask, struct buf *why)
+struct tls *tls_session_new(
+	struct tls_context *c, struct stream *s, const struct tls_events *events, void *arg)
 {
-	struct tls_protocols p;
-	int err = tls_protocols_parse(ask->protocols, &p, why);
-
-	if (err != 0)
-		return err;
-	SSL_set_min_proto_version(t->ssl, p.min);
-	SSL_set_max_proto_version(t->ssl, p.max);
-	return 0;
-}
-
-/* The first list that is asked for becomes the context's: to set one costs as much as a ticket. */
-static int set_ciphers(struct tls *t, const struct tls_ask *ask, struct buf *why)
-{
-	struct tls_context *c = t->c;
-	struct buf list = BUF_INIT(4096);
-	bool server = c->side == TLS_SERVER;
-	bool anonymous = server ? !c->ask_cert : ask->level < TLS_FINGERPRINT;
-	int err, r = 1;
-
-	err = tls_cipher_list((const char *const *)c->lists, ask->grade, ask->exclude, server,
-		anonymous, &list, why);
-	if (err == 0 && c->ciphers == NULL) {
-		r = SSL_CTX_set_cipher_list(c->ssl, buf_str(&list));
-		if (r == 1)
-			c->ciphers = mem_str(buf_str(&list));
-	} else if (err == 0 && strcmp(c->ciphers, buf_str(&list)) != 0)
-		r = SSL_set_cipher_list(t->ssl, buf_str(&list));
-	buf_clear(&list);
-	if (r != 1) {
-		buf_add_fmt(why, "nothing is left of the ciphers of grade %s", log_qs(ask->grade));
-		return ERR_SYNTAX;
-	}
-	return err;
-}
-
-static void add_part(struct buf *b, const char *text)
-{
-	buf_add_str(b, text != NULL ? text : "");
-	buf_add_char(b, '\0');
-}
-
-/*
- * A session is resumed only for the same question: what was verified once is believed. The caller's
- * key comes with all that the answer depends on, as one digest.
- */
-static void set_session_key(struct tls *t, const struct tls_ask *ask)
-{
-	struct buf b = BUF_INIT(1 << 20);
-	unsigned char md[EVP_MAX_MD_SIZE];
-	unsigned n = 0;
-	size_t i;
-
-	add_part(&b, ask->session_key);
-	add_part(&b, tls_level_name(ask->level));
-	add_part(&b, ask->protocols);
-	add_part(&b, ask->grade);
-	add_part(&b, ask->exclude);
-	add_part(&b, ask->servername);
-	add_part(&b, ask->anchors);
-	for (i = 0; i < ask->match_n; i++)
-		add_part(&b, ask->match[i]);
-	add_part(&b, NULL);
-	for (i = 0; i < ask->fingerprint_n; i++)
-		add_part(&b, ask->fingerprint[i]);
-	add_part(&b, NULL);
-	for (i = 0; i < ask->tlsa_n; i++) {
-		const struct tls_tlsa *r = &ask->tlsa[i];
-
-		buf_add_fmt(&b, "%u %u %u %zu ", r->usage, r->selector, r->matching, r->len);
-		buf_add(&b, r->data, r->len);
-	}
-	if (!buf_failed(&b) && EVP_Digest(buf_str(&b), b.len, md, &n, EVP_sha256(), NULL) == 1) {
-		t->session_key = mem_dup(md, n);
-		t->session_key_len = n;
-	}
-	buf_clear(&b);
-}
-
-static void resume(struct tls *t, const struct tls_ask *ask)
-{
-	SSL_SESSION *session;
-
-	if (ask->session_key == NULL || t->c->cache == NULL)
-		return;
-	set_session_key(t, ask);
-	if (t->session_key == NULL)
-		return;
-	session = tls_cache_get(t->c->cache, key_of(t), &t->kept_flags);
-	if (session != NULL)
-		SSL_set_session(t->ssl, session);
-	SSL_SESSION_free(session);
-}
-
-static int set_client(struct tls *t, const struct tls_ask *ask, struct buf *why)
-{
-	int err = tls_check_set(&t->check, t->ssl, ask, why);
-
-	if (err != 0)
-		return err;
-	if (ask->servername != NULL && ask->servername[0] != '\0' &&
-		SSL_set_tlsext_host_name(t->ssl, ask->servername) != 1) {
-		buf_add_fmt(why, "%s cannot be sent as a server's name", log_qs(ask->servername));
-		return ERR_SYNTAX;
-	}
-	resume(t, ask);
-	SSL_set_connect_state(t->ssl);
-	return 0;
-}
-
-static int set_server(struct tls *t, const struct tls_ask *ask)
-{
-	t->check.require_cert = ask->require_cert;
-	if (ask->require_cert)
-		SSL_set_verify(t->ssl,
-			SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT | SSL_VERIFY_CLIENT_ONCE,
-			NULL);
-	if (ask->chain != NULL && ask->chain[0] != '\0')
-		t->chain = mem_str(ask->chain);
-	if (!tls_tickets_any()) {
-		SSL_set_options(t->ssl, SSL_OP_NO_TICKET);
-		SSL_set_num_tickets(t->ssl, 0);
-	}
-	SSL_set_accept_state(t->ssl);
-	return 0;
-}
-
-static int prepare(struct tls *t, const struct tls_ask *ask, struct buf *why)
-{
-	unsigned version;
-	const struct tls_chains *chains;
+	struct tls *t = mem_alloc(sizeof(*t));
 	BIO *bio;
-	int err = tls_context_chains(t->c);
 
-	chains = tls_chains_service(&version);
-	t->ssl = err == 0 ? SSL_new(t->c->ssl) : NULL;
+	t->c = c;
+	t->s = s;
+	t->fd = stream_fd(s);
+	t->events = events;
+	t->arg = arg;
+	loop_task_init(&t->report, report, t);
+	t->ssl = SSL_new(c->ssl);
 	bio = t->ssl != NULL ? make_bio(t) : NULL;
 	if (bio == NULL) {
-		buf_add_str(why, "no session: ");
-		tls_add_reason(why);
-		return ERR_TEMP;
+		tls_session_free(&t);
+		return NULL;
 	}
 	SSL_set_bio(t->ssl, bio, bio);
 	SSL_set_app_data(t->ssl, t);
-	if (t->c->side == TLS_SERVER || (chains != NULL && chains->n > 0))
-		SSL_set_mode(t->ssl, SSL_MODE_ASYNC);
-	err = set_protocols(t, ask, why);
-	if (err == 0)
-		err = set_ciphers(t, ask, why);
-	if (err != 0)
-		return err;
-	return t->c->side == TLS_SERVER ? set_server(t, ask) : set_client(t, ask, why);
+	return t;
 }
 
-static int admit(const struct tls_context *c, struct buf *why)
+void tls_session_free(struct tls **t)
 {
-	if (c->active >= c->handshakes) {
-		buf_add_fmt(why, "too many TLS handshakes at once (%u)", c->handshakes);
-		return ERR_TEMP;
-	}
-	if (c->side == TLS_SERVER && !tls_keys_ready()) {
-		buf_add_str(why, "no certificate chain has come from vault");
-		return ERR_TEMP;
-	}
-	return 0;
+	filter_free(*t);
+	*t = NULL;
 }
 
 static void discard(struct stream *s)
@@ -677,39 +507,18 @@ static void discard(struct stream *s)
 		log_warning("%zu bytes sent before the TLS handshake are discarded", n);
 }
 
-int tls_start(struct tls_context *c, struct stream *s, const struct tls_ask *ask,
-	const struct tls_events *events, void *arg, struct tls **out, struct buf *why)
+/* From here on the session is its stream's. */
+void tls_session_begin(struct tls *t)
 {
-	struct tls *t;
-	int err = admit(c, why);
-
-	*out = NULL;
-	if (err != 0)
-		return err;
-	t = mem_alloc(sizeof(*t));
-	t->c = c;
-	t->s = s;
-	t->fd = stream_fd(s);
-	t->events = events;
-	t->arg = arg;
-	loop_task_init(&t->report, report, t);
-	err = prepare(t, ask, why);
-	ERR_clear_error();
-	if (err != 0) {
-		filter_free(t);
-		return err;
-	}
 	t->is_active = true;
-	c->active++;
-	discard(s);
-	t->owner = stream_owner(s, &t->owner_arg);
-	stream_set_arg(s, &own_events, t);
-	stream_filter(s, &filter_ops, t);
-	stream_flush(s);
-	if (t->phase == TLS_PHASE_DRAIN && stream_unsent(s) == 0)
+	t->c->active++;
+	discard(t->s);
+	t->owner = stream_owner(t->s, &t->owner_arg);
+	stream_set_arg(t->s, &own_events, t);
+	stream_filter(t->s, &filter_ops, t);
+	stream_flush(t->s);
+	if (t->phase == TLS_PHASE_DRAIN && stream_unsent(t->s) == 0)
 		begin(t);
-	*out = t;
-	return 0;
 }
 
 const char *tls_why(const struct tls *t)

@@ -12,16 +12,17 @@
 /*
  * What the files of lib/tls share.
  *
- *   context.c   SSL_CTX, the only place that opens files    session.c  handshake, filter, its end
- *   cipher.c    protocols, grades, groups                   hello.c    ClientHello: SNI, tickets'
- * context provider.c  private keys that are somewhere else        keys.c     vault, with chain.c
- *   verify.c    chains, TLSA, fingerprints                  name.c     names in certificates
- *   ticket.c    ticket keys                                 cache.c    the client's sessions
- *   facts.c     what was agreed, as text                    log.c      OpenSSL's reasons
+ *   context.c   SSL_CTX, the only place that opens files    start.c    what one session is to be
+ *   cipher.c    protocols, grades, groups                   session.c  handshake, filter, its end
+ *   provider.c  private keys that are somewhere else        hello.c    ClientHello: SNI, tickets
+ *   verify.c    chains, TLSA, fingerprints                  keys.c     vault, with chain.c
+ *   ticket.c    ticket keys                                 name.c     names in certificates
+ *   facts.c     what was agreed, as text                    cache.c    the client's sessions
+ *   log.c       OpenSSL's reasons                           about.c    its version
  *
  * A handshake of a side with a key runs in a fibre (SSL_MODE_ASYNC) of 32 KB of stack: what runs in
- * callbacks of OpenSSL asks nobody and logs nothing; it leaves a note, returns or pauses, and
- * session.c does the asking outside.
+ * callbacks of OpenSSL asks nobody; it leaves a note, returns or pauses, and session.c does the
+ * asking outside. (Measured: 8 KB at most, with all kinds of keys, groups and a client's chain.)
  */
 enum {
 	TLS_HANDSHAKES = 1000,      /* at once, of one context */
@@ -33,7 +34,6 @@ enum {
 /* protocols and ciphers of one session, as OpenSSL wants them. */
 struct tls_protocols {
 	int min, max;
-	bool no12, no13;
 };
 int tls_protocols_parse(const char *text, struct tls_protocols *out, struct buf *why);
 /* A cipher list of OpenSSL. */
@@ -151,7 +151,16 @@ struct tls {
 
 /* In a fibre: asks for the signature and returns when it is there. 0, or why not. */
 int tls_wait_for_signature(struct tls_sign *sign);
+/* NULL: no memory in OpenSSL. Before tls_session_begin it is the caller's. */
+struct tls *tls_session_new(
+	struct tls_context *c, struct stream *s, const struct tls_events *events, void *arg);
+void tls_session_free(struct tls **t);
+void tls_session_begin(struct tls *t);
+/* What sessions are kept under in the cache; none: empty. */
+struct slice tls_session_key(const struct tls *t);
 int tls_hello(SSL *ssl, int *alert, void *arg);
+/* The handshake waits for no name any more. */
+void tls_hello_forget(struct tls *t);
 void tls_session_came(struct tls *t, SSL_SESSION *session);
 /* Once; by the first context, or the first chain that comes. */
 int tls_library_start(void);

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: ISC */
 /* Handshakes whose keys are somewhere else: kinds of keys, versions, and all that vault may do. */
-#include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -550,7 +549,7 @@ static void test_bulk(void)
 {
 	enum { SIZE = 3 << 20 };
 	struct stub *v = vault_with(&ec);
-	char *data = malloc(SIZE);
+	char *data = mem_alloc(SIZE);
 	struct pair p;
 	int i;
 
@@ -569,7 +568,7 @@ static void test_bulk(void)
 	ok(p.server.got.len == SIZE && memcmp(buf_str(&p.server.got), data, SIZE) == 0, "the same");
 	ok(p.client.got.len == SIZE && memcmp(buf_str(&p.client.got), data, SIZE) == 0, "the same");
 	pair_free(&p);
-	free(data);
+	mem_free(data);
 	stub_kill(&v);
 }
 
