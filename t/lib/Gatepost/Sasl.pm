@@ -47,19 +47,20 @@ sub login {
 }
 
 # CHANGE: code that gets and returns the client-final-message. The reply has {challenge}, and {signed}
-# when the server's signature is right.
+# when the server's signature is right. bind => [TYPE, DATA]: with -PLUS; flag => 'y' for 'n'.
 sub scram {
-    my ($c, $login, $password, $change) = @_;
+    my ($c, $login, $password, $change, %arg) = @_;
+    my $flag = $arg{bind} ? "p=$arg{bind}[0]" : $arg{flag} // 'n';
     my $nonce = join '', map { chr(97 + int rand 26) } 1 .. 16;
     my $bare = 'n=' . $login =~ s/=/=3D/gr =~ s/,/=2C/gr . ",r=$nonce";
-    my $r = $c->cmd('AUTH SCRAM-SHA-256 ' . b64("n,,$bare"));
+    my $r = $c->cmd('AUTH SCRAM-SHA-256' . ($arg{bind} ? '-PLUS ' : ' ') . b64("$flag,,$bare"));
     return $r if $r->{code} != 334;
     my $challenge = decode_base64(substr $r->{text}, 4);
     my ($all, $salt, $iterations) = $challenge =~ /^r=(\Q$nonce\E[^,]+),s=([^,]+),i=(\d+)$/
         or return { code => 0, text => "bad challenge $challenge" };
     my $key = salted($password, decode_base64($salt), $iterations);
     my $client = hmac_sha256('Client Key', $key);
-    my $without = "c=biws,r=$all";
+    my $without = 'c=' . b64("$flag,," . ($arg{bind} ? $arg{bind}[1] : '')) . ",r=$all";
     my $message = "$bare,$challenge,$without";
     my $final = "$without,p=" . b64($client ^ hmac_sha256($message, sha256($client)));
     $final = $change->($final) if $change;
