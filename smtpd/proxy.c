@@ -2,12 +2,15 @@
 #include "smtpd/proxy.h"
 
 #include "smtp/proxy.h"
+#include "smtpd/starttls.h"
 #include "util/err.h"
 #include "util/log.h"
 
 void proxy_begin(struct session *s)
 {
 	s->state = PROXY;
+	/* The client's handshake may come right behind it, and is for TLS to read. */
+	stream_read_most(s->stream, starttls_is_first() ? 1 : 0);
 	stream_deadline(s->stream, loop_now() + settings.proxy_timeout);
 	stream_read(s->stream, true);
 }
@@ -50,6 +53,7 @@ void proxy_input(struct session *s)
 	stream_consume(s->stream, used);
 	stream_deadline(s->stream, CLOCK_NEVER);
 	stream_read(s->stream, false);
+	stream_read_most(s->stream, 0);
 	session_identify(s);
 }
 

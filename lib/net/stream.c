@@ -34,8 +34,9 @@ struct stream {
 	void *filter;
 	int read_wants, write_wants; /* what the filter waits for; else plain */
 	bool reading, blocked, ended, eof, finishing;
-	bool retry; /* the filter asked to be called again */
-	bool *gone; /* set when the stream is freed inside a callback */
+	bool retry;  /* the filter asked to be called again */
+	size_t most; /* bytes of one read; 0: any */
+	bool *gone;  /* set when the stream is freed inside a callback */
 };
 
 static bool may_read(const struct stream *s)
@@ -142,6 +143,8 @@ static void read_some(struct stream *s)
 
 	if (room > sizeof(scratch))
 		room = sizeof(scratch);
+	if (s->most > 0 && room > s->most)
+		room = s->most;
 	if (room == 0)
 		return;
 	r = raw_read(s, scratch, room, &done);
@@ -329,6 +332,11 @@ void stream_read(struct stream *s, bool on)
 {
 	s->reading = on;
 	update_watch(s);
+}
+
+void stream_read_most(struct stream *s, size_t most)
+{
+	s->most = most;
 }
 
 struct slice stream_input(const struct stream *s)

@@ -56,6 +56,8 @@ void stream_set_secret(struct stream *s);
 
 /* Reading starts with the first call; off: bytes stay with the kernel (back-pressure). */
 void stream_read(struct stream *s, bool on);
+/* At most so many bytes at a time, for who must leave with the kernel what is another's; 0: any. */
+void stream_read_most(struct stream *s, size_t most);
 struct slice stream_input(const struct stream *s);
 void stream_consume(struct stream *s, size_t n);
 /* The same for a secret: its bytes are overwritten. */

@@ -5,7 +5,8 @@
 #   my $c = Gatepost::Smtp->new(port => $port); $c->hello;
 #   my $t = starttls($c, '-tls1_2', '-cert', $cert, '-key', $key);   # says STARTTLS, expects 220
 #   my $t = tls($c, @args);                     # the handshake alone (wrapper mode)
-#   (both undef when the handshake failed; arguments are those of s_client)
+#   my $t = tls($c, { before => $bytes }, @args);   # in one piece with the handshake
+#   (undef when the handshake failed; arguments are those of s_client)
 #   $t->{tls}    { protocol, cipher, key, digest, reused, cert } of the handshake, as s_client says
 #   $t->{export} the first 32 bytes of EXPORTER-Channel-Binding
 #   $t->{error}  of the last failed one: tls_error()
@@ -25,9 +26,9 @@ my ($count, $error) = (0, '');
 
 sub tls_error {$error}
 
-# Bytes between two sockets until one ends.
+# Bytes between two sockets until one ends; before: goes to the right one with the first of them.
 sub _relay {
-    my ($left, $right) = @_;
+    my ($left, $right, $before) = @_;
     my %other = (fileno $left => $right, fileno $right => $left);
     my $select = IO::Select->new($left, $right);
     local $SIG{PIPE} = 'IGNORE';
@@ -35,6 +36,7 @@ sub _relay {
         for my $from ($select->can_read) {
             my $n = sysread $from, my $bytes, 65536;
             return if !$n;
+            ($bytes, $before, $n) = ($before . $bytes, '', $n + length $before) if $from == $left;
             my $at = 0;
             while ($at < $n) {
                 my $done = syswrite $other{ fileno $from }, $bytes, $n - $at, $at;
@@ -47,6 +49,7 @@ sub _relay {
 
 sub tls {
     my ($c, @args) = @_;
+    my %arg = ref $args[0] ? %{ shift @args } : ();
     my $listen = IO::Socket::INET->new(Listen => 1, LocalAddr => '127.0.0.1') or die "listen: $!";
     my $port = $listen->sockport;
     socketpair my $mine, my $its, AF_UNIX, SOCK_STREAM, 0 or die "socketpair: $!";
@@ -55,7 +58,7 @@ sub tls {
     if (!$relay) {
         close $mine;
         close $its;
-        _relay(scalar $listen->accept, $c->sock);
+        _relay(scalar $listen->accept, $c->sock, $arg{before} // '');
         kill 'KILL', $$;
     }
     Gatepost::Kit::adopt($relay);
