@@ -78,8 +78,17 @@ sub tls {
     close $its;
     close $c->sock;
     my $self = bless { sock => $mine, in => '', timeout => $c->{timeout}, log => $c->{log}, report => $report,
-        tls => {} }, __PACKAGE__;
+        tls => {}, owner => $$, pids => [$pid, $relay] }, __PACKAGE__;
     return $self->_begin ? $self : undef;
+}
+
+# Ends the connection without a word.
+sub drop { kill 'KILL', @{ delete $_[0]{pids} // [] } }
+
+sub DESTROY {
+    my ($self) = @_;
+    local ($., $@, $!, $^E, $?);
+    $self->drop if $self->{owner} == $$;
 }
 
 # What s_client prints before it passes bytes on.
