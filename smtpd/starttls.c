@@ -276,6 +276,8 @@ static void on_done(struct tls *t, int err, void *arg)
 	s->tls = t;
 	f = tls_facts(t);
 	session_set_offer(s);
+	if (self.requires_cert && f->has_cert && !f->is_trusted)
+		tls_report_distrust(s, f);
 	tls_report_success(s, f, self.log_level);
 	demand_cert(s, f);
 	if (f->is_reused)

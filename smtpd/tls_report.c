@@ -28,6 +28,17 @@ void tls_report_failure(const struct session *s, const char *why, int err)
 	}
 }
 
+void tls_report_distrust(const struct session *s, const struct tls_facts *f)
+{
+	struct slice why = slice_str(f->trust_error);
+	/* Postfix says whose certificate it is in some of these lines. */
+	bool names_client = slice_ends(why, "not yet valid") || slice_ends(why, "has expired") ||
+			    slice_starts(why, "num=");
+
+	log_info("%scertificate verification failed for %s: %s", names_client ? "client " : "",
+		s->namaddr, f->trust_error);
+}
+
 void tls_report_success(const struct session *s, const struct tls_facts *f, int log_level)
 {
 	struct buf line = BUF_INIT(LINE_LIMIT);

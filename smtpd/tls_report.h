@@ -9,6 +9,8 @@
 
 /* A handshake has failed: why as of tls_why, err as of tls_events.on_done. */
 void tls_report_failure(const struct session *s, const char *why, int err);
+/* A certificate that must be trusted is not. */
+void tls_report_distrust(const struct session *s, const struct tls_facts *f);
 /* log_level: smtpd_tls_loglevel. */
 void tls_report_success(const struct session *s, const struct tls_facts *f, int log_level);
 /* The lines of Received:, a NUL between two. */

@@ -129,8 +129,9 @@ static int add_exclusions(struct buf *out, const char *exclude, struct buf *why)
 }
 
 /*
- * No private key here can decrypt, so a server has no RSA key exchange. Kinds that nobody set up
- * (pre-shared keys, SRP, DSS) only make the list longer.
+ * No private key here can decrypt, so a server has no RSA key exchange; nor does vault sign one of
+ * a finite field with TLS 1.2, where a client's word is all that bounds its group. Kinds that
+ * nobody set up (pre-shared keys, SRP, DSS) only make the list longer.
  */
 int tls_cipher_list(const char *const *lists, const char *grade, const char *exclude, bool server,
 	bool anonymous, struct buf *out, struct buf *why)
@@ -150,7 +151,7 @@ int tls_cipher_list(const char *const *lists, const char *grade, const char *exc
 		return ERR_SYNTAX;
 	buf_add_str(out, ":!PSK:!SRP:!aDSS");
 	if (server)
-		buf_add_str(out, ":!kRSA");
+		buf_add_str(out, ":!kRSA:!kDHE");
 	if (!anonymous)
 		buf_add_str(out, ":!aNULL");
 	if (!buf_failed(out))

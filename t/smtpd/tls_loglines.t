@@ -86,7 +86,7 @@ my @events = (
         'rsa_pss_rsae_sha256', 'rsa_pss_rsae_sha512', 'ecdsa_secp256r1_sha256', 'ed25519' } qw(tls1_2 tls1_3)),
     (map { my $g = $_; ["group $g", '', letter('-groups', $g)] } qw(X25519 X448 P-256 P-384 P-521)),
     (map { my $c = $_; ["cipher $c", '', letter('-tls1_2', '-cipher', $c)] } 'ECDHE-RSA-AES128-GCM-SHA256',
-        'ECDHE-ECDSA-CHACHA20-POLY1305', 'ECDHE-RSA-AES256-SHA', 'DHE-RSA-AES256-GCM-SHA384'),
+        'ECDHE-ECDSA-CHACHA20-POLY1305', 'ECDHE-RSA-AES256-SHA'),
     (map { my $c = $_; ["suite $c", '', letter('-tls1_3', '-ciphersuites', $c)] } 'TLS_AES_128_GCM_SHA256', 'TLS_CHACHA20_POLY1305_SHA256'),
     ['excluded', 'high', letter('-tls1_2', '-cipher', 'ECDHE-RSA-AES128-GCM-SHA256')],
     ['not excluded', 'high', letter('-tls1_2')],
