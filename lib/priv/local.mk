@@ -12,6 +12,6 @@ noinst_PROGRAMS += t/priv/inject
 t_priv_inject_SOURCES = t/priv/inject.c
 t_priv_inject_LDADD = $(BSD_LIBS)
 
-check_SCRIPTS += t/priv/sandbox.t t/priv/security.t
+check_SCRIPTS += t/priv/sandbox.t t/priv/security.t t/priv/break.t t/priv/descriptors.t
 
 dist_man7_MANS += man/gatepost-security.7

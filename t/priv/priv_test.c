@@ -1,10 +1,17 @@
 /* SPDX-License-Identifier: ISC */
+#include "config.h"
+
+#include <errno.h>
 #include <fcntl.h>
 #include <pwd.h>
+#include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -78,8 +85,8 @@ static void check_result(void)
 	static const char *const lines[] = {"Uid:\t4711\t4711\t4711\t4711",
 		"Gid:\t4712\t4712\t4712\t4712", "Groups:\t4713 ", "NoNewPrivs:\t1",
 		"CapInh:\t0000000000000000", "CapPrm:\t0000000000000000",
-		"CapEff:\t0000000000000000", "CapAmb:\t0000000000000000", "root=0", "path=0",
-		"write=0", "dumpable=0"};
+		"CapEff:\t0000000000000000", "CapBnd:\t0000000000000000",
+		"CapAmb:\t0000000000000000", "root=0", "path=0", "write=0", "dumpable=0"};
 	struct buf said = BUF_INIT(100000);
 
 	wanted = (struct priv){
@@ -120,6 +127,140 @@ static void check_development(void)
 	buf_clear(&said);
 }
 
+/* ---- the filter ---- */
+
+#ifndef GP_SANITIZE
+struct page {
+	_Atomic uint64_t report;
+};
+
+static struct page *page;
+
+static void enter(void)
+{
+	struct priv p = {.uid = 4711,
+		.gid = 4712,
+		.root = root,
+		.base = "",
+		.sandbox = SANDBOX_VAULT,
+		.report = &page->report};
+
+	priv_drop(&p);
+	priv_confine(SANDBOX_VAULT);
+}
+
+static void do_nothing(void)
+{
+	enter();
+}
+
+static void trace_parent(void)
+{
+	enter();
+	(void)syscall(SYS_ptrace, 0, 0, 0, 0);
+	_exit(0);
+}
+
+/* As in the handler: with the signal held back. */
+static void trace_while_blocked(void)
+{
+	sigset_t set;
+
+	enter();
+	sigemptyset(&set);
+	sigaddset(&set, SIGSYS);
+	(void)sigprocmask(SIG_BLOCK, &set, NULL);
+	(void)syscall(SYS_ptrace, 0, 0, 0, 0);
+	_exit(0);
+}
+
+static void probe(void)
+{
+	enter();
+	errno = 0;
+	_exit(open("/etc/passwd", O_RDONLY) == -1 && errno == EACCES ? 0 : 1);
+}
+
+static void be_killed_by_abort(void)
+{
+	enter();
+	abort();
+}
+
+static void be_sent_the_signal(void)
+{
+	enter();
+	(void)raise(SIGSYS);
+	_exit(0);
+}
+
+static void check_filter(void)
+{
+	static const struct {
+		const char *name;
+		void (*run)(void);
+		int status, signal, call;
+	} cases[] = {
+		{"what is allowed", do_nothing, 0, 0, 0},
+		{"a forbidden call", trace_parent, 128 + SIGSYS, 0, SYS_ptrace},
+		{"one while another is handled", trace_while_blocked, 0, SIGSYS, 0},
+		{"what a library looks for", probe, 0, 0, 0},
+		{"an abort", be_killed_by_abort, 0, SIGABRT, 0},
+		{"the signal without a call", be_sent_the_signal, 128 + SIGSYS, 0, 0},
+	};
+
+	page = mmap(NULL, sizeof(*page), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (page == MAP_FAILED)
+		bail_out("mmap");
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		int status = 0;
+		pid_t pid = fork();
+
+		if (pid == 0) {
+			cases[i].run();
+			_exit(0);
+		}
+		page->report = 0;
+		if (pid < 0 || waitpid(pid, &status, 0) != pid)
+			bail_out("fork");
+		is_int(WIFEXITED(status) ? WEXITSTATUS(status) : 0, cases[i].status,
+			"%s: exit status", cases[i].name);
+		is_int(WIFSIGNALED(status) ? WTERMSIG(status) : 0, cases[i].signal, "%s: signal",
+			cases[i].name);
+		is_int(page->report != 0 ? PRIV_REPORT_CALL(page->report) : 0, cases[i].call,
+			"%s: what is told", cases[i].name);
+		ok(page->report == 0 || PRIV_REPORT_PID(page->report) == pid, "%s: of whom",
+			cases[i].name);
+	}
+	is_str(priv_call_name(SYS_ptrace), "ptrace", "a call's name");
+	is_str(priv_call_name(0x7fffffff), "call", "what has no name");
+	munmap(page, sizeof(*page));
+}
+#endif
+
+/* Each filter can be made for either machine, from the one table. */
+static void check_machines(void)
+{
+	static const char *const machines[] = {"x86_64", "aarch64"};
+
+	for (unsigned s = SANDBOX_NONE + 1; s < SANDBOX_COUNT; s++) {
+		for (size_t i = 0; i < 2; i++) {
+			int fd = -1;
+			off_t size = 0;
+
+			if (fd_memory("filter", &fd) != 0)
+				bail_out("memory");
+			is_int(priv_export((enum sandbox)s, machines[i], fd), 0, "%s: for %s",
+				priv_sandbox_name((enum sandbox)s), machines[i]);
+			size = lseek(fd, 0, SEEK_END);
+			ok(size > 60 * 8 && size % 8 == 0, "%s: %d bytes of it",
+				priv_sandbox_name((enum sandbox)s), (int)size);
+			fd_close(&fd);
+		}
+	}
+	ok(priv_export(SANDBOX_VAULT, "abacus", 1) != 0, "not for others");
+}
+
 int main(void)
 {
 	if (geteuid() != 0)
@@ -129,6 +270,10 @@ int main(void)
 	check_result();
 	check_refusals();
 	check_development();
+#ifndef GP_SANITIZE
+	check_filter();
+#endif
+	check_machines();
 	rmdir(root);
 	return done_testing();
 }
