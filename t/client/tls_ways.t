@@ -61,7 +61,7 @@ my $gp = Gatepost::Instance->new(main => {
     minimal_backoff_time => '1s', maximal_backoff_time => '2s',
 }, master => [
     "fails unix - - n - - smtp-client\n  -o smtp_tls_policy_maps=fail:x",
-    "wrong unix - - n - - smtp-client\n  -o { smtp_tls_protocols = >=TLSv9 }",
+    "wrong unix - - n - - smtp-client\n  -o { smtp_tls_protocols = <=TLSv1.1 }",
     "noca unix - - n - - smtp-client\n  -o smtp_tls_CAfile=$missing -o smtp_tls_security_level=encrypt",
     "wrap unix - - n - - smtp-client\n  -o smtp_tls_wrappermode=yes -o smtp_tls_security_level=secure",
     "loose unix - - n - - smtp-client\n  -o smtp_tls_wrappermode=yes",

@@ -233,6 +233,8 @@ static void run_program(int fd)
 {
 	const char *build = getenv("GP_BUILD");
 	char *path = mem_fmt("%s/smtp-client/smtp-client", build != NULL ? build : ".");
+	/* A sanitizer's leak check traces the process, which nobody may. */
+	(void)setenv("ASAN_OPTIONS", "detect_leaks=0", 1);
 	if (dup2(fd, 3) == 3) {
 		execl(path, path, (char *)NULL);
 	}
