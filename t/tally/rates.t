@@ -15,7 +15,7 @@ use Time::HiRes qw(time sleep);
 my $unit = 4;
 my $dir = tempdir('rates');
 my $logins = table('hash', "$dir/logins", "joe " . crypt_record('secret') . "\nann " . crypt_record('secret') . "\n");
-my %port = map { $_ => free_port() } qw(connection message recipient auth byte login grey both);
+my %port = map { $_ => free_port() } qw(connection message recipient auth byte login more grey);
 my $set = sub { my ($name, @set) = @_; "$port{$name} inet n - n - - smtpd " . join ' ', map { "-o $_" } @set };
 my $gp = Gatepost::Instance->new(
     main => {
@@ -33,6 +33,7 @@ my $gp = Gatepost::Instance->new(
         $set->(auth => 'smtpd_client_auth_rate_limit=2'),
         $set->(byte => 'smtpd_client_byte_rate_limit=10000'),
         $set->(login => 'smtpd_login_message_rate_limit=2', 'smtpd_login_recipient_rate_limit=5'),
+        $set->(more => 'smtpd_login_recipient_rate_limit=3', 'smtpd_login_byte_rate_limit=10000'),
         $set->(grey => 'smtpd_greylist=yes'),
     ],
 );
@@ -139,6 +140,15 @@ subtest 'logins' => sub {
     is(mail($c[2]), '450 4.7.1 Error: too much mail from joe', 'one over, from another address');
     $gp->wait_log(qr/Message delivery request rate limit exceeded: 3 from unknown\[127\.0\.0\.4\] for service $port{login}, sasl_username=joe$/);
     like(mail($c[3]), qr/^250 /, 'another login');
+
+    my ($here, $there, $ann) = map { client('more', "127.0.0.$_") } 2 .. 4;
+    plain($_, 'joe', 'secret') for $here, $there;
+    plain($ann, 'ann', 'secret');
+    $_->cmd('MAIL FROM:<a@b.test>', 250) for $here, $there;
+    $here->cmd('RCPT TO:<u@local.test>', 250) for 1 .. 3;
+    is($there->cmd('RCPT TO:<u@local.test>')->{text}, '450 4.7.1 Error: too many recipients from joe', 'recipients of a login');
+    like(mail($ann, undef, 'x' x 70 . ("\r\n" . 'x' x 70) x 99), qr/^250 /, 'within its bytes') for 1 .. 2;
+    is(mail($ann), '450 4.7.1 Error: too many bytes from ann', 'bytes of a login');
 };
 
 subtest 'greylist' => sub {
