@@ -197,6 +197,28 @@ static const char *why_no_file(const char *path)
 	return S_ISREG(st.st_mode) ? NULL : "not a plain file";
 }
 
+/* Lists that smtpd cannot wait for: an answer that comes later would never be one. */
+static bool is_read_at_once(enum param p)
+{
+	static const enum param lists[] = {P_mynetworks, P_smtpd_safe_clients,
+		P_smtpd_client_event_limit_exceptions, P_smtpd_ban_exempt_clients,
+		P_smtpd_authorized_xclient_hosts, P_smtpd_authorized_xforward_hosts,
+		P_smtpd_sasl_exceptions_networks, P_smtpd_sasl_mechanism_filter,
+		P_smtpd_forbid_bare_newline_exclusions, P_smtpd_noop_commands,
+		P_smtpd_forbidden_commands};
+
+	for (size_t i = 0; i < COUNT(lists); i++)
+		if (lists[i] == p)
+			return true;
+	return false;
+}
+
+static bool is_asked(struct slice spec)
+{
+	return slice_starts(spec, "socketmap:") || slice_starts(spec, "tcp:") ||
+	       slice_starts(spec, "unix:");
+}
+
 static void check_table(enum param p, struct slice spec, struct place where, void *arg)
 {
 	struct table_check *t = arg;
@@ -207,6 +229,10 @@ static void check_table(enum param p, struct slice spec, struct place where, voi
 	if ((param_row(p)->programs & check_program(t->in->services.service[t->i].program)) == 0 &&
 		!vault_reads(t->in, t->i, p))
 		return;
+	if (where.path != NULL && !t->of_defaults && is_read_at_once(p) && is_asked(spec))
+		mistakes_error(t->m, where,
+			"%s: %.*s answers later; expected a table that answers at once",
+			conf_name(p), SLICE_FMT(spec));
 	/* What a default refers to is looked at where it stands. */
 	if ((where.path == NULL) == t->of_defaults &&
 		(!t->of_defaults || strchr(param_row(p)->def, '$') == NULL) &&

@@ -91,6 +91,8 @@ my @main = (
     ['smtpd_client_restrictions = permit, check_policy_service { inet:[::1]:1, timout=3s }', 37, qr/error: smtpd_client_restrictions: "timout=3s" is no attribute of a policy server; expected timeout=, .*/],
     ['smtpd_client_restrictions = check_policy_service { unix:x, { timeout = soon } }', 29, 'error: smtpd_client_restrictions: "soon" is no time; expected a number and s, m, h, d or w, 1s or more'],
     ["smtpd_restriction_classes = one, two\none = reject", 34, 'error: smtpd_restriction_classes: "two" has no list; expected two = restriction ...'],
+    ['mynetworks = 127.0.0.1, tcp:127.0.0.1:9', 25, 'error: mynetworks: tcp:127.0.0.1:9 answers later; expected a table that answers at once'],
+    ['smtpd_forbidden_commands = unionmap:{static:x, proxy:unix:passwd.byname}', 48, 'error: smtpd_forbidden_commands: unix:passwd.byname answers later; expected a table that answers at once'],
     ['smtp_tls_per_site = static:may', 1, 'warning: smtp_tls_per_site is not supported; expected another, it has no effect'],
 );
 
