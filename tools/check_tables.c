@@ -3,8 +3,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include "conf/vault.h"
 #include "mail/template.h"
 #include "map/match.h"
 #include "sasl/mechanism.h"
@@ -139,6 +141,73 @@ static void check_authentication(const struct instance *in, size_t i, struct mis
 			"smtpd_sasl_type: \"table\" without a table; expected one in "
 			"smtpd_sasl_password_maps");
 	buf_clear(&why);
+}
+
+/* ---- keys and chains, which vault alone reads: it is run for that ---- */
+
+enum { GROUPS_MAX = 100, ARGUMENTS = 3 };
+
+struct chains {
+	char *argument[ARGUMENTS + GROUPS_MAX + 1];
+	struct place where[GROUPS_MAX];
+	size_t n;
+};
+
+static void add_group(const char *group, struct place where, void *arg)
+{
+	struct chains *k = arg;
+
+	for (size_t i = 0; i < k->n; i++)
+		if (strcmp(k->argument[ARGUMENTS + i], group) == 0)
+			return;
+	if (k->n < GROUPS_MAX) {
+		k->where[k->n] = where;
+		k->argument[ARGUMENTS + k->n++] = mem_str(group);
+	}
+}
+
+static int run_vault(char *const *argument, struct buf *out)
+{
+	int ends[2], status = 0, r = 0;
+	pid_t pid = -1;
+
+	if (pipe2(ends, O_CLOEXEC) != 0)
+		return ERR_SYS;
+	pid = fork();
+	if (pid == 0) {
+		(void)dup2(ends[1], STDOUT_FILENO);
+		(void)execv(argument[0], argument);
+		_exit(127);
+	}
+	(void)close(ends[1]);
+	r = pid > 0 ? fd_read_all(ends[0], out) : ERR_SYS;
+	(void)close(ends[0]);
+	while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	return r == 0 && (!WIFEXITED(status) || WEXITSTATUS(status) > 1) ? ERR_SYS : r;
+}
+
+void check_chains_inside(const struct instance *in, struct mistakes *m)
+{
+	struct chains k = {.n = 0};
+	struct buf out = BUF_INIT(GROUPS_MAX * WHY_LIMIT);
+	struct slice rest, line;
+
+	vault_walk_chains(in, add_group, &k);
+	k.argument[0] = mem_fmt("%s/vault", set_str(in->main, P_daemon_directory));
+	k.argument[1] = mem_str("--check");
+	k.argument[2] = mem_str(set_str(in->main, P_queue_directory));
+	if (k.n > 0 && run_vault(k.argument, &out) != 0)
+		mistakes_warning(m, (struct place){0},
+			"keys and certificates were not looked at: %s cannot be run",
+			k.argument[0]);
+	rest = buf_slice(&out);
+	for (size_t i = 0; i < k.n && slice_part(&rest, '\n', &line); i++)
+		if (line.len > 0)
+			mistakes_error(m, k.where[i], "%.*s", SLICE_FMT(line));
+	for (size_t i = 0; i < ARGUMENTS + k.n; i++)
+		mem_free(k.argument[i]);
+	buf_clear(&out);
 }
 
 void check_tables_inside(const struct instance *in, bool with_indexed, struct mistakes *m)

@@ -12,4 +12,7 @@
  */
 void check_tables_inside(const struct instance *in, bool with_indexed, struct mistakes *m);
 
+/* Whether keys and certificates fit together: asks the program vault, which alone reads keys. */
+void check_chains_inside(const struct instance *in, struct mistakes *m);
+
 #endif

@@ -75,6 +75,8 @@ unsigned gatepost_check(bool always_print)
 	/* What is inside of tables makes no sense before their names do. */
 	if (m.errors == 0)
 		check_tables_inside(&in, always_print, &m);
+	if (m.errors == 0 && always_print)
+		check_chains_inside(&in, &m);
 	errors = m.errors;
 	if (errors != 0 || always_print)
 		fwrite(buf_str(&m.text), 1, m.text.len, stderr);

@@ -29,6 +29,11 @@ void chain_file(const char *name, int fd);
 const struct pem_pairs *chain_pairs(const struct chain *c);
 /* A key in force or lately so; NULL. */
 const struct pem_pair *chain_find(const struct chain *c, const uint8_t id[PEM_ID]);
+/*
+ * For the command line: whether the chains of a group ("{ … }" of vault_services) are good, its
+ * files opened by their names. What is not goes to why.
+ */
+int chain_check(struct slice group, struct buf *why);
 /* Does any chain have it? */
 bool chain_knows(const uint8_t id[PEM_ID]);
 

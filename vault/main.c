@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: ISC */
 #include <errno.h>
+#include <stdio.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "server/server.h"
 #include "util/err.h"
@@ -16,7 +18,7 @@
 
 /* vault: holds the secrets, see vault(8). */
 
-enum { LEAVE_MSEC = 1000 };
+enum { LEAVE_MSEC = 1000, WHY = 1024 };
 
 static bool leaving;
 static struct loop_timer leave;
@@ -134,9 +136,30 @@ static void drain(bool now)
 		loop_timer_set(&leave, loop_now() + LEAVE_MSEC * CLOCK_MSEC);
 }
 
+/* vault --check DIRECTORY GROUP…: what is wrong with each group of chains, a line for each. */
+static int check_chains(int argc, char **argv)
+{
+	struct buf why = BUF_INIT(WHY);
+	int status = 0;
+
+	/* Names that do not begin there do not need it. */
+	if (argc < 3 || (chdir(argv[2]) != 0 && errno != ENOENT))
+		return 2;
+	for (int i = 3; i < argc; i++) {
+		buf_reset(&why);
+		if (*argv[i] != '{' || chain_check(slice_trim(slice_str(argv[i])), &why) != 0)
+			status = 1;
+		(void)printf("%s\n", buf_str(&why));
+	}
+	buf_clear(&why);
+	return status;
+}
+
 int main(int argc, char **argv)
 {
 	arena_use();
+	if (argc > 1 && strcmp(argv[1], "--check") == 0)
+		return check_chains(argc, argv);
 	static const struct server_spec spec = {
 		.role = ROLE_VAULT,
 		.program = PROG_VAULT,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include "conf/vault.h"
 
+#include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -231,6 +232,29 @@ bool vault_grants(const struct conf *settings, struct slice spec)
 	return false;
 }
 
+void vault_walk_chains(const struct instance *in,
+	void (*visit)(const char *group, struct place where, void *arg), void *arg)
+{
+	for (size_t i = 0; i < in->services.count; i++) {
+		const struct side *side = side_of(&in->services.service[i]);
+		const struct conf *c = in->settings[i];
+		struct given g = {BUF_INIT(TEXT_LIMIT), BUF_INIT(TEXT_LIMIT), BUF_INIT(TEXT_LIMIT)};
+		enum param p = P_COUNT;
+		const struct setting *s = NULL;
+
+		if (side == NULL || !vault_has_chain(&in->services.service[i], c))
+			continue;
+		p = *set_str(c, side->chains) != '\0'        ? side->chains
+		    : is_some(set_str(c, side->pairs[0][0])) ? side->pairs[0][0]
+							     : side->pairs[1][0];
+		s = set_find(c, slice_str(conf_name(p)));
+		add_chains(&g, c, side);
+		visit(buf_str(&g.services), s != NULL ? set_place(s, 0) : (struct place){0}, arg);
+		buf_clear(&g.files);
+		buf_clear(&g.services);
+	}
+}
+
 /* ---- what check finds ---- */
 
 struct key_check {
@@ -303,6 +327,58 @@ static void check_sni(const struct key_check *k)
 	}
 }
 
+/* ---- levels that need a certificate ---- */
+
+/* What turns TLS on for a port; NULL: nothing does. */
+static const struct setting *tls_setting(const struct conf *c, bool *is_mandatory)
+{
+	static const struct {
+		enum param p;
+		const char *value; /* NULL: yes */
+		bool is_mandatory;
+	} rows[] = {{P_smtpd_tls_wrappermode, NULL, true},
+		{P_smtpd_tls_security_level, "encrypt", true},
+		{P_smtpd_tls_security_level, "may", false}, {P_smtpd_enforce_tls, NULL, true},
+		{P_smtpd_use_tls, NULL, false}};
+	bool has_level = *set_str(c, P_smtpd_tls_security_level) != '\0';
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		enum param p = rows[i].p;
+
+		if (has_level && (p == P_smtpd_enforce_tls || p == P_smtpd_use_tls))
+			continue;
+		*is_mandatory = rows[i].is_mandatory;
+		if (rows[i].value == NULL ? set_bool(c, p)
+					  : strcmp(set_str(c, p), rows[i].value) == 0)
+			return set_find(c, slice_str(conf_name(p)));
+	}
+	return NULL;
+}
+
+static void check_level(const struct key_check *k, const struct service *v)
+{
+	bool is_mandatory = false;
+	const struct setting *s = tls_setting(k->c, &is_mandatory);
+	char where[PATH_LIMIT];
+
+	if (v->type != SERVICE_INET || s == NULL || vault_has_chain(v, k->c))
+		return;
+	/* What services share is said once. */
+	(void)snprintf(where, sizeof(where), "%s:%u:%u", s->path != NULL ? s->path : "", s->line,
+		s->column);
+	if (dict_get(k->seen, slice_str(where)) != NULL)
+		return;
+	(void)dict_set(k->seen, slice_str(where), k->seen);
+	if (is_mandatory)
+		mistakes_error(k->m, set_place(s, 0),
+			"TLS is required of clients, but there is no certificate; expected one in "
+			"smtpd_tls_chain_files");
+	else
+		mistakes_warning(k->m, set_place(s, 0),
+			"TLS is not offered, since there is no certificate; expected one in "
+			"smtpd_tls_chain_files");
+}
+
 void vault_check(const struct instance *in, bool with_files, struct mistakes *m)
 {
 	struct key_check k = {.m = m, .seen = dict_new(PATHS_LIMIT, NULL)};
@@ -316,6 +392,8 @@ void vault_check(const struct instance *in, bool with_files, struct mistakes *m)
 		k.c = in->settings[i];
 		if (side != NULL && with_files)
 			check_chain_files(&k, side);
+		if (side == &server_side)
+			check_level(&k, &in->services.service[i]);
 		if (side == &server_side && s != NULL &&
 			(reported == NULL || s->line != reported->line)) {
 			check_sni(&k);

@@ -27,7 +27,10 @@ bool vault_has_chain(const struct service *v, const struct conf *c);
 bool vault_reads(const struct instance *in, size_t i, enum param p);
 /* Is this one of the files of vault's settings? */
 bool vault_grants(const struct conf *settings, struct slice spec);
-/* Chains and SNI tables. with_files: whether the files are there. */
+/* Calls visit for the chains of each service that has some, "{ … }" as above, and their place. */
+void vault_walk_chains(const struct instance *in,
+	void (*visit)(const char *group, struct place where, void *arg), void *arg);
+/* Chains, SNI tables, TLS without a chain. with_files: whether the files are there. */
 void vault_check(const struct instance *in, bool with_files, struct mistakes *m);
 
 #endif
