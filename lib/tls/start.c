@@ -123,6 +123,13 @@ static void resume(struct tls *t, const struct tls_ask *ask)
 	SSL_SESSION_free(session);
 }
 
+/* What SSL_set_tlsext_host_name is, whose cast drops const. */
+static bool send_name(SSL *ssl, const char *name)
+{
+	return SSL_ctrl(ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name,
+		       (void *)(uintptr_t)name) == 1;
+}
+
 static int set_client(struct tls *t, const struct tls_ask *ask, struct buf *why)
 {
 	int err = tls_check_set(&t->check, t->ssl, ask, why);
@@ -130,7 +137,7 @@ static int set_client(struct tls *t, const struct tls_ask *ask, struct buf *why)
 	if (err != 0)
 		return err;
 	if (ask->servername != NULL && ask->servername[0] != '\0' &&
-		SSL_set_tlsext_host_name(t->ssl, ask->servername) != 1) {
+		!send_name(t->ssl, ask->servername)) {
 		buf_add_fmt(why, "%s cannot be sent as a server's name", log_qs(ask->servername));
 		return ERR_SYNTAX;
 	}

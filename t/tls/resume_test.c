@@ -146,7 +146,8 @@ static int raw_resumes(struct raw *r, struct tls_context *server, const char *na
 	end_start(&p.server, server, &plain_server);
 	SSL_set_fd(ssl, stream_fd(p.client.s));
 	if (name != NULL)
-		SSL_set_tlsext_host_name(ssl, name);
+		SSL_ctrl(ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name,
+			(void *)(uintptr_t)name);
 	if (r->session != NULL)
 		SSL_set_session(ssl, r->session);
 	for (i = 0; i < 10000 && (SSL_connect(ssl) != 1 || p.server.done == PENDING); i++)
