@@ -38,5 +38,5 @@ noinst_PROGRAMS += t/smtpd/stage
 t_smtpd_stage_SOURCES = t/smtpd/stage.c
 t_smtpd_stage_LDADD = $(SERVER_LIBS)
 check_SCRIPTS += t/smtpd/chaos.t t/smtpd/client.t t/smtpd/commands.t t/smtpd/complete.t t/smtpd/content.t t/smtpd/dialogue.t t/smtpd/footer.t t/smtpd/gate.t t/smtpd/limits.t t/smtpd/loglines.t t/smtpd/peers.t \
-	t/smtpd/relay.t t/smtpd/sendmail.t t/smtpd/stress.t t/smtpd/tls.t t/smtpd/tls_auth.t t/smtpd/tls_hostile.t t/smtpd/tls_loglines.t t/smtpd/upstream.t
+	t/smtpd/relay.t t/smtpd/sendmail.t t/smtpd/stress.t t/smtpd/tls.t t/smtpd/tls_auth.t t/smtpd/tls_clients.t t/smtpd/tls_hostile.t t/smtpd/tls_loglines.t t/smtpd/upstream.t
 EXTRA_DIST += t/lib/Gatepost/Stage.pm t/lib/Gatepost/Tls.pm

@@ -144,5 +144,4 @@ for my $event (@events) {
     is($ours, $theirs, $event->[0]);
 }
 $gp->stop;
-$pf->stop;
 done_testing;
