@@ -111,27 +111,19 @@ static void decided(struct policy_eval *e, const char *class)
 }
 
 /*
- * A route to the transport error or retry says what the client can be told at once. That an address
- * of a virtual alias domain is unknown is for check to say. 0: said; ERR_NOT_FOUND: nothing to say;
- * ERR_TEMP; ERR_LATER.
+ * A route to the transport error or retry says what the client can be told at once. 0: said;
+ * ERR_NOT_FOUND: nothing to say; ERR_TEMP; ERR_LATER.
  */
 static int check_route(struct policy_eval *e, struct slice given, struct slice address,
 	const char *class, enum restrict_result *result)
 {
 	struct buf *text = &e->policy->value;
-	struct slice local, domain, rest;
-	enum route_class address_class = ROUTE_DEFAULT;
+	struct slice rest;
 	bool is_temporary = false;
 	char status[16], fitted[16];
-	int err;
+	int err =
+		route_refusal(e->policy->route, address, e->sender, e->later, &is_temporary, text);
 
-	address_split(address, &local, &domain);
-	err = route_classify(e->policy->route, domain, e->later, &address_class);
-	if (err == 0 && address_class == ROUTE_VIRTUAL_ALIAS)
-		err = ERR_NOT_FOUND;
-	if (err == 0)
-		err = route_refusal(
-			e->policy->route, address, e->sender, e->later, &is_temporary, text);
 	if (err != 0)
 		return err;
 	rest = buf_slice(text);

@@ -195,6 +195,24 @@ static int apply_tables(struct route *r, struct slice recipient, struct slice do
 	return err;
 }
 
+/* Who has moved cannot be reached here any more, whatever the other rules say. */
+static int apply_relocated(
+	struct route *r, struct slice recipient, struct later *l, struct route_result *out)
+{
+	const char *prefix = conf_bool(P_relocated_prefix_enable) ? "5.1.6 User has moved to " : "";
+	struct buf value = BUF_INIT(MAP_VALUE_LIMIT);
+	int err = route_find_address(r, r->relocated, recipient,
+		ROUTE_KEY_FULL | ROUTE_KEY_USER | ROUTE_KEY_DOMAIN, l, &value, NULL);
+
+	if (err == 0) {
+		out->is_relocated = true;
+		route_error(out, prefix);
+		buf_add_slice(&out->nexthop, buf_slice(&value));
+	}
+	buf_clear(&value);
+	return err == ERR_NOT_FOUND ? 0 : err;
+}
+
 /* user%far@here means user@far: address is replaced until nothing is left to follow. */
 static int follow(struct route *r, struct buf *address, struct later *l, enum route_class *class)
 {
@@ -256,7 +274,7 @@ int route_resolve(struct route *r, struct slice recipient, struct slice sender, 
 	buf_reset(&out->transport);
 	buf_reset(&out->nexthop);
 	buf_reset(&out->address);
-	out->direct = false;
+	out->direct = out->is_relocated = false;
 	out->class = ROUTE_DEFAULT;
 	if (!take_odd(recipient, &address)) {
 		route_error(out, "5.1.3 bad address syntax");
@@ -277,6 +295,8 @@ int route_resolve(struct route *r, struct slice recipient, struct slice sender, 
 	err = route_by_class(r, domain, sender, l, out);
 	if (err == 0 && out->class != ROUTE_VIRTUAL_ALIAS)
 		err = apply_tables(r, buf_slice(&address), domain, l, out);
+	if (err == 0)
+		err = apply_relocated(r, buf_slice(&address), l, out);
 	if (err == 0 && (buf_failed(&out->transport) || buf_failed(&out->nexthop)))
 		err = ERR_TEMP;
 out:
@@ -309,7 +329,8 @@ int route_refusal(struct route *r, struct slice recipient, struct slice sender, 
 	route_result_init(&out);
 	err = route_resolve(r, recipient, sender, l, &out);
 	*is_temporary = slice_eq_str(buf_slice(&out.transport), "retry");
-	if (err == 0 && !is_answer(buf_slice(&out.transport)))
+	if (err == 0 && (!is_answer(buf_slice(&out.transport)) ||
+				(out.class == ROUTE_VIRTUAL_ALIAS && !out.is_relocated)))
 		err = ERR_NOT_FOUND;
 	if (err == 0)
 		set(text, buf_slice(&out.nexthop));

@@ -150,6 +150,8 @@ static int open_routes(struct route *r, struct buf *why)
 	if (err == 0)
 		err = open_list(route_param(r, P_transport_maps), why, &r->transports);
 	if (err == 0)
+		err = open_list(P_relocated_maps, why, &r->relocated);
+	if (err == 0)
 		err = open_list(P_direct_delivery_maps, why, &r->direct);
 	if (err == 0)
 		err = open_list(
@@ -175,7 +177,8 @@ static bool may_refuse(const struct route *r)
 	for (size_t i = 0; i < sizeof(transports) / sizeof(transports[0]); i++)
 		if (is_refusing(conf_str(route_param(r, transports[i]))))
 			return true;
-	return !map_list_is_empty(r->transports) || !map_list_is_empty(r->sender_transport);
+	return !map_list_is_empty(r->transports) || !map_list_is_empty(r->sender_transport) ||
+	       !map_list_is_empty(r->relocated);
 }
 
 static void set_rules(struct route *r)
@@ -231,6 +234,7 @@ void route_close(struct route **rp)
 	map_list_close(&r->mailboxes);
 	map_list_close(&r->transports);
 	map_list_close(&r->direct);
+	map_list_close(&r->relocated);
 	map_list_close(&r->sender_relay);
 	map_list_close(&r->sender_transport);
 	while (r->own_n > 0)

@@ -64,25 +64,27 @@ struct route_result {
 	/* What user%far@here and its kin mean, user@far, and who is to be named to the next hop;
 	 * empty: the recipient as it is. */
 	struct buf address;
-	bool direct; /* from direct_delivery_maps */
+	bool direct;       /* from direct_delivery_maps */
+	bool is_relocated; /* from relocated_maps */
 };
 void route_result_init(struct route_result *out);
 void route_result_clear(struct route_result *out);
 
 /*
  * Where a recipient goes (ROUTE_FOR_ALL): transport_maps, direct_delivery_maps, the class's
- * transport, sender-independent relayhost, the domain. An unknown recipient of an own class, or an
- * address with routing tricks, is a route to "error" with its text as next hop ("5.1.1 User unknown
- * …").
+ * transport, sender-independent relayhost, the domain; relocated_maps stands before them. An
+ * unknown recipient of an own class, or an address with routing tricks, is a route to "error" with
+ * its text as next hop ("5.1.1 User unknown …").
  */
 int route_resolve(struct route *r, struct slice recipient, struct slice sender, struct later *l,
 	struct route_result *out);
 
 /*
  * Would the recipient be answered at once, by the transport error or retry, and no alias of
- * virtual_alias_maps leads it elsewhere (ROUTE_FOR_ALL)? 0 with the text ("5.1.1 User …"; text is
- * reset first) and whether it is retry; ERR_NOT_FOUND: it would not. Asks nothing where the
- * settings make no such route.
+ * virtual_alias_maps leads it elsewhere (ROUTE_FOR_ALL)? That an address of a virtual alias domain
+ * is unknown is for route_recipient_exists to say. 0 with the text ("5.1.1 User …"; text is reset
+ * first) and whether it is retry; ERR_NOT_FOUND: it would not. Asks nothing where the settings make
+ * no such route.
  */
 int route_refusal(struct route *r, struct slice recipient, struct slice sender, struct later *l,
 	bool *is_temporary, struct buf *text);

@@ -13,7 +13,7 @@ struct route {
 	int what;
 	struct match *local, *alias_domains, *mailbox_domains, *relay;
 	struct map_list *alias, *local_recipients, *relay_recipients, *mailboxes;
-	struct map_list *transports, *direct, *sender_relay, *sender_transport;
+	struct map_list *transports, *direct, *sender_relay, *sender_transport, *relocated;
 	char *own[OWN_ADDRESSES]; /* addresses of inet_interfaces, as text */
 	size_t own_n;
 	struct address_rules rules;

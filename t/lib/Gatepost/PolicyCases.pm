@@ -488,6 +488,12 @@ sub tables {
     $add->('routes: of classes', {}, { single => 1, rcpt => ['root@local.test', 'no@local.test', 'ok@relay.test', 'no@relay.test', 'x@far.test', 'root', 'postmaster', 'postmaster@local.test'], client => ['mine'] }, 'all');
     %main = (default_transport => 'discard:', sender_dependent_default_transport_maps => $in->('s@good.test' => 'error:5.7.1 not for you', '<>' => 'retry:4.7.1 not now'));
     $add->('routes: of senders', {}, { also => [map { { client => 'mine', sender => $_, rcpts => ['x@far.test'] } } 's@good.test', '', 'b@good.test'] });
+    %main = (relocated_maps => $in->('gone@local.test' => 'x@far.test', '@down.test' => 'somewhere else', 'root' => 'attic', 'u@box.test' => '"a b"@far.test', 'no@alias.test' => 'x@new.test', 'one@alias.test' => 'y@new.test', 'ok@relay.test' => 'z@new.test'));
+    my @moved = ('gone@local.test', 'gone+x@local.test', 'GONE@LOCAL.test', 'x@down.test', 'x@sub.down.test', 'root', 'root@local.test', 'u@box.test', 'no@alias.test', 'one@alias.test', 'ok@relay.test', 'no@relay.test', 'x@far.test');
+    $add->('relocated', {}, { single => 1, rcpt => \@moved, client => ['mine'] }, 'all');
+    $add->('relocated senders', { smtpd_reject_unlisted_sender => 'yes' }, { single => 1, sender => \@moved, rcpt => ['known@local.test'] }, 'all');
+    %main = (relocated_maps => 'fail:x');
+    $add->('relocated: fails', {}, { single => 1, rcpt => ['root@local.test', 'x@far.test'], client => ['mine'] }, 'all');
     %main = (show_user_unknown_table_name => 'no');
     $add->('no table name', {}, { rcpt => 1 }, 'all');
     %main = (allow_untrusted_routing => 'yes', parent_domain_matches_subdomains => 'relay_domains', relay_domains => 'relay.test');
