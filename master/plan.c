@@ -142,7 +142,7 @@ static void adopt_all(const struct instance *in, struct plan **plans, const stru
 			const struct service *v = &in->services.service[i];
 			bool serves = plans[i] != NULL && plans[i]->role == ROLE_SMTPD;
 
-			if (serves != is_port || (only != NULL && v != only))
+			if (serves != is_port || (only != NULL && v != only && plans[i] == NULL))
 				continue;
 			u = unit_of(v);
 			if (u == NULL && plans[i] != NULL)
@@ -162,16 +162,15 @@ int plan_load(struct unit *only, struct buf *why)
 	struct plan **plans = mem_array(in.services.count + 1, sizeof(*plans));
 	const struct service *one =
 		only != NULL ? services_find(&in.services, slice_str(only->key)) : NULL;
+	size_t vault = r == 0 ? check_give_vault(&in, one) : 0;
 
 	if (r == 0 && only != NULL && one == NULL) {
 		buf_add_fmt(why, "error: %s is not in master.cf any more; expected a reload\n",
 			only->key);
 		r = ERR_NOT_FOUND;
 	}
-	if (r == 0)
-		check_give_vault(&in);
 	for (size_t i = 0; r == 0 && i < in.services.count; i++) {
-		if (only == NULL || one == &in.services.service[i])
+		if (only == NULL || one == &in.services.service[i] || i == vault)
 			r = plan_make(&in, i, wait, why, &plans[i]);
 	}
 	if (r == 0) {

@@ -9,6 +9,7 @@
 #include <sys/queue.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -25,7 +26,7 @@
 #include "util/mem.h"
 #include "vault/arena.h"
 
-enum { NICE = 10, PAUSE_USEC = 100000, KEY_MAX = 64 };
+enum { NICE = 10, SLICE_NSEC = 100000, PAUSE_USEC = 100000, KEY_MAX = 64 };
 
 /* What a member is told, in one packet: this, the records, the password. */
 struct order {
@@ -147,6 +148,27 @@ static pid_t start_member(const int *ends, size_t i)
 	return pid;
 }
 
+/*
+ * Behind all else of the machine, and at once off the processor for what wakes up: a hash computes
+ * for long, and a scheduler lets such a process run for milliseconds before it looks again. So it
+ * asks for the shortest slice there is, where the kernel (Linux 6.12) lets it. Not SCHED_IDLE: on a
+ * machine that is busy for seconds no password would be checked at all. A courtesy: where it may
+ * not, the rest of the machine waits a little more.
+ */
+static void stand_back(void)
+{
+	struct {
+		uint32_t size, policy;
+		uint64_t flags;
+		int32_t nice;
+		uint32_t priority;
+		uint64_t runtime, deadline, period;
+	} wish = {.size = sizeof(wish), .nice = NICE, .runtime = SLICE_NSEC};
+
+	(void)setpriority(PRIO_PROCESS, 0, NICE);
+	(void)syscall(SYS_sched_setattr, 0, &wish, 0);
+}
+
 /* Replaces members that die, until vault is gone. */
 _Noreturn static void supervise(const int *ends, size_t n, pid_t parent)
 {
@@ -156,8 +178,7 @@ _Noreturn static void supervise(const int *ends, size_t n, pid_t parent)
 	if (getppid() != parent)
 		_exit(1);
 	keep_only(ends, n);
-	/* A courtesy: where it may not, the rest of the machine waits a little more. */
-	(void)setpriority(PRIO_PROCESS, 0, NICE);
+	stand_back();
 	signal(SIGPIPE, SIG_IGN);
 	priv_confine(SANDBOX_CREW_KEEPER);
 	for (size_t i = 0; i < n; i++)

@@ -31,11 +31,12 @@ const char *instance_needs_restart(const struct conf *before, const struct conf 
  * vault (conf/vault.h). Whether service i authenticates by tables that vault reads; an implied
  * vault that none wants is disabled; vault's settings get what services have of secrets, the others
  * lose the parameters, since a table may stand in its name (inline). The last is for master, behind
- * all checks.
+ * all checks; it says which vault is to be started afresh with `only` (NULL: none is), whose
+ * secrets it must know first: its place, or the number of services.
  */
 bool check_wants_vault(const struct instance *in, size_t i);
 void check_leave_out_vault(struct instance *in);
-void check_give_vault(struct instance *in);
+size_t check_give_vault(struct instance *in, const struct service *only);
 
 /* Programs that a service's command stands for: PROG_… */
 unsigned check_program(const char *program);

@@ -82,6 +82,18 @@ static bool has_secrets(const struct instance *in, size_t i)
 				    *sni_maps(s, c) != '\0' || *relay_maps(s, c) != '\0');
 }
 
+/* The vault that must know of the secrets of `only`, if it has any. */
+static size_t vault_along(const struct instance *in, const struct service *only)
+{
+	size_t i = in->services.count;
+
+	if (only == NULL || !has_secrets(in, (size_t)(only - in->services.service)))
+		return i;
+	while (i > 0 && strcmp(in->services.service[i - 1].program, "vault") != 0)
+		i--;
+	return i > 0 ? i - 1 : in->services.count;
+}
+
 bool vault_reads(const struct instance *in, size_t i, enum param p)
 {
 	const struct side *s = side_of(&in->services.service[i]);
@@ -194,8 +206,9 @@ static void set_to(struct conf *c, enum param p, struct slice value)
 	set_override(c, slice_str(conf_name(p)), value, NULL, NULL);
 }
 
-void check_give_vault(struct instance *in)
+size_t check_give_vault(struct instance *in, const struct service *only)
 {
+	size_t along = vault_along(in, only);
 	struct given g = {BUF_INIT(TEXT_LIMIT), BUF_INIT(TEXT_LIMIT), BUF_INIT(TEXT_LIMIT)};
 	struct mistakes m;
 
@@ -220,6 +233,7 @@ void check_give_vault(struct instance *in)
 	buf_clear(&g.maps);
 	buf_clear(&g.files);
 	buf_clear(&g.services);
+	return along;
 }
 
 bool vault_grants(const struct conf *settings, struct slice spec)

@@ -170,6 +170,19 @@ subtest 'C7: one login for a port' => sub {
     is(plain(session(), 'port', 'port-secret')->{text}, $bad, 'not elsewhere');
 };
 
+subtest 'a service with other tables' => sub {
+    my $other = table('hash', "$dir/other", 'port@local.test ' . crypt_record('other-secret') . "\n");
+    s/\Q$one\E/$other/ for @{ $gp->{services} };
+    $gp->write_config;
+    is(($gp->tool('gatepost', 'service', $port{fixed}, 'restart'))[0], 0, 'service restart');
+    ok(wait_until(20, sub { plain(session($port{fixed}), 'port', 'other-secret')->{text} eq $good }), 'its new table is in force');
+    ok(wait_until(20, sub { plain(session($port{fixed}), 'port', 'port-secret')->{text} eq $bad }), 'the old one no more');
+    is(plain(session(), 'joe', $password{joe})->{text}, $good, 'other services go on');
+    s/\Q$other\E/$one/ for @{ $gp->{services} };
+    $gp->write_config;
+    is(($gp->tool('gatepost', 'service', $port{fixed}, 'restart'))[0], 0, 'and back');
+};
+
 subtest 'the dialogue' => sub {
     my $c = session();
     my @rows = (
