@@ -7,16 +7,18 @@
 #include "server/server.h"
 #include "smtp-client/anchors.h"
 #include "smtp/xattr.h"
+#include "util/dict.h"
 #include "util/err.h"
 #include "util/log.h"
 #include "util/mem.h"
 
-enum { KEY_LIMIT = 1 << 20 };
+enum { KEY_LIMIT = 1 << 20, POLICY_KNOWN = 1000 };
 
 static struct {
 	struct policy *plain; /* what the parameters say */
 	struct buf why;       /* why they say nothing that can be used, or empty */
 	struct map_list *tables;
+	struct dict *known; /* values of tables to what they mean, counted */
 } policy = {.why = BUF_INIT(POLICY_VALUE_LIMIT)};
 
 enum param policy_param(enum param smtp, enum param lmtp)
@@ -396,6 +398,22 @@ void policy_set_level(struct policy **pp, enum tls_level level)
 
 /* ---- A next hop's. ---- */
 
+static void free_known(void *p)
+{
+	struct policy *known = p;
+	policy_unref(&known);
+}
+
+/* A table has few different values, and ciphers cost time to be looked at. */
+static void remember(struct slice value, struct policy *p)
+{
+	if (dict_set(policy.known, value, policy_ref(p)) != 0) {
+		policy_unref(&p);
+		dict_free(&policy.known);
+		policy.known = dict_new(POLICY_KNOWN, free_known);
+	}
+}
+
 static enum tls_level default_level(struct buf *why)
 {
 	enum tls_level level = TLS_NONE;
@@ -435,6 +453,7 @@ void policy_init(void)
 		log_fatal("%s: %s", conf_name(maps), buf_str(&why));
 	}
 	read_anchors();
+	policy.known = dict_new(POLICY_KNOWN, free_known);
 	policy.plain = policy_new(default_level(&policy.why));
 	if (policy.why.len == 0) {
 		(void)complete(policy.plain, &policy.why);
@@ -450,8 +469,14 @@ static int found(int r, struct slice key, struct slice value, struct policy **p,
 	char *where = mem_fmt("%s, next-hop destination \"%s\"",
 		conf_name(policy_param(P_smtp_tls_policy_maps, P_lmtp_tls_policy_maps)),
 		log_q(key));
-	if (r == 0) {
+	struct policy *known = r == 0 ? dict_get(policy.known, value) : NULL;
+	if (known != NULL) {
+		*p = policy_ref(known);
+	} else if (r == 0) {
 		r = policy_parse(value, where, p, why);
+		if (r == 0) {
+			remember(value, *p);
+		}
 	} else {
 		buf_add_fmt(why, "%s: lookup error", where);
 	}
