@@ -11,6 +11,7 @@
 #include "cleanup/space.h"
 #include "cleanup/trace.h"
 #include "conf/conf.h"
+#include "map/map.h"
 #include "server/server.h"
 #include "util/err.h"
 #include "util/log.h"
@@ -29,7 +30,11 @@ static void init(void)
 {
 	struct buf why = BUF_INIT(1024);
 	const char *queue = conf_str(P_queue_directory);
-	int err = route_open(ROUTE_FOR_CLASS | ROUTE_FOR_ROUTES, &why, &cleanup.route);
+	int err;
+
+	/* Each line of a header goes through these tables. */
+	map_set_machine_code(true);
+	err = route_open(ROUTE_FOR_CLASS | ROUTE_FOR_ROUTES, &why, &cleanup.route);
 
 	if (err == 0)
 		err = route_open(ROUTE_FOR_CLASS | ROUTE_FOR_ROUTES | ROUTE_FOR_PROBES, &why,
@@ -78,6 +83,8 @@ static void start(void)
 		.root = cleanup.root, .limit = (uint64_t)conf_int(P_queue_journal_limit)};
 	int err;
 
+	/* Rights are gone. */
+	map_set_machine_code(false);
 	/* qmgr, another user of the same group, writes to segments too. */
 	umask(S_IRWXO);
 	err = queue_ids_open(&cleanup.root, clock_real(), &cleanup.ids);

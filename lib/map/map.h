@@ -46,6 +46,13 @@ void map_set_folding(bool fold);
 void map_set_warm_limit(size_t bytes);
 
 /*
+ * For a program that reads much by patterns, while it has its rights: those of tables that are
+ * opened from now on become machine code (no). lib/priv forbids to make more, and to change it;
+ * what was made is never freed.
+ */
+void map_set_machine_code(bool on);
+
+/*
  * Lets socketmap and tcp tables be asked, by net/pool.h, whose connector the program sets; without
  * it their lookups are ERR_TEMP. Needs the event loop.
  */

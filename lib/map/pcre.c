@@ -7,15 +7,20 @@
 #include "util/log.h"
 
 /*
- * pcre: patterns of PCRE2. They are interpreted, never compiled to machine code (workers have no
- * executable memory to spare), and a match has limits: a pattern that needs more is a failed
- * lookup, not "not found".
+ * pcre: patterns of PCRE2. They are interpreted, or compiled to machine code where the program says
+ * so; a match has limits: a pattern that needs more is a failed lookup, not "not found".
  */
 enum { MATCH_STEPS = 1000000, MATCH_DEPTH = 5000, MATCH_HEAP_KB = 20480 };
 
 /* One match at a time: shared by all tables of the process, never freed. */
 static pcre2_match_context *limits;
 static pcre2_match_data *found;
+static bool makes_code;
+
+void map_set_machine_code(bool on)
+{
+	makes_code = on;
+}
 
 static void set_up(void)
 {
@@ -71,6 +76,9 @@ static bool pcre_compile(struct slice pattern, struct slice flags, struct text *
 	}
 	pcre2_pattern_info(*code, PCRE2_INFO_CAPTURECOUNT, &count);
 	*groups = count;
+	/* Where it cannot be made the pattern is interpreted all the same. */
+	if (makes_code)
+		(void)pcre2_jit_compile(*code, PCRE2_JIT_COMPLETE);
 	return true;
 }
 
@@ -81,6 +89,9 @@ static int pcre_match(const void *code, struct slice key,
 	if (found == NULL)
 		set_up();
 	int n = pcre2_match(code, (PCRE2_SPTR)subject, key.len, 0, 0, found, limits);
+	/* Machine code has a small stack; the interpreter takes what its limits give. */
+	if (n == PCRE2_ERROR_JIT_STACKLIMIT)
+		n = pcre2_match(code, (PCRE2_SPTR)subject, key.len, 0, PCRE2_NO_JIT, found, limits);
 	if (n == PCRE2_ERROR_NOMATCH)
 		return 0;
 	if (n < 0) {
@@ -99,9 +110,16 @@ static int pcre_match(const void *code, struct slice key,
 	return 1;
 }
 
+/* The memory of machine code is read-only by now, and to free it is to write to it. */
 static void pcre_free(void *code)
 {
-	pcre2_code_free(code);
+	size_t size = 0;
+
+	if (code == NULL)
+		return;
+	(void)pcre2_pattern_info(code, PCRE2_INFO_JITSIZE, &size);
+	if (size == 0)
+		pcre2_code_free(code);
 }
 
 static int pcre_open(const struct map_input *in, void **state)

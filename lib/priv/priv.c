@@ -2,16 +2,22 @@
 #include "config.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <linux/capability.h>
 #include <signal.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "priv/priv_private.h"
+#include "util/buf.h"
 #include "util/err.h"
+#include "util/fd.h"
 #include "util/log.h"
 
 #ifndef PR_SET_MDWE
@@ -28,6 +34,8 @@ enum { IS_BARE = 1 };
 #else
 enum { IS_BARE = 0 };
 #endif
+
+enum { MAPS_LIMIT = 1 << 20 };
 
 static void limit(int what, const char *name)
 {
@@ -87,6 +95,41 @@ static void bound_capabilities(void)
 			log_fatal("dropping rights: capability %lu: %s", c, err_str(ERR_SYS));
 }
 
+/* "from-to rwxp …" of /proc/self/maps: what can be written and executed can only be executed. */
+static void seal_line(struct slice line)
+{
+	char text[64], *end = NULL;
+	unsigned long from = 0, to = 0;
+
+	if (line.len >= sizeof(text))
+		line.len = sizeof(text) - 1;
+	memcpy(text, line.p, line.len);
+	text[line.len] = '\0';
+	from = strtoul(text, &end, 16);
+	if (*end == '-')
+		to = strtoul(end + 1, &end, 16);
+	if (to <= from || strncmp(end, " rwx", 4) != 0)
+		return;
+	if (mprotect((void *)(uintptr_t)from, to - from, PROT_READ | PROT_EXEC) != 0)
+		log_fatal("dropping rights: machine code: %s", err_str(ERR_SYS));
+}
+
+/* Machine code that was made while that was allowed (lib/map) stays as it is. */
+static void seal_code(void)
+{
+	struct buf maps = BUF_INIT(MAPS_LIMIT);
+	struct slice rest, line;
+	int fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+
+	if (fd >= 0 && fd_read_all(fd, &maps) != 0)
+		log_fatal("dropping rights: /proc/self/maps: %s", err_str(ERR_SYS));
+	fd_close(&fd);
+	rest = buf_slice(&maps);
+	while (slice_part(&rest, '\n', &line))
+		seal_line(line);
+	buf_clear(&maps);
+}
+
 /* Memory that is written to is never executed, and the other way round. */
 static void forbid_new_code(void)
 {
@@ -106,6 +149,8 @@ void priv_drop(const struct priv *p)
 	limit(RLIMIT_CORE, "core dumps");
 	if (p->keep_root)
 		return;
+	if (is_sandboxed && !IS_BARE)
+		seal_code();
 	if (!p->development) {
 		bound_capabilities();
 		change_user(p);

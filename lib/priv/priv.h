@@ -10,13 +10,13 @@
 /*
  * Giving rights up. Every step that fails is fatal (log_fatal).
  *
- * priv_drop, in this order: no core dumps, supplementary groups, chroot and chdir, group, user,
- * empty capability sets (bounding and ambient ones too), proof that it is final (no way back to uid
- * 0), no_new_privs, undumpable, no memory that can be written and executed, Landlock. priv_confine,
- * for each process that is left then: limits, and the filter of system calls. Between the two a
- * program starts its second process; nothing from outside has been read. What a sandbox allows is
- * in sandbox.def. What the kernel does not have (memory: before 6.3; Landlock: before 5.13) is left
- * out; the filter is not.
+ * priv_drop, in this order: no core dumps, what is writable and executable only executable,
+ * supplementary groups, chroot and chdir, group, user, empty capability sets (bounding and ambient
+ * ones too), proof that it is final (no way back to uid 0), no_new_privs, undumpable, no memory
+ * that can be written and executed, Landlock. priv_confine, for each process that is left then:
+ * limits, and the filter of system calls. Between the two a program starts its second process;
+ * nothing from outside has been read. What a sandbox allows is in sandbox.def. What the kernel does
+ * not have (memory: before 6.3; Landlock: before 5.13) is left out; the filter is not.
  *
  * A forbidden call ends the process: a handler of SIGSYS writes it to *report (PRIV_REPORT_*) and
  * exits; a forbidden call from inside that handler, or with the signal blocked, kills it. Builds

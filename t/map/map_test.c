@@ -548,6 +548,10 @@ int main(void)
 	log_set_level(LOG_LEVEL_NONE);
 	map_set_opener(opener);
 	test_lookups();
+	/* The same by machine code. */
+	map_set_machine_code(true);
+	test_lookups();
+	map_set_machine_code(false);
 	test_mistakes();
 	test_many_mistakes();
 	test_hostile();
