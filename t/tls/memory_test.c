@@ -120,7 +120,9 @@ int main(void)
 	measure(server, TLS1_2_VERSION, "TLS 1.2", true);
 	measure(server, TLS1_3_VERSION, "TLS 1.3", true);
 #ifndef GP_SANITIZE
-	ok(used() < before + 20000, "nothing is left: %zd bytes", (ssize_t)(used() - before));
+	/* The pool of fibres, 32 KB each, may have grown. */
+	ok(used() < before + 1000 * SESSIONS, "nothing is left: %zd bytes",
+		(ssize_t)(used() - before));
 #else
 	(void)before;
 #endif

@@ -85,7 +85,8 @@ static void test_ciphers(void)
 		ok((why.len > 0) == (cases[i].err != 0), "a reason or none");
 	}
 	is_int(tls_cipher_list(lists, "high", "RC4", true, false, &list, &why), 0, "own list");
-	is_str(buf_str(&list), "ECDHE:!RC4:!PSK:!SRP:!aDSS:!kRSA:!kDHE:!aNULL", "as OpenSSL gets it");
+	is_str(buf_str(&list), "ECDHE:!RC4:!PSK:!SRP:!aDSS:!kRSA:!kDHE:!aNULL",
+		"as OpenSSL gets it");
 	buf_clear(&why);
 	buf_clear(&list);
 }
