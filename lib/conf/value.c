@@ -274,6 +274,37 @@ static int check_item(enum param_type type, struct slice item, struct buf *why)
 	return check_table(item, why);
 }
 
+/* local_header_rewrite_clients: some restrictions, and tables. */
+static int check_client_word(struct slice word, struct buf *why)
+{
+	static const char *const words[] = {"permit_inet_interfaces", "permit_mynetworks",
+		"permit_sasl_authenticated", "permit_tls_clientcerts", "permit_tls_all_clientcerts",
+		"check_address_map"};
+
+	for (size_t i = 0; i < COUNT(words); i++)
+		if (slice_case_eq_str(word, words[i]))
+			return 0;
+	if (slice_find(word, ':') > 0)
+		return check_table(word, why);
+	buf_add_fmt(why, "\"%.*s\" is none of its words; expected", SLICE_FMT(word));
+	for (size_t i = 0; i < COUNT(words); i++)
+		buf_add_fmt(why, " %s,", words[i]);
+	buf_add_str(why, " type:name");
+	return ERR_SYNTAX;
+}
+
+static int check_clients(struct slice text, struct buf *why, size_t *where)
+{
+	struct slice rest = text, item;
+
+	while (line_item(&rest, &item)) {
+		*where = (size_t)(item.p - text.p);
+		if (check_client_word(item, why) != 0)
+			return ERR_SYNTAX;
+	}
+	return 0;
+}
+
 static int check_list(enum param_type type, struct slice text, struct buf *why, size_t *where)
 {
 	struct slice rest = text, item;
@@ -625,7 +656,10 @@ int value_parse(enum param p, struct slice text, const char *classes, struct buf
 	case PARAM_ENUM: return parse_enum(row, text, why);
 	case PARAM_MAPS:
 	case PARAM_MATCH:
-	case PARAM_LIST: return check_list(row->type, text, why, where);
+	case PARAM_LIST:
+		return p == P_local_header_rewrite_clients
+			       ? check_clients(text, why, where)
+			       : check_list(row->type, text, why, where);
 	case PARAM_FILE:
 		if (text.len > 0 && text.p[0] != '/') {
 			buf_add_fmt(why, "\"%.*s\" is no path from the root; expected /...",

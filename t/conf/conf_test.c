@@ -97,6 +97,17 @@ static const struct {
 	{"smtpd_restriction_classes = mine\nmine = permit\nsmtpd_relay_restrictions = "
 	 "mine\n",
 		""},
+	{"local_header_rewrite_clients = permit_tls_clientcerts, check_address_map hash:x "
+	 "static:all\n",
+		""},
+	{"local_header_rewrite_clients = permit_mynetworks,\n reject\n",
+		"main.cf:2:2: error: local_header_rewrite_clients: \"reject\" is none of its "
+		"words; expected permit_inet_interfaces, permit_mynetworks, "
+		"permit_sasl_authenticated, permit_tls_clientcerts, permit_tls_all_clientcerts, "
+		"check_address_map, type:name\n"},
+	{"local_header_rewrite_clients = hsah:x\n",
+		"main.cf:1:32: error: local_header_rewrite_clients: unknown table type \"hsah\"; "
+		"expected \"hash\"\n"},
 	{"a = $b\nb = $a\n", "main.cf:1:5: error: a: a value that leads back to itself; "
 			     "expected one that ends\n"},
 	{"myhostname = ${mydomain\n", "main.cf:1:14: error: myhostname: a \"${\" without "

@@ -46,10 +46,6 @@ for my $value (sort keys %rows) {
     $st->order('stop');
     $st->end;
 }
-my $st = Gatepost::Stage->new(main => { local_header_rewrite_clients => 'permit_everybody' });
-is($st->{ended} // $st->end, 1, 'a word that is none');
-$st->wait_log(qr/fatal: local_header_rewrite_clients: /);
-
 # Two ports of one instance.
 my $sink = Gatepost::Sink->new;
 my ($plain, $ours) = (free_port(), free_port());
