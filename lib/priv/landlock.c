@@ -95,6 +95,11 @@ void landlock_confine(enum sandbox s, const char *base)
 
 	if (version == 0)
 		return;
+	if (sandbox_rows[s].flags & SANDBOX_READS) {
+		r.files &= ~rights_of(BELOW_READ, version);
+		r.tcp = 0;
+		r.scope &= ~SCOPE_ABSTRACT;
+	}
 	rules = (int)syscall(SYS_landlock_create_ruleset, &r, sizeof(r), 0);
 	if (rules < 0)
 		log_fatal("dropping rights: Landlock: %s", err_str(ERR_SYS));

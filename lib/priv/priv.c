@@ -190,7 +190,7 @@ static void catch_forbidden(void)
 
 void priv_confine(enum sandbox s)
 {
-	if (!is_sandboxed || IS_BARE)
+	if (!is_sandboxed || IS_BARE || (sandbox_rows[s].flags & SANDBOX_READS))
 		return;
 	if (!(sandbox_rows[s].flags & SANDBOX_FORKS))
 		limit(RLIMIT_NPROC, "processes");

@@ -9,6 +9,7 @@ enum {
 	SANDBOX_FORKS = 1,
 	SANDBOX_FILES = 2,
 	SANDBOX_DIALS = 4,
+	SANDBOX_READS = 8,
 };
 
 struct sandbox_row {

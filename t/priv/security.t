@@ -40,11 +40,18 @@ is(($sink->messages)[0]{rcpts}[0], 'wasy@y.test', 'by patterns that are machine 
 
 # Who is there, by the names of the page; what the page calls not confined is left aside.
 my (%pids, @outside);
+sub check_nss {
+    my ($pid) = @_;
+    my %is = slurp("/proc/$pid/status") =~ /^(\w+):\t(.*)$/mg;
+    my $nobody = getpwnam 'nobody';
+    is("$is{Uid} $is{NoNewPrivs} $is{CapEff} $is{CapBnd}", join("\t", ($nobody) x 4) . ' 1' . (' ' . '0' x 16) x 2,
+        'nss: no rights of root');
+}
 sub add { my ($name, $pid) = @_; push @{ $pids{$name} }, $pid }
 for my $pid (children_of($gp->master_pid)) {
     my $name = (readlink("/proc/$pid/exe") // next) =~ s{.*/}{}r;
     my @kids = children_of($pid);
-    if ($name eq 'nss') { push @outside, $pid; next }
+    if ($name eq 'nss') { push @outside, $pid; check_nss($pid); next }
     add($name eq 'virtual' ? 'local' : $name, $pid);
     if ($name eq 'local' || $name eq 'virtual') { push @outside, @kids }
     elsif ($name eq 'qmgr') { add('keeper', $_) for @kids }
