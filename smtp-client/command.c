@@ -3,6 +3,7 @@
 
 #include "conf/conf.h"
 #include "mail/address.h"
+#include "smtp-client/level.h"
 
 static void add_path(struct buf *out, struct slice address)
 {
@@ -64,7 +65,7 @@ void command_mail(struct buf *out, const struct session *s)
 		buf_add_str(out, " ENVID=");
 		buf_add_str(out, j->envid);
 	}
-	if ((f & EHLO_REQUIRETLS) && (j->flags & QUEUE_FLAG_REQUIRETLS)) {
+	if ((f & EHLO_REQUIRETLS) && level_is_required(s->delivery)) {
 		buf_add_str(out, " REQUIRETLS");
 	}
 	buf_add_str(out, "\r\n");

@@ -26,6 +26,12 @@ static struct slice policy_key(const struct delivery *d)
 	return site;
 }
 
+bool level_is_required(const struct delivery *d)
+{
+	return (d->job->flags & JOB_REQUIRETLS) != 0 && !d->nexthop.unix_path &&
+	       conf_bool(P_requiretls_enable);
+}
+
 /*
  * Never without a server that is verified, or rather without TLS than not at all. The path to a
  * UNIX socket is this machine's own.
@@ -38,7 +44,7 @@ static void apply_wishes(struct delivery *d)
 		if (level == TLS_MAY) {
 			policy_set_level(&d->policy, TLS_NONE);
 		}
-	} else if ((flags & JOB_REQUIRETLS) != 0) {
+	} else if (level_is_required(d)) {
 		if (level < TLS_FINGERPRINT) {
 			policy_set_level(&d->policy, TLS_SECURE);
 		}

@@ -19,4 +19,10 @@ int level_find(struct delivery *d);
  */
 bool level_choose(struct delivery *d, const char *host, uint16_t port);
 
+/*
+ * The message must not travel without TLS, and only to servers that promise the same (REQUIRETLS,
+ * RFC 8689). Not where requiretls_enable is no, for servers of one's own, nor to a UNIX socket.
+ */
+bool level_is_required(const struct delivery *d);
+
 #endif

@@ -7,9 +7,9 @@
 
 #include "conf/conf.h"
 #include "net/addr.h"
-#include "queue/envelope.h"
 #include "server/counters.h"
 #include "server/server.h"
+#include "smtp-client/level.h"
 #include "smtp-client/policy.h"
 #include "smtp-client/self.h"
 #include "smtp-client/starttls.h"
@@ -239,8 +239,7 @@ static void say_hello(struct session *s, enum session_state state)
 /* RFC 8689, 4.2.1: what must travel with TLS all the way goes to servers that promise the same. */
 static bool keeps_tls(const struct session *s)
 {
-	bool wanted = (s->delivery->job->flags & QUEUE_FLAG_REQUIRETLS) != 0;
-	return !wanted || s->delivery->nexthop.unix_path ||
+	return !level_is_required(s->delivery) ||
 	       (s->tls != NULL && (s->ehlo.features & EHLO_REQUIRETLS) != 0);
 }
 
@@ -553,7 +552,7 @@ bool session_park(struct session *s)
 
 bool session_reuse(struct delivery *d)
 {
-	bool wants_tls = (d->job->flags & QUEUE_FLAG_REQUIRETLS) != 0 && !d->nexthop.unix_path;
+	bool wants_tls = level_is_required(d);
 	struct session *s;
 	TAILQ_FOREACH_REVERSE(s, &idle, session_list, link)
 	{

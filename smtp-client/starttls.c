@@ -7,9 +7,9 @@
 
 #include "conf/conf.h"
 #include "net/addr.h"
-#include "queue/envelope.h"
 #include "server/server.h"
 #include "smtp-client/dane.h"
+#include "smtp-client/level.h"
 #include "smtp-client/policy.h"
 #include "tls/keys.h"
 #include "tls/tls.h"
@@ -107,7 +107,7 @@ static void fail(struct session *s, bool said, const char *status, const char *f
 /* A message that must not travel without TLS is returned by a server that has none (RFC 8689). */
 static const char *status_of(const struct session *s, const char *status)
 {
-	return (s->delivery->job->flags & QUEUE_FLAG_REQUIRETLS) != 0 ? "5.7.30" : status;
+	return level_is_required(s->delivery) ? "5.7.30" : status;
 }
 
 /* As in Postfix: new mail waits, so that a short trouble with TLS does not uncover it. */

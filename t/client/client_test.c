@@ -623,6 +623,8 @@ static void test_wishes(void)
 		{"encrypt", QUEUE_FLAG_REQUIRETLS | QUEUE_FLAG_TLS_OPTIONAL, "[127.0.0.1]",
 			"R0=F5.7.30 END2", "REQUIRETLS is stronger", 1},
 		{"may", 0, "[127.0.0.1]", "DOT R0=O2.0.0 END1", "level may", 1},
+		{"may; requiretls_enable=no", QUEUE_FLAG_REQUIRETLS, "[127.0.0.1]",
+			"DOT R0=O2.0.0 END1", "REQUIRETLS to a server of one's own", 1},
 	};
 	for (size_t i = 0; i < COUNT_OF(rows); i++) {
 		char *more = mem_fmt("%s;smtp_tls_security_level=%s", settings, rows[i].level);
