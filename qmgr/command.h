@@ -16,8 +16,6 @@
 void command_init(void); /* while user names can still be looked up */
 void command_reload(void);
 void command_listener(int fd, const char *address, bool is_unix);
-void command_start(void);
-void command_stop(void);
 
 /* What the store says; for requests that wait. */
 void command_loaded(const char *id, int result, struct queue_message *m);

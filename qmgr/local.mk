@@ -15,7 +15,8 @@ qmgr_qmgr_SOURCES = \
 	%D%/active_index.c %D%/active_index.h \
 	%D%/active_private.h \
 	%D%/ask.c %D%/ask.h \
-	%D%/command.c %D%/command.h \
+	%D%/command.c %D%/command.h %D%/command_private.h \
+	%D%/command_change.c %D%/command_see.c \
 	%D%/frames.c %D%/frames.h \
 	%D%/handout.c %D%/handout.h \
 	%D%/held.c %D%/held.h \

@@ -14,6 +14,7 @@
 #include "qmgr/late.h"
 #include "qmgr/qmgr.h"
 #include "qmgr/worker.h"
+#include "server/desk.h"
 #include "server/server.h"
 #include "util/fd.h"
 #include "util/log.h"
@@ -93,7 +94,7 @@ static void begin_answering(void)
 	if (!qmgr_has_read_all() && loop_now() - started < ANSWER_AFTER)
 		return;
 	is_answering = true;
-	command_start();
+	desk_open();
 }
 
 static void close_queue(void)
@@ -382,7 +383,7 @@ static void stop(void)
 	qmgr.is_stopping = true;
 	loop_timer_init(&stop_timer, stop_late, NULL);
 	loop_timer_set(&stop_timer, loop_now() + STOP_TIME);
-	command_stop();
+	desk_close();
 	handout_cancel_all();
 	qmgr_work();
 }

@@ -21,7 +21,7 @@
  *   worker.c     delivery workers; report.c what they say of a recipient
  *   held.c       jobs that workers hold from before
  *   ask.c        what cleanup is asked: routes and notices
- *   command.c    gateq
+ *   command*.c   gateq: who asks (command.c), changes, shows
  *   line.c       log lines
  *
  * All work that an event makes possible is done once, at the end of the loop's iteration

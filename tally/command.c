@@ -1,41 +1,29 @@
 /* SPDX-License-Identifier: ISC */
 #include "tally/command.h"
 
-#include <unistd.h>
-
-#include "ipc/ipc.h"
-#include "net/addr.h"
+#include "server/desk.h"
 #include "tally/state.h"
 #include "tally/tell.h"
 #include "util/err.h"
-#include "util/fd.h"
-#include "util/log.h"
-#include "util/mem.h"
 
-enum { CLIENTS = 64, ROOM = 2 << 20 };
+enum { ROOM = 2 << 20 };
 
 /* One connection carries one list at a time, or other requests. */
 struct client {
-	struct ipc *ipc;
-	uid_t uid;
+	struct desk_client desk;
 	uint64_t list; /* request that goes through the bans; 0: none */
 	struct ban_cursor cursor;
 };
-
-static int listener = -1;
-static struct loop_watch *watch;
-static bool started;
-static size_t clients;
 
 /* ---- answers ---- */
 
 static void done(struct client *c, uint64_t id, enum proto_result result, const char *why)
 {
-	ipc_begin(c->ipc, PROTO_BAN_DONE, id);
-	ipc_put_u64(c->ipc, FIELD_RESULT, result);
+	ipc_begin(c->desk.ipc, PROTO_BAN_DONE, id);
+	ipc_put_u64(c->desk.ipc, FIELD_RESULT, result);
 	if (why != NULL)
-		ipc_put_str(c->ipc, FIELD_TEXT, why);
-	(void)ipc_end(c->ipc);
+		ipc_put_str(c->desk.ipc, FIELD_TEXT, why);
+	(void)ipc_end(c->desk.ipc);
 }
 
 static void row(struct client *c, uint64_t id, const struct ban *ban)
@@ -43,13 +31,13 @@ static void row(struct client *c, uint64_t id, const struct ban *ban)
 	char text[NET_RANGE_TEXT];
 
 	net_range_text(&ban->client, text);
-	ipc_begin(c->ipc, PROTO_BAN_ROW, id);
-	ipc_put_str(c->ipc, FIELD_CLIENT, text);
-	ipc_put_u64(c->ipc, FIELD_SINCE, (uint64_t)ban->since * CLOCK_SEC);
-	ipc_put_u64(c->ipc, FIELD_UNTIL, (uint64_t)ban->until);
-	ipc_put_str(c->ipc, FIELD_ORIGIN, ban_origin_name((enum ban_origin)ban->origin));
-	ipc_put_text(c->ipc, FIELD_TEXT, slice_of(ban->reason, ban->reason_len));
-	(void)ipc_end(c->ipc);
+	ipc_begin(c->desk.ipc, PROTO_BAN_ROW, id);
+	ipc_put_str(c->desk.ipc, FIELD_CLIENT, text);
+	ipc_put_u64(c->desk.ipc, FIELD_SINCE, (uint64_t)ban->since * CLOCK_SEC);
+	ipc_put_u64(c->desk.ipc, FIELD_UNTIL, (uint64_t)ban->until);
+	ipc_put_str(c->desk.ipc, FIELD_ORIGIN, ban_origin_name((enum ban_origin)ban->origin));
+	ipc_put_text(c->desk.ipc, FIELD_TEXT, slice_of(ban->reason, ban->reason_len));
+	(void)ipc_end(c->desk.ipc);
 }
 
 static void list_go_on(struct client *c)
@@ -57,7 +45,7 @@ static void list_go_on(struct client *c)
 	const struct ban *ban = NULL;
 	int64_t now = clock_real();
 
-	while (c->list != 0 && ipc_room(c->ipc) >= ROOM) {
+	while (c->list != 0 && ipc_room(c->desk.ipc) >= ROOM) {
 		ban = bans_next(state_bans(), &c->cursor);
 		if (ban == NULL) {
 			bans_end(&c->cursor);
@@ -121,16 +109,15 @@ static const struct {
 	void (*run)(struct client *c, struct ipc_msg *msg, const struct net_range *client);
 } commands[] = {{"show", show}, {"add", add}, {"remove", remove_ban}};
 
-static void on_msg(struct ipc *ipc, struct ipc_msg *msg, void *arg)
+static void on_msg(struct desk_client *d, struct ipc_msg *msg)
 {
-	struct client *c = arg;
+	struct client *c = (struct client *)d;
 	struct slice name = ipc_bytes(msg, FIELD_NAME);
 	struct net_range client;
 
-	(void)ipc;
 	if (msg->type != PROTO_BAN_DO)
 		return;
-	if (c->uid != 0 && c->uid != geteuid()) {
+	if (!desk_is_operator(d)) {
 		done(c, msg->id, RESULT_FAILED, "only root may do this");
 		return;
 	}
@@ -152,72 +139,27 @@ static void on_msg(struct ipc *ipc, struct ipc_msg *msg, void *arg)
 
 /* ---- connections ---- */
 
-static void on_end(struct ipc *ipc, int err, void *arg)
+static void on_room(struct desk_client *c)
 {
-	struct client *c = arg;
+	list_go_on((struct client *)c);
+}
 
-	(void)ipc;
-	(void)err;
+static void on_gone(struct desk_client *d)
+{
+	struct client *c = (struct client *)d;
+
 	if (c->list != 0)
 		bans_end(&c->cursor);
-	ipc_free(&c->ipc);
-	mem_free(c);
-	clients--;
-}
-
-static void on_room(struct ipc *ipc, void *arg)
-{
-	(void)ipc;
-	list_go_on(arg);
-}
-
-static const struct ipc_events events = {on_msg, on_end, on_room};
-
-static void ready(int what, void *arg)
-{
-	struct net_addr peer;
-	struct client *c = NULL;
-	uid_t uid = 0;
-	int fd = -1;
-
-	(void)what;
-	(void)arg;
-	if (net_accept(listener, &fd, &peer) != 0)
-		return;
-	if (clients >= CLIENTS || net_peer_uid(fd, &uid) != 0) {
-		fd_close(&fd);
-		return;
-	}
-	c = mem_alloc(sizeof(*c));
-	c->uid = uid;
-	c->ipc = ipc_new(fd, ROLE_TALLY, ROLE_TOOL, &events, c, 0);
-	clients++;
-}
-
-static void watch_listener(void)
-{
-	watch = loop_watch_new(listener, ready, NULL);
-	loop_watch_set(watch, LOOP_READ);
 }
 
 void command_listener(int fd, const char *address, bool is_unix)
 {
-	(void)address;
-	if (!is_unix) {
-		fd_close(&fd);
-		return;
-	}
-	loop_watch_free(&watch);
-	fd_close(&listener);
-	listener = fd;
-	(void)fd_set_nonblock(listener, true);
-	if (started)
-		watch_listener();
-}
+	static const struct desk_spec spec = {.role = ROLE_TALLY,
+		.size = sizeof(struct client),
+		.msg = on_msg,
+		.room = on_room,
+		.gone = on_gone};
 
-void command_start(void)
-{
-	started = true;
-	if (listener >= 0)
-		watch_listener();
+	(void)address;
+	desk_listener(&spec, fd, is_unix);
 }

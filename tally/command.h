@@ -9,6 +9,5 @@
  * of the instance), sees and changes bans.
  */
 void command_listener(int fd, const char *address, bool is_unix);
-void command_start(void);
 
 #endif

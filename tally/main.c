@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: ISC */
+#include "server/desk.h"
 #include "server/server.h"
 #include "tally/command.h"
 #include "tally/count.h"
@@ -147,7 +148,7 @@ static void start(void)
 	state_open(&s, data_fd, clock_real(), ban_gone);
 	loop_timer_set(&expire_timer, loop_now());
 	loop_soon(&flush_task);
-	command_start();
+	desk_open();
 }
 
 static void stop(void)

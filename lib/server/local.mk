@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: ISC
 noinst_LIBRARIES += lib/server/libserver.a
-lib_server_libserver_a_SOURCES = %D%/ask.c %D%/counters.c %D%/counters.h %D%/death.c %D%/death.h %D%/job.c %D%/job.h %D%/nss_client.c %D%/peers.c \
+lib_server_libserver_a_SOURCES = %D%/ask.c %D%/counters.c %D%/counters.h %D%/death.c %D%/death.h %D%/desk.c %D%/desk.h %D%/job.c %D%/job.h %D%/nss_client.c %D%/peers.c \
 	%D%/server.c %D%/server.h %D%/server_priv.h %D%/spawn.c %D%/spawn.h
 
 # What every program that master starts links with, in this order.
