@@ -110,7 +110,10 @@ sub decisions {
         split /\n/, $log;
     # Who is logged in stands in these lines since Postfix 3.10; the one of the test is older.
     s/ sasl_method=\S+ sasl_username=\S+$// for @lines;
-    return join '', map {"$_\n"} @lines;
+    # A line that waits for a queue id may come behind those of the next session: in order for each sender.
+    my $n = 0;
+    my @keyed = map { [/ from (\S+): .*; from=(<.*?>) / ? "$1 $2" : '', $n++, $_] } @lines;
+    return join '', map {"$_->[2]\n"} sort { $a->[0] cmp $b->[0] || $a->[1] <=> $b->[1] } @keyed;
 }
 
 # What is one for all ports of an instance makes a group of configurations.
