@@ -24,6 +24,8 @@ struct asked {
 	LIST_ENTRY(asked) next;
 	struct auth_exchange *x;
 	uint32_t id; /* 0: not sent yet */
+	/* Its initial response is empty, which Dovecot takes for none, and asks for. */
+	bool is_empty;
 	struct buf line;
 };
 
@@ -231,13 +233,19 @@ static void take_outcome(struct asked *a, bool good, struct slice rest)
 	buf_clear(&reason);
 }
 
+static void respond(struct auth_exchange *x, struct slice message);
+
 static bool take_challenge(struct asked *a, struct slice rest)
 {
 	struct buf message = BUF_INIT(LINE_MAX_BYTES);
 	struct slice text;
 	bool good = slice_part(&rest, '\t', &text) && base64_decode(&message, text) == 0;
+	bool is_said = a->is_empty && message.len == 0;
 
-	if (good)
+	a->is_empty = false;
+	if (good && is_said)
+		respond(a->x, SLICE_NONE);
+	else if (good)
 		a->x->events->challenge(a->x, buf_slice(&message));
 	buf_clear(&message);
 	return good;
@@ -352,6 +360,7 @@ static void begin(struct auth_exchange *x, struct slice message)
 		(void)buf_add_str(&a->line, "\tsecured");
 	if (x->names_n > 0)
 		(void)buf_add_fmt(&a->line, "\tvalid-client-cert\tcert_username=%s", x->names[0]);
+	a->is_empty = message.p != NULL && message.len == 0;
 	if (message.p != NULL) {
 		(void)buf_add_str(&a->line, "\tresp=");
 		base64_encode(&a->line, message);

@@ -7,6 +7,7 @@ use strict;
 use warnings;
 use Digest::SHA qw(sha256);
 use Gatepost::Certs;
+use Gatepost::Dovecot;
 use Gatepost::Instance;
 use Gatepost::Kit;
 use Gatepost::Policy;
@@ -29,8 +30,12 @@ my %print = map { $_ => $certs->fingerprint($client{$_}{cert}) } keys %client;
 my $relay = table('hash', "$dir/relay", "$print{ann} ann\n$print{self} self\n");
 my $access = table('hash', "$dir/access", "$print{joe} REJECT not you\n$print{nobody} OK\n");
 my $policy = Gatepost::Policy->new(answer => sub {"action=DUNNO\n\n"});
-my %port = map { $_ => free_port() } qw(filtered bare certs all access plain rate policy nodata);
-my $to = '-o smtpd_relay_restrictions=';
+my %port = map { $_ => free_port() } qw(filtered bare certs all access plain rate policy dovecot);
+# It knows the password for sessions that are secured alone.
+spew("$dir/userssecured", "joe\@local.test:{PLAIN}joe-secret::::::\n");
+my $dovecot = Gatepost::Dovecot->new(users => {}, mechanisms => 'plain external',
+    config => "auth_ssl_username_from_cert = yes\npassdb {\n  driver = passwd-file\n  mechanisms = plain\n  args = $dir/users%c\n}\n"
+        . "passdb {\n  driver = static\n  mechanisms = external\n  args = nopassword=y\n}\n");
 my $gp = Gatepost::Instance->new(
     main => {
         smtpd_tls_security_level => 'may', smtpd_tls_chain_files => $mx->{both}, smtpd_tls_ask_ccert => 'yes',
@@ -49,6 +54,7 @@ my $gp = Gatepost::Instance->new(
         "$port{plain} inet n - n - - smtpd -o { smtpd_recipient_restrictions = reject_plaintext_session, permit }"
             . ' -o { smtpd_relay_restrictions = check_client_access static:OK, reject }',
         "$port{policy} inet n - n - - smtpd -o { smtpd_relay_restrictions = check_policy_service " . $policy->spec . ', reject }',
+        "$port{dovecot} inet n - n - - smtpd -o smtpd_sasl_type=dovecot -o smtpd_sasl_path=" . $dovecot->socket,
         "$port{rate} inet n - n - - smtpd -o smtpd_client_new_tls_session_rate_limit=2",
         "$port{bare} inet n - n - - smtpd -o smtpd_client_new_tls_session_rate_limit=2 -o smtpd_tls_wrappermode=yes",
     ],
@@ -129,6 +135,25 @@ subtest 'EXTERNAL' => sub {
     is($t->cmd('AUTH EXTERNAL =')->{code}, 535, 'a name that no table has');
     $t = inside($port{filtered}, 'joe');
     unlike($t->{ehlo}{AUTH}, qr/EXTERNAL/, 'off by default');
+};
+
+subtest 'by Dovecot' => sub {
+    # From another address: Dovecot takes a session within one host for a safe one.
+    my $c = Gatepost::Smtp->new(port => $port{dovecot}, from => '127.0.0.2');
+    $c->hello;
+    isnt(plain($c, 'joe@local.test', 'joe-secret')->{code}, 235, 'in clear');
+    my $t = starttls($c) or return fail tls_error();
+    $t->ehlo;
+    is(plain($t, 'joe@local.test', 'joe-secret')->{code}, 235, 'it is told that the session is secured');
+    unlike($t->{ehlo}{AUTH}, qr/EXTERNAL/, 'no EXTERNAL without a certificate');
+    $t = inside($port{dovecot}, 'joe');
+    like($t->{ehlo}{AUTH}, qr/EXTERNAL/, 'but with one');
+    my $r = $t->cmd('AUTH EXTERNAL =');
+    is($r->{code}, 235, 'EXTERNAL') or diag $r->{text}, $dovecot->log;
+    rcpt($t);
+    $t->cmd('MAIL FROM:<s@x.test>');
+    $t->cmd('RCPT TO:<u@far.test>', 250);
+    $gp->wait_log(qr/sasl_method=EXTERNAL, sasl_username=joe\@local\.test$/);
 };
 
 subtest 'restrictions by certificate' => sub {
