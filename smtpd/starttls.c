@@ -380,6 +380,9 @@ static void accept_command(struct session *s, bool is_good)
 	session_reply(s, "220 2.0.0 Ready to start TLS");
 	if (s->state == CLOSED)
 		return;
+	/* What came while the answer was awaited. */
+	if (stream_input(s->stream).len > 0 && !s->is_pipelining)
+		report_pipelining(s, SMTP_STARTTLS, stream_input(s->stream));
 	(void)stream_discard(s->stream);
 	forget(s);
 	s->state = HANDSHAKE;
