@@ -29,6 +29,8 @@ static struct {
 	struct block *free[CLASSES];
 } arena;
 
+static bool openssl_began;
+
 static size_t class_size(size_t class)
 {
 	size_t base = (size_t)SMALLEST << (class / STEPS);
@@ -107,8 +109,8 @@ bool arena_open(void)
 
 void arena_leave(void)
 {
-	if (arena.used > 0)
-		log_panic("a process that is to have no key was forked too late");
+	if (openssl_began)
+		log_panic("a process without this memory was forked behind OpenSSL's first use");
 	memset(&arena, 0, sizeof(arena));
 }
 
@@ -194,6 +196,7 @@ static void *ssl_alloc(size_t size, const char *file, int line)
 {
 	(void)file;
 	(void)line;
+	openssl_began = true;
 	return size > 0 ? arena_alloc(size) : NULL;
 }
 

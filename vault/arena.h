@@ -6,14 +6,15 @@
 #include <stddef.h>
 
 /*
- * The memory of private keys, and of all that OpenSSL allocates: a mapping of its own that no other
- * process can read, root's debugger included (memfd_secret). Where the kernel has none, memory that
- * is locked, left out of core dumps and not inherited. What is freed is overwritten.
+ * The memory of private keys, of all that OpenSSL allocates, and of indexed tables: a mapping of
+ * its own that no other process can read, root's debugger included (memfd_secret). Where the kernel
+ * has none, memory that is locked, left out of core dumps and not inherited. What is freed is
+ * overwritten.
  *
- * A forked process does not have it: its first allocation makes an arena of the second kind. So
- * nothing may be allocated before the fork that both need.
+ * A forked process does not have it, nor what was in it: its first allocation makes an arena of the
+ * second kind. So OpenSSL may be used on both sides only when it was not before the fork.
  */
-enum { ARENA_SIZE = 64 << 20, ARENA_LEAST = 1 << 20 };
+enum { ARENA_SIZE = 64 << 20, ARENA_LEAST = 16 << 20 };
 
 /* First of all, before any call of OpenSSL, which allocates here from now on. */
 void arena_use(void);

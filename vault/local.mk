@@ -30,3 +30,6 @@ check_PROGRAMS += t/vault/keys_test
 t_vault_keys_test_CFLAGS = $(AM_CFLAGS) $(CRYPTO_CFLAGS)
 t_vault_keys_test_SOURCES = t/vault/keys_test.c $(VAULT_KEYS)
 t_vault_keys_test_LDADD = t/libtap.a lib/util/libutil.a $(CRYPTO_LIBS) $(BSD_LIBS)
+FUZZ_TARGETS += t/fuzz/handshake_fuzz
+t_fuzz_handshake_fuzz_SOURCES = t/fuzz/handshake_fuzz.c vault/handshake.c vault/handshake.h
+t_fuzz_handshake_fuzz_LDADD = $(FUZZ_MAIN) lib/util/libutil.a $(BSD_LIBS)

@@ -5,6 +5,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "map/map.h"
 #include "server/server.h"
 #include "util/err.h"
 #include "util/log.h"
@@ -73,6 +74,7 @@ static void init(void)
 	if (!arena_open())
 		log_info("the kernel has no secret memory: keys are locked in memory, but root can "
 			 "read them there");
+	map_set_memory(arena_alloc, arena_resize, arena_free);
 	lock_memory();
 	key_open();
 	service_open();

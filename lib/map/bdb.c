@@ -34,6 +34,14 @@ void map_set_warm_limit(size_t bytes)
 	warm_limit = bytes;
 }
 
+void map_set_memory(void *(*alloc)(size_t size), void *(*resize)(void *p, size_t size),
+	void (*release)(void *p))
+{
+	db_env_set_func_malloc(alloc);
+	db_env_set_func_realloc(resize);
+	db_env_set_func_free(release);
+}
+
 static int open_call(const char *name, int flags, ...)
 {
 	va_list ap;

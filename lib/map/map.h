@@ -53,6 +53,13 @@ void map_set_warm_limit(size_t bytes);
 void map_set_machine_code(bool on);
 
 /*
+ * What hash and btree tables keep of their files goes to memory that these give and take: for who
+ * has secrets in tables. Before the first table is opened.
+ */
+void map_set_memory(void *(*alloc)(size_t size), void *(*resize)(void *p, size_t size),
+	void (*release)(void *p));
+
+/*
  * Lets socketmap and tcp tables be asked, by net/pool.h, whose connector the program sets; without
  * it their lookups are ERR_TEMP. Needs the event loop.
  */
