@@ -160,11 +160,17 @@ int tls_cipher_list(const char *const *lists, const char *grade, const char *exc
 	return ERR_SYNTAX;
 }
 
+/* To try names with. OpenSSL reads its file of configuration if it is not started before. */
+static SSL_CTX *any_context(void)
+{
+	return tls_library_start() == 0 ? SSL_CTX_new(TLS_method()) : NULL;
+}
+
 int tls_check_ciphers(const char *grade, const char *exclude, struct buf *why)
 {
 	struct buf list = BUF_INIT(4096);
 	int err = tls_cipher_list(NULL, grade, exclude, false, true, &list, why);
-	SSL_CTX *ctx = err == 0 ? SSL_CTX_new(TLS_method()) : NULL;
+	SSL_CTX *ctx = err == 0 ? any_context() : NULL;
 
 	if (ctx != NULL) {
 		SSL_CTX_set_security_level(ctx, 0);
@@ -196,7 +202,7 @@ static bool knows_group(SSL_CTX *ctx, struct slice name)
 int tls_groups_list(const char *groups, struct buf *out, struct buf *why)
 {
 	struct slice rest = slice_str(groups), token;
-	SSL_CTX *ctx = SSL_CTX_new(TLS_method());
+	SSL_CTX *ctx = any_context();
 	bool asked = false;
 
 	buf_reset(out);

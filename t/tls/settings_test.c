@@ -198,13 +198,30 @@ static void test_contexts(void)
 	buf_clear(&why);
 }
 
+/* With it OpenSSL would find no algorithm at all: nothing but main.cf counts. */
+static void write_bad_config(char *path)
+{
+	static const char text[] = "openssl_conf = a\n[a]\nalg_section = b\n[b]\n"
+				   "default_properties = fips=yes\n";
+	int fd = mkstemp(path);
+
+	if (fd < 0 || write(fd, text, sizeof(text) - 1) != (ssize_t)sizeof(text) - 1)
+		bail_out("%s", path);
+	close(fd);
+	setenv("OPENSSL_CONF", path, 1);
+}
+
 int main(void)
 {
+	char config[] = "/tmp/gp-tls-conf-XXXXXX";
+
+	write_bad_config(config);
 	loop_init();
 	test_protocols();
 	test_ciphers();
 	test_groups();
 	test_levels();
 	test_contexts();
+	unlink(config);
 	return done_testing();
 }
