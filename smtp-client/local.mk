@@ -30,3 +30,7 @@ check_PROGRAMS += t/client/policy_test
 t_client_policy_test_SOURCES = t/client/policy_test.c smtp-client/anchors.c smtp-client/dane.c smtp-client/policy.c
 t_client_policy_test_LDADD = t/libtap.a lib/smtp/libsmtp.a lib/mail/libmail.a lib/dns/libdns.a lib/tls/libtls.a $(SERVER_LIBS) \
 	$(LDNS_LIBS) $(TLS_LIBS)
+FUZZ_TARGETS += t/fuzz/tls_policy_fuzz
+t_fuzz_tls_policy_fuzz_SOURCES = t/fuzz/tls_policy_fuzz.c smtp-client/anchors.c smtp-client/policy.c
+t_fuzz_tls_policy_fuzz_LDADD = $(FUZZ_MAIN) lib/smtp/libsmtp.a lib/mail/libmail.a lib/dns/libdns.a lib/tls/libtls.a $(SERVER_LIBS) \
+	$(LDNS_LIBS) $(TLS_LIBS)

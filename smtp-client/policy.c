@@ -115,8 +115,8 @@ static int add_anchors(struct policy *p, struct slice path, struct buf *why)
 {
 	const char *text = anchors_find(path);
 	if (text == NULL) {
-		buf_add_fmt(why, "trust anchors of %.*s are not known; files are read at start",
-			SLICE_FMT(path));
+		buf_add_fmt(why, "trust anchors of %s are not known; files are read at start",
+			log_q(path));
 		return ERR_SYNTAX;
 	}
 	add_text(&p->anchors, slice_str(text));
@@ -174,7 +174,7 @@ static int check_servername(const struct policy *p, struct buf *why)
 			? p->servername
 			: conf_str(policy_param(P_smtp_tls_servername, P_lmtp_tls_servername));
 	if (*name != '\0' && !smtp_is_hostname(slice_str(name))) {
-		buf_add_fmt(why, "\"%s\" specifies an invalid hostname", name);
+		buf_add_fmt(why, "\"%s\" specifies an invalid hostname", log_qs(name));
 		return ERR_SYNTAX;
 	}
 	return 0;
@@ -277,7 +277,7 @@ static int take_reuse(struct policy *p, const char *name, struct slice value, st
 	if (p->reuse || slice_case_eq_str(value, "no")) {
 		return 0;
 	}
-	buf_add_fmt(why, "attribute \"%s\" has bad value: \"%.*s\"", name, SLICE_FMT(value));
+	buf_add_fmt(why, "attribute \"%s\" has bad value: \"%s\"", name, log_q(value));
 	return ERR_SYNTAX;
 }
 
