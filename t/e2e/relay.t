@@ -23,7 +23,9 @@ my $sink = Gatepost::Sink->new(
             return;
         },
     });
-my $gp = Gatepost::Instance->new(main => { relayhost => '[127.0.0.1]:' . $sink->port });
+my $texts = tempdir('texts') . '/bounce.cf';
+spew($texts, "failure_template = <<END\nFrom: Post <post>\nSubject: Zurueck\n\nMail by \$myhostname:\n.\nEND\n");
+my $gp = Gatepost::Instance->new(main => { relayhost => '[127.0.0.1]:' . $sink->port, bounce_template_file => $texts });
 $gp->start;
 
 sub message {
@@ -85,6 +87,8 @@ $before = $sink->count;
 is($gp->mail('a@client.test', 'x@next.test', message('spam'))->{code}, 250, 'refused after the dot');
 @m = $sink->wait_messages($before + 1);
 is($m[-1]{from}, '', 'bounced');
+like($m[-1]{content}, qr/^From: Post <post\@mx\.example>\r?\nSubject: Zurueck\r?\n.*^Mail by mx\.example:\r?\n\.\r?\n\r?\n<\w+\@next\.test>/ms,
+    'by the template of bounce_template_file, with its line of a dot');
 $before = $sink->count;
 is($gp->mail('', 'bad@next.test', message('double'))->{code}, 250, 'a null sender');
 ok($gp->drained, 'a bounce that cannot be delivered ends');
