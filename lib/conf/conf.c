@@ -269,6 +269,12 @@ static const char *check_lookup(void *arg, struct slice name)
 	return raw_lookup(u.out, name);
 }
 
+/* Lists that Postfix's own master.cf refers to for submission, and that need not be set there. */
+static bool is_of_sample(struct slice name)
+{
+	return slice_starts(name, "mua_") && slice_ends(name, "_restrictions");
+}
+
 static void check_seen(void *arg, struct slice name)
 {
 	struct check *k = arg;
@@ -278,7 +284,8 @@ static void check_seen(void *arg, struct slice name)
 	if (dict_get(k->wrong, name) != NULL)
 		k->refers_to_wrong = true;
 	if (k->undefined.len == 0 && check_lookup(arg, name) == NULL &&
-		!param_is_unsupported(name) && param_find_transport(name, &prefix) == P_COUNT)
+		!param_is_unsupported(name) && !is_of_sample(name) &&
+		param_find_transport(name, &prefix) == P_COUNT)
 		buf_add_slice(&k->undefined, name);
 }
 

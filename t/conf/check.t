@@ -45,6 +45,13 @@ $dir/main.cf:6:18: error: transport_maps: $dir/missing.db: No such file or direc
 $dir/main.cf:6:@{[ 18 + length("hash:$dir/missing, ") ]}: error: transport_maps: $dir/gone: No such file or directory; expected a readable file
 END
 
+($status, $out) = check('', <<'END');
+2525 inet n - n - - smtpd
+  -o smtpd_client_restrictions=$mua_client_restrictions
+  -o smtpd_helo_restrictions=$mua_helo_restrictions
+  -o smtpd_sender_restrictions=$mua_sender_restrictions
+END
+is("$status $out", '0 ', q{lists of Postfix's own master.cf need not be set});
 ($status, $out) = check("smtp_tls_per_site = static:may\n");
 is($status, 0, 'a parameter of Postfix that is not supported is no error');
 like($out, qr/main\.cf:3:1: warning: smtp_tls_per_site is not supported/, 'but a warning');
