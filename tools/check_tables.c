@@ -189,6 +189,7 @@ static int run_vault(char *const *argument, struct buf *out)
 
 void check_chains_inside(const struct instance *in, struct mistakes *m)
 {
+	static const char warning[] = "warning: "; /* vault's word for it */
 	struct chains k = {.n = 0};
 	struct buf out = BUF_INIT(GROUPS_MAX * WHY_LIMIT);
 	struct slice rest, line;
@@ -203,7 +204,10 @@ void check_chains_inside(const struct instance *in, struct mistakes *m)
 			k.argument[0]);
 	rest = buf_slice(&out);
 	for (size_t i = 0; i < k.n && slice_part(&rest, '\n', &line); i++)
-		if (line.len > 0)
+		if (slice_starts(line, warning))
+			mistakes_warning(m, k.where[i], "%.*s",
+				SLICE_FMT(slice_from(line, strlen(warning))));
+		else if (line.len > 0)
 			mistakes_error(m, k.where[i], "%.*s", SLICE_FMT(line));
 	for (size_t i = 0; i < ARGUMENTS + k.n; i++)
 		mem_free(k.argument[i]);

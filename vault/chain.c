@@ -214,6 +214,10 @@ int chain_check(struct slice group, struct buf *why)
 	err = read_chain(
 		chain_open(slice_trim(slice_first(slice_from(group, 1), group.len - 2))), &r);
 	(void)buf_add_slice(why, buf_slice(&r.why));
+	/* The first of them is enough. */
+	struct slice warnings = buf_slice(&r.warnings), line;
+	if (err == 0 && slice_token(&warnings, "\n", &line))
+		(void)buf_add_fmt(why, CHAIN_WARNING "%.*s", SLICE_FMT(line));
 	pem_clear(&r);
 	return err;
 }

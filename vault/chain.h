@@ -13,6 +13,8 @@
  */
 enum { CHAIN_OLD_SECONDS = 300, CHAIN_SETTLE_MSEC = 1500 };
 
+#define CHAIN_WARNING "warning: "
+
 struct chain;
 
 /* A group of vault_services, while rights are there. Owned by this module. */
@@ -31,7 +33,8 @@ const struct pem_pairs *chain_pairs(const struct chain *c);
 const struct pem_pair *chain_find(const struct chain *c, const uint8_t id[PEM_ID]);
 /*
  * For the command line: whether the chains of a group ("{ … }" of vault_services) are good, its
- * files opened by their names. What is not goes to why.
+ * files opened by their names. What is not goes to why; of good ones a warning, behind
+ * CHAIN_WARNING.
  */
 int chain_check(struct slice group, struct buf *why);
 /* Does any chain have it? */

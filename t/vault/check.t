@@ -57,7 +57,11 @@ for (@bad) {
     ref $want ? like($line[0], $want, '  is named') : is($line[0], $want, '  is named');
     is(scalar @line, 1, '  once') or diag($out);
 }
-my ($status, $out) = check('smtpd_tls_security_level = may');
+my $late = pair("$dir/late", 'p256');
+Gatepost::Vault::openssl('x509', '-in', $late->{cert}, '-signkey', $late->{key}, '-days', '-1', '-out', "$dir/over");
+my ($status, $out) = check("smtpd_tls_chain_files = $late->{key} $dir/over");
+is("$status$out", "0$dir/main.cf:3:25: warning: $dir/over: the certificate has expired\n", 'an expired one is a warning');
+($status, $out) = check('smtpd_tls_security_level = may');
 is($status, 0, 'may without a certificate');
 is($out, "$dir/main.cf:3:28: warning: TLS is not offered, since $none\n", 'is a warning');
 ($status, $out) = check("smtpd_tls_chain_files = $a->{chain}",
