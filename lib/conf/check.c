@@ -8,6 +8,7 @@
 
 #include "conf/check.h"
 #include "conf/check_text.h"
+#include "conf/check_trust.h"
 #include "conf/value.h"
 #include "conf/vault.h"
 #include "util/err.h"
@@ -690,8 +691,10 @@ void instance_read(struct instance *in, const char *dir, int checks, struct mist
 	if ((checks & CHECK_PROGRAMS) != 0)
 		check_programs(in, m);
 	vault_check(in, (checks & CHECK_TABLES) != 0, m);
-	if ((checks & CHECK_TABLES) != 0)
+	if ((checks & CHECK_TABLES) != 0) {
 		check_tables(in, m);
+		check_trust(in, m);
+	}
 	name_transports(in);
 }
 

@@ -8,6 +8,7 @@ lib_conf_libconf_a_SOURCES = \
 	%D%/capacity.c %D%/capacity.h \
 	%D%/check.c %D%/check.h \
 	%D%/check_text.c %D%/check_text.h \
+	%D%/check_trust.c %D%/check_trust.h \
 	%D%/grant.c %D%/grant.h \
 	%D%/main_cf.c \
 	%D%/master_cf.c %D%/master_cf.h %D%/services.def \

@@ -30,7 +30,7 @@ my $lmtp = Gatepost::TlsSink->new(cert => $mx, lmtp => 1);
 my $down = free_port();
 sub at { '[127.0.0.1]:' . $_[0]->port }
 
-my ($anchor, $missing) = ($own->ca, "$dir/missing.pem");
+my ($anchor, $missing, $junk) = ($own->ca, "$dir/missing.pem", spew("$dir/junk.pem", "no certificate\n"));
 my $policy = table('hash', "$dir/policy", join '', map {"$_\n"}
     at($none) . '     encrypt',
     at($far) . '      secure match=.far.test',
@@ -62,7 +62,7 @@ my $gp = Gatepost::Instance->new(main => {
 }, master => [
     "fails unix - - n - - smtp-client\n  -o smtp_tls_policy_maps=fail:x",
     "wrong unix - - n - - smtp-client\n  -o { smtp_tls_protocols = <=TLSv1.1 }",
-    "noca unix - - n - - smtp-client\n  -o smtp_tls_CAfile=$missing -o smtp_tls_security_level=encrypt",
+    "noca unix - - n - - smtp-client\n  -o smtp_tls_CAfile=$junk -o smtp_tls_security_level=encrypt",
     "wrap unix - - n - - smtp-client\n  -o smtp_tls_wrappermode=yes -o smtp_tls_security_level=secure",
     "loose unix - - n - - smtp-client\n  -o smtp_tls_wrappermode=yes",
     "patient unix - - n - - smtp-client\n  -o minimal_backoff_time=300s",
@@ -103,7 +103,7 @@ becomes('fails', qr/${config}smtp_tls_policy_maps, next-hop destination "\[127\.
     $sink, '', 'a table that fails');
 becomes('wrong', qr/$config/, $sink, '', 'a parameter that cannot be read');
 becomes('noca', qr/dsn=4\.7\.5, status=deferred \(TLS is required, but our TLS engine is unavailable\)/, $sink, '',
-    'a file of authorities that is not there');
+    'a file of authorities without any');
 
 # TLS from connect.
 becomes('wrap', $sent, $wrapped, 'TLS', 'TLS from connect');
