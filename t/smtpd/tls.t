@@ -25,7 +25,7 @@ my %client = (
     self => $certs->make('self', cn => 'self', client => 1, by => 'self'),
 );
 my $logins = table('hash', "$dir/logins", 'joe@local.test ' . scram_record('joe-secret') . "\n");
-my %port = map { $_ => free_port() } qw(none encrypt wrap bare rsa ask req never always strict);
+my %port = map { $_ => free_port() } qw(none encrypt wrap bare rsa ask req never always strict tuned);
 my $ca = $certs->ca;
 my $gp = Gatepost::Instance->new(
     main => {
@@ -49,6 +49,9 @@ my $gp = Gatepost::Instance->new(
         "$port{req} inet n - n - - smtpd -o smtpd_tls_security_level=encrypt -o smtpd_tls_req_ccert=yes",
         "$port{never} inet n - n - - smtpd -o smtpd_sasl_auth_enable=no",
         "$port{always} inet n - n - - smtpd -o smtpd_tls_auth_only=no",
+        "$port{tuned} inet n - n - - smtpd -o tls_preempt_cipherlist=yes -o tls_eecdh_auto_curves=prime256v1"
+            . ' -o smtpd_tls_session_cache_timeout=0s -o smtpd_tls_ciphers=high -o smtpd_tls_exclude_ciphers=CHACHA20'
+            . ' -o requiretls_enable=no -o smtpd_discard_ehlo_keywords=starttls',
         "$port{strict} inet n - n - - smtpd -o smtpd_tls_protocols=TLSv1.3 -o { smtpd_sasl_security_options = noplaintext, noanonymous }"
             . ' -o smtpd_sasl_tls_security_options=noanonymous -o smtpd_tls_auth_only=no',
     ],
@@ -72,7 +75,11 @@ sub deliver {
     return $r->{text} =~ /queued as (\S+)/ ? $1 : undef;
 }
 
-sub content { my ($id) = @_; return ($gp->tool('gateq', 'cat', $id))[1] }
+# The queue knows of a message a moment after the client.
+sub content {
+    my ($id) = @_;
+    return wait_until(10, sub { my ($status, $out) = $gp->tool('gateq', 'cat', $id); $status ? undef : $out }) // 'not there';
+}
 
 sub flags {
     my ($id) = @_;
@@ -239,6 +246,27 @@ subtest 'client certificates' => sub {
     }
     my $t = inside($port{req}, '-cert', $client{good}{cert}, '-key', $client{good}{key});
     ok($t && deliver($t), 'required, and there');
+};
+
+subtest 'settings' => sub {
+    my $c = hello($port{tuned}) or return fail 'session';
+    ok(!exists $c->{ehlo}{STARTTLS}, 'smtpd_discard_ehlo_keywords');
+    $c->cmd('STARTTLS', 502);
+    my @order = ('-tls1_2', '-cipher', 'ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384');
+    is(inside(undef, @order)->{tls}{cipher}, 'ECDHE-ECDSA-AES128-GCM-SHA256', "the client's order of ciphers");
+    $gp->{services} = [map {s/ -o smtpd_discard_ehlo_keywords=starttls//r} @{ $gp->{services} }];
+    $gp->write_config;
+    $gp->reload;
+    my $t = wait_until(20, sub { my $s = hello($port{tuned}); exists $s->{ehlo}{STARTTLS} ? starttls($s, @order) : undef })
+        or return fail 'handshake: ' . tls_error();
+    is($t->{tls}{cipher}, 'ECDHE-ECDSA-AES256-GCM-SHA384', 'tls_preempt_cipherlist: the order of the server');
+    my $sess = "$dir/session";
+    $t = inside($port{tuned}, '-sess_out', $sess) or return fail 'handshake';
+    like($t->{tls}{text}, qr/Server Temp Key: ECDH, prime256v1/, 'tls_eecdh_auto_curves');
+    ok(!exists $t->{ehlo}{REQUIRETLS}, 'requiretls_enable');
+    $t->cmd('QUIT', 221);
+    ok(!-s $sess, 'smtpd_tls_session_cache_timeout = 0: no ticket');
+    ok(!inside($port{tuned}, '-tls1_2', '-cipher', 'ECDHE-ECDSA-CHACHA20-POLY1305'), 'smtpd_tls_exclude_ciphers');
 };
 
 subtest 'C2: AUTH by port' => sub {

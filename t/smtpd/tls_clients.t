@@ -50,7 +50,7 @@ my %known;
 sub next_protocol {
     my $id = wait_until(20, sub { (grep { !$known{$_} } map {s{.*/}{}r} glob $gp->queue . '/hold/*/*')[0] }) or return 'no message';
     $known{$id} = 1;
-    my ($status, $out) = $gp->tool('gateq', 'cat', $id);
+    my $out = wait_until(10, sub { my ($status, $text) = $gp->tool('gateq', 'cat', $id); $status ? undef : $text }) // '';
     return $out =~ /^\tby \S+ \(.*?\) with (\S+) id $id/m ? $1 : "none in: $out";
 }
 

@@ -17,7 +17,7 @@ use Time::HiRes qw(time);
 need('openssl');
 my $certs = Gatepost::Certs->new;
 my $mx = $certs->make('mx', names => ['mx.example']);
-my %port = map { $_ => free_port() } qw(wrap slow proxy greet limit);
+my %port = map { $_ => free_port() } qw(wrap slow proxy greet limit ban);
 my $gp = Gatepost::Instance->new(
     main => {
         smtpd_tls_security_level => 'may', smtpd_tls_chain_files => $mx->{both}, default_transport => 'discard',
@@ -29,6 +29,7 @@ my $gp = Gatepost::Instance->new(
         "$port{proxy} inet n - n - - smtpd -o smtpd_tls_wrappermode=yes -o smtpd_upstream_proxy_protocol=haproxy",
         "$port{greet} inet n - n - - smtpd -o smtpd_tls_wrappermode=yes -o smtpd_greet_wait=3s -o mynetworks=192.0.2.1"
             . ' -o { smtpd_relay_restrictions = check_client_access static:OK, reject } -o smtpd_recipient_restrictions=',
+        "$port{ban} inet n - n - - smtpd -o smtpd_ban_errors=2 -o smtpd_ban_exempt_clients=",
         "$port{limit} inet n - n - - smtpd -o smtpd_tls_wrappermode=yes -o smtpd_client_connection_count_limit=1"
             . ' -o smtpd_client_event_limit_exceptions=',
     ],
@@ -90,6 +91,34 @@ subtest 'ends and garbage' => sub {
         1 while sysread $c->sock, $rest, 1000, length $rest;
         unlike($rest, qr/^\d{3}[ -]/m, 'no reply in clear');
     }
+};
+
+subtest 'handshakes that are none count for a ban' => sub {
+    for (1, 2) {
+        my $c = Gatepost::Smtp->new(port => $port{ban}, from => '127.0.0.5') or return fail 'session';
+        $c->hello;
+        $c->cmd('STARTTLS', 220);
+        $c->send("EHLO x\r\n");
+        $c->at_eof;
+    }
+    my $c = wait_until(10, sub {
+        my $s = Gatepost::Smtp->new(port => $port{ban}, from => '127.0.0.5');
+        $s->reply->{text} =~ /^421 4\.7\.0 .* is banned for now/;
+    });
+    ok($c, 'at connect');
+    ok(Gatepost::Smtp->new(port => $port{ban}, from => '127.0.0.6')->hello, 'nobody else');
+};
+
+subtest 'vault is killed' => sub {
+    my $t = starttls($gp->session) or return fail 'handshake: ' . tls_error();
+    $gp->kill_role('vault');
+    $t->cmd('NOOP', 250, 'a session goes on');
+    my $late = $gp->session;
+    $late->{timeout} = 20;
+    # Its handshake waits for a new vault, or fails; the chains are known still.
+    $late->cmd('STARTTLS', 220);
+    ok(wait_until(15, sub { my $s = $gp->session; $s && starttls($s) }), 'and new ones begin again');
+    $t->cmd('EHLO x', 250, 'the first one goes on');
 };
 
 subtest 'a load balancer before TLS' => sub {
