@@ -125,18 +125,25 @@ my @broken = (
     ['an encrypted key', slurp($enc) . slurp($old->{cert}), qr/the key is encrypted/],
     ['another curve', slurp($k1->{chain}), qr/the key is of another kind/],
     ['rubbish inside', slurp($old->{key}) =~ s/MII/XXX/r . slurp($old->{cert}), qr/no private key can be read/],
-    ['too long', slurp($old->{chain}) . ' ' x 1100000, qr/all\.pem: File too large/],
+    ['too long', slurp($old->{chain}) . ' ' x 1100000, qr/broken\.\d+: File too large/],
 );
-for (@broken) {
-    my ($name, $text, $why) = @$_;
-    my $before = length $v->log_text;
-    renew($text);
-    ok(wait_until(10, sub { substr($v->log_text, $before) =~ /all\.pem: .*the certificate in force stays/ }), "$name: reported");
-    like(substr($v->log_text, $before), $why, "$name: with the reason");
-    is(($v->sign('a', $again->{id}, '0804', tls13('server')))[0], 0, "$name: the old one goes on");
+# Each in a service of its own, all at once.
+spew("$dir/broken.$_", slurp($again->{chain})) for 0 .. $#broken;
+my $many = Gatepost::Vault->new(files => [map {"$dir/broken.$_"} 0 .. $#broken],
+    services => join ' ', map { service("s$_/inet", chain => "$dir/broken.$_") } 0 .. $#broken);
+is(scalar @{ $many->peer("p$_" => 'smtpd', "s$_/inet")->{chains} }, 1, "a good one before: $broken[$_][0]") for 0 .. $#broken;
+for my $n (0 .. $#broken) {
+    spew("$dir/broken.$n", $broken[$n][1]);
+    $many->order("file $dir/broken.$n");
+}
+for my $n (0 .. $#broken) {
+    my ($name, undef, $why) = @{ $broken[$n] };
+    ok($many->find_log(qr/broken\.$n: .*the certificate in force stays/), "$name: reported");
+    like(join("\n", grep {/broken\.$n: /} split /\n/, $many->log_text), $why, "$name: with the reason");
+    is(($many->sign("p$n", $again->{id}, '0804', tls13('server')))[0], 0, "$name: the old one goes on");
 }
 renew(slurp($old->{chain}));
-is_deeply($v->news(0)->{chains}, [[$old->{id}, der_list($old->{der})], $third], 'until a good one comes');
+is_deeply($v->news(0)->{chains}, [[$old->{id}, der_list($old->{der})], $third], 'fewer chains than before');
 
 # Two files that are replaced one behind the other are one change.
 spew($pair{ed25519}{key}, slurp(pair("$dir/ed2", 'ed25519')->{key}));

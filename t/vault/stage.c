@@ -45,7 +45,7 @@
 #include "util/log.h"
 #include "util/mem.h"
 
-enum { PEERS = 16, LINE = 300000 };
+enum { PEERS = 32, LINE = 300000 };
 
 static struct peer {
 	char *name;
