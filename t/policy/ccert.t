@@ -61,7 +61,7 @@ my $gp = Gatepost::Instance->new(
     master => [@master, "$sealed inet n - n - - smtpd -o local_header_rewrite_clients=permit_tls_clientcerts -o { relay_clientcerts = inline:{$print{'stranger cert'}=x} }"
         . ' -o smtpd_data_restrictions=check_client_access,static:HOLD'],
 );
-$gp->start or BAIL_OUT('no instance');
+$gp->start or die 'no instance';
 
 sub client {
     my ($port, $who) = @_;

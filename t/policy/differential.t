@@ -130,7 +130,7 @@ for my $group (@groups) {
     my %main = (base(), %{ $group->[0]{main} });
     my $pf = Gatepost::Peers->postfix(main => \%main, services => [services(0, @$group), 'discard unix - - n - - discard', 'verify unix - - n - 1 verify', 'flush unix n - n 1000? 0 flush']);
     my $gp = Gatepost::Instance->new(main => { %main, syslog_name => 'postfix' }, master => [services($above, @$group)]);
-    $gp->start or BAIL_OUT('there is nothing to compare with');
+    $gp->start or die 'there is nothing to compare with';
     my $sessions = 0;
     for my $c (@$group) {
         for my $case (@{ $c->{cases} }) {

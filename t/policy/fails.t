@@ -130,7 +130,7 @@ my $gp = Gatepost::Instance->new(
     },
     master => \@master,
 );
-$gp->start or BAIL_OUT('no instance');
+$gp->start or die 'no instance';
 
 for my $row (@rows) {
     my ($name, @dialogue) = @$row;

@@ -47,7 +47,7 @@ my $gp = Gatepost::Instance->new(
     master => [submission($port{submission}), "$port{plain} inet n - n - - smtpd $plain", "second.example:$port{name} inet n - n - - smtpd",
         map {"$port{$_} inet n - n - $limit{$_}[0] smtpd" . ($limit{$_}[1] ? " -o $limit{$_}[1]" : '')} sort keys %limit],
 );
-$gp->start or BAIL_OUT('no instance');
+$gp->start or die 'no instance';
 
 # The first line that a port says, or '' where it refuses.
 sub greeting {

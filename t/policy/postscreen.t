@@ -39,7 +39,7 @@ my $port = free_port();
 my $pf = Gatepost::Peers->postfix(main => { %both, %theirs }, services => ["127.0.0.1:$port inet n - n - 1 postscreen",
     'smtpd pass - - n - - smtpd', 'dnsblog unix - - n - 0 dnsblog', 'tlsproxy unix - - n - 0 tlsproxy', 'discard unix - - n - - discard']);
 my $gp = Gatepost::Instance->new(main => { %both, %ours });
-$gp->start or BAIL_OUT('there is nothing to compare with');
+$gp->start or die 'there is nothing to compare with';
 my @peers = ([Gatepost => $gp->port, sub { slurp("$gp->{dir}/log") }], [Postfix => $port, sub { slurp($pf->{log}) }]);
 
 # Lines about a client, without what is another one each time.

@@ -65,7 +65,7 @@ my $gp = Gatepost::Instance->new(
         "$port{rate} inet n - n - - smtpd -o { smtpd_recipient_restrictions = check_policy_service inet:127.0.0.1:$rate }",
         'vault unix - - n - - vault',
     ]);
-$gp->start or BAIL_OUT('no instance');
+$gp->start or die 'no instance';
 
 # The replies of a session that sends these lines, joined.
 sub say_all {
@@ -119,7 +119,7 @@ action = note
 END
 spawn({ out => "$dir/f2b.out" }, 'fail2ban-server', '-c', $dir, '-s', "$dir/f2b.sock", '-p', "$dir/f2b.pid", '-x', '-f', 'start');
 ok(wait_until(5, sub { (run_out('fail2ban-client', '-c', $dir, '-s', "$dir/f2b.sock", 'status', 'gatepost'))[0] == 0 }), 'fail2ban watches the log')
-    or BAIL_OUT slurp("$dir/f2b.out") . slurp("$dir/f2b.log");
+    or die slurp("$dir/f2b.out") . slurp("$dir/f2b.log");
 
 sub login_line { 'AUTH PLAIN ' . b64("\0joe\0$_[0]") }
 my %events = (

@@ -38,7 +38,7 @@ my $gp = Gatepost::Instance->new(
             . ' -o { smtpd_recipient_restrictions = permit_mynetworks, reject }',
         'vault unix - - n - - vault',
     ]);
-$gp->start or BAIL_OUT('no instance');
+$gp->start or die 'no instance';
 
 my %client = (outside => '127.0.1.1', mynetworks => '127.0.2.1', authenticated => '127.0.1.2', safe => '127.0.3.1', direct => '127.0.4.1');
 my %class = (local => 'local.test', alias => 'alias.test', mailbox => 'box.test', relay => 'relay.test', default => 'far.test', literal => '[127.0.0.1]');
