@@ -68,7 +68,13 @@ enum bits {
 #define GROUP(group, pledge, what) group = 1 << GROUP_##group,
 #include "priv/sandbox.def"
 };
-enum { FORKS = SANDBOX_FORKS, FILES = SANDBOX_FILES, DIALS = SANDBOX_DIALS, READS = SANDBOX_READS };
+enum {
+	FORKS = SANDBOX_FORKS,
+	FILES = SANDBOX_FILES,
+	DIALS = SANDBOX_DIALS,
+	READS = SANDBOX_READS,
+	FIXED = SANDBOX_FIXED
+};
 enum { READ = BELOW_READ, WRITE = BELOW_WRITE, MAKE_DIR = BELOW_MAKE_DIR };
 
 const struct sandbox_row sandbox_rows[SANDBOX_COUNT] = {

@@ -90,8 +90,10 @@ static void drop_capabilities(void)
 /* What a program could get by executing another: taken away while the right to do so is there. */
 static void bound_capabilities(void)
 {
-	for (unsigned long c = 0; prctl(PR_CAPBSET_READ, c, 0, 0, 0) >= 0; c++)
-		if (prctl(PR_CAPBSET_DROP, c, 0, 0, 0) != 0)
+	int is_there = 0;
+
+	for (unsigned long c = 0; (is_there = prctl(PR_CAPBSET_READ, c, 0, 0, 0)) >= 0; c++)
+		if (is_there > 0 && prctl(PR_CAPBSET_DROP, c, 0, 0, 0) != 0)
 			log_fatal("dropping rights: capability %lu: %s", c, err_str(ERR_SYS));
 }
 
@@ -198,6 +200,8 @@ void priv_confine(enum sandbox s)
 		limit(RLIMIT_NPROC, "processes");
 	if (!(sandbox_rows[s].flags & SANDBOX_FILES) && !log_is_file)
 		limit(RLIMIT_FSIZE, "files");
+	if (sandbox_rows[s].flags & SANDBOX_FIXED)
+		limit(RLIMIT_NOFILE, "descriptors");
 	catch_forbidden();
 	filter_confine(s);
 }

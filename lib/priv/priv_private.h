@@ -10,6 +10,7 @@ enum {
 	SANDBOX_FILES = 2,
 	SANDBOX_DIALS = 4,
 	SANDBOX_READS = 8,
+	SANDBOX_FIXED = 16,
 };
 
 struct sandbox_row {

@@ -93,6 +93,7 @@ sub check_process {
     push @wrong, "$made pieces of code" if !$is_bare && ($made > 0) != ($row->{name} eq 'cleanup');
     push @wrong, 'cores' if $limits !~ /^Max core file size +0 +0 /m;
     push @wrong, 'processes' if !$is_bare && $row->{starts} eq 'none' && $limits !~ /^Max processes +0 +0 /m;
+    push @wrong, 'descriptors' if !$is_bare && $row->{name} eq 'crew' && $limits !~ /^Max open files +0 +0 /m;
     # /proc of a process that is undumpable belongs to root.
     push @wrong, 'dumpable' if (stat "/proc/$pid/mem")[4] != 0;
     is("@wrong", '', "$row->{name} $pid: user, root directory, capabilities, limits");
