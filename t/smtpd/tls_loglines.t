@@ -48,14 +48,19 @@ $gp->start;
 
 my $x = "Message-ID: <m\@x>\r\nSubject: x\r\n\r\nx\r\n";
 
-# Says what it is told inside, and gives the replies.
+my $written = sub {''}; # what the present event has logged so far
+
+# Says what it is told inside, and gives the replies; waits for what is to be logged before it goes on.
 sub inside {
     my ($args, @lines) = @_;
     return sub {
         my ($c) = @_;
         $c->hello;
         my $t = starttls($c, @$args) or return 'no TLS';
-        return join '', map { $t->cmd($_)->{text} . "\n" } @lines, 'QUIT';
+        return join '', map {
+            my $line = $_;
+            ref $line ? wait_until(30, sub { $written->() =~ $line }) && '' : $t->cmd($line)->{text} . "\n"
+        } @lines, 'QUIT';
     };
 }
 
@@ -81,7 +86,7 @@ my @events = (
     ['hidden', 'hidden', clear('STARTTLS')], ['enforced in the old way', 'older', clear(@all)],
     ['what is offered', '', inside([], 'EHLO x', 'STARTTLS', 'NOOP')],
     ['in the old way', 'old', inside([], 'EHLO x')],
-    ['without EHLO inside', '', inside([], 'MAIL FROM:<a@x.test>', 'RCPT TO:<a@x.test>')],
+    ['without EHLO inside', '', inside([], 'MAIL FROM:<a@x.test>', 'RCPT TO:<a@x.test>', qr/client=/)],
     (map { my $v = $_; map { my $s = $_; ["$v, $s", '', letter("-$v", '-sigalgs', $s)] }
         'rsa_pss_rsae_sha256', 'rsa_pss_rsae_sha512', 'ecdsa_secp256r1_sha256', 'ed25519' } qw(tls1_2 tls1_3)),
     (map { my $g = $_; ["group $g", '', letter('-groups', $g)] } qw(X25519 X448 P-256 P-384 P-521)),
@@ -114,6 +119,7 @@ sub seen {
     my ($name, undef, $run) = @$event;
     my $mark = -s $log || 0;
     my $before = $sink->count;
+    $written = sub { appended($log, $mark) };
     my $c = Gatepost::Smtp->new(port => $port, timeout => 8) or return "no connection\n";
     my $said = $run->($c);
     $c->close;

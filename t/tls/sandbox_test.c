@@ -61,6 +61,48 @@ static void lock(void)
 		prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
 		bail_out("no filter");
 }
+
+struct certs {
+	struct cert ca, middle, rsa, ec, ed, other;
+};
+
+/* The chain of the service changes each time; every other one asks for a name. */
+static void one_handshake(int i, struct stub *v, const struct certs *all,
+	struct tls_context *server, struct tls_context *client)
+{
+	static const char *const mx[] = {"mx.test"};
+	struct tls_ask ask = plain_client;
+	struct pair p;
+
+	v->chains = 0;
+	v->name = NULL;
+	if (i % 3 == 0)
+		stub_add(v, &all->rsa, &all->middle);
+	else
+		stub_add(v, i % 3 == 1 ? &all->ec : &all->ed, NULL);
+	if (i % 2) {
+		v->name = "other.test";
+		v->name_from = 1;
+		stub_add(v, &all->other, NULL);
+	}
+	stub_send(v);
+	stub_ticket_key(v, (char)i, clock_real() + 60 * CLOCK_SEC);
+	ask.level = TLS_VERIFY;
+	ask.match = mx;
+	ask.match_n = 1;
+	ask.servername = i % 2 ? "other.test" : "mx.test";
+	ask.protocols = i % 4 < 2 ? "TLSv1.3" : "TLSv1.2";
+	ask.session_key = "x";
+	pair_tls(&p, server, &plain_server, client, &ask);
+	pair_run(&p);
+	is_int(p.server.done, 0, "handshake %d %s", i, buf_str(&p.server.why));
+	stream_write_slice(p.server.s, SLICE_LIT("220 x\r\n"));
+	ok(end_expect(&p.client, "220 x\r\n"), "bytes");
+	if (p.client.done == 0)
+		is_str(tls_trust_word(tls_facts(p.client.t)), i % 2 ? "Trusted" : "Verified",
+			"what it is");
+	pair_free(&p);
+}
 #endif
 
 int main(void)
@@ -68,8 +110,7 @@ int main(void)
 #ifdef GP_SANITIZE
 	skip_all("a sanitizer needs system calls of its own");
 #else
-	static const char *const mx[] = {"mx.test"};
-	struct cert ca, middle, rsa, ec, ed, other;
+	struct certs all;
 	struct tls_context *server, *client;
 	struct stub *v;
 	char *file;
@@ -77,13 +118,13 @@ int main(void)
 
 	loop_init();
 	clock_load_zone();
-	ca = cert_new("P-256", "Test CA", NULL, NULL, CERT_CA);
-	middle = cert_new("RSA", "Middle CA", NULL, &ca, CERT_CA);
-	rsa = cert_new("RSA", "mx.test", "DNS:mx.test", &middle, 0);
-	ec = cert_new("P-256", "mx.test", "DNS:mx.test", &ca, 0);
-	ed = cert_new("ED25519", "mx.test", "DNS:mx.test", &ca, 0);
-	other = cert_new("P-256", "other.test", "DNS:other.test", &ca, 0);
-	file = cert_file(&ca);
+	all.ca = cert_new("P-256", "Test CA", NULL, NULL, CERT_CA);
+	all.middle = cert_new("RSA", "Middle CA", NULL, &all.ca, CERT_CA);
+	all.rsa = cert_new("RSA", "mx.test", "DNS:mx.test", &all.middle, 0);
+	all.ec = cert_new("P-256", "mx.test", "DNS:mx.test", &all.ca, 0);
+	all.ed = cert_new("ED25519", "mx.test", "DNS:mx.test", &all.ca, 0);
+	all.other = cert_new("P-256", "other.test", "DNS:other.test", &all.ca, 0);
+	file = cert_file(&all.ca);
 	{
 		struct tls_settings s = {.side = TLS_SERVER,
 			.ca_file = file,
@@ -100,50 +141,18 @@ int main(void)
 	pass("before the filter");
 	fflush(stdout);
 	lock();
-	for (i = 0; i < 12; i++) {
-		struct tls_ask ask = plain_client;
-		struct pair p;
-
-		/* The chain of the service changes each time; every other one asks for a name. */
-		v->chains = 0;
-		v->name = NULL;
-		if (i % 3 == 0)
-			stub_add(v, &rsa, &middle);
-		else
-			stub_add(v, i % 3 == 1 ? &ec : &ed, NULL);
-		if (i % 2) {
-			v->name = "other.test";
-			v->name_from = 1;
-			stub_add(v, &other, NULL);
-		}
-		stub_send(v);
-		stub_ticket_key(v, (char)i, clock_real() + 60 * CLOCK_SEC);
-		ask.level = TLS_VERIFY;
-		ask.match = mx;
-		ask.match_n = 1;
-		ask.servername = i % 2 ? "other.test" : "mx.test";
-		ask.protocols = i % 4 < 2 ? "TLSv1.3" : "TLSv1.2";
-		ask.session_key = "x";
-		pair_tls(&p, server, &plain_server, client, &ask);
-		pair_run(&p);
-		is_int(p.server.done, 0, "handshake %d %s", i, buf_str(&p.server.why));
-		stream_write_slice(p.server.s, SLICE_LIT("220 x\r\n"));
-		ok(end_expect(&p.client, "220 x\r\n"), "bytes");
-		if (p.client.done == 0)
-			is_str(tls_trust_word(tls_facts(p.client.t)),
-				i % 2 ? "Trusted" : "Verified", "what it is");
-		pair_free(&p);
-	}
+	for (i = 0; i < 12; i++)
+		one_handshake(i, v, &all, server, client);
 	stub_kill(&v);
 	tls_context_free(&server);
 	tls_context_free(&client);
 	mem_free(file);
-	cert_free(&ca);
-	cert_free(&middle);
-	cert_free(&rsa);
-	cert_free(&ec);
-	cert_free(&ed);
-	cert_free(&other);
+	cert_free(&all.ca);
+	cert_free(&all.middle);
+	cert_free(&all.rsa);
+	cert_free(&all.ec);
+	cert_free(&all.ed);
+	cert_free(&all.other);
 	return done_testing();
 #endif
 }
