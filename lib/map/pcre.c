@@ -5,6 +5,7 @@
 #include "map/pattern.h"
 #include "util/err.h"
 #include "util/log.h"
+#include "util/mem.h"
 
 /*
  * pcre: patterns of PCRE2. They are interpreted, or compiled to machine code where the program says
@@ -110,16 +111,29 @@ static int pcre_match(const void *code, struct slice key,
 	return 1;
 }
 
+/* Patterns that are not used any more and cannot be freed. */
+static struct kept {
+	struct kept *next;
+	void *code;
+} * kept;
+
 /* The memory of machine code is read-only by now, and to free it is to write to it. */
 static void pcre_free(void *code)
 {
 	size_t size = 0;
+	struct kept *k = NULL;
 
 	if (code == NULL)
 		return;
 	(void)pcre2_pattern_info(code, PCRE2_INFO_JITSIZE, &size);
-	if (size == 0)
+	if (size == 0) {
 		pcre2_code_free(code);
+		return;
+	}
+	k = mem_alloc(sizeof(*k));
+	k->code = code;
+	k->next = kept;
+	kept = k;
 }
 
 static int pcre_open(const struct map_input *in, void **state)
