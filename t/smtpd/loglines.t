@@ -243,8 +243,9 @@ sub is_settled {
 }
 
 # What the log has of an event, without what is different each time, in order of programs.
+# LEAST: so many lines come; that with the queue ID may follow the end of its session.
 sub seen {
-    my ($log, $port, $event) = @_;
+    my ($log, $port, $event, $least) = @_;
     my ($name, $run, $until, $without) = @$event;
     my $mark = -s $log || 0;
     my $c = Gatepost::Smtp->new(port => $port, timeout => 8) or return "no connection\n";
@@ -253,7 +254,14 @@ sub seen {
     wait_until(60, sub { my $t = text_since($log, $mark); $t =~ $end && $t =~ ($until // $end) && is_settled($t) })
         or diag "$name: the log is short in $log";
     my @lines;
-    for (split /\n/, text_since($log, $mark)) {
+    wait_until(10, sub { @lines = shown(text_since($log, $mark), $without); @lines >= ($least // 0) });
+    return join '', map {"$_\n"} @lines;
+}
+
+sub shown {
+    my ($log, $without) = @_;
+    my @lines;
+    for (split /\n/, $log) {
         my ($program, $text) = /^\w{3} [ \d]\d [\d:]{8} \S+ postfix\/(\w+)\[\d+\]: (.*)$/ or next;
         next if $program =~ /^(?:anvil|master|postlogd|resolver|scache)$/;
         $text =~ s/\b[0-9A-F]{7,14}\b/ID/g;
@@ -266,13 +274,13 @@ sub seen {
         $text =~ s/message size \d+ exceeds/message size N exceeds/;
         push @lines, "$program: $text";
     }
-    return join '', map {"$_\n"} grep { !$without || !/$without/ } sort @lines;
+    return grep { !$without || !/$without/ } sort @lines;
 }
 
 for my $event (@events) {
     next if @ARGV && $event->[0] !~ /$ARGV[0]/;
     my $theirs = seen($pf->{log}, $pf->port, $event);
-    my $ours = seen($gp->{log}, $gp->port, $event);
+    my $ours = seen($gp->{log}, $gp->port, $event, scalar split /\n/, $theirs);
     is($ours, $theirs, $event->[0]);
 }
 $gp->stop;
