@@ -34,7 +34,8 @@ static void init(void)
 
 	/* Each line of a header goes through these tables. */
 	map_set_machine_code(true);
-	err = route_open(ROUTE_FOR_CLASS | ROUTE_FOR_ROUTES, &why, &cleanup.route);
+	err = route_open(
+		ROUTE_FOR_CLASS | ROUTE_FOR_ROUTES | ROUTE_FOR_PLANS, &why, &cleanup.route);
 
 	if (err == 0)
 		err = route_open(ROUTE_FOR_CLASS | ROUTE_FOR_ROUTES | ROUTE_FOR_PROBES, &why,

@@ -171,6 +171,7 @@ static int encode(struct message *m, struct queue_recipient *q, struct message_f
 		q->reason = slice_first(nexthop, QUEUE_STRING_MAX);
 	else
 		q->nexthop = nexthop;
+	q->plan = buf_slice(&r->route.plan);
 	err = queue_recipient_encode(&r->encoded, q);
 	if (err == 0) {
 		r->n++;

@@ -24,7 +24,7 @@ struct resolve {
 	struct slice recipient;
 	struct {
 		uint64_t class;
-		char *transport, *nexthop; /* owned */
+		char *transport, *nexthop, *plan; /* owned */
 	} * routes;
 	size_t n, cap, bytes;
 };
@@ -39,6 +39,7 @@ static void resolve_free(struct resolve *r)
 	for (size_t i = 0; i < r->n; i++) {
 		mem_free(r->routes[i].transport);
 		mem_free(r->routes[i].nexthop);
+		mem_free(r->routes[i].plan);
 	}
 	mem_free(r->routes);
 	mem_free(r->body);
@@ -57,6 +58,7 @@ static void answer(struct resolve *r, const char *failure)
 		ipc_put_u64(c, FIELD_CLASS, r->routes[i].class);
 		ipc_put_str(c, FIELD_TRANSPORT, r->routes[i].transport);
 		ipc_put_str(c, FIELD_NEXTHOP, r->routes[i].nexthop);
+		ipc_put_str(c, FIELD_PLAN, r->routes[i].plan);
 	}
 	(void)ipc_end(c);
 	resolve_free(r);
@@ -65,7 +67,7 @@ static void answer(struct resolve *r, const char *failure)
 /* Keeps the route; false when the frame is full. */
 static bool keep(struct resolve *r)
 {
-	size_t need = r->route.transport.len + r->route.nexthop.len + 64;
+	size_t need = r->route.transport.len + r->route.nexthop.len + r->route.plan.len + 64;
 
 	if (r->n > 0 && r->bytes + need > ROUTES_LIMIT)
 		return false;
@@ -77,6 +79,7 @@ static bool keep(struct resolve *r)
 	r->routes[r->n].class = r->route.class;
 	r->routes[r->n].transport = slice_dup(buf_slice(&r->route.transport));
 	r->routes[r->n].nexthop = slice_dup(buf_slice(&r->route.nexthop));
+	r->routes[r->n].plan = slice_dup(buf_slice(&r->route.plan));
 	r->n++;
 	return true;
 }

@@ -9,7 +9,7 @@
 
 #define MAGIC 0x31455047u /* "GPE1" */
 #define MAJOR 1
-#define MINOR 1
+#define MINOR 2
 #define HEAD 16 /* magic u32, major u8, minor u8, zero u16, recipients u32, message bytes u32 */
 
 /* Field types. Numbers are on disk: never change one. */
@@ -58,6 +58,7 @@ enum {
 	R_NEXTHOP,
 	R_REASON,
 	R_FLAGS,
+	R_PLAN,
 	R_TYPES,
 };
 
@@ -122,6 +123,7 @@ static const struct field recipient_fields[] = {
 	R(NEXTHOP, STRING, QUEUE_STRING_MAX, nexthop),
 	R(REASON, STRING, QUEUE_STRING_MAX, reason),
 	R(FLAGS, U32, 0, flags),
+	R(PLAN, STRING, QUEUE_PLAN_MAX, plan),
 };
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
@@ -255,7 +257,7 @@ int queue_recipient_encode(struct buf *out, const struct queue_recipient *r)
 	char head[2];
 	int err;
 
-	/* The length of a recipient is not known before: at most nine fields of 1 KB fit u16. */
+	/* The length of a recipient is not known before: at most ten fields of 1 KB fit u16. */
 	buf_add(out, "\0\0", 2);
 	err = encode_fields(out, recipient_fields, COUNT(recipient_fields), r, R_ADDRESS);
 	if (err != 0) {

@@ -17,8 +17,9 @@
  */
 #define QUEUE_ENVELOPE_MAX (64u << 20) /* bytes of an encoded envelope */
 #define QUEUE_RECIPIENTS_MAX 1000000
-#define QUEUE_ADDRESS_MAX 1024  /* sender, recipient, original recipient */
-#define QUEUE_STRING_MAX 1024   /* any other string */
+#define QUEUE_ADDRESS_MAX 1024 /* sender, recipient, original recipient */
+#define QUEUE_STRING_MAX 1024  /* any other string */
+#define QUEUE_PLAN_MAX 64
 #define QUEUE_PARENTS_MAX 10000 /* recipients of the parent that a child names */
 
 enum queue_body_type { QUEUE_BODY_NONE, QUEUE_BODY_7BIT, QUEUE_BODY_8BITMIME };
@@ -115,6 +116,7 @@ struct queue_recipient {
 	struct slice transport, nexthop;
 	struct slice reason; /* for transports that answer at once (error): the text */
 	uint32_t flags;      /* QUEUE_RCPT_* */
+	struct slice plan;   /* name of a back-off plan, or empty */
 };
 
 /* Appends one recipient. ERR_RANGE for a string over its limit or with a forbidden byte, ERR_LIMIT.

@@ -11,7 +11,8 @@ void route_result_init(struct route_result *out)
 	*out = (struct route_result){.class = ROUTE_DEFAULT,
 		.transport = BUF_INIT(128),
 		.nexthop = BUF_INIT(ROUTE_TEXT),
-		.address = BUF_INIT(ADDRESS_LIMIT)};
+		.address = BUF_INIT(ADDRESS_LIMIT),
+		.plan = BUF_INIT(ROUTE_PLAN)};
 }
 
 void route_result_clear(struct route_result *out)
@@ -19,6 +20,7 @@ void route_result_clear(struct route_result *out)
 	buf_clear(&out->transport);
 	buf_clear(&out->nexthop);
 	buf_clear(&out->address);
+	buf_clear(&out->plan);
 }
 
 static void set(struct buf *b, struct slice s)
@@ -274,6 +276,7 @@ int route_resolve(struct route *r, struct slice recipient, struct slice sender, 
 	buf_reset(&out->transport);
 	buf_reset(&out->nexthop);
 	buf_reset(&out->address);
+	buf_reset(&out->plan);
 	out->direct = out->is_relocated = false;
 	out->class = ROUTE_DEFAULT;
 	if (!take_odd(recipient, &address)) {
@@ -297,6 +300,8 @@ int route_resolve(struct route *r, struct slice recipient, struct slice sender, 
 		err = apply_tables(r, buf_slice(&address), domain, l, out);
 	if (err == 0)
 		err = apply_relocated(r, buf_slice(&address), l, out);
+	if (err == 0 && !is_answer(buf_slice(&out->transport)))
+		err = route_find_plan(r, buf_slice(&out->nexthop), l, &out->plan);
 	if (err == 0 && (buf_failed(&out->transport) || buf_failed(&out->nexthop)))
 		err = ERR_TEMP;
 out:

@@ -153,6 +153,8 @@ static int open_routes(struct route *r, struct buf *why)
 		err = open_list(P_relocated_maps, why, &r->relocated);
 	if (err == 0)
 		err = open_list(P_direct_delivery_maps, why, &r->direct);
+	if (err == 0 && (r->what & ROUTE_FOR_PLANS))
+		err = open_list(P_backoff_plan_maps, why, &r->plans);
 	if (err == 0)
 		err = open_list(
 			route_param(r, P_sender_dependent_relayhost_maps), why, &r->sender_relay);
@@ -235,6 +237,7 @@ void route_close(struct route **rp)
 	map_list_close(&r->transports);
 	map_list_close(&r->direct);
 	map_list_close(&r->relocated);
+	map_list_close(&r->plans);
 	map_list_close(&r->sender_relay);
 	map_list_close(&r->sender_transport);
 	while (r->own_n > 0)

@@ -30,6 +30,7 @@ enum {
 	ROUTE_FOR_ROUTES = 4,
 	ROUTE_FOR_ALL = 7,
 	ROUTE_FOR_PROBES = 8, /* with ROUTES: by address_verify_transport_maps and its kin */
+	ROUTE_FOR_PLANS = 16, /* with ROUTES: plans of backoff_plan_maps, too */
 };
 int route_open(int what, struct buf *why, struct route **r);
 void route_close(struct route **r);
@@ -64,6 +65,7 @@ struct route_result {
 	/* What user%far@here and its kin mean, user@far, and who is to be named to the next hop;
 	 * empty: the recipient as it is. */
 	struct buf address;
+	struct buf plan;   /* name of a back-off plan (backoff_plan_maps), or empty */
 	bool direct;       /* from direct_delivery_maps */
 	bool is_relocated; /* from relocated_maps */
 };

@@ -7,13 +7,13 @@
 #include "route/route.h"
 
 /* What route.c opens and the other files of this folder use. */
-enum { OWN_ADDRESSES = 256, ROUTE_TEXT = 4096 };
+enum { OWN_ADDRESSES = 256, ROUTE_TEXT = 4096, ROUTE_PLAN = 64 };
 
 struct route {
 	int what;
 	struct match *local, *alias_domains, *mailbox_domains, *relay;
 	struct map_list *alias, *local_recipients, *relay_recipients, *mailboxes;
-	struct map_list *transports, *direct, *sender_relay, *sender_transport, *relocated;
+	struct map_list *transports, *direct, *sender_relay, *sender_transport, *relocated, *plans;
 	char *own[OWN_ADDRESSES]; /* addresses of inet_interfaces, as text */
 	size_t own_n;
 	struct address_rules rules;
@@ -26,6 +26,8 @@ enum param route_param(const struct route *r, enum param p);
 /* A domain in tables that hold domains, ".parent" and "*": transport_maps, direct_delivery_maps. */
 int route_find_domain(struct route *r, struct map_list *table, struct slice address, bool parents,
 	bool star, struct later *l, struct buf *value);
+/* The plan of a next hop, by backoff_plan_maps; none leaves *plan empty. 0, ERR_TEMP, ERR_LATER. */
+int route_find_plan(struct route *r, struct slice nexthop, struct later *l, struct buf *plan);
 /* Is it found in the table of virtual aliases? 0, ERR_NOT_FOUND, ERR_TEMP or ERR_LATER. */
 int route_is_alias(struct route *r, struct slice address, struct later *l);
 /* Whether propagate_unmatched_extensions holds the word. */

@@ -100,6 +100,12 @@ static void put_report(struct ipc *c, const struct job_rcpt *r)
 		ipc_put_str(c, FIELD_TRANSPORT, p->transport);
 		ipc_put_str(c, FIELD_NEXTHOP, p->nexthop != NULL ? p->nexthop : "");
 	}
+	if (p->facts.code != 0)
+		ipc_put_u64(c, FIELD_CODE, p->facts.code);
+	if (p->facts.stage != STAGE_NONE)
+		ipc_put_u64(c, FIELD_STAGE, p->facts.stage);
+	if (p->facts.flags != 0)
+		ipc_put_u64(c, FIELD_FLAGS, p->facts.flags);
 }
 
 static void send_held_report(const struct job *j, const struct job_rcpt *r)
@@ -122,6 +128,7 @@ static void send_held_end(const struct job *j)
 static void tell(struct job *j, struct job_rcpt *r)
 {
 	r->state = RCPT_DONE;
+	r->report.facts = j->facts;
 	j->open--;
 	if (j->qmgr != NULL) {
 		ipc_begin(j->qmgr, PROTO_JOB_REPORT, j->request);

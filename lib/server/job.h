@@ -5,6 +5,7 @@
 #include <sys/queue.h>
 
 #include "ipc/ipc.h"
+#include "mail/stage.h"
 #include "queue/envelope.h"
 
 /*
@@ -19,12 +20,22 @@
  */
 enum job_state { JOB_COMING, JOB_WORKING, JOB_ENDED };
 
+/* More about an attempt, for plans and notices. Zero: not known. */
+enum { JOB_BY_RELAY = 1, JOB_TELLS_SUCCESS = 2 };
+struct job_facts {
+	uint16_t code; /* of the reply that decided */
+	uint8_t stage; /* enum stage */
+	uint8_t flags; /* JOB_BY_RELAY: relay_attempts_limit counts it; JOB_TELLS_SUCCESS: the next
+			  hop has DSN and got the wish (RFC 3461, 5.2.1) */
+};
+
 /* What became of a recipient, as JOB_REPORT and HELD_REPORT say it. All owned, NULL: not said. */
 struct job_report {
 	enum proto_result result;
 	char status[16];
 	char *remote, *diagnostic, *text;
 	char *transport, *nexthop; /* RESULT_REROUTE */
+	struct job_facts facts;
 };
 
 enum rcpt_state {
@@ -61,9 +72,10 @@ struct job {
 	uint64_t granted_at; /* bytes of content when credit was last given */
 	int body_fd;
 	uint64_t body_size, body_offset;
-	struct buf body_sums; /* CRC-32C of each 64 KB of the body; may be empty */
-	bool dot;             /* the next hop may have it */
-	void *work;           /* the program's, while it is at work */
+	struct buf body_sums;   /* CRC-32C of each 64 KB of the body; may be empty */
+	bool dot;               /* the next hop may have it */
+	struct job_facts facts; /* the program's: of the reports that come next */
+	void *work;             /* the program's, while it is at work */
 };
 
 enum { JOB_RCPTS_MAX = 100000, JOB_CONTENT_MAX = 16 << 20 };

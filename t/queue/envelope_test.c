@@ -95,7 +95,8 @@ static void round_trip(void)
 		.transport = SLICE_LIT("smtp"),
 		.nexthop = SLICE_LIT("[mx.example.net]:25"),
 		.reason = SLICE_LIT("text"),
-		.flags = QUEUE_RCPT_NOADDR};
+		.flags = QUEUE_RCPT_NOADDR,
+		.plan = SLICE_LIT("slow")};
 	struct queue_recipient got;
 	struct buf rcpts = BUF_INIT(100000), bytes = BUF_INIT(100000);
 	uint32_t offset = 0, index = 0;
@@ -121,6 +122,7 @@ static void round_trip(void)
 	ok(queue_recipient_next(&out, &offset, &index, &got), "the first");
 	is_slice(got.address, "b@example.net", "address");
 	is_slice(got.nexthop, "[mx.example.net]:25", "next hop");
+	is_slice(got.plan, "slow", "plan");
 	is_int(got.notify, QUEUE_NOTIFY_FAILURE, "NOTIFY");
 	ok(queue_recipient_next(&out, &offset, &index, &got), "the second");
 	is_slice(got.address, "", "its address");

@@ -55,7 +55,8 @@ static struct route *open_route(const char *settings, bool behind_later)
 		lines[n] = slice_dup(buf_slice(&text));
 		overrides[k++] = lines[n++];
 	}
-	if (conf_load(dir, overrides, &why) != 0 || route_open(ROUTE_FOR_ALL, &why, &r) != 0)
+	if (conf_load(dir, overrides, &why) != 0 ||
+		route_open(ROUTE_FOR_ALL | ROUTE_FOR_PLANS, &why, &r) != 0)
 		bail_out("%s: %s", settings, buf_str(&why));
 	while (n > 0)
 		mem_free(lines[--n]);
@@ -182,6 +183,30 @@ static const struct {
 		"default smtp:[10.0.0.1]"},
 	{"direct_delivery_maps=" MAP("{mx.example = [10.0.0.1]}"), "u@mx.example", "",
 		"local local:mx.example"},
+	/* Plans of back-off: by the next hop as it is, its host, the host's parents. */
+	{"backoff_plan_maps=" MAP("{far.example = slow}, {.example = other}"), "u@far.example", "",
+		"default smtp:far.example plan slow"},
+	{"backoff_plan_maps=" MAP("{.far.example = slow}"), "u@a.b.far.example", "",
+		"default smtp:a.b.far.example plan slow"},
+	{"backoff_plan_maps=" MAP("{.far.example = slow}"), "u@far.example", "",
+		"default smtp:far.example"},
+	{"relayhost=[out.example]:587\nbackoff_plan_maps=" MAP(
+		 "{[out.example]:587 = relay}, {out.example = host}"),
+		"u@far.example", "", "default smtp:[out.example]:587 plan relay"},
+	{"relayhost=[out.example]:587\nbackoff_plan_maps=" MAP("{out.example = host}"),
+		"u@far.example", "", "default smtp:[out.example]:587 plan host"},
+	{"relayhost=[out.example]\nbackoff_plan_maps=" MAP("{.example = host}"), "u@far.example",
+		"", "default smtp:[out.example]"},
+	{"direct_delivery_maps=" MAP(
+		 "{far.example = a.example:26, b.example}") "\nbackoff_plan_"
+							    "maps=" MAP("{a.example = first}, "
+									"{b.example = second}"),
+		"u@far.example", "", "default smtp:a.example:26, b.example plan first"},
+	{"backoff_plan_maps=" MAP("{far.example = no name}"), "u@far.example", "",
+		"default smtp:far.example"},
+	{"transport_maps=" MAP("{far.example = error:5.1.1 gone}") "\nbackoff_plan_maps=static:x",
+		"u@far.example", "", "default error:5.1.1 gone"},
+	{"backoff_plan_maps=fail:x", "u@far.example", "", "ERR_TEMP"},
 	{"transport_maps=fail:x", "u@far.example", "", "ERR_TEMP"},
 	{"direct_delivery_maps=fail:x", "u@far.example", "", "ERR_TEMP"},
 	{"sender_dependent_default_transport_maps=fail:x", "u@far.example", "s@x", "ERR_TEMP"},
@@ -206,8 +231,9 @@ static void test_routes(bool behind_later)
 		later_clear(&later);
 		buf_reset(&got);
 		if (err == 0)
-			buf_add_fmt(&got, "%s %s:%s", route_class_name(out.class),
-				buf_str(&out.transport), buf_str(&out.nexthop));
+			buf_add_fmt(&got, "%s %s:%s%s%s", route_class_name(out.class),
+				buf_str(&out.transport), buf_str(&out.nexthop),
+				out.plan.len > 0 ? " plan " : "", buf_str(&out.plan));
 		else
 			buf_add_str(&got, err == ERR_TEMP ? "ERR_TEMP" : err_str(err));
 		is_str(buf_str(&got), routes[i].want, "%s%s with %.60s",
