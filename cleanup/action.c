@@ -119,6 +119,7 @@ void action_filter(struct slice filter, struct route_result *route)
 	buf_reset(&route->transport);
 	buf_reset(&route->nexthop);
 	buf_reset(&route->plan);
+	route->via = 0;
 	(void)buf_add_slice(&route->transport, slice_first(filter, (size_t)colon));
 	(void)buf_add_slice(&route->nexthop, slice_trim(slice_from(filter, (size_t)colon + 1)));
 }

@@ -172,6 +172,7 @@ static int encode(struct message *m, struct queue_recipient *q, struct message_f
 	else
 		q->nexthop = nexthop;
 	q->plan = buf_slice(&r->route.plan);
+	q->via = (uint16_t)r->route.via;
 	err = queue_recipient_encode(&r->encoded, q);
 	if (err == 0) {
 		r->n++;

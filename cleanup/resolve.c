@@ -23,7 +23,7 @@ struct resolve {
 	bool has_recipient;
 	struct slice recipient;
 	struct {
-		uint64_t class;
+		uint64_t class, via;
 		char *transport, *nexthop, *plan; /* owned */
 	} * routes;
 	size_t n, cap, bytes;
@@ -59,6 +59,7 @@ static void answer(struct resolve *r, const char *failure)
 		ipc_put_str(c, FIELD_TRANSPORT, r->routes[i].transport);
 		ipc_put_str(c, FIELD_NEXTHOP, r->routes[i].nexthop);
 		ipc_put_str(c, FIELD_PLAN, r->routes[i].plan);
+		ipc_put_u64(c, FIELD_VIA, r->routes[i].via);
 	}
 	(void)ipc_end(c);
 	resolve_free(r);
@@ -77,6 +78,7 @@ static bool keep(struct resolve *r)
 		r->routes = mem_resize(r->routes, r->cap, sizeof(r->routes[0]));
 	}
 	r->routes[r->n].class = r->route.class;
+	r->routes[r->n].via = r->route.via;
 	r->routes[r->n].transport = slice_dup(buf_slice(&r->route.transport));
 	r->routes[r->n].nexthop = slice_dup(buf_slice(&r->route.nexthop));
 	r->routes[r->n].plan = slice_dup(buf_slice(&r->route.plan));

@@ -54,6 +54,11 @@ struct slice active_domain(struct slice address)
 	return at < 0 ? SLICE_NONE : slice_from(address, (size_t)at + 1);
 }
 
+unsigned active_via(const struct active *a, const struct active_rcpt *r)
+{
+	return r->nexthop != NULL ? r->via : active_recipient(a, r).via;
+}
+
 struct slice active_nexthop(const struct active *a, const struct active_rcpt *r)
 {
 	struct queue_recipient to;

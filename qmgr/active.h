@@ -25,6 +25,7 @@ struct active_rcpt {
 	struct schedule_rcpt link; /* the first member */
 	uint32_t index;            /* in the message */
 	uint8_t state;             /* enum active_state */
+	uint16_t via;              /* QUEUE_VIA_*, with nexthop */
 	uint8_t deaths;            /* workers that died over it in this pass */
 	bool is_asked;             /* RESOLVING: a request for its route is under way */
 	bool is_told;              /* a probe: its result is with tally */
@@ -63,8 +64,8 @@ struct active *active_of(struct queue_message *m);
 void active_walk(void (*visit)(uint64_t key, void *arg), void *arg);
 
 /* Routes from cleanup for recipient r; an empty text is no failure. */
-void active_route(
-	struct active *a, struct active_rcpt *r, struct slice transport, struct slice nexthop);
+void active_route(struct active *a, struct active_rcpt *r, struct slice transport,
+	struct slice nexthop, unsigned via);
 /* No route could be had: all that resolve are deferred with the text. */
 void active_unrouted(struct active *a, struct slice text);
 
@@ -101,6 +102,7 @@ void active_reroute(void);
 
 struct queue_recipient active_recipient(const struct active *a, const struct active_rcpt *r);
 struct slice active_nexthop(const struct active *a, const struct active_rcpt *r);
+unsigned active_via(const struct active *a, const struct active_rcpt *r);
 /* What stands for the sender in the scheduler's fairness. */
 bool active_is_bounce(const struct queue_message *m);
 

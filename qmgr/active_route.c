@@ -107,11 +107,12 @@ void active_enqueue(struct active *a, struct active_rcpt *r)
 	buf_clear(&key);
 }
 
-void active_route(
-	struct active *a, struct active_rcpt *r, struct slice transport, struct slice nexthop)
+void active_route(struct active *a, struct active_rcpt *r, struct slice transport,
+	struct slice nexthop, unsigned via)
 {
 	mem_free(r->nexthop);
 	r->nexthop = slice_dup(nexthop);
+	r->via = (uint16_t)via;
 	r->transport = transport_get(transport);
 	active_enqueue(a, r);
 }

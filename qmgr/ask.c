@@ -135,7 +135,8 @@ static void routed(struct ask *q, struct ipc_msg *msg)
 {
 	struct active *a = q->a;
 	struct slice transport, nexthop;
-	size_t at_transport = 0, at_nexthop = 0;
+	size_t at_transport = 0, at_nexthop = 0, at_via = 0;
+	uint64_t via;
 	uint32_t *places = q->rcpts, count = q->count, i = 0;
 
 	q->rcpts = NULL;
@@ -154,8 +155,10 @@ static void routed(struct ask *q, struct ipc_msg *msg)
 		i++) {
 		struct active_rcpt *r = &a->rcpts[places[i]];
 
+		if (!ipc_next_u64(msg, FIELD_VIA, &at_via, &via))
+			via = 0;
 		if (r->state == ACTIVE_RESOLVING)
-			active_route(a, r, transport, nexthop);
+			active_route(a, r, transport, nexthop, (unsigned)via);
 	}
 	for (; i < count; i++)
 		a->rcpts[places[i]].is_asked = false;

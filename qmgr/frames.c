@@ -87,6 +87,8 @@ static void put_rcpts(struct ipc *c, const struct job *j)
 		if (to.notify != 0)
 			ipc_put_u64(c, FIELD_NOTIFY, to.notify);
 		ipc_put_u64(c, FIELD_ATTEMPTS, j->a->m->r[to.index].attempts);
+		if (active_via(j->a, j->rcpts[i]) != 0)
+			ipc_put_u64(c, FIELD_VIA, active_via(j->a, j->rcpts[i]));
 		ipc_end(c);
 	}
 }

@@ -133,20 +133,24 @@ void delivery_start(struct job *j)
 
 bool delivery_is_relay(const struct delivery *d)
 {
-	struct slice rest = slice_str(conf_str(P_relayhost)), word;
-	if (d->fallback) {
-		return true;
+	const struct job *j = d->job;
+
+	/* Of one message to one next hop it is the same for all; where a table names a relay for
+	 * some of them, it is no relay for any. */
+	for (size_t i = 0; !d->fallback && i < j->n; i++) {
+		unsigned first = j->rcpts[i].via & QUEUE_VIA_RELAY;
+
+		if (first == 0 || d->sites_taken < first)
+			return false;
 	}
-	while (slice_token(&rest, ", \t", &word)) {
-		if (slice_case_eq_str(word, d->site)) {
-			return true;
-		}
-	}
-	return false;
+	return true;
 }
 
 static bool has_fallback(const struct delivery *d)
 {
+	for (size_t i = 0; i < d->job->n; i++)
+		if (d->job->rcpts[i].via & QUEUE_VIA_ONLY)
+			return false;
 	return !d->fallback && !server_is_lmtp() &&
 	       slice_trim(slice_str(conf_str(P_smtp_fallback_relay))).len > 0;
 }
@@ -183,6 +187,7 @@ bool delivery_is_last(const struct delivery *d)
 static bool take_site(struct delivery *d, struct slice *word)
 {
 	if (slice_token(&d->sites, ", \t\r\n", word)) {
+		d->sites_taken++;
 		return true;
 	}
 	if (!has_fallback(d)) {

@@ -26,9 +26,10 @@ struct session;
 struct delivery {
 	struct job *job;
 	struct session *session; /* NULL: none now */
-	struct slice sites; /* next hops that are left; of job->nexthop or smtp_fallback_relay */
-	bool fallback;      /* it is the latter */
-	char *site;         /* owned: the present one as it was written */
+	struct slice sites;   /* next hops that are left; of job->nexthop or smtp_fallback_relay */
+	bool fallback;        /* it is the latter */
+	unsigned sites_taken; /* of the former, the present one included */
+	char *site;           /* owned: the present one as it was written */
 	struct nexthop nexthop;  /* parsed; borrows from site */
 	struct dns_query *query; /* open question, or NULL */
 	struct later later;      /* tables that are asked for its policy */
@@ -69,7 +70,7 @@ bool delivery_is_last(const struct delivery *d);
 bool delivery_may_loop(const struct delivery *d);
 /* The present address is among the nearest to the domain. */
 bool delivery_is_best(const struct delivery *d);
-/* Towards a relay (relay_sender): relayhost or the fall-back. */
+/* Towards a relay (relay_sender, relay_attempts_limit): as the route says, or the fall-back. */
 bool delivery_is_relay(const struct delivery *d);
 
 #endif

@@ -59,6 +59,7 @@ enum {
 	R_REASON,
 	R_FLAGS,
 	R_PLAN,
+	R_VIA,
 	R_TYPES,
 };
 
@@ -124,6 +125,7 @@ static const struct field recipient_fields[] = {
 	R(REASON, STRING, QUEUE_STRING_MAX, reason),
 	R(FLAGS, U32, 0, flags),
 	R(PLAN, STRING, QUEUE_PLAN_MAX, plan),
+	R(VIA, U16, 0, via),
 };
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
@@ -257,7 +259,7 @@ int queue_recipient_encode(struct buf *out, const struct queue_recipient *r)
 	char head[2];
 	int err;
 
-	/* The length of a recipient is not known before: at most ten fields of 1 KB fit u16. */
+	/* The length of a recipient is not known before: at most eleven fields of 1 KB fit u16. */
 	buf_add(out, "\0\0", 2);
 	err = encode_fields(out, recipient_fields, COUNT(recipient_fields), r, R_ADDRESS);
 	if (err != 0) {

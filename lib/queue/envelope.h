@@ -52,6 +52,10 @@ enum queue_ret { QUEUE_RET_NONE, QUEUE_RET_FULL, QUEUE_RET_HDRS }; /* RFC 3461, 
 #define QUEUE_RCPT_DROPPED 0x1u /* cleanup dropped it after it had been accepted: skip */
 #define QUEUE_RCPT_NOADDR 0x2u  /* never show the original address (alias with a secret) */
 
+/* What a recipient's next hop is, in its via. */
+#define QUEUE_VIA_RELAY 0xffu /* mask: 1 + next hops before the first that is a relay; 0: none */
+#define QUEUE_VIA_ONLY 0x100u /* smtp_fallback_relay is not for it */
+
 enum queue_class {
 	QUEUE_CLASS_NONE,
 	QUEUE_CLASS_LOCAL,
@@ -117,6 +121,7 @@ struct queue_recipient {
 	struct slice reason; /* for transports that answer at once (error): the text */
 	uint32_t flags;      /* QUEUE_RCPT_* */
 	struct slice plan;   /* name of a back-off plan, or empty */
+	uint16_t via;        /* QUEUE_VIA_* */
 };
 
 /* Appends one recipient. ERR_RANGE for a string over its limit or with a forbidden byte, ERR_LIMIT.

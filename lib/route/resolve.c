@@ -2,6 +2,7 @@
 #include "route/route_priv.h"
 
 #include "conf/conf.h"
+#include "queue/envelope.h"
 #include "util/err.h"
 
 enum { FOLLOW_LIMIT = 10 };
@@ -48,6 +49,8 @@ static void apply(struct route_result *out, struct slice value, struct slice fal
 	nexthop = slice_trim(nexthop);
 	if (nexthop.len == 0 && is_answer(transport))
 		nexthop = SLICE_LIT("Address is undeliverable");
+	if (transport.len > 0 || nexthop.len > 0)
+		out->via = 0;
 	if (transport.len > 0) {
 		set(&out->transport, transport);
 		set(&out->nexthop, nexthop.len > 0 ? nexthop : fallback);
@@ -99,9 +102,10 @@ static int route_off_host(struct route *r, struct slice transport, struct slice 
 	apply(out, transport, SLICE_NONE);
 	if (out->nexthop.len == 0) {
 		err = find_relay(r, sender, l, &relay);
-		if (err == 0)
+		if (err == 0) {
 			set(&out->nexthop, buf_slice(&relay));
-		else if (err == ERR_NOT_FOUND) {
+			out->via = 1;
+		} else if (err == ERR_NOT_FOUND) {
 			set(&out->nexthop, domain);
 			err = 0;
 		}
@@ -134,6 +138,7 @@ static void route_error(struct route_result *out, const char *text)
 {
 	set(&out->transport, SLICE_LIT("error"));
 	set(&out->nexthop, slice_str(text));
+	out->via = 0;
 }
 
 static int route_by_class(struct route *r, struct slice domain, struct slice sender,
@@ -156,6 +161,16 @@ static int route_by_class(struct route *r, struct slice domain, struct slice sen
 	return 0;
 }
 
+/* via, with so many hosts before. */
+static unsigned behind(struct slice hosts, unsigned via)
+{
+	struct slice host;
+
+	while (via > 0 && via < QUEUE_VIA_RELAY && slice_token(&hosts, ", \t", &host))
+		via++;
+	return via;
+}
+
 /* direct_delivery_maps: the hosts of the entry, then, if asked for, what the rules would say. */
 static int apply_direct(struct route *r, struct slice recipient, struct later *l,
 	struct route_result *out, struct buf *value)
@@ -165,13 +180,14 @@ static int apply_direct(struct route *r, struct slice recipient, struct later *l
 
 	if (err != 0)
 		return err;
-	out->direct = true;
 	set(&rules, buf_slice(&out->nexthop));
 	set(&out->nexthop, slice_trim(buf_slice(value)));
 	if (conf_bool(P_direct_delivery_fallback)) {
+		out->via = behind(buf_slice(value), out->via);
 		buf_add_str(&out->nexthop, ", ");
 		buf_add_slice(&out->nexthop, buf_slice(&rules));
-	}
+	} else
+		out->via = QUEUE_VIA_ONLY;
 	buf_clear(&rules);
 	return 0;
 }
@@ -277,7 +293,8 @@ int route_resolve(struct route *r, struct slice recipient, struct slice sender, 
 	buf_reset(&out->nexthop);
 	buf_reset(&out->address);
 	buf_reset(&out->plan);
-	out->direct = out->is_relocated = false;
+	out->is_relocated = false;
+	out->via = 0;
 	out->class = ROUTE_DEFAULT;
 	if (!take_odd(recipient, &address)) {
 		route_error(out, "5.1.3 bad address syntax");

@@ -66,7 +66,7 @@ struct route_result {
 	 * empty: the recipient as it is. */
 	struct buf address;
 	struct buf plan;   /* name of a back-off plan (backoff_plan_maps), or empty */
-	bool direct;       /* from direct_delivery_maps */
+	unsigned via;      /* QUEUE_VIA_*: a relay, or hosts of direct_delivery_maps */
 	bool is_relocated; /* from relocated_maps */
 };
 void route_result_init(struct route_result *out);

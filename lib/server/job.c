@@ -406,6 +406,7 @@ static void take_rcpt(struct job *j, const struct ipc_msg *m)
 		.orcpt = text_of(m, FIELD_ORCPT),
 		.notify = (unsigned)ipc_u64(m, FIELD_NOTIFY),
 		.attempts = (unsigned)ipc_u64(m, FIELD_ATTEMPTS),
+		.via = (unsigned)ipc_u64(m, FIELD_VIA),
 	};
 	j->open++;
 }

@@ -47,7 +47,7 @@ enum rcpt_state {
 struct job_rcpt {
 	uint64_t index;
 	char *address, *orig_to, *orcpt; /* owned; the last two may be NULL */
-	unsigned notify, attempts;
+	unsigned notify, attempts, via;  /* QUEUE_VIA_* */
 	enum rcpt_state state;
 	struct job_report report;
 };

@@ -96,7 +96,8 @@ static void round_trip(void)
 		.nexthop = SLICE_LIT("[mx.example.net]:25"),
 		.reason = SLICE_LIT("text"),
 		.flags = QUEUE_RCPT_NOADDR,
-		.plan = SLICE_LIT("slow")};
+		.plan = SLICE_LIT("slow"),
+		.via = QUEUE_VIA_ONLY};
 	struct queue_recipient got;
 	struct buf rcpts = BUF_INIT(100000), bytes = BUF_INIT(100000);
 	uint32_t offset = 0, index = 0;
@@ -123,6 +124,7 @@ static void round_trip(void)
 	is_slice(got.address, "b@example.net", "address");
 	is_slice(got.nexthop, "[mx.example.net]:25", "next hop");
 	is_slice(got.plan, "slow", "plan");
+	is_int(got.via, QUEUE_VIA_ONLY, "what the next hop is");
 	is_int(got.notify, QUEUE_NOTIFY_FAILURE, "NOTIFY");
 	ok(queue_recipient_next(&out, &offset, &index, &got), "the second");
 	is_slice(got.address, "", "its address");

@@ -7,6 +7,7 @@
 
 #include "conf/conf.h"
 #include "net/loop.h"
+#include "queue/envelope.h"
 #include "t/tap.h"
 #include "util/err.h"
 #include "util/mem.h"
@@ -108,21 +109,23 @@ static const struct {
 	{"", "u@", "", "default error:5.1.3 bad address syntax"},
 	{"resolve_null_domain=yes", "u@", "", "local local:mx.example"},
 	{"proxy_interfaces=192.0.2.99", "u@[192.0.2.99]", "", "local local:mx.example"},
-	{"relayhost=[out.example]:587", "u@far.example", "", "default smtp:[out.example]:587"},
-	{"relayhost=[out.example]:587", "u@relay.example", "", "relay relay:[out.example]:587"},
+	{"relayhost=[out.example]:587", "u@far.example", "",
+		"default smtp:[out.example]:587 relay 1"},
+	{"relayhost=[out.example]:587", "u@relay.example", "",
+		"relay relay:[out.example]:587 relay 1"},
 	{"relayhost=[out.example]", "u@mx.example", "", "local local:mx.example"},
 	{"default_transport=smtp:[fixed.example]\nrelayhost=[out.example]", "u@far.example", "",
 		"default smtp:[fixed.example]"},
 	{"relayhost=[out.example]\nsender_dependent_relayhost_maps=" MAP(
 		 "{s@far.example = [one.example]}, {@far.example = [two.example]}, {n@x.example = "
 		 "DUNNO}"),
-		"u@far.example", "s@far.example", "default smtp:[one.example]"},
+		"u@far.example", "s@far.example", "default smtp:[one.example] relay 1"},
 	{"sender_dependent_relayhost_maps=" MAP("{@far.example = [two.example]}"), "u@x.example",
-		"t@far.example", "default smtp:[two.example]"},
+		"t@far.example", "default smtp:[two.example] relay 1"},
 	{"relayhost=[out.example]\nsender_dependent_relayhost_maps=" MAP("{n@x.example = DUNNO}"),
-		"u@far.example", "n@x.example", "default smtp:[out.example]"},
+		"u@far.example", "n@x.example", "default smtp:[out.example] relay 1"},
 	{"sender_dependent_relayhost_maps=" MAP("{<> = [null.example]}"), "u@far.example", "",
-		"default smtp:[null.example]"},
+		"default smtp:[null.example] relay 1"},
 	{"sender_dependent_default_transport_maps=" MAP("{s@far.example = slow:[one]}"),
 		"u@x.example", "s+ext@far.example", "default smtp:x.example"},
 	{"recipient_delimiter=+\nsender_dependent_default_transport_maps=" MAP(
@@ -130,7 +133,7 @@ static const struct {
 		"u@x.example", "s+ext@far.example", "default slow:[one]"},
 	{"relayhost=[out.example]\nsender_dependent_default_transport_maps=" MAP(
 		 "{@far.example = slow}"),
-		"u@x.example", "s@far.example", "default slow:[out.example]"},
+		"u@x.example", "s@far.example", "default slow:[out.example] relay 1"},
 	{"sender_dependent_default_transport_maps=" MAP("{@far.example = slow:}"), "u@x.example",
 		"s@far.example", "default slow:x.example"},
 	{"sender_dependent_default_transport_maps=" MAP("{@far.example = slow}, {s@far.example = "
@@ -172,15 +175,15 @@ static const struct {
 	{"transport_maps=" MAP("{far.example = error:5.1.1 gone: really}"), "u@far.example", "",
 		"default error:5.1.1 gone: really"},
 	{"direct_delivery_maps=" MAP("{far.example = [10.0.0.1]:25, [10.0.0.2]}"), "u@far.example",
-		"", "default smtp:[10.0.0.1]:25, [10.0.0.2]"},
+		"", "default smtp:[10.0.0.1]:25, [10.0.0.2] only"},
 	{"relayhost=[out]\ndirect_delivery_fallback=yes\ndirect_delivery_maps=" MAP(
 		 "{far.example = [10.0.0.1]}"),
-		"u@far.example", "", "default smtp:[10.0.0.1], [out]"},
+		"u@far.example", "", "default smtp:[10.0.0.1], [out] relay 2"},
 	{"transport_maps=" MAP("{far.example = slow:[hop]}") "\ndirect_delivery_maps=" MAP(
 		 "{far.example = [10.0.0.1]}"),
 		"u@far.example", "", "default slow:[hop]"},
 	{"direct_delivery_maps=" MAP("{.far.example = [10.0.0.1]}"), "u@a.far.example", "",
-		"default smtp:[10.0.0.1]"},
+		"default smtp:[10.0.0.1] only"},
 	{"direct_delivery_maps=" MAP("{mx.example = [10.0.0.1]}"), "u@mx.example", "",
 		"local local:mx.example"},
 	/* Plans of back-off: by the next hop as it is, its host, the host's parents. */
@@ -192,27 +195,49 @@ static const struct {
 		"default smtp:far.example"},
 	{"relayhost=[out.example]:587\nbackoff_plan_maps=" MAP(
 		 "{[out.example]:587 = relay}, {out.example = host}"),
-		"u@far.example", "", "default smtp:[out.example]:587 plan relay"},
+		"u@far.example", "", "default smtp:[out.example]:587 plan relay relay 1"},
 	{"relayhost=[out.example]:587\nbackoff_plan_maps=" MAP("{out.example = host}"),
-		"u@far.example", "", "default smtp:[out.example]:587 plan host"},
+		"u@far.example", "", "default smtp:[out.example]:587 plan host relay 1"},
 	{"relayhost=[out.example]\nbackoff_plan_maps=" MAP("{.example = host}"), "u@far.example",
-		"", "default smtp:[out.example]"},
+		"", "default smtp:[out.example] relay 1"},
 	{"direct_delivery_maps=" MAP(
 		 "{far.example = a.example:26, b.example}") "\nbackoff_plan_"
 							    "maps=" MAP("{a.example = first}, "
 									"{b.example = second}"),
-		"u@far.example", "", "default smtp:a.example:26, b.example plan first"},
+		"u@far.example", "", "default smtp:a.example:26, b.example plan first only"},
 	{"backoff_plan_maps=" MAP("{far.example = no name}"), "u@far.example", "",
 		"default smtp:far.example"},
 	{"transport_maps=" MAP("{far.example = error:5.1.1 gone}") "\nbackoff_plan_maps=static:x",
 		"u@far.example", "", "default error:5.1.1 gone"},
 	{"backoff_plan_maps=fail:x", "u@far.example", "", "ERR_TEMP"},
+	/* What tables say in place of a relay is none. */
+	{"relayhost=[out]\ntransport_maps=" MAP("{far.example = :[hop]}"), "u@far.example", "",
+		"default smtp:[hop]"},
+	{"relayhost=[out]\ntransport_maps=" MAP("{far.example = :}"), "u@far.example", "",
+		"default smtp:[out] relay 1"},
+	{"relayhost=[out]\ntransport_maps=" MAP("{far.example = slow:}"), "u@far.example", "",
+		"default slow:far.example"},
+	{"relayhost=[out], [out2]\ndirect_delivery_fallback=yes\ndirect_delivery_maps=" MAP(
+		 "{far.example = [a], [b]:26}"),
+		"u@far.example", "", "default smtp:[a], [b]:26, [out], [out2] relay 3"},
+	{"direct_delivery_fallback=yes\ndirect_delivery_maps=" MAP("{far.example = [a]}"),
+		"u@far.example", "", "default smtp:[a], far.example"},
 	{"transport_maps=fail:x", "u@far.example", "", "ERR_TEMP"},
 	{"direct_delivery_maps=fail:x", "u@far.example", "", "ERR_TEMP"},
 	{"sender_dependent_default_transport_maps=fail:x", "u@far.example", "s@x", "ERR_TEMP"},
 	{"sender_dependent_relayhost_maps=fail:x", "u@far.example", "s@x", "ERR_TEMP"},
 	{"relay_domains=fail:x", "u@far.example", "", "ERR_TEMP"},
 };
+
+static const char *via_str(unsigned via)
+{
+	static char text[32];
+
+	snprintf(text, sizeof(text), "%s", via == QUEUE_VIA_ONLY ? " only" : "");
+	if ((via & QUEUE_VIA_RELAY) != 0)
+		snprintf(text, sizeof(text), " relay %u", via);
+	return text;
+}
 
 static void test_routes(bool behind_later)
 {
@@ -231,9 +256,10 @@ static void test_routes(bool behind_later)
 		later_clear(&later);
 		buf_reset(&got);
 		if (err == 0)
-			buf_add_fmt(&got, "%s %s:%s%s%s", route_class_name(out.class),
+			buf_add_fmt(&got, "%s %s:%s%s%s%s", route_class_name(out.class),
 				buf_str(&out.transport), buf_str(&out.nexthop),
-				out.plan.len > 0 ? " plan " : "", buf_str(&out.plan));
+				out.plan.len > 0 ? " plan " : "", buf_str(&out.plan),
+				via_str(out.via));
 		else
 			buf_add_str(&got, err == ERR_TEMP ? "ERR_TEMP" : err_str(err));
 		is_str(buf_str(&got), routes[i].want, "%s%s with %.60s",
