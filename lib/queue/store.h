@@ -157,7 +157,10 @@ bool queue_store_knows(const struct queue_store *s, struct slice id);
  * calls->order then calls->message follow when read is called after the reply.
  */
 int queue_store_read(struct queue_store *s, uint32_t max, int64_t now);
-/* Messages (recovered or in segments) that read could give out now. */
+/*
+ * Messages (recovered or in segments) that read could give out now, or children and lost workers
+ * that it could be done with, though nothing new has come.
+ */
 bool queue_store_has_unread(const struct queue_store *s);
 
 /* ---- A message's life ---- */

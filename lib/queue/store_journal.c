@@ -504,6 +504,7 @@ int queue_store_read(struct queue_store *s, uint32_t max, int64_t now)
 			queue_store_sync(s);
 		return ERR_AGAIN;
 	}
+	s->looks_again = false;
 	if (!s->is_ingested)
 		err = store_ingest_start(s);
 	else if (TAILQ_EMPTY(&s->backlog))
@@ -526,7 +527,7 @@ bool queue_store_has_unread(const struct queue_store *s)
 {
 	const struct sseg *seg;
 
-	if (!TAILQ_EMPTY(&s->backlog))
+	if (!TAILQ_EMPTY(&s->backlog) || s->looks_again)
 		return true;
 	TAILQ_FOREACH(seg, &s->segs, entry)
 	{

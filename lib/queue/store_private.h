@@ -173,6 +173,7 @@ struct queue_store {
 	bool sync_wanted, sync_ordered, piece_ordered, drop_ordered, is_scanning, is_warming;
 	bool is_stopping, is_stopped, stop_noted, is_full;
 	bool has_no_room; /* a note found none since the last sync */
+	bool looks_again; /* a reply may have ended what orphans or lost workers wait for */
 	int sync_failures;
 	int drop_slot; /* being carried; -1: none */
 	uint32_t drop_number;

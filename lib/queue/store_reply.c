@@ -526,6 +526,8 @@ int queue_store_reply(struct queue_store *s, struct slice reply, int64_t now)
 	s->sent_n--;
 	err = dispatch(s, o, &r, status);
 	store_order_free(o);
+	if (!TAILQ_EMPTY(&s->lost) || !TAILQ_EMPTY(&s->orphans))
+		s->looks_again = true;
 	if (err == 0)
 		err = go_on_stopping(s);
 	return err;

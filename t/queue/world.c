@@ -1325,7 +1325,8 @@ static void step(struct world *w)
 		if (w->is_off || w->store == NULL)
 			return;
 	}
-	queue_store_read(w->store, 100, w->now);
+	if (queue_store_has_unread(w->store))
+		queue_store_read(w->store, 100, w->now);
 	if (!w->slow_worker)
 		take_reports(w);
 	/* Q6: the only answer is "durable". */
