@@ -88,7 +88,10 @@ struct tls_tlsa {
 	const uint8_t *data;
 	size_t len;
 };
-/* RFC 7672, 3.1: usages 2 and 3, known selector and matching type, a digest of the right length. */
+/*
+ * RFC 7672, 3.1: usages 2 and 3, known selector and matching type, a digest of the right length or
+ * a whole certificate or key.
+ */
 bool tls_tlsa_is_usable(const struct tls_tlsa *r);
 
 /* What one session is to be. Everything is borrowed during tls_start. */

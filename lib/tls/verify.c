@@ -7,13 +7,32 @@
 
 enum { USAGE_TA = 2, USAGE_EE = 3, MATCH_FULL = 0, ANCHORS_MAX = 64 };
 
+/* A whole certificate, or a whole key, and nothing behind it: what OpenSSL will take. */
+static bool is_der(const struct tls_tlsa *r)
+{
+	const unsigned char *p = r->data, *end = r->data + r->len;
+	X509 *cert = NULL;
+	EVP_PKEY *key = NULL;
+	bool good = false;
+
+	if (r->selector == 0)
+		cert = d2i_X509(NULL, &p, (long)r->len);
+	else
+		key = d2i_PUBKEY(NULL, &p, (long)r->len);
+	good = p == end && (key != NULL || (cert != NULL && X509_get0_pubkey(cert) != NULL));
+	X509_free(cert);
+	EVP_PKEY_free(key);
+	ERR_clear_error();
+	return good;
+}
+
 bool tls_tlsa_is_usable(const struct tls_tlsa *r)
 {
 	static const size_t length[] = {0, 32, 64};
 
 	if ((r->usage != USAGE_TA && r->usage != USAGE_EE) || r->selector > 1 || r->matching > 2)
 		return false;
-	return r->matching == MATCH_FULL ? r->len > 0 : r->len == length[r->matching];
+	return r->matching == MATCH_FULL ? r->len > 0 && is_der(r) : r->len == length[r->matching];
 }
 
 /* ------------------------------------------------------------ what is asked */

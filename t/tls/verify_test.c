@@ -298,13 +298,14 @@ static void test_bad_tlsa(void)
 		is_int(tls_tlsa_is_usable(&r), cases[i].usable, "%d %d %d with %zu bytes", r.usage,
 			r.selector, r.matching, r.len);
 	}
-	/* Not a certificate, not a key: only an attempt tells. */
+	/* Not a certificate, not a key. */
 	for (i = 0; i < 2 * COUNT_OF(garbage); i++) {
 		struct tls_tlsa r = {3, i % 2, 0, bytes, garbage[i / 2]};
 		struct tls_ask ask = plain_client;
 		struct end e = {0};
 		struct pair p;
 
+		ok(!tls_tlsa_is_usable(&r), "not usable");
 		ask.level = TLS_DANE;
 		ask.tlsa = &r;
 		ask.tlsa_n = 1;
