@@ -33,6 +33,8 @@ struct query {
 	struct dns_question asked; /* what the askers want */
 	struct dns_question now;   /* the same, or where its aliases have led */
 	unsigned aliases;
+	bool secure;  /* these aliases are */
+	uint32_t ttl; /* of them */
 	enum state state;
 	unsigned tries, server, refused;
 	bool no_edns;
@@ -56,6 +58,7 @@ struct engine {
 	struct query_list waiting;
 	unsigned sent;
 	int64_t time_limit;
+	bool has_validated;
 	bool warned; /* that no server answers; once until one does */
 };
 
@@ -144,10 +147,11 @@ static bool same_servers(const struct resolvconf *a, const struct resolvconf *b)
 
 bool engine_configure(struct engine *e, const struct resolvconf *rc)
 {
-	bool changed = !same_servers(&e->rc, rc);
+	bool changed = !same_servers(&e->rc, rc) || e->rc.trust_ad != rc->trust_ad;
 	if (changed) {
 		dns_cache_empty(e->cache);
 		e->good = 0;
+		e->has_validated = false;
 	}
 	e->rc = *rc;
 	e->warned = false;
@@ -198,19 +202,45 @@ static void query_fail(struct query *q)
 	buf_clear(&answer);
 }
 
+static bool is_secure(struct slice encoded)
+{
+	struct dns_answer a;
+	return dns_answer_parse(encoded, &a) == 0 && a.secure;
+}
+
+bool engine_has_validated(const struct engine *e)
+{
+	return e->has_validated;
+}
+
+bool engine_is_trusted(const struct engine *e)
+{
+	return e->rc.trust_ad;
+}
+
+const char *engine_search(const struct engine *e, unsigned i)
+{
+	return i < e->rc.searches ? e->rc.search[i] : NULL;
+}
+
 /* A whole reply that belongs to this query. */
 static void query_reply(struct query *q, struct slice reply)
 {
 	struct engine *e = q->engine;
 	struct buf answer = BUF_INIT(DNS_ANSWER_MAX + 512);
-	struct dns_question follow;
+	struct dns_follow follow;
 	int r = dns_packet_parse(reply, &q->now, &answer, &follow);
 	if (r == 0) {
 		e->good = q->server;
 		e->warned = false;
+		/* The servers may have been replaced while this was under way. */
+		dns_answer_weaken(&answer, q->secure && e->rc.trust_ad, q->ttl);
+		e->has_validated = e->has_validated || is_secure(buf_slice(&answer));
 		query_done(q, buf_slice(&answer));
 	} else if (r == ERR_AGAIN && q->aliases < DNS_CNAME_LIMIT) {
-		q->now = follow;
+		q->now = follow.to;
+		q->secure = q->secure && follow.secure;
+		q->ttl = follow.ttl < q->ttl ? follow.ttl : q->ttl;
 		q->aliases++;
 		query_send(q);
 	} else if (r == ERR_AGAIN) {
@@ -377,6 +407,8 @@ static struct query *query_new(
 	q->engine = e;
 	q->asked = q->now = *question;
 	q->fd = -1;
+	q->secure = e->rc.trust_ad;
+	q->ttl = DNS_TTL_MAX;
 	q->server = e->rc.rotate ? arc4random_uniform(e->rc.servers) : e->good;
 	q->deadline = loop_now() + e->time_limit;
 	q->key = slice_of(mem_dup(key.p, key.len), key.len);

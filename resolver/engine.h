@@ -27,8 +27,18 @@ enum {
 /* cache: answers that are kept; time_limit: microseconds for all tries of a question. */
 struct engine *engine_new(size_t cache, int64_t time_limit); /* owned */
 void engine_free(struct engine **e);
-/* Takes these servers from now on; when they differ (true), the cache is emptied. */
+/*
+ * Takes these servers from now on; when they differ (true), the cache is emptied. No answer is
+ * secure unless rc->trust_ad.
+ */
 bool engine_configure(struct engine *e, const struct resolvconf *rc);
+
+/* Whether the name servers are trusted with what they say of DNSSEC. */
+bool engine_is_trusted(const struct engine *e);
+/* Whether an answer was secure since the servers were taken. */
+bool engine_has_validated(const struct engine *e);
+/* The domains of "search", the first is 0; NULL: so many there are not. */
+const char *engine_search(const struct engine *e, unsigned i);
 
 /* Embedded in who asks. */
 struct engine_ask {

@@ -1,44 +1,42 @@
 /* SPDX-License-Identifier: ISC */
 #include "resolver/lookup.h"
 
-#include <sys/socket.h>
+#include <stdio.h>
 
 #include "util/mem.h"
-
-/* One MX host and its two questions. */
-struct host {
-	struct lookup *lookup;
-	char name[DNS_NAME_MAX + 1];
-	uint16_t pref;
-	struct engine_ask ask[2]; /* IPv4, IPv6 */
-	enum dns_status status;
-	enum dns_type failed;
-	unsigned n;
-	struct host_addr addr[HOSTS_ADDR_MAX / HOSTS_MX_MAX];
-};
 
 struct lookup {
 	struct engine *engine;
 	void (*done)(void *arg, const struct hosts *h);
 	void *arg;
 	unsigned flags, open;
+	uint16_t port;
 	char name[DNS_NAME_MAX + 1];
+	unsigned searched;     /* domains of resolv.conf that were tried */
 	struct engine_ask ask; /* the MX question */
-	bool mx;
+	bool mx, mx_secure;
+	char mx_name[DNS_NAME_MAX + 1];
 	uint16_t best;
-	uint32_t ttl;
+	uint32_t ttl, mx_ttl;
 	unsigned n;
-	struct host *host;    /* owned, HOSTS_MX_MAX */
-	struct hosts *result; /* owned */
-	bool *gone;           /* tells lookup_new that all was done at once; else NULL */
+	struct host_lookup *host; /* owned, HOSTS_MX_MAX */
+	struct hosts *result;     /* owned */
+	bool *gone;               /* tells lookup_new that all was done at once; else NULL */
 };
+
+static void find_itself(struct lookup *l);
+
+static void clear_hosts(struct lookup *l)
+{
+	for (unsigned i = 0; i < l->n; i++) {
+		host_clear(&l->host[i]);
+	}
+	l->n = 0;
+}
 
 static void lookup_finish(struct lookup *l)
 {
-	for (unsigned i = 0; i < l->n; i++) {
-		engine_cancel(&l->host[i].ask[0]);
-		engine_cancel(&l->host[i].ask[1]);
-	}
+	clear_hosts(l);
 	engine_cancel(&l->ask);
 	if (l->gone != NULL) {
 		*l->gone = true;
@@ -60,6 +58,9 @@ static void lookup_done(struct lookup *l)
 {
 	struct hosts *h = l->result;
 	h->mx = l->mx;
+	h->mx_secure = l->mx_secure;
+	h->mx_name = slice_str(l->mx_name);
+	h->mx_ttl = l->mx_ttl;
 	h->best = l->best;
 	h->ttl = l->ttl;
 	l->done(l->arg, h);
@@ -80,18 +81,25 @@ static enum dns_type last_type(const struct lookup *l)
 	return l->flags & LOOKUP_IPV6 ? DNS_AAAA : DNS_A;
 }
 
-/* All addresses are in, or are not to be had. */
+static void add_ttl(struct lookup *l, const struct host_lookup *h)
+{
+	uint32_t ttl = h->tlsa_ttl < h->ttl ? h->tlsa_ttl : h->ttl;
+	if (host_count(h) > 0 && ttl < l->ttl) {
+		l->ttl = ttl;
+	}
+}
+
+/* Everything is in, or is not to be had. */
 static void collect(struct lookup *l)
 {
 	struct hosts *h = l->result;
-	const struct host *bad = NULL;
+	const struct host_lookup *bad = NULL;
+	size_t room = HOSTS_TLSA_BYTES;
 	for (unsigned i = 0; i < l->n; i++) {
-		const struct host *host = &l->host[i];
-		for (unsigned j = 0; j < host->n && h->n < HOSTS_ADDR_MAX; j++) {
-			h->addr[h->n] = host->addr[j];
-			h->addr[h->n].pref = host->pref;
-			h->addr[h->n++].host = slice_str(host->name);
-		}
+		const struct host_lookup *host = &l->host[i];
+		host_put(host, h, room);
+		room -= host->records.len > room ? 0 : host->records.len;
+		add_ttl(l, host);
 		bool worse = bad == NULL || (host->status == DNS_TEMP && bad->status != DNS_TEMP);
 		bad = host->status != DNS_OK && worse ? host : bad;
 	}
@@ -105,77 +113,36 @@ static void collect(struct lookup *l)
 	}
 }
 
-static void one_less(struct lookup *l)
+/* A name without a dot that is not there in one domain is looked for in the next one. */
+static bool may_search_on(const struct lookup *l)
 {
-	if (--l->open == 0) {
+	const struct host_lookup *h = &l->host[0];
+	return !l->mx && strchr(l->name, '.') == NULL &&
+	       (l->flags & (LOOKUP_DEFNAMES | LOOKUP_SEARCH)) != 0 && host_count(h) == 0 &&
+	       h->status != DNS_TEMP && strcmp(h->name, l->name) != 0;
+}
+
+static void one_less(void *arg)
+{
+	struct lookup *l = arg;
+	if (--l->open > 0) {
+		return;
+	}
+	if (l->n > 0 && may_search_on(l)) {
+		clear_hosts(l);
+		find_itself(l);
+	} else {
 		collect(l);
 	}
 }
 
-static void host_answer(struct host *host, struct slice encoded, enum dns_type type)
-{
-	struct lookup *l = host->lookup;
-	struct dns_answer a;
-	struct dns_record r;
-	if (dns_answer_parse(encoded, &a) != 0) {
-		a.status = DNS_TEMP;
-	}
-	if (a.status != DNS_OK) {
-		/* A temporary failure stays the reason; the last type asked is the one that is
-		 * named. */
-		if (host->status != DNS_TEMP) {
-			host->status = a.status;
-			host->failed = a.status == DNS_TEMP ? type : last_type(l);
-		}
-	}
-	if (a.status == DNS_OK && a.ttl < l->ttl) {
-		l->ttl = a.ttl;
-	}
-	while (dns_answer_next(&a, &r) && host->n < HOSTS_ADDR_MAX / HOSTS_MX_MAX) {
-		struct host_addr *addr = &host->addr[host->n++];
-		addr->family = type == DNS_A ? AF_INET : AF_INET6;
-		memcpy(addr->addr, r.data.p, r.data.len);
-	}
-	one_less(l);
-}
-
-static void ipv4_answer(void *arg, struct slice encoded)
-{
-	host_answer(arg, encoded, DNS_A);
-}
-
-static void ipv6_answer(void *arg, struct slice encoded)
-{
-	host_answer(arg, encoded, DNS_AAAA);
-}
-
-static void ask_host(struct host *host, unsigned which)
-{
-	struct lookup *l = host->lookup;
-	struct dns_question q;
-	host->ask[which].done = which == 0 ? ipv4_answer : ipv6_answer;
-	host->ask[which].arg = host;
-	l->open++;
-	if (dns_question_set(&q, which == 0 ? DNS_A : DNS_AAAA, slice_str(host->name)) != 0) {
-		host->status = DNS_NXDOMAIN;
-		host->failed = last_type(l);
-		one_less(l);
-		return;
-	}
-	engine_ask(l->engine, &q, &host->ask[which]);
-}
-
 static void ask_hosts(struct lookup *l)
 {
+	unsigned n = l->n;
 	/* One more, so that answers from the cache do not end it before the last is asked. */
-	l->open = 1;
-	for (unsigned i = 0; i < l->n; i++) {
-		if (l->flags & LOOKUP_IPV4) {
-			ask_host(&l->host[i], 0);
-		}
-		if (l->flags & LOOKUP_IPV6) {
-			ask_host(&l->host[i], 1);
-		}
+	l->open = n + 1;
+	for (unsigned i = 0; i < n; i++) {
+		host_start(&l->host[i], l->engine, l->flags, l->port, one_less, l);
 	}
 	one_less(l);
 }
@@ -183,7 +150,7 @@ static void ask_hosts(struct lookup *l)
 /* Keeps the nearest HOSTS_MX_MAX hosts; a host named twice counts once, at its best place. */
 static void add_host(struct lookup *l, struct slice name, uint16_t pref)
 {
-	struct host *at = NULL;
+	struct host_lookup *at = NULL;
 	for (unsigned i = 0; i < l->n; i++) {
 		if (slice_case_eq_str(name, l->host[i].name)) {
 			l->host[i].pref = pref < l->host[i].pref ? pref : l->host[i].pref;
@@ -199,41 +166,73 @@ static void add_host(struct lookup *l, struct slice name, uint16_t pref)
 		}
 	}
 	if (at != NULL && name.len <= DNS_NAME_MAX) {
-		*at = (struct host){.lookup = l, .pref = pref};
+		*at = (struct host_lookup){.pref = pref};
 		memcpy(at->name, name.p, name.len);
 	}
+}
+
+/* The domain of resolv.conf whose turn it is; NULL: none is left. */
+static const char *next_domain(struct lookup *l)
+{
+	bool may = strchr(l->name, '.') == NULL &&
+		   (l->flags & LOOKUP_SEARCH || (l->flags & LOOKUP_DEFNAMES && l->searched == 0));
+	return may ? engine_search(l->engine, l->searched++) : NULL;
+}
+
+/* Without MX records the name is the host. */
+static void find_itself(struct lookup *l)
+{
+	const char *domain = next_domain(l);
+	char *full = domain != NULL ? mem_fmt("%s.%s", l->name, domain) : NULL;
+	if (full != NULL && strlen(full) <= DNS_NAME_MAX) {
+		add_host(l, slice_str(full), 0);
+	} else {
+		add_host(l, slice_str(l->name), 0);
+	}
+	mem_free(full);
+	ask_hosts(l);
+}
+
+static void take_mx(struct lookup *l, struct dns_answer *a)
+{
+	struct dns_record r;
+	l->mx = true;
+	l->mx_secure = a->secure;
+	l->mx_ttl = l->ttl = a->ttl;
+	l->best = UINT16_MAX;
+	(void)snprintf(l->mx_name, sizeof(l->mx_name), "%.*s", SLICE_FMT(a->name));
+	while (dns_answer_next(a, &r)) {
+		l->best = r.pref < l->best ? r.pref : l->best;
+		add_host(l, r.data, r.pref);
+	}
+	ask_hosts(l);
 }
 
 static void mx_answer(void *arg, struct slice encoded)
 {
 	struct lookup *l = arg;
 	struct dns_answer a;
-	struct dns_record r;
 	if (dns_answer_parse(encoded, &a) != 0) {
 		a.status = DNS_TEMP;
 	}
 	switch (a.status) {
-	case DNS_OK:
-		l->mx = true;
-		l->best = UINT16_MAX;
-		l->ttl = a.ttl;
-		while (dns_answer_next(&a, &r)) {
-			l->best = r.pref < l->best ? r.pref : l->best;
-			add_host(l, r.data, r.pref);
-		}
-		ask_hosts(l);
-		return;
+	case DNS_OK: take_mx(l, &a); return;
 	case DNS_NODATA:
 		l->ttl = a.ttl > 0 ? a.ttl : 1;
-		add_host(l, slice_str(l->name), 0);
-		ask_hosts(l);
+		find_itself(l);
 		return;
-	case DNS_NXDOMAIN: fail(l, a.status, last_type(l), l->name); return;
+	case DNS_NXDOMAIN:
+		if (l->flags & (LOOKUP_DEFNAMES | LOOKUP_SEARCH)) {
+			find_itself(l);
+		} else {
+			fail(l, a.status, last_type(l), l->name);
+		}
+		return;
 	default: fail(l, a.status, DNS_MX, l->name); return;
 	}
 }
 
-void lookup_new(struct engine *e, struct slice name, unsigned flags,
+void lookup_new(struct engine *e, struct slice name, unsigned flags, uint16_t port,
 	void (*done)(void *arg, const struct hosts *h), void *arg, struct lookup **lp)
 {
 	struct lookup *l = mem_alloc(sizeof(*l));
@@ -242,9 +241,10 @@ void lookup_new(struct engine *e, struct slice name, unsigned flags,
 	*lp = NULL;
 	l->engine = e;
 	l->flags = flags;
+	l->port = port;
 	l->done = done;
 	l->arg = arg;
-	l->ttl = DNS_TTL_MAX;
+	l->ttl = l->mx_ttl = DNS_TTL_MAX;
 	l->host = mem_array(HOSTS_MX_MAX, sizeof(*l->host));
 	l->result = mem_alloc(sizeof(*l->result));
 	l->gone = &gone;
@@ -259,8 +259,7 @@ void lookup_new(struct engine *e, struct slice name, unsigned flags,
 	if (flags & LOOKUP_MX) {
 		engine_ask(e, &q, &l->ask);
 	} else {
-		add_host(l, slice_str(l->name), 0);
-		ask_hosts(l);
+		find_itself(l);
 	}
 	if (!gone) {
 		l->gone = NULL;

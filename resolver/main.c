@@ -5,6 +5,8 @@
 #include "dns/hostsfile.h"
 #include "resolver/engine.h"
 #include "resolver/lookup.h"
+#include "resolver/probe.h"
+#include "resolver/site.h"
 #include "server/server.h"
 #include "util/err.h"
 #include "util/fd.h"
@@ -19,6 +21,8 @@ struct request {
 	uint64_t id;
 	struct engine_ask ask;
 	struct lookup *lookup;
+	bool wants_dane;
+	struct site_lookup *site;
 };
 
 enum { ASKS_HOSTS_FILE = 1 }; /* a flag of DNS_QUERY */
@@ -47,10 +51,12 @@ static void configure(int fd)
 		log_warning("%s: cannot be read", conf_str(P_resolver_config));
 	}
 	resolvconf_parse(buf_slice(&text), &servers);
+	servers.trust_ad = servers.trust_ad || conf_bool(P_resolver_trust_ad);
 	buf_clear(&text);
 	configured = true;
 	if (engine != NULL && engine_configure(engine, &servers)) {
 		log_servers();
+		probe_reset();
 	}
 }
 
@@ -87,6 +93,7 @@ static void init(void)
 		log_warning("%s: %s; using a name server on 127.0.0.1", conf_str(P_resolver_config),
 			err_str(ERR_SYS));
 		resolvconf_parse(SLICE_NONE, &servers);
+		servers.trust_ad = conf_bool(P_resolver_trust_ad);
 	}
 	if (!has_hosts && (fd = open(conf_str(P_resolver_hosts_file), O_RDONLY | O_CLOEXEC)) >= 0) {
 		take_hosts(fd);
@@ -99,6 +106,7 @@ static void start(void)
 	engine =
 		engine_new((size_t)conf_int(P_resolver_cache_limit), conf_time(P_resolver_timeout));
 	(void)engine_configure(engine, &servers);
+	probe_init(conf_str(P_dnssec_probe));
 }
 
 static void request_free(struct request *r)
@@ -106,6 +114,7 @@ static void request_free(struct request *r)
 	LIST_REMOVE(r, link);
 	engine_cancel(&r->ask);
 	lookup_free(&r->lookup);
+	site_free(&r->site);
 	mem_free(r);
 }
 
@@ -125,9 +134,12 @@ static void answered(void *arg, struct slice answer)
 static void hosts_found(void *arg, const struct hosts *h)
 {
 	struct request *r = arg;
-	struct buf b = BUF_INIT(DNS_ANSWER_MAX);
+	struct buf b = BUF_INIT(HOSTS_ENCODED_MAX);
 	hosts_encode(&b, h);
 	r->lookup = NULL;
+	if (r->wants_dane) {
+		probe_run(engine);
+	}
 	reply(r, PROTO_DNS_HOSTS_ANSWER, buf_slice(&b));
 	buf_clear(&b);
 }
@@ -162,12 +174,38 @@ static void query(struct request *r, const struct ipc_msg *msg)
 
 static void hosts(struct request *r, const struct ipc_msg *msg)
 {
-	unsigned flags =
-		(unsigned)ipc_u64(msg, FIELD_FLAGS) & (LOOKUP_MX | LOOKUP_IPV4 | LOOKUP_IPV6);
+	unsigned flags = (unsigned)ipc_u64(msg, FIELD_FLAGS) & LOOKUP_FLAGS;
+	uint16_t port = (uint16_t)ipc_u64(msg, FIELD_PORT);
 	struct lookup *l = NULL;
-	lookup_new(engine, ipc_bytes(msg, FIELD_KEY), flags, hosts_found, r, &l);
+	r->wants_dane = (flags & LOOKUP_TLSA) != 0;
+	lookup_new(engine, ipc_bytes(msg, FIELD_KEY), flags, port, hosts_found, r, &l);
 	if (l != NULL) {
 		r->lookup = l;
+	}
+}
+
+static void site_found(void *arg, int result, struct slice site, uint32_t ttl)
+{
+	struct request *r = arg;
+	char *text = slice_dup(site);
+	r->site = NULL;
+	ipc_begin(r->to, PROTO_DNS_SITE_ANSWER, r->id);
+	ipc_put_u64(r->to, FIELD_RESULT, result == 0 ? RESULT_OK : RESULT_DEFERRED);
+	if (result == 0) {
+		ipc_put_str(r->to, FIELD_SITE, text);
+		ipc_put_u64(r->to, FIELD_TTL, ttl);
+	}
+	(void)ipc_end(r->to);
+	mem_free(text);
+	request_free(r);
+}
+
+static void find_site(struct request *r, const struct ipc_msg *msg)
+{
+	struct site_lookup *l = NULL;
+	site_new(engine, ipc_bytes(msg, FIELD_NEXTHOP), site_found, r, &l);
+	if (l != NULL) {
+		r->site = l;
 	}
 }
 
@@ -186,6 +224,8 @@ static void peer_msg(struct server_peer *peer, struct ipc_msg *msg)
 	LIST_INSERT_HEAD((struct request_list *)peer->arg, r, link);
 	if (msg->type == PROTO_DNS_HOSTS) {
 		hosts(r, msg);
+	} else if (msg->type == PROTO_DNS_SITE) {
+		find_site(r, msg);
 	} else {
 		query(r, msg);
 	}

@@ -1,11 +1,64 @@
 /* SPDX-License-Identifier: ISC */
 #include "smtp-client/dane.h"
 
+#include "smtp-client/delivery.h"
 #include "util/err.h"
+#include "util/wire.h"
 
-void client_tlsa(const struct delivery *d, const char *host, uint16_t port, struct tlsa_answer *out)
+enum { RECORD_HEAD = 3 };
+
+static void set_name(char to[static DNS_NAME_MAX + 1], struct slice name)
 {
-	*out = (struct tlsa_answer){.status = TLSA_INSECURE, .mx = true};
+	name = slice_first(name, DNS_NAME_MAX);
+	memcpy(to, name.p, name.len);
+	to[name.len] = '\0';
+}
+
+/* One that is cut off is there, and unusable: no usage has this number. */
+static struct tls_tlsa record_of(struct slice data)
+{
+	const uint8_t *p = (const uint8_t *)data.p;
+	if (data.len < RECORD_HEAD) {
+		return (struct tls_tlsa){.usage = UINT8_MAX};
+	}
+	return (struct tls_tlsa){.usage = p[0],
+		.selector = p[1],
+		.matching = p[2],
+		.data = p + RECORD_HEAD,
+		.len = data.len - RECORD_HEAD};
+}
+
+void client_tlsa(const struct delivery *d, struct tlsa_answer *out)
+{
+	*out = (struct tlsa_answer){.status = TLSA_INSECURE};
+	out->records = out->record;
+	if (d->hosts == NULL || d->at == 0 || d->at > d->hosts->n) {
+		return;
+	}
+	const struct hosts *h = d->hosts;
+	const struct host *host = &h->host[h->addr[d->at - 1].at];
+	struct slice rest = host->records, data;
+	out->status = host->tlsa;
+	out->mx = h->mx;
+	out->mx_secure = h->mx_secure;
+	set_name(out->base, host->base);
+	set_name(out->mx_name, h->mx && h->mx_secure ? h->mx_name : SLICE_NONE);
+	while (out->n < DNS_RECORDS_MAX && host_record_next(&rest, &data)) {
+		out->record[out->n++] = record_of(data);
+	}
+}
+
+void dane_add_key(struct buf *out, const struct tlsa_answer *a)
+{
+	wire_counted(out, slice_str(a->base));
+	wire_counted(out, slice_str(a->mx_name));
+	for (size_t i = 0; i < a->n; i++) {
+		const struct tls_tlsa *r = &a->records[i];
+		wire_u8(out, r->usage);
+		wire_u8(out, r->selector);
+		wire_u8(out, r->matching);
+		wire_counted(out, slice_of(r->data, r->len));
+	}
 }
 
 static bool has_usable(const struct tlsa_answer *a)

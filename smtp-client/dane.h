@@ -2,35 +2,27 @@
 #ifndef CLIENT_DANE_H
 #define CLIENT_DANE_H
 
+#include "dns/hosts.h"
 #include "tls/tls.h"
 
 /*
  * What the levels dane and dane-only come to for one host (RFC 7672, 2.2), by the TLSA records of
- * it and by what DNSSEC says of the way to it.
+ * it and by what DNSSEC says of the way to it. Not to be copied: it points into itself.
  */
-enum tlsa_status {
-	TLSA_INSECURE, /* no record that could be trusted; this is also "none" without DNSSEC */
-	TLSA_NONE,     /* DNSSEC says: there is none */
-	TLSA_FOUND,
-	TLSA_FAILED, /* the name servers do not say */
-};
-
 struct tlsa_answer {
 	enum tlsa_status status;
-	bool mx, mx_secure; /* the host comes of MX records, which DNSSEC vouches for */
-	const char *base;   /* the host that the records are of; with FOUND */
+	bool mx, mx_secure;             /* the host comes of MX records, which DNSSEC vouches for */
+	char base[DNS_NAME_MAX + 1];    /* the host that the records are of; with FOUND */
+	char mx_name[DNS_NAME_MAX + 1]; /* where secure MX records were found; or empty */
 	const struct tls_tlsa *records;
 	size_t n;
+	struct tls_tlsa record[DNS_RECORDS_MAX]; /* of client_tlsa */
 };
 
 struct delivery;
 
-/*
- * The records of a host of the delivery's present next hop. DNSSEC is not asked for yet: there is
- * none that could be trusted.
- */
-void client_tlsa(
-	const struct delivery *d, const char *host, uint16_t port, struct tlsa_answer *out);
+/* The records of the host of the delivery's present address. They borrow from its hosts. */
+void client_tlsa(const struct delivery *d, struct tlsa_answer *out);
 
 /*
  * level is dane or dane-only; insecure_mx is smtp_tls_dane_insecure_mx_policy: may, encrypt or
@@ -40,5 +32,11 @@ void client_tlsa(
  */
 int dane_choose(enum tls_level level, const struct tlsa_answer *a, enum tls_level insecure_mx,
 	enum tls_level *out, struct buf *why);
+
+/*
+ * What a server had to show on level TLS_DANE: two hosts for which this is the same are known by
+ * the same.
+ */
+void dane_add_key(struct buf *out, const struct tlsa_answer *a);
 
 #endif

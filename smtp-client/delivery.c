@@ -12,16 +12,14 @@
 #include "server/server.h"
 #include "smtp-client/level.h"
 #include "smtp-client/outcome.h"
-#include "smtp-client/kept.h"
 #include "smtp-client/self.h"
+#include "smtp-client/servers.h"
 #include "smtp-client/session.h"
-#include "smtp-client/source.h"
-#include "smtp-client/xact.h"
 #include "util/err.h"
 #include "util/fd.h"
 #include "util/mem.h"
 
-enum { LOOKUP_TIME = 30, SMTP_PORT = 25, POLICY_QUESTIONS = 100 };
+enum { SMTP_PORT = 25, POLICY_QUESTIONS = 100 };
 
 static void next_site(struct delivery *d);
 static void find_policy(void *arg);
@@ -31,14 +29,11 @@ static void next_address(struct delivery *d);
 
 static void forget_hosts(struct delivery *d)
 {
-	dns_cancel(&d->query);
+	servers_forget(d);
 	if (d->connecting != 0) {
 		server_connect_cancel(d->connecting);
 		d->connecting = 0;
 	}
-	mem_free(d->hosts);
-	d->hosts = NULL;
-	buf_clear(&d->encoded);
 	d->at = 0;
 	d->fall_back = false;
 }
@@ -112,7 +107,7 @@ void delivery_start(struct job *j)
 	d->job = j;
 	j->work = d;
 	d->begun = clock_real();
-	d->encoded = BUF_INIT(DNS_ANSWER_MAX);
+	servers_attach(d);
 	d->sites = slice_str(j->nexthop);
 	later_init(&d->later, POLICY_QUESTIONS, find_policy, d);
 	if (j->open == 0) {
@@ -166,12 +161,12 @@ static bool has_more_sites(const struct delivery *d)
 
 static unsigned address_limit(void)
 {
-	return (unsigned)conf_int(policy_param(P_smtp_mx_address_limit, P_lmtp_mx_address_limit));
+	return (unsigned)conf_int(P_smtp_mx_address_limit);
 }
 
 static bool has_more_addresses(const struct delivery *d)
 {
-	int64_t limit = conf_int(policy_param(P_smtp_mx_session_limit, P_lmtp_mx_session_limit));
+	int64_t limit = conf_int(P_smtp_mx_session_limit);
 	if (limit > 0 && d->sessions >= (uint64_t)limit) {
 		return false;
 	}
@@ -201,10 +196,7 @@ static bool take_site(struct delivery *d, struct slice *word)
 	return slice_token(&d->sites, ", \t\r\n", word);
 }
 
-static void hosts_known(struct delivery *d);
-static void look_up(struct delivery *d, bool use_mx);
-
-static uint16_t port_of(const struct delivery *d)
+uint16_t delivery_port(const struct delivery *d)
 {
 	uint16_t port = d->nexthop.port;
 	if (port == 0) {
@@ -229,23 +221,6 @@ static void master_connected(int err, int fd, void *arg)
 	session_open(d, fd, conf_str(P_myhostname), path, 0);
 }
 
-static void literal_known(struct delivery *d)
-{
-	struct net_addr a;
-	struct hosts *h = mem_alloc(sizeof(*h));
-	d->hosts = h;
-	if (net_addr_parse(d->nexthop.host, 0, &a) == 0) {
-		bool v4 = net_addr_family(&a) == AF_INET;
-		const void *p = v4 ? (const void *)&((const struct sockaddr_in *)&a.ss)->sin_addr
-				   : (const void *)&((const struct sockaddr_in6 *)&a.ss)->sin6_addr;
-		h->n = 1;
-		h->addr[0].family = v4 ? AF_INET : AF_INET6;
-		h->addr[0].host = d->nexthop.host;
-		memcpy(h->addr[0].addr, p, v4 ? 4 : 16);
-	}
-	hosts_known(d);
-}
-
 /* By a new session, whatever is idle. */
 static void start_site(struct delivery *d)
 {
@@ -255,9 +230,10 @@ static void start_site(struct delivery *d)
 		d->connecting = server_connect(name, master_connected, d);
 		mem_free(name);
 	} else if (d->nexthop.literal) {
-		literal_known(d);
+		servers_literal(d);
+		delivery_found(d);
 	} else {
-		look_up(d, d->nexthop.mx && !conf_bool(P_disable_dns_lookups));
+		servers_find(d);
 	}
 }
 
@@ -281,20 +257,14 @@ static void next_site(struct delivery *d)
 	find_policy(d);
 }
 
-/* A session that was kept serves. */
-static void begin_reused(struct delivery *d)
-{
-	mem_free(d->tried);
-	d->tried = mem_str(d->session->relay);
-	d->connected = clock_real();
-	d->sessions++;
-	xact_start(d->session);
-}
-
 static void go_on(struct delivery *d)
 {
-	if (kept_find(d)) {
-		begin_reused(d);
+	if (session_reuse(d)) {
+		mem_free(d->tried);
+		d->tried = mem_str(d->session->relay);
+		d->connected = clock_real();
+		d->sessions++;
+		session_start(d->session);
 		return;
 	}
 	start_site(d);
@@ -335,67 +305,9 @@ void delivery_retry(struct delivery *d)
 
 /* ---- Hosts. ---- */
 
-static void name_problem(struct delivery *d, const struct hosts *h)
-{
-	bool soft = h->status == DNS_TEMP ||
-		    (h->mx && conf_bool(policy_param(P_smtp_defer_if_no_mx_address_found,
-				      P_lmtp_defer_if_no_mx_address_found)));
-	if (h->status == DNS_NULLMX) {
-		problem_set(&d->why, "5.1.0", "Domain %.*s does not accept mail (nullMX)",
-			SLICE_FMT(h->name));
-		return;
-	}
-	problem_set(&d->why,
-		h->status == DNS_TEMP ? "4.4.3"
-		: soft                ? "4.4.4"
-				      : "5.4.4",
-		"Host or domain name not found. Name service error for name=%.*s type=%s: %s",
-		SLICE_FMT(h->name), dns_type_str(h->type), dns_status_str(h->status));
-}
-
-static void hosts_found(void *arg, const struct hosts *h)
-{
-	struct delivery *d = arg;
-	d->query = NULL;
-	if (h->status != DNS_OK) {
-		bool by_mx = h->type == DNS_MX && h->status != DNS_NULLMX;
-		if (by_mx && conf_bool(P_ignore_mx_lookup_error)) {
-			look_up(d, false);
-			return;
-		}
-		name_problem(d, h);
-		d->why.stage = STAGE_DNS;
-		next_site(d);
-		return;
-	}
-	d->hosts = mem_alloc(sizeof(*d->hosts));
-	hosts_encode(&d->encoded, h);
-	if (hosts_decode(buf_slice(&d->encoded), d->hosts) != 0) {
-		d->hosts->n = 0;
-	}
-	hosts_known(d);
-}
-
-static bool wants_protocol(const char *name)
-{
-	struct slice rest = slice_str(conf_str(P_inet_protocols)), word;
-	while (slice_token(&rest, ", \t", &word)) {
-		if (slice_case_eq_str(word, "all") || slice_case_eq_str(word, name)) {
-			return true;
-		}
-	}
-	return false;
-}
-
-static void look_up(struct delivery *d, bool use_mx)
-{
-	d->query = dns_query_hosts(d->nexthop.host, use_mx, wants_protocol("ipv4"),
-		wants_protocol("ipv6"), loop_now() + LOOKUP_TIME * CLOCK_SEC, hosts_found, d);
-}
-
 bool delivery_may_loop(const struct delivery *d)
 {
-	return !server_is_lmtp() && port_of(d) == SMTP_PORT;
+	return !server_is_lmtp() && delivery_port(d) == SMTP_PORT;
 }
 
 bool delivery_is_best(const struct delivery *d)
@@ -434,24 +346,23 @@ static void self_is_best(struct delivery *d)
 	next_site(d);
 }
 
-static void hosts_known(struct delivery *d)
+void delivery_not_found(struct delivery *d)
 {
-	const char *prefer =
-		conf_str(policy_param(P_smtp_address_preference, P_lmtp_address_preference));
+	next_site(d);
+}
+
+void delivery_found(struct delivery *d)
+{
+	const char *prefer = conf_str(P_smtp_address_preference);
 	int family = strcmp(prefer, "ipv4") == 0   ? AF_INET
 		     : strcmp(prefer, "ipv6") == 0 ? AF_INET6
 						   : 0;
 	if (!cut_self(d)) {
-		d->why.stage = STAGE_DNS;
 		self_is_best(d);
 		return;
 	}
-	hosts_order(d->hosts,
-		conf_bool(policy_param(P_smtp_randomize_addresses, P_lmtp_randomize_addresses)),
-		family,
-		conf_bool(
-			policy_param(P_smtp_balance_inet_protocols, P_lmtp_balance_inet_protocols)),
-		address_limit());
+	hosts_order(d->hosts, conf_bool(P_smtp_randomize_addresses), family,
+		conf_bool(P_smtp_balance_inet_protocols), address_limit());
 	next_address(d);
 }
 
@@ -484,11 +395,20 @@ static bool was_tried(
 	return same;
 }
 
+static int open_socket(const struct net_addr *to, int *fd)
+{
+	struct net_addr from;
+	const char *bind = conf_str(
+		net_addr_family(to) == AF_INET ? P_smtp_bind_address : P_smtp_bind_address6);
+	bool bound = bind[0] != '\0' && net_addr_parse(slice_str(bind), 0, &from) == 0;
+	return net_connect(to, bound ? &from : NULL, fd);
+}
+
 /* One address; false: on to the next one. */
 static bool try_address(struct delivery *d, const struct host_addr *a)
 {
 	char text[NET_ADDR_TEXT], host[DNS_NAME_MAX + 1];
-	uint16_t port = port_of(d);
+	uint16_t port = delivery_port(d);
 	struct net_addr to;
 	int fd = -1;
 	make_addr(a, port, &to);
@@ -498,14 +418,8 @@ static bool try_address(struct delivery *d, const struct host_addr *a)
 	if (was_tried(d, host, text, port) || !level_choose(d, host, port)) {
 		return false;
 	}
-	if (kept_find_host(d, host, text, port)) {
-		begin_reused(d);
-		return true;
-	}
-	if (source_connect(d, &to, &fd) != 0) {
-		if (errno != 0) {
-			session_cannot_connect(d, host, text, port);
-		}
+	if (open_socket(&to, &fd) != 0) {
+		session_cannot_connect(d, host, text, port);
 		return false;
 	}
 	session_open(d, fd, host, text, port);

@@ -3,6 +3,7 @@
 #define CLIENT_DELIVERY_H
 
 #include "dns/client.h"
+#include "dns/nexthop.h"
 #include "server/job.h"
 #include "smtp-client/policy.h"
 #include "smtp-client/problem.h"
@@ -32,6 +33,7 @@ struct delivery {
 	char *site;           /* owned: the present one as it was written */
 	struct nexthop nexthop;  /* parsed; borrows from site */
 	struct dns_query *query; /* open question, or NULL */
+	struct later sifting;    /* tables that are asked for what it says */
 	struct later later;      /* tables that are asked for its policy */
 	struct policy *policy;   /* counted: how much TLS it gets; NULL: not known */
 	enum tls_level level;    /* what that comes to for the present address */
@@ -53,6 +55,11 @@ void delivery_start(struct job *j);
 /* Withdrawn: its session is closed, nothing is reported. Not after the dot. */
 void delivery_abandon(struct delivery *d);
 
+/* From servers.h: d->hosts is there; it is not, d->why says why. */
+void delivery_found(struct delivery *d);
+void delivery_not_found(struct delivery *d);
+/* The port of the present next hop. */
+uint16_t delivery_port(const struct delivery *d);
 /* From the session: it has come through its handshake. */
 void delivery_handshake_done(struct delivery *d);
 /* A session that had been idle turned out to be dead: the same next hop by a new one. */

@@ -4,6 +4,7 @@
 #include "queue/envelope.h"
 #include "server/server.h"
 #include "smtp-client/dane.h"
+#include "smtp-client/servers.h"
 #include "smtp-client/starttls.h"
 #include "util/err.h"
 #include "util/log.h"
@@ -12,7 +13,6 @@ enum { WHY_LIMIT = 4096 };
 
 static void refuse(struct delivery *d, const char *host)
 {
-	d->why.stage = STAGE_TLS;
 	log_warning(
 		"TLS policy lookup for %s/%s: %s", d->site, host, log_q(buf_slice(&d->why.text)));
 }
@@ -54,6 +54,28 @@ static void apply_wishes(struct delivery *d)
 	}
 }
 
+/* Nothing that DANE needs may be switched off: it would silently come to less. */
+static int check_dns(enum tls_level level, struct buf *why)
+{
+	if (servers_dns_support() < DNS_SUPPORT_DNSSEC) {
+		buf_add_fmt(
+			why, "%s configured with dnssec lookups disabled", tls_level_name(level));
+		return ERR_SYNTAX;
+	}
+	if (!server_is_lmtp() && conf_bool(P_ignore_mx_lookup_error)) {
+		buf_add_fmt(
+			why, "%s configured with MX lookup errors ignored", tls_level_name(level));
+		return ERR_SYNTAX;
+	}
+	if (*conf_str(policy_param(P_smtp_dns_resolver_options, P_lmtp_dns_resolver_options)) !=
+		'\0') {
+		buf_add_fmt(why, "dns resolver options incompatible with %s TLS",
+			tls_level_name(level));
+		return ERR_SYNTAX;
+	}
+	return 0;
+}
+
 int level_find(struct delivery *d)
 {
 	struct buf why = BUF_INIT(WHY_LIMIT);
@@ -65,6 +87,9 @@ int level_find(struct delivery *d)
 		buf_add_fmt(&why, "security level \"%s\" is invalid for a UNIX-domain socket",
 			tls_level_name(d->policy->level));
 		r = ERR_SYNTAX;
+	}
+	if (r == 0 && d->policy->level >= TLS_DANE) {
+		r = check_dns(d->policy->level, &why);
 	}
 	if (r != 0 && r != ERR_LATER) {
 		problem_set(
@@ -86,8 +111,11 @@ static bool choose_by_dane(struct delivery *d, const char *host, uint16_t port)
 {
 	struct buf why = BUF_INIT(WHY_LIMIT);
 	struct tlsa_answer tlsa;
-	client_tlsa(d, host, port, &tlsa);
+	client_tlsa(d, &tlsa);
 	int r = dane_choose(d->policy->level, &tlsa, insecure_mx(), &d->level, &why);
+	if (r != 0 && tlsa.status == TLSA_FAILED) {
+		buf_add_fmt(&why, " for %s:%u", host, port);
+	}
 	if (r != 0) {
 		problem_set(&d->why, "4.7.5", "%s", buf_str(&why));
 	}

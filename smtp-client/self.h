@@ -2,7 +2,7 @@
 #ifndef CLIENT_SELF_H
 #define CLIENT_SELF_H
 
-#include "dns/nexthop.h"
+#include "dns/hosts.h"
 #include "smtp/reply.h"
 
 /*

@@ -8,7 +8,7 @@
  * u8 status, u8 flags (1: secure), u32 ttl, u16 count, counted name, then per record: u16 type,
  * u16 pref, counted data.
  */
-enum { FLAG_SECURE = 1, AT_TTL = 2, AT_COUNT = 6, HEADER = 8 };
+enum { FLAG_SECURE = 1, AT_FLAGS = 1, AT_TTL = 2, AT_COUNT = 6, HEADER = 8 };
 
 static bool record_read(struct reader *r, struct dns_record *rec)
 {
@@ -120,6 +120,20 @@ void dns_answer_set_ttl(struct buf *encoded, uint32_t ttl)
 	}
 }
 
+void dns_answer_weaken(struct buf *encoded, bool secure, uint32_t ttl)
+{
+	char *head = encoded->data + encoded->start;
+	if (encoded->len < HEADER) {
+		return;
+	}
+	if (!secure) {
+		head[AT_FLAGS] &= ~FLAG_SECURE;
+	}
+	if (wire_get_u32(head + AT_TTL) > ttl) {
+		wire_put_u32(head + AT_TTL, ttl);
+	}
+}
+
 const char *dns_type_str(enum dns_type type)
 {
 	switch (type) {
@@ -134,6 +148,20 @@ const char *dns_type_str(enum dns_type type)
 	case DNS_TLSA: return "TLSA";
 	}
 	return "TYPE";
+}
+
+int dns_type_parse(struct slice text, enum dns_type *type)
+{
+	static const enum dns_type known[] = {
+		DNS_A, DNS_NS, DNS_CNAME, DNS_SOA, DNS_PTR, DNS_MX, DNS_TXT, DNS_AAAA, DNS_TLSA};
+	*type = DNS_A;
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+		if (slice_case_eq_str(text, dns_type_str(known[i]))) {
+			*type = known[i];
+			return 0;
+		}
+	}
+	return ERR_SYNTAX;
 }
 
 const char *dns_status_str(enum dns_status status)

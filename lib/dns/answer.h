@@ -51,7 +51,7 @@ struct dns_record {
 
 struct dns_answer {
 	enum dns_status status;
-	bool secure;          /* the name server has validated it (AD bit); not yet acted upon */
+	bool secure;          /* a name server that is trusted with that has validated all of it */
 	uint32_t ttl;         /* seconds that it may be kept, counted down by the cache */
 	struct slice name;    /* where the records were found, behind all CNAMEs; borrowed */
 	struct slice records; /* private */
@@ -69,8 +69,11 @@ void dns_answer_begin(
 void dns_answer_add(struct buf *out, enum dns_type type, uint16_t pref, struct slice data);
 /* The same answer with another time to live (a cache hit). */
 void dns_answer_set_ttl(struct buf *encoded, uint32_t ttl);
+/* The same answer, secure only if secure, to be kept no longer than ttl. */
+void dns_answer_weaken(struct buf *encoded, bool secure, uint32_t ttl);
 
-const char *dns_type_str(enum dns_type type); /* "MX"; "TYPE" for one not listed */
+const char *dns_type_str(enum dns_type type);               /* "MX"; "TYPE" for one not listed */
+int dns_type_parse(struct slice text, enum dns_type *type); /* "mx"; ERR_SYNTAX: not listed */
 /* As Postfix says it: "Host not found", "Host not found, try again", … */
 const char *dns_status_str(enum dns_status status);
 

@@ -21,7 +21,7 @@ TAILQ_HEAD(entry_list, entry);
 struct dns_cache {
 	struct dict *by_key;
 	struct entry_list order;
-	size_t limit;
+	size_t limit, bytes;
 };
 
 enum { KEY_MAX = DNS_NAME_MAX + 2 };
@@ -42,10 +42,16 @@ static void entry_free(void *value)
 	mem_free(e);
 }
 
+static size_t entry_size(const struct entry *e)
+{
+	return sizeof(*e) + e->key.len + e->answer.len;
+}
+
 static void entry_remove(struct dns_cache *c, struct entry *e)
 {
 	TAILQ_REMOVE(&c->order, e, link);
 	(void)dict_take(c->by_key, e->key);
+	c->bytes -= entry_size(e);
 	entry_free(e);
 }
 
@@ -87,6 +93,17 @@ int dns_cache_get(struct dns_cache *c, const struct dns_question *q, int64_t now
 	return r;
 }
 
+/* False: it is too large to be kept at all. */
+static bool make_room(struct dns_cache *c, size_t size)
+{
+	size_t most = c->limit * DNS_CACHE_ENTRY_BYTES;
+	while (!TAILQ_EMPTY(&c->order) &&
+		(dict_count(c->by_key) >= c->limit || c->bytes + size > most)) {
+		entry_remove(c, TAILQ_FIRST(&c->order));
+	}
+	return c->limit > 0 && size <= most;
+}
+
 void dns_cache_add(
 	struct dns_cache *c, const struct dns_question *q, struct slice answer, int64_t now)
 {
@@ -97,12 +114,9 @@ void dns_cache_add(
 	if (old != NULL) {
 		entry_remove(c, old);
 	}
-	if (c->limit == 0 || dns_answer_parse(answer, &a) != 0 || a.status == DNS_TEMP ||
-		a.ttl == 0) {
+	if (dns_answer_parse(answer, &a) != 0 || a.status == DNS_TEMP || a.ttl == 0 ||
+		!make_room(c, sizeof(struct entry) + key.len + answer.len)) {
 		return;
-	}
-	if (dict_count(c->by_key) >= c->limit) {
-		entry_remove(c, TAILQ_FIRST(&c->order));
 	}
 	uint32_t ttl = a.ttl < DNS_TTL_MAX ? a.ttl : DNS_TTL_MAX;
 	struct entry *e = mem_alloc(sizeof(*e));
@@ -114,6 +128,7 @@ void dns_cache_add(
 		return;
 	}
 	TAILQ_INSERT_TAIL(&c->order, e, link);
+	c->bytes += entry_size(e);
 }
 
 void dns_cache_empty(struct dns_cache *c)
@@ -126,4 +141,9 @@ void dns_cache_empty(struct dns_cache *c)
 size_t dns_cache_count(const struct dns_cache *c)
 {
 	return dict_count(c->by_key);
+}
+
+size_t dns_cache_bytes(const struct dns_cache *c)
+{
+	return c->bytes;
 }

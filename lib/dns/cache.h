@@ -5,10 +5,13 @@
 #include "dns/packet.h"
 
 /*
- * Answers by (type, name), kept for their time to live, bounded by count: the one not used for the
- * longest time goes first. Positive and negative answers are kept alike; DNS_TEMP and answers
- * with a time to live of 0 are not. Times are monotonic microseconds.
+ * Answers by (type, name), kept for their time to live, bounded by count and by
+ * DNS_CACHE_ENTRY_BYTES for each on average: the one not used for the longest time goes first.
+ * Positive and negative answers are kept alike; DNS_TEMP and answers with a time to live of 0 are
+ * not. Times are monotonic microseconds.
  */
+enum { DNS_CACHE_ENTRY_BYTES = 512 };
+
 struct dns_cache;
 
 struct dns_cache *dns_cache_new(size_t entries); /* owned */
@@ -20,5 +23,6 @@ void dns_cache_add(
 /* Forgets all (the name servers have changed). */
 void dns_cache_empty(struct dns_cache *c);
 size_t dns_cache_count(const struct dns_cache *c);
+size_t dns_cache_bytes(const struct dns_cache *c);
 
 #endif

@@ -3,7 +3,7 @@
 #define DNS_CLIENT_H
 
 #include "dns/answer.h"
-#include "dns/nexthop.h"
+#include "dns/hosts.h"
 #include "ipc/ipc.h"
 #include "util/later.h"
 
@@ -28,6 +28,8 @@ void dns_client_remove(struct ipc *c);
 typedef void dns_done_fn(void *arg, const struct dns_answer *a);
 /* h is valid during the call only. */
 typedef void dns_hosts_fn(void *arg, const struct hosts *h);
+/* result: 0, or ERR_TEMP: site is empty. site is valid during the call only; ttl: seconds. */
+typedef void dns_site_fn(void *arg, int result, struct slice site, uint32_t ttl);
 
 struct dns_query;
 
@@ -43,13 +45,28 @@ struct dns_query *dns_query_client(
 	enum dns_type type, struct slice name, int64_t deadline, dns_done_fn *done, void *arg);
 /* Asks for the name of an address: 4 or 16 bytes; looks at resolver_hosts_file first. */
 struct dns_query *dns_query_ptr(struct slice addr, int64_t deadline, dns_done_fn *done, void *arg);
+/* What of the hosts is wanted. */
+struct dns_hosts_want {
+	bool mx; /* by MX records; without any the name itself is the host (RFC 5321, 5.1) */
+	bool ipv4, ipv6; /* families */
+	bool tlsa; /* TLSA records for the port, of hosts that DNSSEC vouches for (RFC 7672) */
+	bool force_tlsa;       /* smtp_tls_force_insecure_host_tlsa_lookup: of the others, too */
+	bool defnames, search; /* smtp_dns_resolver_options */
+	uint16_t port;
+};
 /*
- * Asks for the hosts of a next hop and all their addresses: by MX with use_mx (without MX records
- * the name itself is the host, RFC 5321, 5.1), else the host itself. ipv4, ipv6: the families
- * wanted. In the order of the name servers: see hosts_order.
+ * Asks for the hosts of a next hop, all their addresses, and how they can be authenticated: see
+ * hosts.h. In the order of the name servers: see hosts_order.
  */
-struct dns_query *dns_query_hosts(struct slice name, bool use_mx, bool ipv4, bool ipv6,
+struct dns_query *dns_query_hosts(struct slice name, const struct dns_hosts_want *want,
 	int64_t deadline, dns_hosts_fn *done, void *arg);
+/*
+ * Asks for the site of a next hop (dns/site.h), which is spelled as in nexthop.h; of several
+ * destinations the first one counts. done is called once, after this has returned, with ERR_TEMP
+ * when name servers do not say, at the deadline, and over the limit. For qmgr alone.
+ */
+struct dns_query *dns_query_site(
+	struct slice nexthop, int64_t deadline, dns_site_fn *done, void *arg);
 /* Withdraws: done is not called. *q may be NULL; it is cleared. */
 void dns_cancel(struct dns_query **q);
 

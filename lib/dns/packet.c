@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 #include "dns/packet.h"
 
-#include <idn2.h>
 /* Not <ldns/ldns.h>: it takes in OpenSSL, whose names collide with ours. */
 #include <ldns/common.h>
 #include <ldns/util.h>
@@ -27,90 +26,6 @@ static bool is_host_char(unsigned char c)
 	       c == '-' || c == '_';
 }
 
-static char lower(char c)
-{
-	return c >= 'A' && c <= 'Z' ? (char)(c + 32) : c;
-}
-
-static bool is_question_char(unsigned char c)
-{
-	return c > ' ' && c < 127 && c != '\\' && c != '"' && c != ';' && c != '@' && c != '$';
-}
-
-static int name_copy(char out[static DNS_NAME_MAX + 1], struct slice name)
-{
-	if (slice_ends(name, ".")) {
-		name.len--;
-	}
-	if (name.len == 0 || name.len > DNS_NAME_MAX) {
-		return ERR_SYNTAX;
-	}
-	size_t label = 0;
-	for (size_t i = 0; i < name.len; i++) {
-		char c = name.p[i];
-		if (c == '.') {
-			if (label == 0) {
-				return ERR_SYNTAX;
-			}
-			label = 0;
-		} else if (!is_question_char((unsigned char)c) || ++label > 63) {
-			return ERR_SYNTAX;
-		}
-		out[i] = lower(c);
-	}
-	out[name.len] = '\0';
-	return label > 0 ? 0 : ERR_SYNTAX;
-}
-
-static int name_to_ascii(char out[static DNS_NAME_MAX + 1], struct slice name)
-{
-	char in[DNS_NAME_MAX * 4 + 1];
-	if (name.len >= sizeof(in) || memchr(name.p, 0, name.len) != NULL || !slice_is_utf8(name)) {
-		return ERR_SYNTAX;
-	}
-	memcpy(in, name.p, name.len);
-	in[name.len] = '\0';
-	uint8_t *ascii = NULL;
-	const uint8_t *u8 = (const uint8_t *)in;
-	if (idn2_lookup_u8(u8, &ascii, IDN2_NFC_INPUT | IDN2_NONTRANSITIONAL) != IDN2_OK) {
-		return ERR_SYNTAX;
-	}
-	int r = name_copy(out, slice_str((const char *)ascii));
-	idn2_free(ascii);
-	return r;
-}
-
-int dns_question_set(struct dns_question *q, enum dns_type type, struct slice name)
-{
-	*q = (struct dns_question){.type = type};
-	int r = slice_is_ascii(name) ? name_copy(q->name, name) : name_to_ascii(q->name, name);
-	if (r != 0) {
-		q->name[0] = '\0';
-	}
-	return r;
-}
-
-int dns_reverse_name(struct slice addr, char name[static DNS_NAME_MAX + 1])
-{
-	static const char hex[] = "0123456789abcdef";
-	struct buf b = BUF_INIT(DNS_NAME_MAX);
-	const uint8_t *a = (const uint8_t *)addr.p;
-	name[0] = '\0';
-	if (addr.len == 4) {
-		buf_add_fmt(&b, "%u.%u.%u.%u.in-addr.arpa", a[3], a[2], a[1], a[0]);
-	} else if (addr.len == 16) {
-		for (int i = 15; i >= 0; i--) {
-			buf_add_fmt(&b, "%c.%c.", hex[a[i] & 15], hex[a[i] >> 4]);
-		}
-		buf_add_str(&b, "ip6.arpa");
-	} else {
-		return ERR_RANGE;
-	}
-	strlcpy(name, buf_str(&b), DNS_NAME_MAX + 1);
-	buf_clear(&b);
-	return 0;
-}
-
 /* Random case in the question's name, which begins behind the header (0x20, Dagon et al. 2008). */
 static void mix_case(char *packet, size_t len)
 {
@@ -132,10 +47,15 @@ static void mix_case(char *packet, size_t len)
 	}
 }
 
+static ldns_rdf *question_name(const struct dns_question *q)
+{
+	return ldns_dname_new_frm_str(q->name[0] != '\0' ? q->name : ".");
+}
+
 int dns_packet_query(struct buf *out, const struct dns_question *q, uint16_t id, unsigned flags)
 {
 	buf_reset(out);
-	ldns_rdf *name = ldns_dname_new_frm_str(q->name);
+	ldns_rdf *name = question_name(q);
 	if (name == NULL) {
 		return ERR_SYNTAX;
 	}
@@ -277,6 +197,12 @@ static void add_name(struct walk *w, const ldns_rdf *name, uint16_t pref)
 static void add_record(struct walk *w, const ldns_rr *rr)
 {
 	const ldns_rdf *first = ldns_rr_rd_count(rr) > 0 ? ldns_rr_rdf(rr, 0) : NULL;
+	if (w->type == DNS_TLSA) {
+		/* One that is too short is there all the same, and unusable (RFC 7672, 2.2). */
+		add_tlsa(w->answer, rr);
+		w->good++;
+		return;
+	}
 	if (first == NULL) {
 		w->bad++;
 		return;
@@ -315,6 +241,12 @@ static uint32_t min32(uint32_t a, uint32_t b)
 	return a < b ? a : b;
 }
 
+/* RFC 2181, 8: with the highest bit it is none. */
+static uint32_t ttl_of(const ldns_rr *rr)
+{
+	return ldns_rr_ttl(rr) > INT32_MAX ? 0 : ldns_rr_ttl(rr);
+}
+
 /* Adds the records of name; says where an alias leads when there are none. */
 static const ldns_rdf *walk_name(struct walk *w, const ldns_rr_list *list, const ldns_rdf *name)
 {
@@ -335,7 +267,7 @@ static const ldns_rdf *walk_name(struct walk *w, const ldns_rr_list *list, const
 		} else {
 			continue;
 		}
-		w->ttl = min32(w->ttl, ldns_rr_ttl(rr));
+		w->ttl = min32(w->ttl, ttl_of(rr));
 	}
 	return seen == 0 ? alias : NULL;
 }
@@ -350,7 +282,7 @@ static uint32_t negative_ttl(const ldns_pkt *pkt, bool *has_soa, bool *has_ns)
 		const ldns_rr *rr = ldns_rr_list_rr(list, i);
 		if (ldns_rr_get_type(rr) == LDNS_RR_TYPE_SOA && ldns_rr_rd_count(rr) == 7) {
 			*has_soa = true;
-			ttl = min32(ldns_rr_ttl(rr), ldns_rdf2native_int32(ldns_rr_rdf(rr, 6)));
+			ttl = min32(ttl_of(rr), ldns_rdf2native_int32(ldns_rr_rdf(rr, 6)));
 		}
 		*has_ns = *has_ns || ldns_rr_get_type(rr) == LDNS_RR_TYPE_NS;
 	}
@@ -395,7 +327,7 @@ static int rcode_result(unsigned rcode)
 }
 
 static int parse_pkt(const ldns_pkt *pkt, const ldns_rdf *asked, const struct dns_question *q,
-	struct buf *answer, struct dns_question *follow)
+	struct buf *answer, struct dns_follow *follow)
 {
 	unsigned rcode = ldns_pkt_get_rcode(pkt);
 	int r = rcode_result(rcode);
@@ -419,7 +351,9 @@ static int parse_pkt(const ldns_pkt *pkt, const ldns_rdf *asked, const struct dn
 	struct slice found = named ? slice_str(text) : slice_str(q->name);
 	enum dns_status status = rcode == LDNS_RCODE_NXDOMAIN ? DNS_NXDOMAIN : walk_status(&w);
 	if (status == DNS_NODATA && !has_soa && name != asked) {
-		return dns_question_set(follow, q->type, found) == 0 ? ERR_AGAIN : ERR_SYNTAX;
+		follow->secure = secure;
+		follow->ttl = w.ttl;
+		return dns_question_set(&follow->to, q->type, found) == 0 ? ERR_AGAIN : ERR_SYNTAX;
 	}
 	if (status == DNS_NODATA && !has_soa && has_ns && !ldns_pkt_aa(pkt)) {
 		return ERR_TEMP; /* a referral: this server does not recurse for us */
@@ -436,9 +370,9 @@ static int parse_pkt(const ldns_pkt *pkt, const ldns_rdf *asked, const struct dn
 }
 
 int dns_packet_parse(struct slice reply, const struct dns_question *q, struct buf *answer,
-	struct dns_question *follow)
+	struct dns_follow *follow)
 {
-	*follow = (struct dns_question){0};
+	*follow = (struct dns_follow){0};
 	buf_reset(answer);
 	ldns_pkt *pkt = NULL;
 	if (reply.len >= HEADER && (reply.p[2] & QR) != 0 && rcode_result(reply.p[3] & 15) != 0) {
@@ -448,7 +382,7 @@ int dns_packet_parse(struct slice reply, const struct dns_question *q, struct bu
 	if (ldns_wire2pkt(&pkt, (const uint8_t *)reply.p, reply.len) != LDNS_STATUS_OK) {
 		return ERR_SYNTAX;
 	}
-	ldns_rdf *asked = ldns_dname_new_frm_str(q->name);
+	ldns_rdf *asked = question_name(q);
 	int r = asked != NULL ? parse_pkt(pkt, asked, q, answer, follow) : ERR_SYNTAX;
 	if (r != 0) {
 		buf_reset(answer);

@@ -2,7 +2,7 @@
 #ifndef DNS_PACKET_H
 #define DNS_PACKET_H
 
-#include "dns/answer.h"
+#include "dns/question.h"
 
 /*
  * DNS messages (RFC 1035, 4), on ldns, without any I/O: who sends them and waits is the resolver.
@@ -10,9 +10,11 @@
  * that was sent (with letters of random case, which makes guessing harder), and what it says is
  * taken only for the name that was asked and the CNAMEs that lead on from it.
  */
-struct dns_question {
-	enum dns_type type;
-	char name[DNS_NAME_MAX + 1]; /* lower case ASCII, no dot at the end */
+/* An alias whose target is not in the packet that it was in. */
+struct dns_follow {
+	struct dns_question to;
+	bool secure;  /* the alias itself is validated */
+	uint32_t ttl; /* of the alias */
 };
 
 enum {
@@ -29,15 +31,6 @@ enum {
 	DNS_TTL_MAX = 86400,
 };
 
-/*
- * Makes a question; a name in UTF-8 becomes its A-label form (RFC 5891). ERR_SYNTAX: not a domain
- * name (empty, labels over 63 bytes, blanks, control characters, …).
- */
-int dns_question_set(struct dns_question *q, enum dns_type type, struct slice name);
-
-/* The name of a PTR question: "1.2.0.192.in-addr.arpa"; addr has 4 or 16 bytes, else ERR_RANGE. */
-int dns_reverse_name(struct slice addr, char name[static DNS_NAME_MAX + 1]);
-
 /* Encodes a recursive query (random id by the caller). ERR_SYNTAX when ldns refuses the name. */
 int dns_packet_query(struct buf *out, const struct dns_question *q, uint16_t id, unsigned flags);
 
@@ -51,11 +44,13 @@ int dns_packet_check(struct slice sent, struct slice reply, bool stream);
 
 /*
  * Reads a checked reply to q into *answer (encoded, see answer.h). 0: it is an answer. ERR_AGAIN:
- * the name is an alias and its target's records are not in this packet: ask for *follow, then hand
- * that on. ERR_TEMP: this server cannot say (SERVFAIL, REFUSED, NOTIMP, a referral). ERR_STATE: the
- * server does not understand EDNS (FORMERR). ERR_SYNTAX: damaged packet.
+ * the name is an alias and its target's records are not in this packet: ask for follow->to, then
+ * hand that on, as validated as the two of them are (dns_answer_weaken). ERR_TEMP: this server
+ * cannot say (SERVFAIL, REFUSED, NOTIMP, a referral). ERR_STATE: the server does not understand
+ * EDNS (FORMERR). ERR_SYNTAX: damaged packet. An answer is secure when the name server says that
+ * all of it is validated (AD, RFC 4035, 3.2.3): whether that counts is for the caller to know.
  */
 int dns_packet_parse(struct slice reply, const struct dns_question *q, struct buf *answer,
-	struct dns_question *follow);
+	struct dns_follow *follow);
 
 #endif

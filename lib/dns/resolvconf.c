@@ -63,6 +63,21 @@ static void option_parse(struct slice word, struct resolvconf *rc)
 		rc->rotate = true;
 	} else if (slice_eq_str(word, "use-vc")) {
 		rc->tcp = true;
+	} else if (slice_eq_str(word, "trust-ad")) {
+		rc->trust_ad = true;
+	}
+}
+
+/* The last such line counts. */
+static void search_parse(struct slice line, struct resolvconf *rc)
+{
+	struct dns_question q;
+	struct slice word;
+	rc->searches = 0;
+	while (rc->searches < RESOLVCONF_SEARCH && slice_token(&line, " \t\r", &word)) {
+		if (dns_question_set(&q, DNS_A, word) == 0) {
+			strlcpy(rc->search[rc->searches++], q.name, sizeof(rc->search[0]));
+		}
 	}
 }
 
@@ -79,6 +94,8 @@ void resolvconf_parse(struct slice text, struct resolvconf *rc)
 				server_parse(word, &rc->server[rc->servers]) == 0) {
 				rc->servers++;
 			}
+		} else if (slice_eq_str(word, "search") || slice_eq_str(word, "domain")) {
+			search_parse(line, rc);
 		} else if (slice_eq_str(word, "options")) {
 			while (slice_token(&line, " \t\r", &word)) {
 				option_parse(word, rc);

@@ -4,15 +4,16 @@
 
 #include <netinet/in.h>
 
-#include "util/slice.h"
+#include "dns/question.h"
 
 /*
- * resolv.conf(5): name servers, "options timeout:N attempts:N rotate use-vc". Names are always
- * asked as they are, so search, domain and ndots mean nothing here. A port may be given as OpenBSD
+ * resolv.conf(5): name servers, "options timeout:N attempts:N rotate use-vc trust-ad", and the
+ * domains of "search" or "domain", whichever comes last. Names are asked as they are unless
+ * smtp_dns_resolver_options wants those domains tried. A port may be given as OpenBSD
  * does: "nameserver [192.0.2.1]:5353". What is not understood is passed over, as the C library
  * does; without a name server it is 127.0.0.1.
  */
-enum { RESOLVCONF_SERVERS = 8, RESOLVCONF_SIZE_MAX = 65536 };
+enum { RESOLVCONF_SERVERS = 8, RESOLVCONF_SEARCH = 6, RESOLVCONF_SIZE_MAX = 65536 };
 
 struct resolvconf_server {
 	struct sockaddr_storage addr;
@@ -26,6 +27,9 @@ struct resolvconf {
 	unsigned timeout;  /* seconds for one try, 1 to 30; 5 unless set */
 	unsigned attempts; /* tries of each server, 1 to 5; 2 unless set */
 	bool rotate, tcp;
+	bool trust_ad; /* what the name servers say of DNSSEC counts */
+	char search[RESOLVCONF_SEARCH][DNS_NAME_MAX + 1];
+	unsigned searches;
 };
 
 void resolvconf_parse(struct slice text, struct resolvconf *rc);

@@ -7,7 +7,6 @@ lib_mail_libmail_a_SOURCES = \
 	%D%/dsn.c %D%/dsn.h \
 	%D%/header.c %D%/header.h %D%/header_address.c %D%/header_edit.c \
 	%D%/stage.c %D%/stage.h \
-	%D%/status_filter.c %D%/status_filter.h \
 	%D%/template.c %D%/template.h \
 	%D%/xtext.c
 

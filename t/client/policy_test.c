@@ -285,8 +285,8 @@ static void test_dane(void)
 			"TLSA lookup error"},
 	};
 	for (size_t i = 0; i < COUNT_OF(rows); i++) {
-		struct tlsa_answer a = {rows[i].status, rows[i].mx, rows[i].secure, "mx.test",
-			rows[i].records, rows[i].n};
+		struct tlsa_answer a = {rows[i].status, rows[i].mx, rows[i].secure, "mx.test", "",
+			rows[i].records, rows[i].n, {{0}}};
 		struct buf why = BUF_INIT(1024);
 		enum tls_level level = TLS_NONE;
 		int r = dane_choose(rows[i].level, &a, rows[i].insecure, &level, &why);

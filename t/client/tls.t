@@ -44,9 +44,9 @@ my %want = (
     may => \%opportunistic, encrypt => { %tls, %required },
     fingerprint => { %tls, %required, map { $_ => $unverified } qw(rsa expired self wrong short) },
     verify => \%verified, secure => \%verified,
-    # No DNSSEC: no records.
+    # An address has no records.
     dane => \%opportunistic,
-    'dane-only' => { map { $_ => qr/relay=none, .*dsn=4\.7\.5, status=deferred \(non DNSSEC destination\)$/ } keys %kind },
+    'dane-only' => { map { $_ => qr/relay=none, .*dsn=4\.7\.5, status=deferred \(no TLSA records found\)$/ } keys %kind },
 );
 
 my @routes = map {
@@ -54,7 +54,7 @@ my @routes = map {
     map {"$_.$level.test=$level:[127.0.0.1]:" . $sink{$_}->port} sort keys %kind;
 } @levels;
 my $gp = Gatepost::Instance->new(main => {
-    minimal_backoff_time => '300s', maximal_backoff_time => '400s', notify_classes => '',
+    minimal_backoff_time => '300s', maximal_backoff_time => '400s', notify_classes => '', smtp_dns_support_level => 'dnssec',
     smtp_tls_CAfile => $certs->ca, smtp_tls_loglevel => 1, smtp_tls_note_starttls_offer => 'yes',
     smtp_tls_verify_cert_match => 'mx.test', smtp_tls_secure_cert_match => 'mx.test',
     smtp_tls_fingerprint_cert_match => $certs->fingerprint($good->{cert}), smtp_tls_fingerprint_digest => 'sha256',

@@ -15,7 +15,7 @@
 
 #include "conf/set.h"
 #include "conf/mistake.h"
-#include "dns/nexthop.h"
+#include "dns/hosts.h"
 #include "t/tap.h"
 #include "util/err.h"
 #include "util/fd.h"
@@ -91,12 +91,9 @@ static void qmgr_msg(struct ipc *c, struct ipc_msg *m, void *arg)
 
 static void add_addr(struct hosts *h, unsigned pref, const char *addr, const char *host)
 {
-	struct host_addr *a = &h->addr[h->n++];
-	a->pref = (uint16_t)pref;
-	a->family = AF_INET;
-	a->host = slice_str(host);
-	(void)inet_pton(AF_INET, addr, a->addr);
-	h->status = DNS_OK;
+	struct in_addr in = {0};
+	(void)inet_pton(AF_INET, addr, &in);
+	hosts_add_addr(h, hosts_add_host(h, slice_str(host), (uint16_t)pref), AF_INET, &in);
 	h->mx = true;
 	h->best = h->addr[0].pref;
 }

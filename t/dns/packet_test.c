@@ -200,7 +200,8 @@ static void test_case(const struct reply_case *c, int nr)
 	struct buf sent = BUF_INIT(DNS_QUERY_MAX), reply = BUF_INIT(65535),
 		   answer = BUF_INIT(65535);
 	struct buf text = BUF_INIT(65535);
-	struct dns_question q, follow;
+	struct dns_question q;
+	struct dns_follow follow;
 	struct dns_answer a = {0};
 
 	is_int(dns_question_set(&q, c->type, slice_str(c->name)), 0, "case %d: question", nr);
@@ -217,7 +218,7 @@ static void test_case(const struct reply_case *c, int nr)
 		list_records(&text, a);
 		is_slice(buf_slice(&text), c->records, "records");
 	} else if (r == ERR_AGAIN) {
-		is_str(follow.name, c->at, "ask on for the target");
+		is_str(follow.to.name, c->at, "ask on for the target");
 	}
 	/* Cut anywhere, it may fail in any way but must say so or give a sound answer. */
 	for (size_t cut = 0; cut < reply.len; cut++) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include "t/fuzz/fuzz.h"
 
+#include "dns/hosts.h"
 #include "dns/nexthop.h"
 #include "dns/packet.h"
 #include "dns/resolvconf.h"
@@ -9,7 +10,8 @@
 /* A reply of any shape: what is made of it must be a sound answer. */
 static void fuzz_reply(struct slice in)
 {
-	struct dns_question q, follow;
+	struct dns_question q;
+	struct dns_follow follow;
 	struct buf sent = BUF_INIT(DNS_QUERY_MAX), answer = BUF_INIT(DNS_ANSWER_MAX + 512);
 	struct dns_answer a;
 	enum dns_type type = in.len > 0 ? (enum dns_type)(unsigned char)in.p[0] : DNS_MX;
@@ -20,7 +22,7 @@ static void fuzz_reply(struct slice in)
 		(void)dns_packet_check(buf_slice(&sent), in, false);
 		int r = dns_packet_parse(in, &q, &answer, &follow);
 		FUZZ_ASSERT(r != 0 || dns_answer_parse(buf_slice(&answer), &a) == 0);
-		FUZZ_ASSERT(r != ERR_AGAIN || follow.name[0] != '\0');
+		FUZZ_ASSERT(r != ERR_AGAIN || follow.to.name[0] != '\0');
 	}
 	buf_clear(&sent);
 	buf_clear(&answer);
@@ -45,6 +47,12 @@ static void fuzz_encoded(struct slice in)
 	if (hosts_decode(in, &h) == 0) {
 		hosts_encode(&b, &h);
 		FUZZ_ASSERT(hosts_decode(buf_slice(&b), &again) == 0 && again.n == h.n);
+		for (unsigned i = 0; i < h.hosts; i++) {
+			struct slice rest = h.host[i].records, data;
+			for (n = 0; host_record_next(&rest, &data); n++) {
+			}
+			FUZZ_ASSERT(n == h.host[i].count);
+		}
 		hosts_order(&h, true, 0, true, 5);
 		FUZZ_ASSERT(h.n <= 5);
 	}

@@ -10,6 +10,7 @@
 #include "net/stream.h"
 #include "resolver/engine.h"
 #include "resolver/lookup.h"
+#include "resolver/site.h"
 #include "util/err.h"
 #include "util/fd.h"
 #include "util/log.h"
@@ -373,7 +374,7 @@ static void test_hosts(struct engine *e)
 		static struct found f;
 		struct lookup *l = NULL;
 		f.done = false;
-		lookup_new(e, slice_str(rows[i].name), rows[i].flags, found, &f, &l);
+		lookup_new(e, slice_str(rows[i].name), rows[i].flags, 25, found, &f, &l);
 		wait_for(&f.done);
 		is_int(f.h.status, rows[i].status, "hosts of %s", rows[i].name);
 		is_int(f.h.n, rows[i].n, "addresses");
@@ -385,9 +386,62 @@ static void test_hosts(struct engine *e)
 	static struct found f;
 	struct lookup *l = NULL;
 	f.done = false;
-	lookup_new(e, SLICE_LIT("silent.test"), LOOKUP_MX | LOOKUP_IPV4, found, &f, &l);
+	lookup_new(e, SLICE_LIT("silent.test"), LOOKUP_MX | LOOKUP_IPV4, 25, found, &f, &l);
 	ok(l != NULL && !f.done, "one that waits");
 	lookup_free(&l);
+	ok(l == NULL, "can be withdrawn");
+}
+
+struct place {
+	int result;
+	char site[300];
+	uint32_t ttl;
+	bool done;
+};
+
+static void placed(void *arg, int result, struct slice site, uint32_t ttl)
+{
+	struct place *p = arg;
+	p->result = result;
+	p->ttl = ttl;
+	(void)snprintf(p->site, sizeof(p->site), "%.*s", SLICE_FMT(site));
+	p->done = true;
+}
+
+static void test_sites(struct engine *e)
+{
+	static const struct {
+		const char *nexthop;
+		int result;
+		const char *site;
+	} rows[] = {
+		{"three.test", 0, "m1.test"},
+		{"Three.Test:26", 0, "m1.test:26"},
+		{"three.test, plain.test", 0, "m1.test"},
+		{"plain.test", 0, "plain.test"},
+		{"nx.test", 0, "nx.test"},
+		{"[M1.test]", 0, "m1.test"},
+		{"[m1.test]:25", 0, "m1.test"},
+		{"[127.0.0.1]:26", 0, "127.0.0.1:26"},
+		{"inet:m1.test:24", 0, "m1.test:24"},
+		{"unix:/run/lmtp", 0, "/run/lmtp"},
+		{"[", 0, "["},
+		{"fail.test", ERR_TEMP, ""},
+	};
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct place p = {0};
+		struct site_lookup *l = NULL;
+		site_new(e, slice_str(rows[i].nexthop), placed, &p, &l);
+		wait_for(&p.done);
+		is_int(p.result, rows[i].result, "site of %s", rows[i].nexthop);
+		is_str(p.site, rows[i].site, "its name");
+		ok(i > 2 || p.ttl > 0, "holds for some time");
+	}
+	struct place p = {0};
+	struct site_lookup *l = NULL;
+	site_new(e, SLICE_LIT("silent.test"), placed, &p, &l);
+	ok(l != NULL && !p.done, "one that waits");
+	site_free(&l);
 	ok(l == NULL, "can be withdrawn");
 }
 
@@ -402,6 +456,7 @@ int main(void)
 	test_answers(e);
 	test_shared(e);
 	test_hosts(e);
+	test_sites(e);
 	test_servers(e);
 	engine_free(&e);
 	server_stop(&one);
