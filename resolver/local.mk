@@ -12,6 +12,12 @@ t_resolver_engine_test_CPPFLAGS = $(AM_CPPFLAGS)
 t_resolver_engine_test_LDADD = t/libtap.a lib/dns/libdns.a lib/ipc/libipc.a lib/net/libnet.a lib/util/libutil.a \
 	$(BSD_LIBS) $(EVENT_LIBS) $(LDNS_LIBS) $(IDN2_LIBS)
 
+check_PROGRAMS += t/resolver/hosts_test
+t_resolver_hosts_test_SOURCES = t/resolver/hosts_test.c %D%/engine.c %D%/host.c %D%/lookup.c
+t_resolver_hosts_test_CPPFLAGS = $(AM_CPPFLAGS)
+t_resolver_hosts_test_LDADD = t/libtap.a lib/dns/libdns.a lib/ipc/libipc.a lib/net/libnet.a lib/util/libutil.a \
+	$(BSD_LIBS) $(EVENT_LIBS) $(LDNS_LIBS) $(IDN2_LIBS)
+
 dist_man8_MANS += man/resolver.8
 
-check_SCRIPTS += t/resolver/dane.t t/resolver/servers.t
+check_SCRIPTS += t/resolver/dane.t t/resolver/settings.t t/resolver/servers.t

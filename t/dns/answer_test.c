@@ -56,6 +56,21 @@ static void add(struct dns_cache *c, const char *name, uint32_t ttl, int64_t now
 	buf_clear(&b);
 }
 
+static void add_large(struct dns_cache *c, const char *name, size_t bytes, int64_t now)
+{
+	struct buf b = BUF_INIT(DNS_ANSWER_MAX), data = BUF_INIT(DNS_ANSWER_MAX);
+	struct dns_question q = {.type = DNS_A};
+	while (data.len < bytes) {
+		buf_add_char(&data, 'x');
+	}
+	memcpy(q.name, name, strlen(name) + 1);
+	dns_answer_begin(&b, DNS_NODATA, false, 60, slice_str(name));
+	dns_answer_add(&b, DNS_TXT, 0, buf_slice(&data));
+	dns_cache_add(c, &q, buf_slice(&b), now);
+	buf_clear(&b);
+	buf_clear(&data);
+}
+
 static int left(struct dns_cache *c, enum dns_type type, const char *name, int64_t now)
 {
 	struct buf b = BUF_INIT(DNS_ANSWER_MAX);
@@ -98,9 +113,45 @@ static void test_cache(void)
 	dns_cache_free(&c);
 }
 
+/* Few large answers are as much as many small ones. */
+static void test_bytes(void)
+{
+	struct dns_cache *c = dns_cache_new(8);
+	int64_t now = 1000 * CLOCK_SEC;
+	add(c, "a", 60, now);
+	add(c, "b", 60, now);
+	add_large(c, "c", 3000, now);
+	is_int(dns_cache_count(c), 3, "there is room");
+	add_large(c, "d", 3000, now);
+	is_int(dns_cache_count(c), 1, "no room for two large ones");
+	is_int(left(c, DNS_A, "d", now), 60, "the newest stays");
+	ok(dns_cache_bytes(c) <= 8 * (size_t)DNS_CACHE_ENTRY_BYTES, "within the limit");
+	add_large(c, "e", 8000, now);
+	is_int(left(c, DNS_A, "e", now), ERR_NOT_FOUND, "one that is larger than all is not kept");
+	dns_cache_empty(c);
+	is_int(dns_cache_bytes(c), 0, "emptied");
+	dns_cache_free(&c);
+}
+
+static void test_weaken(void)
+{
+	struct buf b = BUF_INIT(DNS_ANSWER_MAX);
+	struct dns_answer a;
+	dns_answer_begin(&b, DNS_NODATA, true, 60, SLICE_LIT("a"));
+	dns_answer_weaken(&b, true, 90);
+	ok(dns_answer_parse(buf_slice(&b), &a) == 0 && a.secure && a.ttl == 60, "as it was");
+	dns_answer_weaken(&b, false, 30);
+	ok(dns_answer_parse(buf_slice(&b), &a) == 0 && !a.secure && a.ttl == 30, "weaker");
+	dns_answer_weaken(&b, true, 90);
+	ok(dns_answer_parse(buf_slice(&b), &a) == 0 && !a.secure && a.ttl == 30, "never stronger");
+	buf_clear(&b);
+}
+
 int main(void)
 {
 	test_roundtrip();
 	test_cache();
+	test_bytes();
+	test_weaken();
 	return done_testing();
 }

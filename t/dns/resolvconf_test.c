@@ -52,5 +52,17 @@ int main(void)
 		is_int(rc.attempts, rows[i].attempts, "attempts");
 		ok(rc.rotate == rows[i].rotate && rc.tcp == rows[i].tcp, "flags");
 	}
+	struct resolvconf rc;
+	resolvconf_parse(
+		SLICE_LIT("domain a.test\nsearch B.test c..d e.test\noptions trust-ad\n"), &rc);
+	ok(rc.trust_ad, "trusted");
+	is_int(rc.searches, 2, "domains to be searched");
+	is_str(rc.search[0], "b.test", "the first");
+	is_str(rc.search[1], "e.test", "what is no name is passed over");
+	resolvconf_parse(SLICE_LIT("search b.test\ndomain a.test"), &rc);
+	ok(rc.searches == 1 && !rc.trust_ad, "the last line counts; trust must be said");
+	is_str(rc.search[0], "a.test", "domain");
+	resolvconf_parse(SLICE_LIT("search a b c d e f g h"), &rc);
+	is_int(rc.searches, RESOLVCONF_SEARCH, "no more than that");
 	return done_testing();
 }
