@@ -164,7 +164,7 @@ void active_result(struct active *a, struct active_rcpt *r, enum queue_event_typ
 		result.type = QUEUE_EV_DELIVERED;
 		result.dsn = SLICE_LIT("2.0.0");
 	} else if (type == QUEUE_EV_DEFERRED)
-		result.due = schedule_backoff(qmgr.schedule, qmgr_now(), a->m->env.arrival,
+		result.due = schedule_backoff(qmgr.schedule, qmgr_now(), a->m->env.arrival, NULL, 0,
 			active_is_bounce(a->m), &expired);
 	err = queue_store_result(a->m, r->index, &result, qmgr_now(), &ticket);
 	if (err == ERR_FULL) {

@@ -5,6 +5,8 @@ qmgr_libschedule_a_SOURCES = \
 	%D%/schedule_dest.c \
 	%D%/schedule_fair.c \
 	%D%/schedule_index.c \
+	%D%/schedule_memory.c \
+	%D%/schedule_rate.c \
 	%D%/schedule_priv.h
 
 pkglibexec_PROGRAMS += qmgr/qmgr

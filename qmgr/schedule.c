@@ -20,6 +20,16 @@ struct schedule *schedule_new(const struct schedule_settings *settings)
 	return s;
 }
 
+/* A clock that goes back must not make what waits wait longer. */
+int64_t schedule_clock(struct schedule *s, int64_t now)
+{
+	if (now < s->last)
+		s->skew += s->last - now;
+	s->last = now;
+	s->now = now + s->skew;
+	return s->now;
+}
+
 void schedule_set(struct schedule *s, const struct schedule_settings *settings)
 {
 	s->settings = *settings;
@@ -287,6 +297,7 @@ static struct schedule_job *serve(struct schedule *s, struct schedule_transport 
 	pass_time(t, d->tag);
 	job = job_make(s, schedule_dest_take(d), false, false);
 	t->busy++;
+	schedule_bucket_take(&d->bucket, &t->limits.rate, now);
 	if (t->limits.transport_rate_delay > 0) {
 		t->delayed = true;
 		schedule_timer_set(s, &t->timer, now + t->limits.transport_rate_delay);
@@ -341,8 +352,9 @@ void schedule_next(struct schedule *s, int64_t now, struct schedule_decision *d)
 	int64_t due;
 
 	memset(d, 0, sizeof(*d));
-	schedule_timers_run(s, now);
-	d->job = next_job(s, now);
+	schedule_clock(s, now);
+	schedule_timers_run(s, s->now);
+	d->job = next_job(s, s->now);
 	if (d->job != NULL) {
 		d->what = SCHEDULE_JOB;
 		return;
@@ -356,6 +368,8 @@ void schedule_next(struct schedule *s, int64_t now, struct schedule_decision *d)
 	}
 	d->what = SCHEDULE_WAIT;
 	d->until = schedule_timers_next(s);
+	if (d->until != CLOCK_NEVER)
+		d->until -= s->skew;
 	due = is_full(s) ? CLOCK_NEVER : schedule_index_next(s->index);
 	if (due > now && due < d->until)
 		d->until = due;
@@ -376,7 +390,7 @@ int schedule_job_start(struct schedule *s, struct schedule_job *job, int64_t now
 
 	if (!job->ahead)
 		return 0;
-	schedule_timers_run(s, now);
+	schedule_timers_run(s, schedule_clock(s, now));
 	if (d->window == 0 || t->suspended) {
 		no_longer_ahead(s, job);
 		job->suspended = true;
@@ -387,6 +401,7 @@ int schedule_job_start(struct schedule *s, struct schedule_job *job, int64_t now
 		return ERR_AGAIN;
 	no_longer_ahead(s, job);
 	t->busy++;
+	schedule_bucket_take(&d->bucket, &t->limits.rate, s->now);
 	schedule_dest_place(s, d, false);
 	return 0;
 }
@@ -397,6 +412,7 @@ void schedule_job_done(struct schedule *s, struct schedule_job **jobp, int64_t n
 	struct schedule_job *job = *jobp;
 	struct schedule_dest *d = job->dest;
 
+	schedule_clock(s, now);
 	s->jobs--;
 	job->message->jobs--;
 	if (job->ahead) {
@@ -406,7 +422,7 @@ void schedule_job_done(struct schedule *s, struct schedule_job **jobp, int64_t n
 	d->jobs--;
 	if (!job->suspended) {
 		d->transport->busy--;
-		schedule_dest_feedback(s, d, now, outcome, reason);
+		schedule_dest_feedback(s, d, s->now, outcome, reason);
 	}
 	mem_free(job);
 	*jobp = NULL;
@@ -418,18 +434,30 @@ int64_t schedule_lifetime_end(const struct schedule *s, int64_t arrival, bool bo
 	return arrival + (bounce ? s->settings.bounce_lifetime : s->settings.lifetime);
 }
 
-int64_t schedule_backoff(
-	const struct schedule *s, int64_t now, int64_t arrival, bool bounce, bool *expired)
+static int64_t step_of(const struct schedule_plan *plan, unsigned attempts)
+{
+	unsigned i = attempts > plan->n ? plan->n : attempts > 0 ? attempts : 1;
+	int64_t step = plan->steps[i - 1];
+
+	return step > CLOCK_SEC ? step : CLOCK_SEC;
+}
+
+int64_t schedule_backoff(const struct schedule *s, int64_t now, int64_t arrival,
+	const struct schedule_plan *plan, unsigned attempts, bool bounce, bool *expired)
 {
 	int64_t end = schedule_lifetime_end(s, arrival, bounce);
 	int64_t delay = now - arrival;
 
 	*expired = now >= end;
-	if (delay > s->settings.maximal_backoff)
-		delay = s->settings.maximal_backoff;
-	if (delay < s->settings.minimal_backoff)
-		delay = s->settings.minimal_backoff;
-	return now + delay < end ? now + delay : end;
+	if (plan != NULL && plan->n > 0) {
+		delay = step_of(plan, attempts);
+	} else {
+		if (delay > s->settings.maximal_backoff)
+			delay = s->settings.maximal_backoff;
+		if (delay < s->settings.minimal_backoff)
+			delay = s->settings.minimal_backoff;
+	}
+	return delay < end - now ? now + delay : end;
 }
 
 uint32_t schedule_site(struct slice transport, struct slice key)

@@ -46,7 +46,9 @@ struct schedule_settings {
 	size_t recipient_limit; /* qmgr_message_recipient_limit; the last message may go over it */
 	int64_t minimal_backoff, maximal_backoff;
 	int64_t lifetime, bounce_lifetime; /* bounce: messages of the null sender */
+	size_t memory_limit; /* destinations without mail that are remembered; 0: SCHEDULE_MEMORY */
 };
+#define SCHEDULE_MEMORY 20000
 
 /* base, base/concurrency or base/sqrt(concurrency). */
 enum schedule_shape { SCHEDULE_CONSTANT, SCHEDULE_INVERSE, SCHEDULE_INVERSE_SQRT };
@@ -54,6 +56,19 @@ struct schedule_feedback {
 	double base;
 	enum schedule_shape shape;
 };
+
+/*
+ * A token bucket: count jobs in per microseconds, up to count of them at once; so no more than
+ * count * (1 + T / per) in any time T. Counted in whole parts of a job: nothing is rounded, and a
+ * clock that goes back neither gives nor takes. count 0: no limit. Both at most 1,000,000 and
+ * SCHEDULE_PER_MAX.
+ */
+struct schedule_rate {
+	uint32_t count;
+	int64_t per;
+};
+#define SCHEDULE_COUNT_MAX 1000000
+#define SCHEDULE_PER_MAX (INT64_C(100) * 86400 * CLOCK_SEC)
 
 /* What main.cf says of a transport; 0 is no limit where not said otherwise. */
 struct schedule_limits {
@@ -63,6 +78,9 @@ struct schedule_limits {
 	struct schedule_feedback positive, negative;
 	int64_t rate_delay;           /* between the end of a job and the next, per destination */
 	int64_t transport_rate_delay; /* between the starts of two jobs of the transport */
+	struct schedule_rate rate;    /* per destination */
+	struct schedule_rate site_rate;
+	unsigned site_concurrency; /* jobs at once for all destinations of a site */
 };
 
 struct schedule_rcpt {
@@ -156,6 +174,22 @@ struct slice schedule_dest_key(const struct schedule_dest *d);
 /* Why it or its transport is suspended; empty when it is not. */
 struct slice schedule_dest_reason(const struct schedule_dest *d);
 unsigned schedule_dest_window(const struct schedule_dest *d);
+/*
+ * Sites. Where a transport has a limit for sites, its destinations share those of the site that
+ * was said for them; one of which none was said is a site of its own.
+ *
+ * wants_site: the site is to be asked for: the transport has such a limit, and for this destination
+ * nothing was said in the last SCHEDULE_SITE_LIFE (SCHEDULE_NO_SITE_LIFE where it was the empty
+ * one). Whoever asks calls set_site with what comes, or with the empty site when nothing comes.
+ */
+#define SCHEDULE_SITE_LIFE (3600 * CLOCK_SEC)
+#define SCHEDULE_NO_SITE_LIFE (300 * CLOCK_SEC)
+bool schedule_dest_wants_site(
+	struct schedule *s, int64_t now, struct schedule_transport *t, struct slice key);
+/* site: copied; empty: a site of its own. May be said anew; jobs that are out count where they did.
+ */
+void schedule_dest_set_site(struct schedule *s, int64_t now, struct schedule_transport *t,
+	struct slice key, struct slice site);
 /* Forgets that destinations are dead: all (NULL), or that of one transport and key. */
 void schedule_revive(
 	struct schedule *s, int64_t now, struct schedule_transport *t, struct slice key);
@@ -183,12 +217,18 @@ struct schedule_deferred {
 	uint8_t flags;
 };
 
+/* Microseconds after the first attempt, the second, …; the last one repeats. At least a second. */
+struct schedule_plan {
+	const int64_t *steps; /* borrowed */
+	unsigned n;
+};
 /*
- * When to try again: the time it has waited, within minimal and maximal back-off, and never behind
- * its end. With expired set it has had its life (and at least this attempt) and is returned.
+ * When to try again after attempt number `attempts` (1 is the first): by the plan, or without one
+ * (NULL, or no step) the time it has waited, within minimal and maximal back-off. Never behind its
+ * end. With expired set it has had its life (and at least this attempt) and is returned.
  */
-int64_t schedule_backoff(
-	const struct schedule *s, int64_t now, int64_t arrival, bool bounce, bool *expired);
+int64_t schedule_backoff(const struct schedule *s, int64_t now, int64_t arrival,
+	const struct schedule_plan *plan, unsigned attempts, bool bounce, bool *expired);
 int64_t schedule_lifetime_end(const struct schedule *s, int64_t arrival, bool bounce);
 /* Adds, or replaces what stands under that id. */
 void schedule_defer(struct schedule *s, const struct schedule_deferred *d);
@@ -203,6 +243,29 @@ uint32_t schedule_site(struct slice transport, struct slice key);
 /* Calls visit for each in no order until it returns false; visit changes nothing. */
 void schedule_deferred_walk(const struct schedule *s,
 	bool (*visit)(const struct schedule_deferred *d, void *arg), void *arg);
+
+/*
+ * What was learnt of destinations and sites, for a life after this one. Walk calls visit for each
+ * of which something was learnt, until it returns false; the slices are borrowed for that call, and
+ * visit changes nothing. Restore takes one back; as it says when a bucket had how much, a restart
+ * fills none. ERR_NOT_FOUND: no such transport (schedule_transport_set makes it); ERR_RANGE: what
+ * it says cannot be; ERR_LIMIT: as many are remembered as may be.
+ */
+struct schedule_memory {
+	struct slice transport, key; /* of a site: its name */
+	struct slice site;           /* of a destination; empty: none was said */
+	struct slice reason;         /* of a dead one */
+	bool is_site;                /* only tokens and tokens_at say something */
+	bool proven;                 /* reached since it was last thought dead */
+	unsigned window;             /* 0: dead */
+	double success, failure, cohorts;
+	int64_t dead_until;
+	int64_t tokens; /* millionths of a job that could go at tokens_at; -1: no bucket */
+	int64_t tokens_at;
+};
+void schedule_memory_walk(const struct schedule *s, int64_t now,
+	bool (*visit)(const struct schedule_memory *m, void *arg), void *arg);
+int schedule_memory_restore(struct schedule *s, int64_t now, const struct schedule_memory *m);
 
 struct schedule_counts {
 	size_t messages, recipients; /* active; recipients that are in no job */

@@ -5,9 +5,6 @@
 #include "util/hash.h"
 #include "util/mem.h"
 
-/* Destinations without mail that are remembered for what was learnt about them. */
-#define IDLE_LIMIT 1000
-
 static int schedule_dest_cmp(const struct schedule_dest *a, const struct schedule_dest *b)
 {
 	if (a->hash != b->hash)
@@ -71,21 +68,26 @@ static void forget(struct schedule_dest *d)
 	d->reason = NULL;
 }
 
+struct schedule_dest *schedule_dest_find(struct schedule_transport *t, struct slice key)
+{
+	struct schedule_dest want = {.hash = hash_bytes(key), .key_len = (uint32_t)key.len};
+
+	want.key = (char *)(uintptr_t)key.p;
+	return RB_FIND(schedule_dests, &t->dests, &want);
+}
+
 struct schedule_dest *schedule_dest_get(
 	struct schedule *s, struct schedule_transport *t, struct slice key)
 {
-	struct schedule_dest want = {.hash = hash_bytes(key), .key_len = (uint32_t)key.len};
-	struct schedule_dest *d;
+	struct schedule_dest *d = schedule_dest_find(t, key);
 
-	want.key = (char *)(uintptr_t)key.p;
-	d = RB_FIND(schedule_dests, &t->dests, &want);
 	if (d != NULL)
 		return d;
 	d = mem_alloc(sizeof(*d));
 	d->transport = t;
 	d->key = slice_dup(key);
-	d->key_len = want.key_len;
-	d->hash = want.hash;
+	d->key_len = (uint32_t)key.len;
+	d->hash = hash_bytes(key);
 	RB_INIT(&d->future);
 	RB_INIT(&d->flows);
 	TAILQ_INIT(&d->ring);
@@ -120,7 +122,23 @@ void schedule_dest_drop(struct schedule *s, struct schedule_dest *d)
 	s->dests--;
 	mem_free(d->key);
 	mem_free(d->reason);
+	mem_free(d->site);
 	mem_free(d);
+}
+
+/* A new one would know the same. */
+bool schedule_dest_is_plain(const struct schedule_dest *d, int64_t now)
+{
+	const struct schedule_rate *rate = &d->transport->limits.rate;
+
+	return d->timer.due == CLOCK_NEVER && d->cohorts == 0 && d->site == NULL &&
+	       d->window == first_window(d->transport) &&
+	       (rate->count == 0 || d->bucket.full_at <= now);
+}
+
+size_t schedule_memory_limit(const struct schedule *s)
+{
+	return s->settings.memory_limit != 0 ? s->settings.memory_limit : SCHEDULE_MEMORY;
 }
 
 static void place_idle(struct schedule *s, struct schedule_dest *d)
@@ -128,14 +146,13 @@ static void place_idle(struct schedule *s, struct schedule_dest *d)
 	leave_place(s, d);
 	if (d->jobs > 0 || d->ahead > 0)
 		return;
-	if (d->timer.due == CLOCK_NEVER && d->cohorts == 0 &&
-		d->window == first_window(d->transport)) {
+	if (schedule_dest_is_plain(d, s->now)) {
 		schedule_dest_drop(s, d);
 		return;
 	}
 	TAILQ_INSERT_TAIL(&s->idle, d, list);
 	d->place = SCHEDULE_IN_IDLE;
-	if (++s->idle_count > IDLE_LIMIT)
+	if (++s->idle_count > schedule_memory_limit(s))
 		schedule_dest_drop(s, TAILQ_FIRST(&s->idle));
 }
 
@@ -158,7 +175,7 @@ static bool may_prepare(const struct schedule *s, struct schedule_dest *d)
 	return d->proven && d->ahead < SCHEDULE_AHEAD * d->window &&
 	       s->ahead < SCHEDULE_AHEAD_RCPTS && d->transport->limits.rate_delay == 0 &&
 	       d->transport->limits.transport_rate_delay == 0 &&
-	       schedule_dest_peek(d)->message->loaded;
+	       d->transport->limits.rate.count == 0 && schedule_dest_peek(d)->message->loaded;
 }
 
 static void place_full(struct schedule *s, struct schedule_dest *d)
@@ -168,6 +185,17 @@ static void place_full(struct schedule *s, struct schedule_dest *d)
 		TAILQ_INSERT_TAIL(&s->prepare, d, list);
 		d->place = SCHEDULE_IN_PREPARE;
 	}
+}
+
+/* Waits for a token, by its timer. */
+static bool lacks_token(struct schedule *s, struct schedule_dest *d)
+{
+	int64_t next = schedule_bucket_next(&d->bucket, &d->transport->limits.rate, s->now);
+
+	if (next <= s->now)
+		return false;
+	schedule_timer_set(s, &d->timer, next);
+	return true;
 }
 
 void schedule_dest_place(struct schedule *s, struct schedule_dest *d, bool served)
@@ -182,7 +210,7 @@ void schedule_dest_place(struct schedule *s, struct schedule_dest *d, bool serve
 			TAILQ_INSERT_TAIL(&s->drain, d, list);
 			d->place = SCHEDULE_IN_DRAIN;
 		}
-	} else if (d->timer.due != CLOCK_NEVER) {
+	} else if (d->timer.due != CLOCK_NEVER || lacks_token(s, d)) {
 		leave_place(s, d);
 	} else if (d->jobs + d->ahead < d->window) {
 		place_ready(s, d, served);
@@ -317,7 +345,9 @@ void schedule_transport_suspend(struct schedule *s, struct schedule_transport *t
 {
 	struct schedule_dest *d;
 
-	if (until <= now) {
+	schedule_clock(s, now);
+	until += until == CLOCK_NEVER ? 0 : s->skew;
+	if (until <= s->now) {
 		if (!t->suspended)
 			return;
 		schedule_timer_set(s, &t->timer, CLOCK_NEVER);
@@ -355,12 +385,35 @@ static void revive_transport(struct schedule *s, struct schedule_transport *t)
 	}
 }
 
+bool schedule_dest_wants_site(
+	struct schedule *s, int64_t now, struct schedule_transport *t, struct slice key)
+{
+	const struct schedule_dest *d;
+
+	now = schedule_clock(s, now);
+	if (t->limits.site_rate.count == 0 && t->limits.site_concurrency == 0)
+		return false;
+	d = schedule_dest_find(t, key);
+	return d == NULL || d->site_said == 0 ||
+	       now - d->site_said >= (d->site != NULL ? SCHEDULE_SITE_LIFE : SCHEDULE_NO_SITE_LIFE);
+}
+
+void schedule_dest_set_site(struct schedule *s, int64_t now, struct schedule_transport *t,
+	struct slice key, struct slice site)
+{
+	struct schedule_dest *d = schedule_dest_get(s, t, key);
+
+	d->site_said = schedule_clock(s, now);
+	mem_free(d->site);
+	d->site = site.len > 0 ? slice_dup(site) : NULL;
+}
+
 void schedule_revive(
 	struct schedule *s, int64_t now, struct schedule_transport *t, struct slice key)
 {
-	struct schedule_dest want = {.hash = hash_bytes(key), .key_len = (uint32_t)key.len};
 	struct schedule_dest *d;
 
+	schedule_clock(s, now);
 	if (t == NULL) {
 		TAILQ_FOREACH(t, &s->transports, link)
 		{
@@ -370,8 +423,7 @@ void schedule_revive(
 		return;
 	}
 	schedule_transport_suspend(s, t, now, now, SLICE_NONE);
-	want.key = (char *)(uintptr_t)key.p;
-	d = RB_FIND(schedule_dests, &t->dests, &want);
+	d = schedule_dest_find(t, key);
 	if (d != NULL)
 		revive(s, d);
 }

@@ -8,7 +8,11 @@
 
 /*
  * Inside the scheduler. Modules: schedule.c (messages, jobs, decisions), schedule_fair.c (whose
- * turn it is), schedule_dest.c (windows, death, revival, timers), schedule_index.c (deferred).
+ * turn it is), schedule_dest.c (windows, death, revival, timers), schedule_rate.c (token buckets),
+ * schedule_memory.c (what a restart keeps), schedule_index.c (deferred).
+ *
+ * Time inside is that of the caller until that goes back; from then on it is ahead by the step, so
+ * that no delay gets longer by it (schedule_clock).
  *
  * States of a destination and where its groups are:
  *   open       window > jobs, no delay      in the transport's ready tree when it has groups
@@ -56,6 +60,15 @@ struct schedule_message {
 	LIST_HEAD(, schedule_group) groups;
 	unsigned waiting, jobs;
 	bool loaded;
+};
+
+/*
+ * When it is full again, exactly: full_at and part / count microseconds. Each job moves that on by
+ * per / count, and may go while it is no further than per from now.
+ */
+struct schedule_bucket {
+	int64_t full_at;
+	uint32_t part;
 };
 
 /* What a message has for a destination. In the tree `future`, or in the ring of a flow. */
@@ -109,7 +122,9 @@ struct schedule_dest {
 	TAILQ_HEAD(, schedule_flow) ring;
 	struct schedule_group *recent; /* the last one made, NULL when it has gone */
 	struct schedule_timer timer;   /* revival, or the end of a rate delay */
-	char *reason;
+	char *reason, *site;
+	int64_t site_said; /* 0: never */
+	struct schedule_bucket bucket;
 	double success, failure, cohorts;
 	uint32_t key_len;
 	unsigned groups, jobs, window; /* window 0: dead */
@@ -144,7 +159,8 @@ struct schedule {
 	struct schedule_timers timers;
 	struct schedule_index *index;
 	size_t messages, recipients, jobs, loading, dests, idle_count;
-	size_t ahead; /* recipients */
+	size_t ahead;            /* recipients */
+	int64_t now, last, skew; /* now = last + skew; last: what the caller said */
 	bool new_waiting, last_was_new;
 };
 
@@ -171,6 +187,9 @@ struct schedule_share *schedule_share_get(
 void schedule_shares_free(struct schedule_message *m);
 
 /* schedule_dest.c */
+struct schedule_dest *schedule_dest_find(struct schedule_transport *t, struct slice key);
+size_t schedule_memory_limit(const struct schedule *s);
+bool schedule_dest_is_plain(const struct schedule_dest *d, int64_t now);
 struct schedule_dest *schedule_dest_get(
 	struct schedule *s, struct schedule_transport *t, struct slice key);
 /* Puts d where it belongs after a change; may free it. served: it goes behind its equals. */
@@ -182,6 +201,18 @@ void schedule_transport_place(struct schedule *s, struct schedule_transport *t);
 void schedule_timer_set(struct schedule *s, struct schedule_timer *timer, int64_t due);
 void schedule_timers_run(struct schedule *s, int64_t now);
 int64_t schedule_timers_next(const struct schedule *s);
+
+/* Takes the caller's time; returns the time inside. */
+int64_t schedule_clock(struct schedule *s, int64_t now);
+
+/* schedule_rate.c: no limit always has one. */
+int64_t schedule_bucket_next(
+	const struct schedule_bucket *b, const struct schedule_rate *rate, int64_t now);
+void schedule_bucket_take(struct schedule_bucket *b, const struct schedule_rate *rate, int64_t now);
+int64_t schedule_bucket_tokens(
+	const struct schedule_bucket *b, const struct schedule_rate *rate, int64_t now);
+void schedule_bucket_restore(struct schedule_bucket *b, const struct schedule_rate *rate,
+	int64_t now, int64_t tokens, int64_t age);
 
 /* schedule_index.c */
 struct schedule_index *schedule_index_new(void);

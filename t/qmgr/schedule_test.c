@@ -430,7 +430,7 @@ static void test_backoff(void)
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		bool expired;
 		int64_t due = schedule_backoff(
-			s, NOW, NOW - rows[i].age * CLOCK_SEC, rows[i].bounce, &expired);
+			s, NOW, NOW - rows[i].age * CLOCK_SEC, NULL, 1, rows[i].bounce, &expired);
 
 		is_int((due - NOW) / CLOCK_SEC, rows[i].want, "after %d s", rows[i].age);
 		is_int(expired, rows[i].expired, "after %d s: expired or not", rows[i].age);

@@ -143,9 +143,9 @@ static void mail_end(struct world *w, struct mail *mail)
 			.arrival = (uint32_t)(mail->arrival / CLOCK_SEC),
 		};
 
-		row.due =
-			(uint32_t)(schedule_backoff(w->s, w->now, mail->arrival, false, &expired) /
-				   CLOCK_SEC);
+		row.due = (uint32_t)(schedule_backoff(w->s, w->now, mail->arrival, NULL, 1, false,
+					     &expired) /
+				     CLOCK_SEC);
 		mail->deferred = true;
 		schedule_defer(w->s, &row);
 		return;
@@ -259,7 +259,7 @@ static void run(struct world *w, uint32_t rcpts)
 static void simulate(uint32_t rcpts, uint32_t dests)
 {
 	static const struct schedule_settings settings = {20000, 20000, 300 * CLOCK_SEC,
-		4000 * CLOCK_SEC, 432000 * CLOCK_SEC, 432000 * CLOCK_SEC};
+		4000 * CLOCK_SEC, 432000 * CLOCK_SEC, 432000 * CLOCK_SEC, 0};
 	static const struct schedule_limits limits = {
 		.recipients = 50,
 		.initial_concurrency = 5,
@@ -300,7 +300,7 @@ static void simulate(uint32_t rcpts, uint32_t dests)
 static double cost(uint32_t n)
 {
 	struct schedule_settings settings = {
-		n + 1, n + 1, CLOCK_SEC, CLOCK_SEC, CLOCK_SEC, CLOCK_SEC};
+		n + 1, n + 1, CLOCK_SEC, CLOCK_SEC, CLOCK_SEC, CLOCK_SEC, 0};
 	struct schedule_limits limits = {.recipients = 50, .initial_concurrency = 5};
 	struct schedule *s = schedule_new(&settings);
 	struct schedule_transport *t = schedule_transport_set(s, SLICE_LIT("smtp"), &limits);
