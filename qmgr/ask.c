@@ -62,17 +62,42 @@ static void ask_free(struct asks *list, struct ask *q)
 	mem_free(q);
 }
 
-/* In turn, so that no worker gets all. */
+/* Workers up to this one may have settings of before. Numbers grow. */
+static uint64_t older;
+static bool is_waiting_for_new;
+
+void ask_settings_changed(void)
+{
+	struct server_peer *peer;
+
+	TAILQ_FOREACH(peer, server_peers(ROLE_CLEANUP), next)
+	if (peer->worker > older)
+		older = peer->worker;
+	is_waiting_for_new = true;
+}
+
+static bool has_new(void)
+{
+	struct server_peer *peer;
+
+	TAILQ_FOREACH(peer, server_peers(ROLE_CLEANUP), next)
+	if (peer->worker > older)
+		return true;
+	return false;
+}
+
+/* In turn, so that no worker gets all; one with older settings only while there is no other. */
 static struct server_peer *choose(void)
 {
 	struct server_peer_list *peers = server_peers(ROLE_CLEANUP);
 	struct server_peer *peer;
 	static uint64_t turn;
 	struct server_peer *best = NULL;
+	bool is_new_alone = has_new();
 
 	TAILQ_FOREACH(peer, peers, next)
 	{
-		if (ipc_room(peer->ipc) < ROOM)
+		if (ipc_room(peer->ipc) < ROOM || (is_new_alone && peer->worker <= older))
 			continue;
 		if (best == NULL || (peer->worker > turn && best->worker <= turn))
 			best = peer;
@@ -138,19 +163,21 @@ static void routed(struct ask *q, struct ipc_msg *msg)
 	size_t at_transport = 0, at_nexthop = 0, at_via = 0;
 	uint64_t via;
 	uint32_t *places = q->rcpts, count = q->count, i = 0;
+	/* By settings of before, while there are newer ones: asked again. */
+	bool is_old = q->peer != NULL && q->peer->worker <= older && has_new();
 
 	q->rcpts = NULL;
 	ask_free(&routes, q);
 	if (a == NULL)
 		goto out;
-	if (ipc_u64(msg, FIELD_RESULT) != 0) {
+	if (!is_old && ipc_u64(msg, FIELD_RESULT) != 0) {
 		struct slice text = ipc_bytes(msg, FIELD_TEXT);
 
 		active_unrouted(a, text.len > 0 ? text : SLICE_LIT("address resolver failure"));
 		goto out;
 	}
 	a->is_passing = true;
-	for (; i < count && ipc_next(msg, FIELD_TRANSPORT, &at_transport, &transport) &&
+	for (; !is_old && i < count && ipc_next(msg, FIELD_TRANSPORT, &at_transport, &transport) &&
 		ipc_next(msg, FIELD_NEXTHOP, &at_nexthop, &nexthop);
 		i++) {
 		struct active_rcpt *r = &a->rcpts[places[i]];
@@ -505,6 +532,11 @@ bool ask_msg(struct server_peer *peer, struct ipc_msg *msg)
 
 void ask_peer_new(void)
 {
+	/* Meanwhile those of before have given routes: what has not left yet gets its own. */
+	if (is_waiting_for_new && has_new()) {
+		is_waiting_for_new = false;
+		active_reroute();
+	}
 	run();
 }
 

@@ -27,6 +27,8 @@ size_t ask_notices(void);
 /* The content of a message came, or cannot. */
 void ask_content(struct queue_message *m, int result, struct slice content);
 
+/* New settings have come: routes are asked for at cleanups that start from now on. */
+void ask_settings_changed(void);
 void ask_peer_new(void);
 /* RESOLVED, NOTICE_*. False: not one of these. */
 bool ask_msg(struct server_peer *peer, struct ipc_msg *msg);

@@ -357,6 +357,7 @@ static int reload(struct conf **c, struct buf *why)
 	if (qmgr.store != NULL)
 		queue_store_set(qmgr.store, &setup);
 	transport_reload();
+	ask_settings_changed();
 	command_reload();
 	handout_withdraw_ahead();
 	active_reroute();

@@ -2,6 +2,8 @@
 noinst_LIBRARIES += lib/route/libroute.a
 lib_route_libroute_a_SOURCES = %D%/expand.c %D%/lookup.c %D%/plan.c %D%/resolve.c %D%/route.c %D%/route.h %D%/route_priv.h
 
+check_SCRIPTS += t/route/rows.t
+EXTRA_DIST += t/route/rows.t
 check_PROGRAMS += t/route/route_test
 t_route_route_test_SOURCES = t/route/route_test.c
 t_route_route_test_LDADD = t/libtap.a lib/route/libroute.a lib/mail/libmail.a lib/map/libmap.a \
