@@ -45,6 +45,7 @@ enum {
 	M_ORIGIN_PROTOCOL,
 	M_ORIGIN_IDENT,
 	M_ORIGIN_PORT,
+	M_VERP,
 	M_TYPES,
 };
 
@@ -100,7 +101,7 @@ static const struct field message_fields[] = {
 	M(DELAY_WARNING, U64, 0, delay_warning),
 	M(HOPS, U32, 0, hops),
 	M(PARENT, STRING, QUEUE_ID_MAX, parent),
-	M(REASON, U8, QUEUE_REASON_FORWARD, reason),
+	M(REASON, U8, QUEUE_REASON_TRACE, reason),
 	M(PARENT_RCPTS, LIST, QUEUE_PARENTS_MAX * 4, parent_rcpts),
 	M(ORIGIN_NAME, STRING, QUEUE_STRING_MAX, origin_name),
 	M(ORIGIN_ADDR, STRING, QUEUE_STRING_MAX, origin_addr),
@@ -108,6 +109,7 @@ static const struct field message_fields[] = {
 	M(ORIGIN_PROTOCOL, STRING, QUEUE_STRING_MAX, origin_protocol),
 	M(ORIGIN_IDENT, STRING, QUEUE_STRING_MAX, origin_ident),
 	M(ORIGIN_PORT, U16, 0, origin_port),
+	M(VERP, STRING, 2, verp),
 };
 
 #define R(t, k, max, member)                                                   \
@@ -335,7 +337,7 @@ static int check_envelope(const struct queue_envelope *env, uint32_t count)
 	uint32_t n = queue_parent_count(env);
 
 	if (env->recipients != count || !queue_id_is_valid(env->id) || env->arrival < 0 ||
-		env->deadline < 0 || env->delay_warning < 0)
+		env->deadline < 0 || env->delay_warning < 0 || env->verp.len == 1)
 		return ERR_CORRUPT;
 	if (env->parent.len > 0 && !queue_id_is_valid(env->parent))
 		return ERR_CORRUPT;

@@ -47,10 +47,12 @@ enum queue_ret { QUEUE_RET_NONE, QUEUE_RET_FULL, QUEUE_RET_HDRS }; /* RFC 3461, 
 #define QUEUE_FLAG_TLS_OPTIONAL 0x1000u /* TLS-Required: no (RFC 8689, 5), without REQUIRETLS */
 #define QUEUE_FLAG_FORWARDED 0x2000u    /* origin_* say where it came from */
 #define QUEUE_FLAG_COMPLETE 0x4000u     /* headers are completed: local_header_rewrite_clients */
+#define QUEUE_FLAG_TRACE 0x8000u /* a report of the first attempt; a PROBE's: of what was found */
 
 /* Flags of a recipient. */
-#define QUEUE_RCPT_DROPPED 0x1u /* cleanup dropped it after it had been accepted: skip */
-#define QUEUE_RCPT_NOADDR 0x2u  /* never show the original address (alias with a secret) */
+#define QUEUE_RCPT_DROPPED 0x1u  /* cleanup dropped it after it had been accepted: skip */
+#define QUEUE_RCPT_NOADDR 0x2u   /* never show the original address (alias with a secret) */
+#define QUEUE_RCPT_EXPANDED 0x4u /* an alias of more than one address: told of, not delivered */
 
 /* What a recipient's next hop is, in its via. */
 #define QUEUE_VIA_RELAY 0xffu /* mask: 1 + next hops before the first that is a relay; 0: none */
@@ -74,6 +76,7 @@ enum queue_reason {
 	QUEUE_REASON_REQUEUE, /* the parent's recipients live on in the child */
 	QUEUE_REASON_SPLIT,   /* likewise */
 	QUEUE_REASON_FORWARD, /* likewise; made by the delivery worker that has it */
+	QUEUE_REASON_TRACE,   /* the report of a QUEUE_FLAG_TRACE message: the parent goes on */
 };
 
 struct queue_envelope {
@@ -105,6 +108,7 @@ struct queue_envelope {
 	struct slice origin_name, origin_addr, origin_helo, origin_protocol;
 	struct slice origin_ident; /* its id there */
 	uint16_t origin_port;
+	struct slice verp; /* two delimiters: each recipient has a sender of its own; empty: no */
 	/* Set by decode. */
 	uint32_t recipients;     /* how many */
 	struct slice rcpt_bytes; /* for queue_recipient_next */

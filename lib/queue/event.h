@@ -25,9 +25,10 @@ struct queue_event {
 	struct slice host;  /* "mx.example.net[192.0.2.1]:25" */
 	struct slice text;  /* reply or reason */
 	int64_t due;        /* DEFERRED: next attempt, real µs */
-	struct slice other; /* child (NOTIFIED, PASSED, DELAY_TOLD) or parent (ACCEPTED, DROPPED) */
-	uint8_t reason;     /* enum queue_reason */
-	uint8_t place;      /* MOVED: enum queue_place */
+	/* Child (NOTIFIED, PASSED, DELAY_TOLD, TRACED) or parent (ACCEPTED, DROPPED). */
+	struct slice other;
+	uint8_t reason; /* enum queue_reason; DELIVERED: enum queue_how */
+	uint8_t place;  /* MOVED: enum queue_place */
 	uint32_t segment;
 	uint8_t generation[QUEUE_GENERATION];
 	uint64_t offset;

@@ -113,6 +113,7 @@ const char *queue_event_name(enum queue_event_type ev)
 		[QUEUE_EV_STATE] = "state",
 		[QUEUE_EV_EXPIRE_NOW] = "expire now",
 		[QUEUE_EV_DELAY_TOLD] = "delay told",
+		[QUEUE_EV_TRACED] = "traced",
 	};
 
 	return ev < QUEUE_EV_TYPES && names[ev] != NULL ? names[ev] : "unknown";

@@ -16,7 +16,8 @@
  *   DOUBT      may have been delivered    IN_DOUBT from OUT, WAIT
  *   DELIVERED                             DELIVERED from OUT, WAIT, DOUBT
  *   FAILED     permanently; wants notice  FAILED, EXPIRED from OUT, WAIT, DOUBT
- *   RETURNED   sender was told            NOTIFIED from FAILED, DELIVERED
+ *   RETURNED   sender was told            NOTIFIED from FAILED, DELIVERED; or the next hop will
+ *                                         tell of success (DELIVERED with QUEUE_HOW_TAKEN)
  *   PASSED     lives on in a child        PASSED from WAIT, DOUBT; forwards: OUT
  *   DELETED    by the operator            DELETED from any but the four final ones
  * Final: DELIVERED, RETURNED, PASSED, DELETED. A DELIVERED or FAILED recipient for which no
@@ -70,7 +71,22 @@ enum queue_event_type {
 	QUEUE_EV_STATE = 31,      /* all states of a message at once: carried on by compaction */
 	QUEUE_EV_EXPIRE_NOW = 32, /* the operator: no further attempt */
 	QUEUE_EV_DELAY_TOLD = 33, /* the delay notice was accepted */
+	QUEUE_EV_TRACED = 34,     /* the report of the first attempt was accepted */
 	QUEUE_EV_TYPES,
+};
+
+/*
+ * How a recipient was delivered, as its notice says (RFC 3464, 2.3.3); the reason of a DELIVERED
+ * event. Numbers are on disk.
+ */
+enum queue_how {
+	QUEUE_HOW_NONE,
+	QUEUE_HOW_DELIVERED,   /* to its mailbox */
+	QUEUE_HOW_RELAYED,     /* to a host that tells nobody of success */
+	QUEUE_HOW_TAKEN,       /* to one that does: nothing is to be told here (RFC 3461, 5.2.1) */
+	QUEUE_HOW_EXPANDED,    /* it stood for more than one address (5.2.7.3) */
+	QUEUE_HOW_DELIVERABLE, /* it was only asked for: sendmail -bv */
+	QUEUE_HOW_UNDELIVERABLE, /* and would be refused, or cannot be said now */
 };
 
 /* The state after ev, or -1 when not allowed. ev that do not concern recipients: -1. */

@@ -46,6 +46,7 @@ struct queue_rstatus {
 	bool is_unsent;    /* noted as handed out, not yet sent (Q17) */
 	bool is_waiting;   /* not to be sent before its note is durable (Q1, Q16) */
 	bool was_doubt;    /* OUT: in doubt before, and again if it comes back unsent (Q16) */
+	bool is_traced;    /* the report of its first attempt was accepted */
 	uint16_t attempts; /* hand-outs so far */
 	uint32_t where;    /* offset in the envelope, for queue_recipient_at */
 	int64_t due;       /* WAIT: next attempt (real µs); 0: never tried, now */
@@ -70,6 +71,7 @@ struct queue_result {
 	struct slice dsn, host,
 		text; /* cut to QUEUE_EVENT_TEXT_MAX; control characters become '?' */
 	int64_t due;  /* DEFERRED: next attempt */
+	uint8_t how;  /* DELIVERED: enum queue_how */
 };
 
 struct queue_store_calls {
@@ -198,7 +200,8 @@ int queue_store_passed(struct queue_message *m, uint32_t index);
 int queue_store_in_doubt(struct queue_message *m, const uint32_t *rcpts, uint32_t n,
 	const char *reason, int64_t now, uint64_t *ticket);
 /* The last result of a recipient, from memory; slices borrowed until the next call for m. False:
- * none. Its type is a result's or QUEUE_EV_IN_DOUBT. */
+ * none. Its type is a result's or QUEUE_EV_IN_DOUBT. That of a delivered one is kept when somebody
+ * may want to be told of it: NOTIFY=SUCCESS, a delay that was told, QUEUE_FLAG_TRACE. */
 bool queue_store_last(const struct queue_message *m, uint32_t index, struct queue_event *ev);
 /* The events of m that its file does not have (all of them while it lives in the journal), oldest
  * first. */

@@ -16,6 +16,8 @@ static bool is_open(const struct queue_rstatus *r, uint8_t reason)
 	case QUEUE_REASON_DELAY:
 		return !r->is_told && (r->state == QUEUE_R_WAIT || r->state == QUEUE_R_OUT ||
 					      r->state == QUEUE_R_DOUBT);
+	case QUEUE_REASON_TRACE:
+		return !r->is_traced && r->state != QUEUE_R_PASSED && r->state != QUEUE_R_DELETED;
 	case QUEUE_REASON_FORWARD:
 		/* Made by the delivery worker that has it, or had it (queue_store_passed). */
 		return r->state == QUEUE_R_WAIT || r->state == QUEUE_R_OUT ||
@@ -42,9 +44,13 @@ static bool parent_takes(const struct queue_message *parent, const struct queue_
 
 static enum queue_event_type parent_event(uint8_t reason)
 {
-	if (reason == QUEUE_REASON_BOUNCE || reason == QUEUE_REASON_SUCCESS)
-		return QUEUE_EV_NOTIFIED;
-	return reason == QUEUE_REASON_DELAY ? QUEUE_EV_DELAY_TOLD : QUEUE_EV_PASSED;
+	switch (reason) {
+	case QUEUE_REASON_BOUNCE:
+	case QUEUE_REASON_SUCCESS: return QUEUE_EV_NOTIFIED;
+	case QUEUE_REASON_DELAY: return QUEUE_EV_DELAY_TOLD;
+	case QUEUE_REASON_TRACE: return QUEUE_EV_TRACED;
+	default: return QUEUE_EV_PASSED;
+	}
 }
 
 static uint32_t *parent_list(const struct queue_message *child, uint32_t *n)
@@ -174,7 +180,8 @@ int queue_store_ask(
 	for (uint32_t i = 0; i < n; i++) {
 		const struct queue_rstatus *r = &m->r[rcpts[i]];
 
-		if (r->is_asked || (r->is_out && reason >= QUEUE_REASON_REQUEUE))
+		if (r->is_asked || (r->is_out && reason >= QUEUE_REASON_REQUEUE &&
+					   reason <= QUEUE_REASON_FORWARD))
 			return ERR_STATE;
 	}
 	for (uint32_t i = 0; i < n; i++)

@@ -6,13 +6,15 @@
 #include "util/err.h"
 #include "util/mem.h"
 
-/* STATE data: message state u8, flags u8, then a recipient: state u8 (bit 7: told), attempts u16,
- * due u64. The event's offset is the first recipient's index. */
+/* STATE data: message state u8, flags u8, then a recipient: state u8 (bit 7: told of a delay, bit
+ * 6: traced), attempts u16, due u64. The event's offset is the first recipient's index. */
 #define STATE_HEAD 2
 #define STATE_RCPT 11
 #define STATE_CHUNK 5000
 #define STATE_EXPIRE 1u
 #define STATE_CORRUPT 2u
+#define STATE_TOLD 0x80u
+#define STATE_TRACED 0x40u
 
 void store_problem(struct queue_store *s, bool is_error, const char *fmt, ...)
 {
@@ -57,29 +59,48 @@ static void set_last(struct queue_message *m, uint32_t i, const struct queue_eve
 	buf_clear(&b);
 }
 
+bool store_names_child(enum queue_event_type type)
+{
+	return type == QUEUE_EV_NOTIFIED || type == QUEUE_EV_PASSED ||
+	       type == QUEUE_EV_DELAY_TOLD || type == QUEUE_EV_TRACED;
+}
+
+/* Somebody may want to know what became of it. */
+static bool is_worth_telling(const struct queue_message *m, uint32_t i)
+{
+	struct queue_recipient to;
+
+	if (m->r[i].is_told || (m->env.flags & QUEUE_FLAG_TRACE))
+		return true;
+	queue_recipient_at(&m->env, m->r[i].where, i, &to);
+	return (to.notify & QUEUE_NOTIFY_SUCCESS) != 0;
+}
+
 static void apply_one(struct queue_message *m, uint32_t i, const struct queue_event *ev)
 {
 	struct queue_rstatus *r = &m->r[i];
 	int next = queue_rstate_next(r->state, ev->type);
 
-	if (r->is_asked && (ev->type == QUEUE_EV_NOTIFIED || ev->type == QUEUE_EV_PASSED ||
-				   ev->type == QUEUE_EV_DELAY_TOLD)) {
+	if (r->is_asked && store_names_child(ev->type)) {
 		r->is_asked = false;
 		m->p->asked--;
 	}
-	if (ev->type == QUEUE_EV_DELAY_TOLD)
-		r->is_told = true;
+	r->is_told |= ev->type == QUEUE_EV_DELAY_TOLD;
+	r->is_traced |= ev->type == QUEUE_EV_TRACED;
 	/* A result that survived without its hand-out counts all the same. */
 	if (next == -1)
 		return;
 	r->was_doubt = ev->type == QUEUE_EV_HANDOUT && r->state == QUEUE_R_DOUBT;
 	r->state = (uint8_t)next;
+	if (ev->type == QUEUE_EV_DELIVERED && ev->reason == QUEUE_HOW_TAKEN)
+		r->state = QUEUE_R_RETURNED;
 	if (ev->type == QUEUE_EV_HANDOUT && r->attempts < UINT16_MAX)
 		r->attempts++;
 	if (ev->type == QUEUE_EV_DEFERRED)
 		r->due = ev->due;
 	if (ev->type == QUEUE_EV_DEFERRED || ev->type == QUEUE_EV_FAILED ||
-		ev->type == QUEUE_EV_EXPIRED || ev->type == QUEUE_EV_IN_DOUBT)
+		ev->type == QUEUE_EV_EXPIRED || ev->type == QUEUE_EV_IN_DOUBT ||
+		(ev->type == QUEUE_EV_DELIVERED && is_worth_telling(m, i)))
 		set_last(m, i, ev);
 }
 
@@ -95,9 +116,11 @@ static void apply_state(struct queue_message *m, const struct queue_event *ev)
 	for (uint64_t i = ev->offset; r.in.len >= STATE_RCPT && i < m->env.recipients; i++) {
 		uint8_t one = reader_u8(&r);
 
-		m->r[i].is_told = one & 0x80;
-		if ((one & 0x7f) < QUEUE_R_STATES)
-			m->r[i].state = one & 0x7f;
+		m->r[i].is_told = one & STATE_TOLD;
+		m->r[i].is_traced = one & STATE_TRACED;
+		one &= (uint8_t) ~(STATE_TOLD | STATE_TRACED);
+		if (one < QUEUE_R_STATES)
+			m->r[i].state = one;
 		m->r[i].attempts = reader_u16(&r);
 		m->r[i].due = (int64_t)reader_u64(&r);
 	}
@@ -186,7 +209,9 @@ int store_note_state(struct queue_message *m)
 		wire_u8(&data, (uint8_t)((m->expire_now ? STATE_EXPIRE : 0) |
 					 (m->p->is_corrupt ? STATE_CORRUPT : 0)));
 		for (uint32_t i = at; i < m->env.recipients && i < at + STATE_CHUNK; i++) {
-			wire_u8(&data, (uint8_t)(m->r[i].state | (m->r[i].is_told ? 0x80 : 0)));
+			wire_u8(&data,
+				(uint8_t)(m->r[i].state | (m->r[i].is_told ? STATE_TOLD : 0) |
+					  (m->r[i].is_traced ? STATE_TRACED : 0)));
 			wire_u16(&data, m->r[i].attempts);
 			wire_u64(&data, (uint64_t)m->r[i].due);
 		}

@@ -197,7 +197,10 @@ static struct slice clean(struct slice in, size_t max, struct buf *out)
 int queue_store_result(struct queue_message *m, uint32_t index, const struct queue_result *result,
 	int64_t now, uint64_t *ticket)
 {
-	struct queue_event ev = {.type = (uint8_t)result->type, .time = now, .due = result->due};
+	struct queue_event ev = {.type = (uint8_t)result->type,
+		.time = now,
+		.due = result->due,
+		.reason = result->type == QUEUE_EV_DELIVERED ? result->how : 0};
 	struct buf dsn = BUF_INIT(64), host = BUF_INIT(QUEUE_EVENT_TEXT_MAX),
 		   text = BUF_INIT(QUEUE_EVENT_TEXT_MAX);
 	int err = 0;

@@ -188,6 +188,8 @@ int store_note(struct queue_store *s, struct queue_event *ev, uint64_t *ticket);
 int store_note_message(struct queue_message *m, struct queue_event *ev, const uint32_t *rcpts,
 	uint32_t n, uint64_t *ticket);
 void store_apply(struct queue_message *m, const struct queue_event *ev);
+/* It says of a child that it was accepted (Q14). */
+bool store_names_child(enum queue_event_type type);
 /* All states at once, for compaction. */
 int store_note_state(struct queue_message *m);
 void store_problem(struct queue_store *s, bool is_error, const char *fmt, ...)

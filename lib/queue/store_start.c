@@ -29,8 +29,7 @@ static void past_event(struct queue_store *s, const struct queue_event *ev)
 	}
 	queue_event_encode(b, 0, ev);
 	/* A parent's event says of the child that it was accepted (store_journal.c). */
-	if (ev->type == QUEUE_EV_NOTIFIED || ev->type == QUEUE_EV_PASSED ||
-		ev->type == QUEUE_EV_DELAY_TOLD)
+	if (store_names_child((enum queue_event_type)ev->type))
 		dict_set(s->claims, ev->other, s);
 }
 
