@@ -150,7 +150,7 @@ void active_result(struct active *a, struct active_rcpt *r, enum queue_event_typ
 	struct slice dsn, struct slice host, struct slice text)
 {
 	struct queue_result result = {
-		.type = (uint8_t)type, .dsn = dsn, .host = host, .text = text};
+		.type = (uint8_t)type, .dsn = dsn, .host = host, .text = text, .how = r->how};
 	uint64_t ticket;
 	bool expired;
 	int err;
@@ -162,7 +162,11 @@ void active_result(struct active *a, struct active_rcpt *r, enum queue_event_typ
 	if (probe_is(a->m)) {
 		probe_result(a, r, type, text);
 		result.type = QUEUE_EV_DELIVERED;
-		result.dsn = SLICE_LIT("2.0.0");
+		/* Once known it stays, should the log have no room for it now. */
+		if (r->how < QUEUE_HOW_DELIVERABLE)
+			r->how = type == QUEUE_EV_DELIVERED ? QUEUE_HOW_DELIVERABLE
+							    : QUEUE_HOW_UNDELIVERABLE;
+		result.how = r->how;
 	} else if (type == QUEUE_EV_DEFERRED)
 		result.due = schedule_backoff(qmgr.schedule, qmgr_now(), a->m->env.arrival, NULL, 0,
 			active_is_bounce(a->m), &expired);
@@ -209,6 +213,10 @@ static void start(struct active *a, bool fresh)
 			a->resolving--;
 			r->state = ACTIVE_OUT;
 			held_attach(a, r);
+		} else if (to.flags & QUEUE_RCPT_EXPANDED) {
+			r->how = QUEUE_HOW_EXPANDED;
+			active_result(a, r, QUEUE_EV_DELIVERED, SLICE_LIT("2.0.0"), SLICE_NONE,
+				SLICE_LIT("alias expanded"));
 		} else if (to.flags & QUEUE_RCPT_DROPPED) {
 			active_result(a, r, QUEUE_EV_DELIVERED, SLICE_LIT("2.0.0"), SLICE_NONE,
 				SLICE_LIT("dropped"));
@@ -244,7 +252,7 @@ void active_begin(struct queue_message *m, bool loaded)
 		return;
 	}
 	if (m->state != QUEUE_M_LIVE ||
-		(!loaded && due > qmgr_now() && !has_out(m) && !active_has_failed(m))) {
+		(!loaded && due > qmgr_now() && !has_out(m) && !active_has_news(m))) {
 		if (loaded)
 			schedule_load_failed(qmgr.schedule);
 		if (m->state != QUEUE_M_ENDED)

@@ -29,6 +29,7 @@ struct active_rcpt {
 	uint8_t deaths;            /* workers that died over it in this pass */
 	bool is_asked;             /* RESOLVING: a request for its route is under way */
 	bool is_told;              /* a probe: its result is with tally */
+	uint8_t how;               /* enum queue_how, once it is delivered */
 	struct transport *transport;
 	char *nexthop; /* owned; NULL: that of the envelope */
 };
@@ -48,7 +49,7 @@ struct active {
 	bool is_requeue; /* cleanup makes it anew, or the new one has not been read yet */
 	bool is_passing; /* active_check is at work: not again from inside */
 	bool has_failed_ask;
-	bool is_told; /* cleanup says that nobody is to be told of the failed ones */
+	unsigned told; /* bits of enum queue_reason: cleanup says that nobody is to be told */
 };
 
 /* A message from the store. loaded: the scheduler had asked for it. */
@@ -84,8 +85,9 @@ void active_again(struct active *a, struct active_rcpt *r);
 /* Ends the pass when nothing is under way. May free a. */
 void active_check(struct active *a);
 
-/* A notice was accepted or is not wanted (0), or could not be made now. */
-void active_notice_done(struct active *a, bool was_made, const uint32_t *rcpts, uint32_t n);
+/* A notice is not wanted by anybody (was_made), or could not be made now. */
+void active_notice_done(struct active *a, enum queue_reason reason, bool was_made,
+	const uint32_t *rcpts, uint32_t n);
 void active_child(struct queue_message *m, enum queue_reason reason, int result);
 
 /*

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include "qmgr/active_private.h"
 
+#include "conf/conf.h"
 #include "qmgr/ask.h"
 #include "qmgr/command.h"
 #include "qmgr/line.h"
@@ -71,38 +72,137 @@ bool active_is_expired(const struct queue_message *m)
 	return tried;
 }
 
-static bool wants_notice(const struct queue_message *m, uint32_t index)
+/* ---- Who is told of what. ---- */
+
+static unsigned notify_of(const struct queue_message *m, uint32_t index)
 {
 	struct queue_recipient to;
 
-	if (m->r[index].state != QUEUE_R_FAILED || m->r[index].is_asked)
-		return false;
-	if (m->env.flags & QUEUE_FLAG_PROBE)
-		return false;
 	queue_recipient_at(&m->env, m->r[index].where, index, &to);
-	return to.notify == 0 || (to.notify & QUEUE_NOTIFY_FAILURE) != 0;
+	return to.notify;
 }
 
-/* True when a notice was asked for. */
-static bool ask_notice(struct active *a)
+/* Whether NOTIFY, when it was given, has this. */
+static bool allows(const struct queue_message *m, uint32_t index, unsigned bit)
+{
+	unsigned notify = notify_of(m, index);
+
+	return notify == 0 || (notify & bit) != 0;
+}
+
+static bool wants_bounce(const struct queue_message *m, uint32_t index)
+{
+	return m->r[index].state == QUEUE_R_FAILED && !(m->env.flags & QUEUE_FLAG_PROBE) &&
+	       allows(m, index, QUEUE_NOTIFY_FAILURE);
+}
+
+/* NOTIFY=SUCCESS; a delay that was told has an end (confirm_delay_cleared); sendmail -bv. */
+static bool wants_success(const struct queue_message *m, uint32_t index)
+{
+	const struct queue_rstatus *r = &m->r[index];
+
+	if (r->state != QUEUE_R_DELIVERED)
+		return false;
+	if (m->env.flags & QUEUE_FLAG_PROBE)
+		return (m->env.flags & QUEUE_FLAG_TRACE) != 0;
+	return (notify_of(m, index) & QUEUE_NOTIFY_SUCCESS) != 0 ||
+	       (r->is_told && conf_bool(P_confirm_delay_cleared) &&
+		       allows(m, index, QUEUE_NOTIFY_DELAY));
+}
+
+/* The first attempt is over: whatever became of it. */
+static bool wants_trace(const struct queue_message *m, uint32_t index)
+{
+	const struct queue_rstatus *r = &m->r[index];
+	struct queue_event last;
+
+	return (m->env.flags & (QUEUE_FLAG_TRACE | QUEUE_FLAG_PROBE)) == QUEUE_FLAG_TRACE &&
+	       !r->is_traced && r->state != QUEUE_R_PASSED && r->state != QUEUE_R_DELETED &&
+	       queue_store_last(m, index, &last) && last.type != QUEUE_EV_IN_DOUBT;
+}
+
+/* It waits, has waited for delay_warning_time, and nobody has said so yet. */
+static bool wants_delay(const struct queue_message *m, uint32_t index)
+{
+	const struct queue_rstatus *r = &m->r[index];
+	int64_t after = conf_time(P_delay_warning_time), when = m->env.delay_warning;
+
+	if (when == 0 && after > 0)
+		when = m->env.arrival + after;
+	return when > 0 && qmgr_now() >= when && active_is_open(r) && r->due != 0 && !r->is_told &&
+	       !(m->env.flags & QUEUE_FLAG_PROBE) && allows(m, index, QUEUE_NOTIFY_DELAY);
+}
+
+/* In the order in which they are asked for. */
+static const struct news {
+	enum queue_reason reason;
+	bool (*wants)(const struct queue_message *m, uint32_t index);
+} all_news[] = {
+	{QUEUE_REASON_TRACE, wants_trace},
+	{QUEUE_REASON_BOUNCE, wants_bounce},
+	{QUEUE_REASON_SUCCESS, wants_success},
+	{QUEUE_REASON_DELAY, wants_delay},
+};
+
+#define NEWS (sizeof(all_news) / sizeof(all_news[0]))
+
+static bool tells_postmaster_of_delay(void)
+{
+	struct slice rest = slice_str(conf_str(P_notify_classes)), word;
+	bool found = false;
+
+	while (!found && slice_token(&rest, ", \t\r\n", &word))
+		found = slice_case_eq_str(word, "delay");
+	return found;
+}
+
+/* Without a sender nobody wants to know: cleanup need not be asked each time. */
+static bool is_worth_asking(const struct queue_message *m, enum queue_reason reason)
+{
+	return reason == QUEUE_REASON_BOUNCE || m->env.sender.len > 0 ||
+	       (reason == QUEUE_REASON_DELAY && tells_postmaster_of_delay());
+}
+
+static bool is_wanted(const struct news *news, const struct queue_message *m, uint32_t index)
+{
+	return !m->r[index].is_asked && news->wants(m, index);
+}
+
+/* Each recipient of such a message has a sender of its own, who is told alone. */
+static uint32_t most_at_once(const struct queue_message *m)
+{
+	return m->env.verp.len > 0 && !conf_bool(P_disable_verp_bounces) ? 1 : QUEUE_PARENTS_MAX;
+}
+
+/* True when it is wanted: asked for, or not possible now (has_failed_ask). */
+static bool ask_for(struct active *a, const struct news *news)
 {
 	struct queue_message *m = a->m;
-	uint32_t *failed, n = 0;
+	uint32_t *list, n = 0, most = most_at_once(m);
 
-	if (a->is_told)
+	if ((a->told & 1u << news->reason) || !is_worth_asking(m, news->reason))
 		return false;
-	failed = mem_array(m->env.recipients, sizeof(*failed));
-	for (uint32_t i = 0; i < m->env.recipients; i++)
-		if (wants_notice(m, i))
-			failed[n++] = i;
+	list = mem_array(m->env.recipients, sizeof(*list));
+	for (uint32_t i = 0; i < m->env.recipients && n < most; i++)
+		if (is_wanted(news, m, i))
+			list[n++] = i;
 	if (n > 0 && !a->has_failed_ask) {
 		a->is_asking = true;
 		/* It needs no place of the active queue while cleanup works. */
 		active_release_slot(a);
-		ask_notice_of(a, failed, n);
+		ask_notice_of(a, news->reason, list, n);
 	}
-	mem_free(failed);
-	return n > 0;
+	mem_free(list);
+	/* That nobody can be told of a delay now must not change when it is tried again. */
+	return n > 0 && (!a->has_failed_ask || news->reason != QUEUE_REASON_DELAY);
+}
+
+static bool ask_notice(struct active *a)
+{
+	for (size_t i = 0; i < NEWS; i++)
+		if (ask_for(a, &all_news[i]))
+			return true;
+	return false;
 }
 
 /* True when a forward was made and not read: the message cannot end before. */
@@ -130,11 +230,14 @@ int64_t active_next_due(const struct queue_message *m)
 	return due;
 }
 
-bool active_has_failed(const struct queue_message *m)
+bool active_has_news(const struct queue_message *m)
 {
-	for (uint32_t i = 0; i < m->env.recipients; i++)
-		if (wants_notice(m, i))
-			return true;
+	for (size_t k = 0; k < NEWS; k++)
+		for (uint32_t i = 0; i < m->env.recipients; i++)
+			if (all_news[k].reason != QUEUE_REASON_DELAY &&
+				is_wanted(&all_news[k], m, i) &&
+				is_worth_asking(m, all_news[k].reason))
+				return true;
 	return false;
 }
 
@@ -152,7 +255,7 @@ static void settle(struct active *a)
 	if (await_forward(a))
 		return;
 	/* One that has been requeued from hold is at its end. */
-	if (m->state == QUEUE_M_HELD && (due != 0 || active_has_failed(m))) {
+	if (m->state == QUEUE_M_HELD && (due != 0 || active_has_news(m))) {
 		active_free(a);
 		active_park(m, qmgr_now());
 		return;
@@ -201,7 +304,8 @@ void active_check(struct active *a)
 		settle(a);
 }
 
-void active_notice_done(struct active *a, bool was_made, const uint32_t *rcpts, uint32_t n)
+void active_notice_done(struct active *a, enum queue_reason reason, bool was_made,
+	const uint32_t *rcpts, uint32_t n)
 {
 	if (!a->is_asking)
 		return;
@@ -209,7 +313,7 @@ void active_notice_done(struct active *a, bool was_made, const uint32_t *rcpts, 
 	if (a->m != NULL)
 		queue_store_ask_failed(a->m, rcpts, n);
 	if (was_made)
-		a->is_told = true;
+		a->told |= 1u << reason;
 	else
 		a->has_failed_ask = true;
 	active_check(a);

@@ -33,7 +33,7 @@ void active_no_longer_asking(struct active *a);
 bool active_is_expired(const struct queue_message *m);
 /* The next attempt; 0: nobody waits. */
 int64_t active_next_due(const struct queue_message *m);
-/* Somebody is to be told of a failure. */
-bool active_has_failed(const struct queue_message *m);
+/* Somebody is to be told of a failure, or of a success. */
+bool active_has_news(const struct queue_message *m);
 
 #endif

@@ -26,7 +26,7 @@ struct ask {
 	uint32_t *rcpts;          /* routes: places in a->rcpts; notice: indices */
 	uint32_t count;
 	/* notices alone */
-	enum queue_reason reason; /* BOUNCE or REQUEUE */
+	enum queue_reason reason; /* of a notice, or REQUEUE */
 	enum notice_stage stage;
 	struct buf content;
 	int body;       /* descriptor of a large one that goes whole; -1 */
@@ -210,7 +210,7 @@ static void notice_failed(struct ask *q, bool was_made)
 	if (a != NULL && reason == QUEUE_REASON_REQUEUE)
 		active_requeue_failed(a, rcpts, n);
 	else if (a != NULL)
-		active_notice_done(a, was_made, rcpts, n);
+		active_notice_done(a, reason, was_made, rcpts, n);
 	mem_free(rcpts);
 }
 
@@ -226,6 +226,33 @@ static void put_orcpt(struct ipc *c, struct slice orcpt)
 			ipc_put_text(c, FIELD_ORCPT, buf_slice(&out));
 	}
 	buf_clear(&out);
+}
+
+static enum proto_result result_of(enum queue_event_type type)
+{
+	switch (type) {
+	case QUEUE_EV_DELIVERED: return RESULT_OK;
+	case QUEUE_EV_EXPIRED: return RESULT_EXPIRED;
+	case QUEUE_EV_FAILED: return RESULT_FAILED;
+	default: return RESULT_DEFERRED;
+	}
+}
+
+/* What is said where the event with it has left the log. */
+static const char *usual_status(const struct ask *q, uint32_t index)
+{
+	uint8_t state = q->a->m->r[index].state;
+
+	return state == QUEUE_R_DELIVERED || state == QUEUE_R_RETURNED ? "2.0.0"
+	       : state == QUEUE_R_FAILED                               ? "5.0.0"
+								       : "4.0.0";
+}
+
+static enum proto_result usual_result(const struct ask *q, uint32_t index)
+{
+	const char *status = usual_status(q, index);
+
+	return *status == '2' ? RESULT_OK : *status == '5' ? RESULT_FAILED : RESULT_DEFERRED;
 }
 
 /* The host's reply stands in the text between these words. */
@@ -249,7 +276,8 @@ static void put_rcpt(struct ipc *c, const struct ask *q, uint32_t index)
 	struct slice reply;
 
 	queue_recipient_at(&m->env, m->r[index].where, index, &to);
-	queue_store_last(m, index, &ev);
+	bool known = queue_store_last(m, index, &ev);
+
 	reply = diagnostic(ev.text);
 	ipc_begin(c, PROTO_NOTICE_RCPT, q->id);
 	ipc_put_u64(c, FIELD_INDEX, index);
@@ -259,8 +287,11 @@ static void put_rcpt(struct ipc *c, const struct ask *q, uint32_t index)
 	put_orcpt(c, to.orcpt);
 	if (to.notify != 0)
 		ipc_put_u64(c, FIELD_NOTIFY, to.notify);
-	ipc_put_u64(c, FIELD_RESULT, ev.type == QUEUE_EV_EXPIRED ? RESULT_EXPIRED : RESULT_FAILED);
-	ipc_put_text(c, FIELD_STATUS, ev.dsn.len > 0 ? ev.dsn : SLICE_LIT("5.0.0"));
+	ipc_put_u64(c, FIELD_RESULT,
+		known ? result_of((enum queue_event_type)ev.type) : usual_result(q, index));
+	ipc_put_text(c, FIELD_STATUS, ev.dsn.len > 0 ? ev.dsn : slice_str(usual_status(q, index)));
+	if (ev.type == QUEUE_EV_DELIVERED && ev.reason != QUEUE_HOW_NONE)
+		ipc_put_u64(c, FIELD_HOW, ev.reason);
 	if (ev.host.len > 0)
 		ipc_put_text(c, FIELD_REMOTE, ev.host);
 	if (reply.len > 0)
@@ -306,6 +337,13 @@ static void send_content(struct ask *q)
 	ipc_end(c);
 }
 
+static int64_t deadline_of(const struct queue_message *m)
+{
+	return m->env.deadline != 0
+		       ? m->env.deadline
+		       : schedule_lifetime_end(qmgr.schedule, m->env.arrival, active_is_bounce(m));
+}
+
 static void send_notice(struct ask *q)
 {
 	struct server_peer *peer = choose();
@@ -326,6 +364,8 @@ static void send_notice(struct ask *q)
 	ipc_put_str(c, FIELD_QUEUE_ID, q->a->m->id);
 	ipc_put_u64(c, FIELD_REASON, q->reason);
 	ipc_put_bytes(c, FIELD_ENVELOPE, buf_slice(&out));
+	if (q->reason == QUEUE_REASON_DELAY)
+		ipc_put_u64(c, FIELD_DEADLINE, (uint64_t)deadline_of(q->a->m));
 	ipc_end(c);
 	buf_clear(&out);
 	ipc_set_arg(c, q->id, true, q);
@@ -368,12 +408,24 @@ static void cut_content(struct ask *q, size_t limit)
 	buf_truncate(&q->content, end < 0 ? limit : limit + (size_t)end);
 }
 
-/* Up to bounce_size_limit, unless the sender asked for headers alone (RFC 3461, 4.3). */
+/*
+ * Whether a notice returns headers alone: the sender asked for that (RFC 3461, 4.3), nothing was
+ * lost, or the content must not go without TLS (RFC 8689, 5).
+ */
+static bool is_headers_alone(const struct ask *q)
+{
+	const struct queue_envelope *env = &q->a->m->env;
+
+	return q->reason != QUEUE_REASON_BOUNCE || env->ret == QUEUE_RET_HDRS ||
+	       ((env->flags & QUEUE_FLAG_REQUIRETLS) && conf_bool(P_requiretls_redact_dsn));
+}
+
+/* Up to bounce_size_limit. */
 static void set_content(struct ask *q, struct slice content)
 {
 	const struct queue_envelope *env = &q->a->m->env;
 	size_t limit = (size_t)conf_int(P_bounce_size_limit);
-	bool headers = env->ret == QUEUE_RET_HDRS || content.len == 0;
+	bool headers = is_headers_alone(q) || content.len == 0;
 
 	q->flags = headers ? 2 : 1;
 	buf_add_slice(&q->content, headers ? slice_first(content, env->header_len) : content);
@@ -430,7 +482,7 @@ static void begin_notice(struct ask *q)
 
 	notices_open++;
 	q->stage = NOTICE_READS;
-	if (q->reason == QUEUE_REASON_BOUNCE)
+	if (q->reason != QUEUE_REASON_REQUEUE)
 		err = queue_store_ask(q->a->m, q->rcpts, q->count, q->reason);
 	if (err != 0) {
 		notice_failed(q, false);
@@ -476,9 +528,9 @@ static void ask_child(struct active *a, const uint32_t *rcpts, uint32_t n, enum 
 		begin_notice(q);
 }
 
-void ask_notice_of(struct active *a, const uint32_t *rcpts, uint32_t n)
+void ask_notice_of(struct active *a, enum queue_reason reason, const uint32_t *rcpts, uint32_t n)
 {
-	ask_child(a, rcpts, n, QUEUE_REASON_BOUNCE);
+	ask_child(a, rcpts, n, reason);
 }
 
 void ask_requeue_of(struct active *a, const uint32_t *rcpts, uint32_t n)

@@ -7,15 +7,16 @@
 
 /*
  * What cleanup is asked: routes for recipients that are due again (RESOLVE), and notices about
- * failed ones (NOTICE). A request whose cleanup is lost goes to another; a notice only when the
- * store has taken over all that the lost one had committed, since the notice may be among it (Q14).
- * A requeue is asked like a notice, but for whole content.
+ * what became of them (NOTICE). A request whose cleanup is lost goes to another; a notice only when
+ * the store has taken over all that the lost one had committed, since the notice may be among it
+ * (Q14). A requeue is asked like a notice, but for whole content.
  */
 
 /* Asks for the routes of all recipients of a that are RESOLVING and not asked for yet. */
 void ask_routes(struct active *a);
-/* A bounce about these recipients; ends by active_notice_done or active_child. */
-void ask_notice_of(struct active *a, const uint32_t *rcpts, uint32_t n);
+/* A notice about these recipients (BOUNCE, DELAY, SUCCESS, TRACE); ends by active_notice_done or
+ * active_child. */
+void ask_notice_of(struct active *a, enum queue_reason reason, const uint32_t *rcpts, uint32_t n);
 /* A new message for these, which the store knows as asked for; ends by active_requeue_failed or
  * active_child. */
 void ask_requeue_of(struct active *a, const uint32_t *rcpts, uint32_t n);

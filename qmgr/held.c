@@ -16,7 +16,7 @@ struct held_rcpt {
 	struct active *a; /* NULL: its message has not come yet */
 	struct active_rcpt *r;
 	bool is_reported, is_done;
-	uint64_t result;
+	uint64_t result, flags;
 	char *status, *remote, *text, *transport, *nexthop; /* of a report that waits */
 };
 
@@ -98,6 +98,7 @@ static void give(struct held_rcpt *hr)
 		.text = slice_str(hr->text),
 		.transport = slice_str(hr->transport),
 		.nexthop = slice_str(hr->nexthop),
+		.flags = hr->flags,
 	};
 
 	report_give(hr->a, hr->r, &report);
@@ -153,6 +154,7 @@ static void held_report(struct held *h, struct ipc_msg *msg)
 			continue;
 		hr->is_reported = true;
 		hr->result = said.result;
+		hr->flags = said.flags;
 		hr->status = slice_dup(said.status);
 		hr->remote = slice_dup(said.remote);
 		hr->text = slice_dup(said.text);

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: ISC */
 #include "qmgr/report.h"
 
+#include "conf/conf.h"
 #include "qmgr/qmgr.h"
+#include "server/job.h"
 #include "util/mem.h"
 
 void report_read(const struct ipc_msg *msg, struct report *out)
@@ -13,6 +15,7 @@ void report_read(const struct ipc_msg *msg, struct report *out)
 		.text = ipc_bytes(msg, ipc_has(msg, FIELD_TEXT) ? FIELD_TEXT : FIELD_DIAGNOSTIC),
 		.transport = ipc_bytes(msg, FIELD_TRANSPORT),
 		.nexthop = ipc_bytes(msg, FIELD_NEXTHOP),
+		.flags = ipc_u64(msg, FIELD_FLAGS),
 	};
 }
 
@@ -27,6 +30,17 @@ static enum queue_event_type type_of(uint64_t result)
 	}
 }
 
+/* Who tells its sender, if anybody is to (RFC 3461, 5.2). */
+static uint8_t how_of(const struct active *a, const struct active_rcpt *r, uint64_t flags)
+{
+	bool clears =
+		a->m != NULL && a->m->r[r->index].is_told && conf_bool(P_confirm_delay_cleared);
+
+	if (flags & JOB_FINAL)
+		return QUEUE_HOW_DELIVERED;
+	return (flags & JOB_TELLS_SUCCESS) && !clears ? QUEUE_HOW_TAKEN : QUEUE_HOW_RELAYED;
+}
+
 void report_give(struct active *a, struct active_rcpt *r, const struct report *report)
 {
 	bool is_reroute = report->result == RESULT_REROUTE;
@@ -35,6 +49,7 @@ void report_give(struct active *a, struct active_rcpt *r, const struct report *r
 		active_passed(a, r);
 		return;
 	}
+	r->how = how_of(a, r, report->flags);
 	if (report->result != RESULT_UNTRIED && !is_reroute) {
 		active_result(a, r, type_of(report->result), report->status, report->remote,
 			report->text);

@@ -21,12 +21,13 @@
 enum job_state { JOB_COMING, JOB_WORKING, JOB_ENDED };
 
 /* More about an attempt, for plans and notices. Zero: not known. */
-enum { JOB_BY_RELAY = 1, JOB_TELLS_SUCCESS = 2 };
+enum { JOB_BY_RELAY = 1, JOB_TELLS_SUCCESS = 2, JOB_FINAL = 4 };
 struct job_facts {
 	uint16_t code; /* of the reply that decided */
 	uint8_t stage; /* enum stage */
 	uint8_t flags; /* JOB_BY_RELAY: relay_attempts_limit counts it; JOB_TELLS_SUCCESS: the next
-			  hop has DSN and got the wish (RFC 3461, 5.2.1) */
+			  hop has DSN and got the wish (RFC 3461, 5.2.1); JOB_FINAL: it is in its
+			  mailbox, or as good as that */
 };
 
 /* What became of a recipient, as JOB_REPORT and HELD_REPORT say it. All owned, NULL: not said. */
