@@ -20,7 +20,8 @@ static const char *const type_names[] = {[PARAM_STR] = "text",
 	[PARAM_RESTRICT] = "restriction list",
 	[PARAM_LIST] = "list",
 	[PARAM_ENUM] = "choice",
-	[PARAM_FILE] = "file"};
+	[PARAM_FILE] = "file",
+	[PARAM_RATE] = "rate"};
 
 static const char *const unsupported[] = {
 #define N(name) #name,

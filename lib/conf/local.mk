@@ -14,6 +14,8 @@ lib_conf_libconf_a_SOURCES = \
 	%D%/master_cf.c %D%/master_cf.h %D%/services.def \
 	%D%/mistake.c %D%/mistake.h \
 	%D%/params.c %D%/params.h \
+	%D%/plans.c %D%/plans.h \
+	%D%/rate.c %D%/rate.h \
 	%D%/value.c %D%/value.h \
 	%D%/vault.c %D%/vault.h \
 	%D%/params.def %D%/postfix_names.def %D%/restrictions.def %D%/table_types.def
@@ -23,6 +25,8 @@ CONF_STAGE = t/conf/stage.c t/conf/stage.h
 check_PROGRAMS += t/conf/conf_test
 t_conf_conf_test_SOURCES = t/conf/conf_test.c $(CONF_STAGE)
 t_conf_conf_test_LDADD = $(conf_test_libs)
+check_PROGRAMS += t/conf/plans_test
+t_conf_plans_test_LDADD = $(conf_test_libs)
 check_PROGRAMS += t/conf/grant_test
 t_conf_grant_test_LDADD = $(conf_test_libs)
 check_PROGRAMS += t/conf/master_cf_test

@@ -18,6 +18,7 @@ enum param_type {
 	PARAM_LIST,
 	PARAM_ENUM,
 	PARAM_FILE, /* a file that its programs read when they start */
+	PARAM_RATE, /* conf/rate.h */
 };
 
 struct param_row {

@@ -4,6 +4,8 @@
 #include <limits.h>
 
 #include "conf/line.h"
+#include "conf/plans.h"
+#include "conf/rate.h"
 #include "conf/value.h"
 #include "util/clock.h"
 #include "util/err.h"
@@ -645,6 +647,7 @@ int value_parse(enum param p, struct slice text, const char *classes, struct buf
 	size_t *where, int64_t *number)
 {
 	const struct param_row *row = param_row(p);
+	uint32_t count;
 
 	*where = 0;
 	*number = 0;
@@ -657,6 +660,8 @@ int value_parse(enum param p, struct slice text, const char *classes, struct buf
 	case PARAM_MAPS:
 	case PARAM_MATCH:
 	case PARAM_LIST:
+		if (p == P_backoff_plans)
+			return plans_parse(text, why, where, NULL);
 		return p == P_local_header_rewrite_clients
 			       ? check_clients(text, why, where)
 			       : check_list(row->type, text, why, where);
@@ -667,6 +672,7 @@ int value_parse(enum param p, struct slice text, const char *classes, struct buf
 			return ERR_SYNTAX;
 		}
 		return 0;
+	case PARAM_RATE: return rate_parse(text, why, &count, number);
 	case PARAM_RESTRICT:
 		return check_restrictions(text, classes, has_implied_check(p), why, where);
 	default: return 0;
