@@ -24,6 +24,7 @@ enum {
 	F_GENERATION,
 	F_OFFSET,
 	F_DATA,
+	F_FLAGS,
 };
 
 static void add_bytes(struct buf *out, uint8_t tag, struct slice s)
@@ -85,6 +86,7 @@ int queue_event_encode(struct buf *out, uint64_t generation, const struct queue_
 		add_bytes(out, F_GENERATION, slice_of(ev->generation, QUEUE_GENERATION));
 	add_number(out, F_OFFSET, ev->offset, 8);
 	add_bytes(out, F_DATA, ev->data);
+	add_number(out, F_FLAGS, ev->flags, 1);
 	if (buf_failed(out))
 		return ERR_LIMIT;
 	head = out->data + out->start + before;
@@ -123,6 +125,7 @@ static int decode_field(struct queue_event *ev, uint8_t tag, struct slice v)
 		break;
 	case F_OFFSET: ev->offset = number(v); break;
 	case F_DATA: ev->data = v; break;
+	case F_FLAGS: ev->flags = (uint8_t)number(v); break;
 	default: break; /* of a newer version: passed over */
 	}
 	return 0;

@@ -14,6 +14,8 @@
 #define QUEUE_EVENT_MAX 65000
 #define QUEUE_EVENT_TEXT_MAX 1000
 #define QUEUE_EVENT_RCPTS 10000 /* recipients of one event; more are more events */
+#define QUEUE_EVENT_UNTRIED 1u  /* nothing was tried: the hand-out before it does not count */
+#define QUEUE_EVENT_RELAY 2u    /* a result of an attempt through a relay */
 
 struct queue_event {
 	uint8_t type; /* enum queue_event_type */
@@ -32,6 +34,7 @@ struct queue_event {
 	uint32_t segment;
 	uint8_t generation[QUEUE_GENERATION];
 	uint64_t offset;
+	uint8_t flags;     /* QUEUE_EVENT_* */
 	struct slice data; /* DONE, STATE: packed, see event.c */
 };
 

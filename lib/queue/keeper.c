@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 
+#include "queue/kept.h"
 #include "util/dict.h"
 #include "util/err.h"
 #include "util/hash.h"
@@ -486,6 +487,13 @@ void keeper_drop_unlocked(struct queue_keeper *k)
 	}
 }
 
+static int do_keep(struct queue_keeper *k, struct reader *r, struct buf *reply)
+{
+	struct slice bytes = reader_counted(r, QUEUE_KEPT_MAX);
+
+	return r->err != 0 ? ERR_CORRUPT : queue_kept_write(&k->root, bytes);
+}
+
 static int (*const handlers[QUEUE_ORDERS])(
 	struct queue_keeper *k, struct reader *r, struct buf *reply) = {
 	[QUEUE_ORDER_SYNC] = do_sync,
@@ -503,6 +511,7 @@ static int (*const handlers[QUEUE_ORDERS])(
 	[QUEUE_ORDER_WARM] = do_warm,
 	[QUEUE_ORDER_ASIDE] = do_aside,
 	[QUEUE_ORDER_SWEEP] = keeper_sweep,
+	[QUEUE_ORDER_KEEP] = do_keep,
 };
 
 int queue_keeper_run(struct queue_keeper *k, struct slice order, struct buf *reply)

@@ -10,6 +10,7 @@ lib_queue_libqueue_a_SOURCES = \
 	%D%/io.c %D%/io.h \
 	%D%/journal.c %D%/journal.h \
 	%D%/keeper.c %D%/keeper.h %D%/keeper_file.c %D%/keeper_private.h \
+	%D%/kept.c %D%/kept.h \
 	%D%/log.c %D%/log.h %D%/log_private.h %D%/log_read.c \
 	%D%/order.h \
 	%D%/segment.c %D%/segment.h \

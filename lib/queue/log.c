@@ -131,15 +131,32 @@ static int write_pending(struct queue_log *log)
 	return queue_write_full(io_of(log), log->slots[log->current].fd, iov, 2, log->pos);
 }
 
-/* The current piece is bad: all since the last good sync goes into another. */
-static int rewrite(struct queue_log *log)
+/* Every event of plain; one that cannot be written is kept for the next try. */
+static int note_all(struct queue_log *log, struct slice plain)
 {
-	struct slice plain = {mem_dup(buf_slice(&log->redo).p, log->redo.len), log->redo.len};
-	void *owned = (void *)(uintptr_t)plain.p;
-	uint32_t number = log->slots[log->current].number + 1;
-	uint64_t noted = log->noted, durable = log->durable;
 	struct queue_event ev;
 	size_t used;
+	int err = 0;
+
+	while (queue_event_decode(plain, 0, &ev, &used) == 0) {
+		int one = queue_log_note(log, &ev, NULL);
+
+		err = err != 0 ? err : one;
+		plain = slice_from(plain, used);
+	}
+	return err;
+}
+
+/*
+ * The current piece is bad: all since the last good sync goes into another. Without one it stays in
+ * memory and nothing is written; each flush tries once more.
+ */
+static int rewrite(struct queue_log *log)
+{
+	uint32_t number = log->slots[log->current].number + 1;
+	uint64_t noted = log->noted, durable = log->durable;
+	void *plain;
+	size_t len;
 	int err;
 
 	/* Pieces behind the good place leave the chain when the new one is durable. */
@@ -151,16 +168,19 @@ static int rewrite(struct queue_log *log)
 		s->is_dirty = false;
 	}
 	log->is_syncing = false;
+	log->is_bad = true;
 	err = begin_piece(log, &log->good, number);
+	if (err != 0)
+		return err;
+	log->is_bad = false;
+	len = log->redo.len;
+	plain = mem_dup(buf_slice(&log->redo).p, len);
 	buf_reset(&log->redo);
 	log->redo_synced = 0;
-	while (err == 0 && queue_event_decode(plain, 0, &ev, &used) == 0) {
-		err = queue_log_note(log, &ev, NULL);
-		plain = slice_from(plain, used);
-	}
+	err = note_all(log, slice_of(plain, len));
 	log->noted = noted;
 	log->durable = durable;
-	mem_free(owned);
+	mem_free(plain);
 	return err != 0 ? err : queue_log_publish(log);
 }
 
@@ -168,6 +188,8 @@ int queue_log_flush(struct queue_log *log)
 {
 	int err;
 
+	if (log->is_bad)
+		return rewrite(log);
 	if (log->pending.len == 0)
 		return 0;
 	err = write_pending(log);
@@ -205,6 +227,12 @@ int queue_log_note(struct queue_log *log, const struct queue_event *ev, uint64_t
 	if (err != 0) {
 		buf_truncate(&log->redo, redo);
 		return err == ERR_LIMIT ? ERR_FULL : err;
+	}
+	if (log->is_bad) {
+		log->noted++;
+		if (ticket != NULL)
+			*ticket = log->noted;
+		return 0;
 	}
 	/* An event may follow padding: then it begins where a length would be read as padding. */
 	end = log->pos + log->pending.len + (log->redo.len - redo);

@@ -54,6 +54,7 @@ struct queue_log {
 	struct queue_log_place covered; /* by the sync under way */
 	struct queue_log_place follows; /* for the current piece's head, while it is not written */
 	bool is_unpublished;            /* the current piece has no head yet */
+	bool is_bad; /* the current piece must be replaced, and there was none yet */
 };
 
 void queue_log_init(struct queue_log *log, const struct queue_root *root, uint64_t piece_size);

@@ -27,6 +27,7 @@
  *   WARM      segment u32, offset u64, length u32          →
  *   ASIDE     segment u32, offset u64, length u64          →
  *   SWEEP     before u64                                   → n × id (bodies of nothing)
+ *   KEEP      bytes (queue/kept.h)                         →
  */
 enum queue_order {
 	QUEUE_ORDER_SYNC = 1,
@@ -44,6 +45,7 @@ enum queue_order {
 	QUEUE_ORDER_WARM,
 	QUEUE_ORDER_ASIDE,
 	QUEUE_ORDER_SWEEP,
+	QUEUE_ORDER_KEEP,
 	QUEUE_ORDERS,
 };
 

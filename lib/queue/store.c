@@ -20,6 +20,26 @@ int queue_store_run(struct queue_store *s, struct queue_keeper *k, int64_t now)
 	return err;
 }
 
+void store_set_now(struct queue_store *s, int64_t now)
+{
+	struct queue_store_private *p;
+	struct sseg *seg;
+	bool is_back = now + QUEUE_RETRY < s->now;
+
+	s->now = now;
+	if (!is_back)
+		return;
+	/* Nothing waits for the time that has gone. */
+	s->piece_retry = s->scan_retry = 0;
+	TAILQ_FOREACH(seg, &s->segs, entry)
+	seg->retry = 0;
+	TAILQ_FOREACH(p, &s->aged, aged)
+	{
+		if (p->file_at > now + s->setup.file_delay)
+			p->file_at = now + s->setup.file_delay;
+	}
+}
+
 /* ---- Syncs ---- */
 
 static void note_floor(struct queue_store *s, struct sseg *seg)
@@ -49,6 +69,12 @@ int store_order_sync(struct queue_store *s)
 
 	if (s->sync_ordered)
 		return 0;
+	err = queue_log_flush(&s->log);
+	if (err != 0) {
+		/* Again when there is a piece: nobody may go on before. */
+		s->is_full = s->has_no_room = true;
+		return err;
+	}
 	TAILQ_FOREACH(seg, &s->segs, entry)
 	{
 		if (!s->stop_noted)
@@ -394,7 +420,7 @@ void queue_store_tick(struct queue_store *s, int64_t now, int64_t mono, int64_t 
 	const struct swaiter *w;
 	bool dirty;
 
-	s->now = now;
+	store_set_now(s, now);
 	s->mono = mono;
 	if (!s->is_stopping) {
 		store_ingest_start(s);
@@ -438,7 +464,7 @@ void queue_store_claim(struct queue_store *s, struct slice id, uint32_t index)
 
 int queue_store_claims_done(struct queue_store *s, int64_t now)
 {
-	s->now = now;
+	store_set_now(s, now);
 	s->is_claimed = true;
 	s->scan_retry = 0;
 	store_order_scan(s);
@@ -479,7 +505,7 @@ void store_walk_step(struct queue_store *s)
 
 int queue_store_stop(struct queue_store *s, int64_t now)
 {
-	s->now = now;
+	store_set_now(s, now);
 	s->is_stopping = true;
 	s->sync_wanted = true;
 	if (TAILQ_EMPTY(&s->urgent) && TAILQ_EMPTY(&s->ready) && TAILQ_EMPTY(&s->sent))

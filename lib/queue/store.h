@@ -39,17 +39,19 @@ struct queue_keeper;
 
 /* One recipient of a loaded message. */
 struct queue_rstatus {
-	uint8_t state;     /* enum queue_rstate */
-	bool is_asked;     /* a notice or child is asked for: no job (Q14) */
-	bool is_told;      /* a delay notice was accepted */
-	bool is_out;       /* a job is out, also when it was deleted meanwhile */
-	bool is_unsent;    /* noted as handed out, not yet sent (Q17) */
-	bool is_waiting;   /* not to be sent before its note is durable (Q1, Q16) */
-	bool was_doubt;    /* OUT: in doubt before, and again if it comes back unsent (Q16) */
-	bool is_traced;    /* the report of its first attempt was accepted */
-	uint16_t attempts; /* hand-outs so far */
-	uint32_t where;    /* offset in the envelope, for queue_recipient_at */
-	int64_t due;       /* WAIT: next attempt (real µs); 0: never tried, now */
+	uint8_t state;       /* enum queue_rstate */
+	bool is_asked : 1;   /* a notice or child is asked for: no job (Q14) */
+	bool is_told : 1;    /* a delay notice was accepted */
+	bool is_out : 1;     /* a job is out, also when it was deleted meanwhile */
+	bool is_unsent : 1;  /* noted as handed out, not yet sent (Q17) */
+	bool is_waiting : 1; /* not to be sent before its note is durable (Q1, Q16) */
+	bool was_doubt : 1;  /* OUT: in doubt before, and again if it comes back unsent (Q16) */
+	bool is_traced : 1;  /* the report of its first attempt was accepted */
+	uint8_t doubts;      /* attempts in doubt behind the last result */
+	uint16_t attempts;   /* so far; one in doubt counts, one that was not sent does not */
+	uint16_t relayed;    /* of them, through a relay by their results */
+	uint32_t where;      /* offset in the envelope, for queue_recipient_at */
+	int64_t due;         /* WAIT: next attempt (real µs); 0: never tried, now */
 };
 
 /* A loaded message. Callers read it and own `user` alone. Freed after calls->ended or unload. */
@@ -69,9 +71,11 @@ struct queue_message {
 struct queue_result {
 	enum queue_event_type type; /* DELIVERED, DEFERRED, FAILED or EXPIRED */
 	struct slice dsn, host,
-		text; /* cut to QUEUE_EVENT_TEXT_MAX; control characters become '?' */
-	int64_t due;  /* DEFERRED: next attempt */
-	uint8_t how;  /* DELIVERED: enum queue_how */
+		text;    /* cut to QUEUE_EVENT_TEXT_MAX; control characters become '?' */
+	int64_t due;     /* DEFERRED: next attempt */
+	uint8_t how;     /* DELIVERED: enum queue_how */
+	bool is_untried; /* no attempt was made, and none is counted */
+	bool by_relay;   /* it was made through a relay */
 };
 
 struct queue_store_calls {
@@ -184,10 +188,11 @@ int queue_store_send(struct queue_message *m, const uint32_t *rcpts, uint32_t n)
 /* A job that was noted and will not be sent: its recipients wait again. */
 int queue_store_withdraw(struct queue_message *m, const uint32_t *rcpts, uint32_t n, int64_t now);
 /*
- * A job was sent, and its worker says that it has done nothing for this recipient (it is for
- * another transport, or was not reached): it waits again. ERR_STATE: it is not handed out.
+ * A job was sent, and nothing became of this recipient, for certain: it waits again, and may go at
+ * once. was_tried: it counts as an attempt all the same (its worker has died before the dot); else
+ * the worker says that it has done nothing for it. ERR_STATE: it is not handed out.
  */
-int queue_store_give_back(struct queue_message *m, uint32_t index, int64_t now);
+int queue_store_give_back(struct queue_message *m, uint32_t index, bool was_tried, int64_t now);
 int queue_store_result(struct queue_message *m, uint32_t index, const struct queue_result *result,
 	int64_t now, uint64_t *ticket);
 /*
@@ -249,6 +254,13 @@ int queue_store_unload(struct queue_message *m, int64_t due);
 int queue_store_content(struct queue_message *m, struct buf *out);
 /* The large body's file, for reading (queue_body_reader). The caller closes it. */
 int queue_store_body(struct queue_message *m, int *fd);
+
+/*
+ * Has a small file written beside the log (queue/kept.h), as a whole; a failure is told by
+ * calls->problem. False: the one before is still being written, and this one need not be (must).
+ * bytes: at most QUEUE_KEPT_MAX.
+ */
+bool queue_store_keep(struct queue_store *s, struct slice bytes, bool must);
 
 /* ---- Time, orders ---- */
 

@@ -7,14 +7,17 @@
 #include "util/mem.h"
 
 /* STATE data: message state u8, flags u8, then a recipient: state u8 (bit 7: told of a delay, bit
- * 6: traced), attempts u16, due u64. The event's offset is the first recipient's index. */
+ * 6: traced), attempts u16, due u64, and with the flag LONG relayed u16, doubts u8. The event's
+ * offset is the first recipient's index. */
 #define STATE_HEAD 2
 #define STATE_RCPT 11
-#define STATE_CHUNK 5000
+#define STATE_RCPT_LONG 14
+#define STATE_CHUNK 4000
 #define STATE_EXPIRE 1u
 #define STATE_CORRUPT 2u
 #define STATE_TOLD 0x80u
 #define STATE_TRACED 0x40u
+#define STATE_LONG 4u
 
 void store_problem(struct queue_store *s, bool is_error, const char *fmt, ...)
 {
@@ -76,6 +79,29 @@ static bool is_worth_telling(const struct queue_message *m, uint32_t i)
 	return (to.notify & QUEUE_NOTIFY_SUCCESS) != 0;
 }
 
+/* An attempt in doubt counts as one, whether or not its hand-out is known. */
+static void count_attempt(struct queue_rstatus *r, const struct queue_event *ev)
+{
+	bool is_untried = (ev->flags & QUEUE_EVENT_UNTRIED) != 0;
+
+	if (is_untried && r->state == QUEUE_R_OUT && r->attempts > 0)
+		r->attempts--;
+	if (is_untried)
+		return;
+	if ((ev->type == QUEUE_EV_HANDOUT ||
+		    (ev->type == QUEUE_EV_IN_DOUBT && r->state == QUEUE_R_WAIT)) &&
+		r->attempts < UINT16_MAX)
+		r->attempts++;
+	if (ev->type == QUEUE_EV_IN_DOUBT && r->doubts < UINT8_MAX)
+		r->doubts++;
+	if (ev->type != QUEUE_EV_DEFERRED)
+		return;
+	/* What this attempt went through, those without a result before it did too. */
+	if (ev->flags & QUEUE_EVENT_RELAY && r->relayed < UINT16_MAX - UINT8_MAX - 1)
+		r->relayed = (uint16_t)(r->relayed + r->doubts + 1);
+	r->doubts = 0;
+}
+
 static void apply_one(struct queue_message *m, uint32_t i, const struct queue_event *ev)
 {
 	struct queue_rstatus *r = &m->r[i];
@@ -90,15 +116,14 @@ static void apply_one(struct queue_message *m, uint32_t i, const struct queue_ev
 	/* A result that survived without its hand-out counts all the same. */
 	if (next == -1)
 		return;
+	count_attempt(r, ev);
 	r->was_doubt = ev->type == QUEUE_EV_HANDOUT && r->state == QUEUE_R_DOUBT;
 	r->state = (uint8_t)next;
 	if (ev->type == QUEUE_EV_DELIVERED && ev->reason == QUEUE_HOW_TAKEN)
 		r->state = QUEUE_R_RETURNED;
-	if (ev->type == QUEUE_EV_HANDOUT && r->attempts < UINT16_MAX)
-		r->attempts++;
 	if (ev->type == QUEUE_EV_DEFERRED)
 		r->due = ev->due;
-	if (ev->type == QUEUE_EV_DEFERRED || ev->type == QUEUE_EV_FAILED ||
+	if ((ev->type == QUEUE_EV_DEFERRED && ev->text.len > 0) || ev->type == QUEUE_EV_FAILED ||
 		ev->type == QUEUE_EV_EXPIRED || ev->type == QUEUE_EV_IN_DOUBT ||
 		(ev->type == QUEUE_EV_DELIVERED && is_worth_telling(m, i)))
 		set_last(m, i, ev);
@@ -113,7 +138,10 @@ static void apply_state(struct queue_message *m, const struct queue_event *ev)
 		m->state = state;
 	m->expire_now = flags & STATE_EXPIRE;
 	m->p->is_corrupt = flags & STATE_CORRUPT;
-	for (uint64_t i = ev->offset; r.in.len >= STATE_RCPT && i < m->env.recipients; i++) {
+	for (uint64_t i = ev->offset;
+		r.in.len >= (flags & STATE_LONG ? STATE_RCPT_LONG : STATE_RCPT) &&
+		i < m->env.recipients;
+		i++) {
 		uint8_t one = reader_u8(&r);
 
 		m->r[i].is_told = one & STATE_TOLD;
@@ -123,6 +151,8 @@ static void apply_state(struct queue_message *m, const struct queue_event *ev)
 			m->r[i].state = one;
 		m->r[i].attempts = reader_u16(&r);
 		m->r[i].due = (int64_t)reader_u64(&r);
+		m->r[i].relayed = flags & STATE_LONG ? reader_u16(&r) : 0;
+		m->r[i].doubts = flags & STATE_LONG ? reader_u8(&r) : 0;
 	}
 }
 
@@ -207,13 +237,15 @@ int store_note_state(struct queue_message *m)
 
 		wire_u8(&data, m->state);
 		wire_u8(&data, (uint8_t)((m->expire_now ? STATE_EXPIRE : 0) |
-					 (m->p->is_corrupt ? STATE_CORRUPT : 0)));
+					 (m->p->is_corrupt ? STATE_CORRUPT : 0) | STATE_LONG));
 		for (uint32_t i = at; i < m->env.recipients && i < at + STATE_CHUNK; i++) {
 			wire_u8(&data,
 				(uint8_t)(m->r[i].state | (m->r[i].is_told ? STATE_TOLD : 0) |
 					  (m->r[i].is_traced ? STATE_TRACED : 0)));
 			wire_u16(&data, m->r[i].attempts);
 			wire_u64(&data, (uint64_t)m->r[i].due);
+			wire_u16(&data, m->r[i].relayed);
+			wire_u8(&data, m->r[i].doubts);
 		}
 		ev.data = buf_slice(&data);
 		err = note_chunk(m, &ev, &ticket);

@@ -494,7 +494,7 @@ int queue_store_read(struct queue_store *s, uint32_t max, int64_t now)
 	uint32_t given = 0, n = 0;
 	int err = 0;
 
-	s->now = now;
+	store_set_now(s, now);
 	if (!s->is_claimed || s->is_stopping)
 		return 0;
 	/* The disk does not keep up with notes: what room is left is for mail that is out already.

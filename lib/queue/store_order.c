@@ -174,6 +174,19 @@ static struct sorder *next_order(struct queue_store *s)
 	return o;
 }
 
+bool queue_store_keep(struct queue_store *s, struct slice bytes, bool must)
+{
+	struct sorder *o;
+
+	if (s->is_keeping && !must)
+		return false;
+	o = store_order_new(s, QUEUE_ORDER_KEEP);
+	wire_counted(&o->bytes, bytes);
+	o->is_written = s->is_keeping = true;
+	store_order_put(s, o, false);
+	return true;
+}
+
 bool queue_store_order(struct queue_store *s, struct buf *out)
 {
 	struct sorder *o;

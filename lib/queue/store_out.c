@@ -113,11 +113,16 @@ static void no_longer_out(struct queue_message *m, uint32_t i)
 	m->r[i].is_out = m->r[i].is_unsent = m->r[i].is_waiting = false;
 }
 
-/* What was in doubt still is: the line that says so may not have been written (Q16). */
-static int note_unsent(struct queue_message *m, uint32_t i, int64_t now)
+/*
+ * What was in doubt still is: the line that says so may not have been written (Q16). What the last
+ * result said stands.
+ */
+static int note_unsent(struct queue_message *m, uint32_t i, bool was_tried, int64_t now)
 {
-	struct queue_event ev = {
-		.type = QUEUE_EV_DEFERRED, .time = now, .due = now, .text = SLICE_LIT("not sent")};
+	struct queue_event ev = {.type = QUEUE_EV_DEFERRED,
+		.time = now,
+		.due = m->r[i].due != 0 ? m->r[i].due : now,
+		.flags = was_tried ? 0 : QUEUE_EVENT_UNTRIED};
 	struct queue_event before = {0};
 	uint64_t ticket;
 	char reason[256] = "no result before";
@@ -126,8 +131,10 @@ static int note_unsent(struct queue_message *m, uint32_t i, int64_t now)
 		if (queue_store_last(m, i, &before) && before.type == QUEUE_EV_IN_DOUBT)
 			snprintf(reason, sizeof(reason), "%.*s", (int)before.text.len,
 				before.text.p);
-		ev = (struct queue_event){
-			.type = QUEUE_EV_IN_DOUBT, .time = now, .text = slice_str(reason)};
+		ev = (struct queue_event){.type = QUEUE_EV_IN_DOUBT,
+			.time = now,
+			.text = slice_str(reason),
+			.flags = ev.flags};
 	}
 	return store_note_message(m, &ev, &i, 1, &ticket);
 }
@@ -144,7 +151,7 @@ int queue_store_withdraw(struct queue_message *m, const uint32_t *rcpts, uint32_
 	}
 	for (uint32_t i = 0; i < n && err == 0; i++) {
 		if (m->state != QUEUE_M_ENDED)
-			err = note_unsent(m, rcpts[i], now);
+			err = note_unsent(m, rcpts[i], false, now);
 		if (err == 0)
 			no_longer_out(m, rcpts[i]);
 	}
@@ -152,14 +159,14 @@ int queue_store_withdraw(struct queue_message *m, const uint32_t *rcpts, uint32_
 	return err;
 }
 
-int queue_store_give_back(struct queue_message *m, uint32_t index, int64_t now)
+int queue_store_give_back(struct queue_message *m, uint32_t index, bool was_tried, int64_t now)
 {
 	int err = 0;
 
 	if (!store_has_rcpts(m, &index, 1) || !m->r[index].is_out)
 		return ERR_STATE;
 	if (m->state != QUEUE_M_ENDED)
-		err = note_unsent(m, index, now);
+		err = note_unsent(m, index, was_tried, now);
 	if (err == 0)
 		no_longer_out(m, index);
 	store_try_remove(m);
@@ -200,7 +207,9 @@ int queue_store_result(struct queue_message *m, uint32_t index, const struct que
 	struct queue_event ev = {.type = (uint8_t)result->type,
 		.time = now,
 		.due = result->due,
-		.reason = result->type == QUEUE_EV_DELIVERED ? result->how : 0};
+		.reason = result->type == QUEUE_EV_DELIVERED ? result->how : 0,
+		.flags = (uint8_t)((result->is_untried ? QUEUE_EVENT_UNTRIED : 0) |
+				   (result->by_relay ? QUEUE_EVENT_RELAY : 0))};
 	struct buf dsn = BUF_INIT(64), host = BUF_INIT(QUEUE_EVENT_TEXT_MAX),
 		   text = BUF_INIT(QUEUE_EVENT_TEXT_MAX);
 	int err = 0;

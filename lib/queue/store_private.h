@@ -172,6 +172,7 @@ struct queue_store {
 	bool was_clean, is_claimed, is_ingested, is_walking, is_walked;
 	bool sync_wanted, sync_ordered, piece_ordered, drop_ordered, is_scanning, is_warming;
 	bool is_stopping, is_stopped, stop_noted, is_full;
+	bool is_keeping;  /* an order KEEP is under way */
 	bool has_no_room; /* a note found none since the last sync */
 	bool looks_again; /* a reply may have ended what orphans or lost workers wait for */
 	int sync_failures;
@@ -238,6 +239,8 @@ void store_order_put(struct queue_store *s, struct sorder *o, bool is_urgent);
 void store_order_free(struct sorder *o);
 
 /* store.c */
+/* The time of this call. The system's clock may have been set back meanwhile. */
+void store_set_now(struct queue_store *s, int64_t now);
 void store_wait(struct queue_store *s, uint64_t ticket, enum swaiter_kind kind,
 	struct queue_message *m, struct sseg *seg, size_t rec);
 void store_durable(struct queue_store *s);

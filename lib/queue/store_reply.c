@@ -22,7 +22,13 @@ static int reply_sync(struct queue_store *s, int status)
 	if (++s->sync_failures >= QUEUE_SYNC_FAILURES)
 		return ERR_SYS;
 	err = queue_log_sync_end(&s->log, false);
-	return err != 0 ? err : store_order_sync(s);
+	if (err == 0)
+		err = store_order_sync(s);
+	if (err != ERR_FULL)
+		return err;
+	/* No piece to write it to: store.c tries again with each tick. */
+	s->is_full = s->has_no_room = true;
+	return 0;
 }
 
 static void reply_piece(struct queue_store *s, const struct sorder *o, int status)
@@ -466,6 +472,13 @@ static void reply_aside(struct queue_store *s, const struct sorder *o, int statu
 		status == 0 ? "" : err_str(status));
 }
 
+static void reply_keep(struct queue_store *s, int status)
+{
+	s->is_keeping = false;
+	if (status != 0)
+		store_problem(s, false, "log/kept cannot be written: %s", err_str(status));
+}
+
 static int dispatch(struct queue_store *s, struct sorder *o, struct reader *r, int status)
 {
 	switch (o->type) {
@@ -484,6 +497,7 @@ static int dispatch(struct queue_store *s, struct sorder *o, struct reader *r, i
 	case QUEUE_ORDER_SWEEP: reply_sweep(s, r); break;
 	case QUEUE_ORDER_WARM: reply_warm(s, o, status); break;
 	case QUEUE_ORDER_ASIDE: reply_aside(s, o, status); break;
+	case QUEUE_ORDER_KEEP: reply_keep(s, status); break;
 	default: break;
 	}
 	return 0;
@@ -505,8 +519,9 @@ static int go_on_stopping(struct queue_store *s)
 	if (queue_log_is_dirty(&s->log))
 		return store_order_sync(s);
 	err = store_note(s, &ev, NULL);
+	/* Without room for the mark it is no clean stop. */
 	if (err != 0)
-		return err;
+		return err == ERR_FULL ? 0 : err;
 	s->stop_noted = true;
 	return store_order_sync(s);
 }
@@ -519,7 +534,7 @@ int queue_store_reply(struct queue_store *s, struct slice reply, int64_t now)
 	int status = (int)reader_u32(&r);
 	int err;
 
-	s->now = now;
+	store_set_now(s, now);
 	if (o == NULL || r.err != 0 || type != o->type)
 		return ERR_CORRUPT;
 	TAILQ_REMOVE(&s->sent, o, entry);

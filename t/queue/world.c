@@ -1177,6 +1177,18 @@ static void check_body(struct world *w, struct queue_message *m)
 	queue_close(w->q_io, &fd);
 }
 
+/* This attempt, and all that the next hop has seen before: none is ever forgotten. */
+static void check_attempts(struct world *w, const struct queue_message *m, const struct sched *s)
+{
+	const struct fact *f = find_fact(w, m->id);
+
+	for (uint32_t i = 0; i < s->n && f != NULL; i++)
+		if (m->r[s->rcpts[i]].attempts <= f->tries[s->rcpts[i]])
+			wrong(w, "attempt %d of %s %u counts as number %u",
+				f->tries[s->rcpts[i]] + 1, m->id, (unsigned)s->rcpts[i],
+				(unsigned)m->r[s->rcpts[i]].attempts);
+}
+
 static void send_job(struct world *w, struct sched *s)
 {
 	struct queue_message *m = s->m;
@@ -1199,6 +1211,8 @@ static void send_job(struct world *w, struct sched *s)
 	err = queue_store_send(m, s->rcpts, s->n);
 	if (err == ERR_AGAIN || w->is_off || disk_is_dead(w->q_io))
 		return;
+	if (err == 0)
+		check_attempts(w, m, s);
 	s->n = 0;
 	w->moved = true;
 	if (err != 0)
