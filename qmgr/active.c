@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: ISC */
 #include "qmgr/active_private.h"
 
+#include "conf/conf.h"
 #include "qmgr/ask.h"
 #include "qmgr/command.h"
 #include "qmgr/handout.h"
 #include "qmgr/held.h"
 #include "qmgr/late.h"
 #include "qmgr/line.h"
+#include "qmgr/plan.h"
 #include "qmgr/probe.h"
 #include "qmgr/qmgr.h"
+#include "qmgr/site.h"
 #include "util/hash.h"
 #include "util/mem.h"
 
@@ -57,6 +60,11 @@ struct slice active_domain(struct slice address)
 unsigned active_via(const struct active *a, const struct active_rcpt *r)
 {
 	return r->nexthop != NULL ? r->via : active_recipient(a, r).via;
+}
+
+struct slice active_plan(const struct active *a, const struct active_rcpt *r)
+{
+	return r->nexthop != NULL ? slice_str(r->plan) : active_recipient(a, r).plan;
 }
 
 struct slice active_nexthop(const struct active *a, const struct active_rcpt *r)
@@ -109,7 +117,8 @@ struct active *active_new(struct queue_message *m, bool loaded)
 static void rcpt_free(struct active_rcpt *r)
 {
 	mem_free(r->nexthop);
-	r->nexthop = NULL;
+	mem_free(r->plan);
+	r->nexthop = r->plan = NULL;
 }
 
 void active_release_slot(struct active *a)
@@ -125,6 +134,7 @@ void active_free(struct active *a)
 		a->m->user = NULL;
 	held_forget(a);
 	ask_forget(a);
+	site_forget(a);
 	active_release_slot(a);
 	probe_count(a->is_probe ? -1 : 0);
 	TAILQ_REMOVE(&actives, a, link);
@@ -146,40 +156,138 @@ void active_rcpt_done(struct active *a, struct active_rcpt *r)
 	rcpt_free(r);
 }
 
-void active_result(struct active *a, struct active_rcpt *r, enum queue_event_type type,
-	struct slice dsn, struct slice host, struct slice text)
+/* Its end is not noted yet: late.c has it. */
+static void keep_out(struct active *a, struct active_rcpt *r)
 {
-	struct queue_result result = {
-		.type = (uint8_t)type, .dsn = dsn, .host = host, .text = text, .how = r->how};
+	a->resolving -= r->state == ACTIVE_RESOLVING;
+	r->state = ACTIVE_OUT;
+}
+
+void active_note(struct active *a, struct active_rcpt *r, const struct queue_result *result)
+{
 	uint64_t ticket;
-	bool expired;
 	int err;
 
 	if (a->m == NULL) {
 		active_rcpt_done(a, r);
 		return;
 	}
-	if (probe_is(a->m)) {
-		probe_result(a, r, type, text);
-		result.type = QUEUE_EV_DELIVERED;
-		/* Once known it stays, should the log have no room for it now. */
-		if (r->how < QUEUE_HOW_DELIVERABLE)
-			r->how = type == QUEUE_EV_DELIVERED ? QUEUE_HOW_DELIVERABLE
-							    : QUEUE_HOW_UNDELIVERABLE;
-		result.how = r->how;
-	} else if (type == QUEUE_EV_DEFERRED)
-		result.due = schedule_backoff(qmgr.schedule, qmgr_now(), a->m->env.arrival, NULL, 0,
-			active_is_bounce(a->m), &expired);
-	err = queue_store_result(a->m, r->index, &result, qmgr_now(), &ticket);
+	err = queue_store_result(a->m, r->index, result, qmgr_now(), &ticket);
 	if (err == ERR_FULL) {
-		a->resolving -= r->state == ACTIVE_RESOLVING;
-		r->state = ACTIVE_OUT;
-		late_add(a, r, &result);
+		keep_out(a, r);
+		late_result(a, r, result);
 		return;
 	}
 	active_rcpt_done(a, r);
 	if (err != 0 && err != ERR_STATE)
 		qmgr_dies("a result", err);
+}
+
+/* It was the last one that relay_attempts_limit allows; those in doubt behind the last result
+ * count. */
+static bool is_last_by_relay(const struct queue_rstatus *status)
+{
+	int64_t limit = conf_int(P_relay_attempts_limit);
+
+	return limit > 0 && status->relayed + status->doubts + 1 >= limit;
+}
+
+static void set_due(struct active *a, struct active_rcpt *r, struct queue_result *result,
+	const struct active_facts *f)
+{
+	const struct queue_rstatus *status = &a->m->r[r->index];
+	struct plan_case c = {.plan = active_plan(a, r),
+		.status = result->dsn,
+		.code = f->code,
+		.stage = f->stage,
+		.attempts = status->attempts};
+
+	if (result->is_untried && status->state == QUEUE_R_OUT && c.attempts > 0)
+		c.attempts--;
+	result->due = plan_due(a->m, &c);
+}
+
+static void give(struct active *a, struct active_rcpt *r, struct queue_result *result,
+	const struct active_facts *facts)
+{
+	enum queue_event_type type = result->type;
+
+	if (a->m == NULL) {
+		active_rcpt_done(a, r);
+		return;
+	}
+	if (probe_is(a->m)) {
+		result->how = type == QUEUE_EV_DELIVERED ? QUEUE_HOW_DELIVERABLE
+							 : QUEUE_HOW_UNDELIVERABLE;
+		probe_result(a, r, type, result->text);
+		result->type = QUEUE_EV_DELIVERED;
+	} else if (type == QUEUE_EV_DEFERRED && facts->by_relay &&
+		   is_last_by_relay(&a->m->r[r->index])) {
+		line_relay_limit(a, r, a->m->r[r->index].relayed + a->m->r[r->index].doubts + 1);
+		result->type = QUEUE_EV_EXPIRED;
+	} else if (type == QUEUE_EV_DEFERRED) {
+		set_due(a, r, result, facts);
+	}
+	active_note(a, r, result);
+}
+
+void active_report(struct active *a, struct active_rcpt *r, enum queue_event_type type,
+	struct slice dsn, struct slice host, struct slice text, const struct active_facts *facts)
+{
+	struct queue_result result = {.type = type,
+		.dsn = dsn,
+		.host = host,
+		.text = text,
+		.how = r->how,
+		.by_relay = facts->by_relay};
+
+	give(a, r, &result, facts);
+}
+
+void active_result(struct active *a, struct active_rcpt *r, enum queue_event_type type,
+	struct slice dsn, struct slice host, struct slice text)
+{
+	static const struct active_facts none;
+	struct queue_result result = {.type = type,
+		.dsn = dsn,
+		.host = host,
+		.text = text,
+		.how = r->how,
+		.is_untried = true};
+
+	give(a, r, &result, &none);
+}
+
+void active_back(struct active *a, struct active_rcpt *r, bool was_tried)
+{
+	int err = 0;
+
+	if (a->m != NULL && a->m->r[r->index].is_unsent)
+		err = queue_store_withdraw(a->m, &r->index, 1, qmgr_now());
+	else if (a->m != NULL)
+		err = queue_store_give_back(a->m, r->index, was_tried, qmgr_now());
+	if (err == ERR_FULL) {
+		keep_out(a, r);
+		late_back(a, r, was_tried);
+	} else if (err != 0 && a->m->r[r->index].is_out) {
+		active_result(a, r, QUEUE_EV_DEFERRED, SLICE_LIT("4.3.0"), SLICE_NONE,
+			SLICE_LIT("delivery agent gave it back"));
+	} else {
+		active_again(a, r);
+	}
+}
+
+void active_doubt(struct active *a, struct active_rcpt *r, const char *reason)
+{
+	uint64_t ticket;
+
+	if (a->m != NULL &&
+		queue_store_in_doubt(a->m, &r->index, 1, reason, qmgr_now(), &ticket) == ERR_FULL) {
+		keep_out(a, r);
+		late_doubt(a, r, reason);
+		return;
+	}
+	active_again(a, r);
 }
 
 void active_passed(struct active *a, struct active_rcpt *r)
@@ -191,8 +299,17 @@ void active_passed(struct active *a, struct active_rcpt *r)
 
 /* ---- A pass begins. ---- */
 
-/* Fresh mail goes by the routes that cleanup wrote a moment ago, anything older by new ones. */
-static void start(struct active *a, bool fresh)
+/* Further off than anybody waits it is when the clock was set back: as good as now. */
+static bool is_due(const struct queue_rstatus *status, int64_t until)
+{
+	return status->due <= until || status->due > qmgr_now() + plan_longest();
+}
+
+/*
+ * Those that are due: each waits by its own plan. Fresh mail goes by the routes that cleanup wrote
+ * a moment ago, anything older by new ones.
+ */
+static void start(struct active *a, bool fresh, int64_t until)
 {
 	struct queue_message *m = a->m;
 	struct queue_recipient to;
@@ -203,7 +320,8 @@ static void start(struct active *a, bool fresh)
 		struct queue_rstatus *status = &m->r[to.index];
 		struct active_rcpt *r = &a->rcpts[a->count];
 
-		if (!active_is_open(status) && status->state != QUEUE_R_OUT)
+		if (status->state != QUEUE_R_OUT &&
+			!(active_is_open(status) && is_due(status, until)))
 			continue;
 		*r = (struct active_rcpt){.index = to.index, .state = ACTIVE_RESOLVING};
 		a->count++;
@@ -240,10 +358,37 @@ static bool has_out(const struct queue_message *m)
 	return false;
 }
 
-void active_begin(struct queue_message *m, bool loaded)
+/*
+ * Until when its recipients count as due. A message that waited here has waited as long as it was
+ * to, whatever was done to the clock meanwhile; the time of a file is a hint.
+ */
+static int64_t due_until(const struct queue_message *m, bool loaded, uint8_t flags)
+{
+	int64_t now = qmgr_now(), due = active_next_due(m);
+
+	if (flags & SCHEDULE_FLUSHED)
+		return INT64_MAX;
+	return loaded && !(flags & SCHEDULE_FILE) && due > now ? due : now;
+}
+
+/* Nothing is to be done for it now. */
+static bool may_wait(const struct queue_message *m, int64_t until)
+{
+	bool waits = false;
+
+	for (uint32_t i = 0; i < m->env.recipients; i++) {
+		if (m->r[i].state == QUEUE_R_OUT ||
+			(active_is_open(&m->r[i]) && is_due(&m->r[i], until)))
+			return false;
+		waits = waits || active_is_open(&m->r[i]);
+	}
+	return waits && !active_has_news(m) && !active_is_expired(m);
+}
+
+static void begin(struct queue_message *m, bool loaded, uint8_t flags)
 {
 	bool fresh = !loaded && !m->is_recovered && m->place == QUEUE_PLACE_JOURNAL;
-	int64_t due = active_next_due(m);
+	int64_t due = active_next_due(m), until = due_until(m, loaded, flags);
 	struct active *a;
 
 	if (m->user != NULL) {
@@ -251,8 +396,7 @@ void active_begin(struct queue_message *m, bool loaded)
 			schedule_load_failed(qmgr.schedule);
 		return;
 	}
-	if (m->state != QUEUE_M_LIVE ||
-		(!loaded && due > qmgr_now() && !has_out(m) && !active_has_news(m))) {
+	if (m->state != QUEUE_M_LIVE || may_wait(m, until)) {
 		if (loaded)
 			schedule_load_failed(qmgr.schedule);
 		if (m->state != QUEUE_M_ENDED)
@@ -270,7 +414,17 @@ void active_begin(struct queue_message *m, bool loaded)
 	}
 	if (due != 0)
 		line_active(m);
-	start(a, fresh);
+	start(a, fresh, until);
+}
+
+void active_begin(struct queue_message *m)
+{
+	begin(m, false, 0);
+}
+
+void active_begin_due(struct queue_message *m, uint8_t flags)
+{
+	begin(m, true, flags);
 }
 
 void active_park_new(bool is_on)

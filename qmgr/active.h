@@ -32,6 +32,7 @@ struct active_rcpt {
 	uint8_t how;               /* enum queue_how, once it is delivered */
 	struct transport *transport;
 	char *nexthop; /* owned; NULL: that of the envelope */
+	char *plan;    /* with nexthop: owned, name of a plan of back-off; NULL: none */
 };
 
 struct active {
@@ -52,8 +53,12 @@ struct active {
 	unsigned told; /* bits of enum queue_reason: cleanup says that nobody is to be told */
 };
 
-/* A message from the store. loaded: the scheduler had asked for it. */
-void active_begin(struct queue_message *m, bool loaded);
+/* A message from the store, new or recovered. */
+void active_begin(struct queue_message *m);
+/* One that the scheduler had asked for; flags: of its row in the index. */
+void active_begin_due(struct queue_message *m, uint8_t flags);
+/* To be tried now, whatever its recipients wait for: the operator wants it. */
+void active_flush(struct queue_message *m);
 /* While it is on, messages from the store go into the index of what waits, to be tried when there
  * is room: a list wants to know of all. */
 void active_park_new(bool is_on);
@@ -66,22 +71,43 @@ void active_walk(void (*visit)(uint64_t key, void *arg), void *arg);
 
 /* Routes from cleanup for recipient r; an empty text is no failure. */
 void active_route(struct active *a, struct active_rcpt *r, struct slice transport,
-	struct slice nexthop, unsigned via);
+	struct slice nexthop, struct slice plan, unsigned via);
+/* Its worker says where it is to go instead; active_back follows. */
+void active_set_route(
+	struct active *a, struct active_rcpt *r, struct slice transport, struct slice nexthop);
 /* No route could be had: all that resolve are deferred with the text. */
 void active_unrouted(struct active *a, struct slice text);
 
+/* More of an attempt; zero: not known. */
+struct active_facts {
+	unsigned code, stage; /* of the reply that decided; enum stage */
+	bool by_relay;
+};
+
 /*
- * The result of a recipient that is OUT (or, for transports answered here, in no job yet). type:
- * DELIVERED, FAILED, DEFERRED, EXPIRED. The caller calls active_check when it has given all.
+ * The result of a recipient that is OUT, by a worker's report. type: DELIVERED, FAILED, DEFERRED,
+ * EXPIRED. The caller calls active_check when it has given all.
  */
+void active_report(struct active *a, struct active_rcpt *r, enum queue_event_type type,
+	struct slice dsn, struct slice host, struct slice text, const struct active_facts *facts);
+/* The same without an attempt: it is counted for none. r may be in no job. */
 void active_result(struct active *a, struct active_rcpt *r, enum queue_event_type type,
 	struct slice dsn, struct slice host, struct slice text);
 /* Its worker made a new message of it, which is durable: done, with the child. */
 void active_passed(struct active *a, struct active_rcpt *r);
 /* Messages whose children have not all been read. */
 size_t active_forwards(void);
+/* A result as it is: noted now, or when the log has room. */
+void active_note(struct active *a, struct active_rcpt *r, const struct queue_result *result);
 /* Not delivered and not its fault: into the scheduler again. */
 void active_again(struct active *a, struct active_rcpt *r);
+/* The same where the log had no room for its hand-out: that is nobody's fault. */
+void active_again_later(struct active *a, struct active_rcpt *r);
+/* Its job came back and nothing became of it, for certain: noted, and again. was_tried: it counts
+ * as an attempt. */
+void active_back(struct active *a, struct active_rcpt *r, bool was_tried);
+/* It may have been delivered: noted, and again, which the log will say first (Q16). */
+void active_doubt(struct active *a, struct active_rcpt *r, const char *reason);
 /* Ends the pass when nothing is under way. May free a. */
 void active_check(struct active *a);
 
@@ -99,12 +125,18 @@ void active_requeue_failed(struct active *a, const uint32_t *rcpts, uint32_t n);
 bool active_is_requeued(struct queue_message *m);
 /* Takes back what is in no sent job. May free a. */
 void active_withdraw(struct active *a);
+/* Now and then: messages whose time is over while they wait for their turn. */
+void active_sweep(void);
+/* No attempt of it may be made any more, and one was. */
+bool active_is_over(const struct active *a);
 /* New settings: what has not been handed out is routed afresh. */
 void active_reroute(void);
 
 struct queue_recipient active_recipient(const struct active *a, const struct active_rcpt *r);
 struct slice active_nexthop(const struct active *a, const struct active_rcpt *r);
 unsigned active_via(const struct active *a, const struct active_rcpt *r);
+/* Empty: none was named. */
+struct slice active_plan(const struct active *a, const struct active_rcpt *r);
 /* What stands for the sender in the scheduler's fairness. */
 bool active_is_bounce(const struct queue_message *m);
 

@@ -4,7 +4,9 @@
 #include "conf/conf.h"
 #include "qmgr/ask.h"
 #include "qmgr/command.h"
+#include "qmgr/handout.h"
 #include "qmgr/line.h"
+#include "qmgr/plan.h"
 #include "qmgr/qmgr.h"
 #include "util/log.h"
 #include "util/mem.h"
@@ -12,6 +14,7 @@
 /* Ends: of a recipient's time, of a pass, of a message. */
 
 #define ASK_AGAIN (60 * CLOCK_SEC)
+#define SWEEP 1000 /* messages that are looked at in a second */
 
 static size_t forwards; /* messages with is_forward */
 
@@ -56,20 +59,55 @@ static bool expire(struct active *a)
 	return err != ERR_FULL;
 }
 
+/* Everybody gets an attempt, or is told why there was none. */
+static bool was_tried(const struct queue_message *m, uint32_t index)
+{
+	struct queue_event last;
+
+	return active_is_open(&m->r[index]) &&
+	       (m->r[index].attempts > 0 || queue_store_last(m, index, &last));
+}
+
 bool active_is_expired(const struct queue_message *m)
 {
-	int64_t end = m->env.deadline;
 	bool tried = false;
 
 	if (m->expire_now)
 		return true;
-	if (end == 0)
-		end = schedule_lifetime_end(qmgr.schedule, m->env.arrival, active_is_bounce(m));
-	if (qmgr_now() < end)
+	if (qmgr_now() < plan_end(m))
 		return false;
 	for (uint32_t i = 0; i < m->env.recipients && !tried; i++)
-		tried = active_is_open(&m->r[i]) && m->r[i].due != 0;
+		tried = was_tried(m, i);
 	return tried;
+}
+
+bool active_is_over(const struct active *a)
+{
+	return a->m != NULL && a->m->state == QUEUE_M_LIVE && active_is_expired(a->m);
+}
+
+/* Some of them each second, in turn. */
+void active_sweep(void)
+{
+	static int64_t last;
+	struct active *end = TAILQ_LAST(&actives, actives), *a = NULL;
+
+	if (loop_now() < last + CLOCK_SEC)
+		return;
+	last = loop_now();
+	for (int n = 0; n < SWEEP && end != NULL && a != end; n++) {
+		a = TAILQ_FIRST(&actives);
+		TAILQ_REMOVE(&actives, a, link);
+		TAILQ_INSERT_TAIL(&actives, a, link);
+		if (!active_is_over(a) || a->is_asking || a->open == 0)
+			continue;
+		a->is_passing = true;
+		handout_withdraw(a);
+		a->is_passing = false;
+		active_withdraw(a);
+		/* It may be gone, and so may others. */
+		return;
+	}
 }
 
 /* ---- Who is told of what. ---- */
@@ -273,7 +311,9 @@ static void settle(struct active *a)
 			return;
 		/* cleanup could not do it: again in a while, with what waits. */
 		active_free(a);
-		active_park(m, qmgr_now() + ASK_AGAIN);
+		if (due == 0 || due > qmgr_now() + ASK_AGAIN)
+			due = qmgr_now() + ASK_AGAIN;
+		active_park(m, due);
 		return;
 	}
 	active_free(a);

@@ -2,6 +2,7 @@
 #include "qmgr/active_index.h"
 
 #include "qmgr/active_private.h"
+#include "qmgr/plan.h"
 #include "qmgr/qmgr.h"
 #include "util/dict.h"
 #include "util/hash.h"
@@ -10,9 +11,9 @@
 #define KEYS_LIMIT 100000000 /* long ids in the index */
 #define LOAD_AGAIN (60 * CLOCK_SEC)
 
-static struct dict *loading;  /* key → itself: loads that the scheduler asked for */
+static struct dict *loading;  /* key → a place of marks: loads that the scheduler asked for */
 static struct dict *long_ids; /* key → id, while it is in the index */
-static char loading_mark;
+static char marks[256];       /* one for each that flags of a row can be */
 
 /* ---- Keys. ---- */
 
@@ -96,14 +97,15 @@ static void sites(const struct queue_message *m, struct schedule_deferred *row)
 	}
 }
 
-void active_park(struct queue_message *m, int64_t due)
+static void park(struct queue_message *m, int64_t due, uint8_t flags)
 {
 	struct schedule_deferred row = {.id = active_key(slice_str(m->id))};
+	bool is_now = due <= qmgr_now();
 
 	row.arrival = (uint32_t)(m->env.arrival / CLOCK_SEC);
 	/* Not before its time, but what is to go now does not wait for the next second. */
-	row.due = (uint32_t)((due <= qmgr_now() ? due : due + CLOCK_SEC - 1) / CLOCK_SEC);
-	row.flags = (uint8_t)((active_is_bounce(m) ? SCHEDULE_BOUNCE : 0) |
+	row.due = (uint32_t)((qmgr_time_of(due) + (is_now ? 0 : CLOCK_SEC - 1)) / CLOCK_SEC);
+	row.flags = (uint8_t)(flags | (active_is_bounce(m) ? SCHEDULE_BOUNCE : 0) |
 			      (m->state == QUEUE_M_HELD ? SCHEDULE_HELD : 0));
 	sites(m, &row);
 	key_keep(row.id, m->id);
@@ -113,12 +115,22 @@ void active_park(struct queue_message *m, int64_t due)
 	queue_store_unload(m, due);
 }
 
+void active_park(struct queue_message *m, int64_t due)
+{
+	park(m, due, 0);
+}
+
+void active_flush(struct queue_message *m)
+{
+	park(m, qmgr_now(), SCHEDULE_FLUSHED);
+}
+
 /* Back into the index, with what is known without its envelope. */
 static void try_later(uint64_t key, const char *id, int64_t delay)
 {
 	struct schedule_deferred row = {.id = key, .flags = SCHEDULE_MANY};
 
-	row.due = row.arrival = (uint32_t)((qmgr_now() + delay) / CLOCK_SEC);
+	row.due = row.arrival = (uint32_t)((qmgr_time() + delay) / CLOCK_SEC);
 	key_keep(key, id);
 	schedule_defer(qmgr.schedule, &row);
 }
@@ -134,7 +146,10 @@ void active_waiting(const char *id, enum queue_place place, int64_t due)
 		return;
 	if (loading != NULL && dict_get(loading, DICT_U64(row.id)) != NULL)
 		return;
-	row.due = row.arrival = (uint32_t)(due / CLOCK_SEC);
+	/* Nobody waits longer: the clock was set back since. */
+	if (due > qmgr_now() + plan_longest())
+		due = qmgr_now() + plan_longest();
+	row.due = row.arrival = (uint32_t)(qmgr_time_of(due > 0 ? due : 0) / CLOCK_SEC);
 	if (place != QUEUE_PLACE_DEFERRED)
 		row.flags |= SCHEDULE_HELD;
 	key_keep(row.id, id);
@@ -143,7 +158,7 @@ void active_waiting(const char *id, enum queue_place place, int64_t due)
 
 /* ---- What is being loaded. ---- */
 
-void active_load(uint64_t key)
+void active_load(uint64_t key, uint8_t flags)
 {
 	char id[QUEUE_ID_MAX + 1];
 	struct queue_message *m;
@@ -154,12 +169,12 @@ void active_load(uint64_t key)
 	}
 	m = queue_store_get(qmgr.store, slice_str(id));
 	if (m != NULL) {
-		active_begin(m, true);
+		active_begin_due(m, flags);
 		return;
 	}
 	if (loading == NULL)
 		loading = dict_new(KEYS_LIMIT, NULL);
-	dict_set(loading, DICT_U64(key), &loading_mark);
+	dict_set(loading, DICT_U64(key), &marks[flags]);
 	if (queue_store_load(qmgr.store, slice_str(id), QUEUE_PLACE_DEFERRED) != 0)
 		active_loaded(id, ERR_SYS, NULL);
 }
@@ -167,11 +182,12 @@ void active_load(uint64_t key)
 void active_loaded(const char *id, int result, struct queue_message *m)
 {
 	uint64_t key = active_key(slice_str(id));
+	const char *mark = loading != NULL ? dict_take(loading, DICT_U64(key)) : NULL;
 
-	if (loading == NULL || !dict_remove(loading, DICT_U64(key)))
+	if (mark == NULL)
 		return;
 	if (result == 0) {
-		active_begin(m, true);
+		active_begin_due(m, (uint8_t)(mark - marks));
 		return;
 	}
 	schedule_load_failed(qmgr.schedule);

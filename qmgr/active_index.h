@@ -21,7 +21,7 @@ void active_park(struct queue_message *m, int64_t due);
 /* The walk through the directories found this one. */
 void active_waiting(const char *id, enum queue_place place, int64_t due);
 /* The scheduler wants this one. */
-void active_load(uint64_t key);
+void active_load(uint64_t key, uint8_t flags);
 /* The store has an answer to a load that the scheduler asked for. */
 void active_loaded(const char *id, int result, struct queue_message *m);
 

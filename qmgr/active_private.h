@@ -27,6 +27,8 @@ struct slice active_domain(struct slice address);
 /* active_route.c */
 /* By the transport that r has. */
 void active_enqueue(struct active *a, struct active_rcpt *r);
+/* RESOLVING: something is to be known of it first. */
+void active_wait(struct active *a, struct active_rcpt *r);
 
 /* active_end.c */
 void active_no_longer_asking(struct active *a);

@@ -5,8 +5,10 @@
 #include "qmgr/active_private.h"
 #include "qmgr/ask.h"
 #include "qmgr/line.h"
+#include "qmgr/memory.h"
 #include "qmgr/probe.h"
 #include "qmgr/qmgr.h"
+#include "qmgr/site.h"
 #include "util/mem.h"
 
 /* Recipients on their way out: to the scheduler, back from it, or answered here. */
@@ -76,6 +78,33 @@ static void put_off(struct active *a, struct active_rcpt *r, const char *dsn, st
 	active_result(a, r, QUEUE_EV_DEFERRED, slice_str(dsn), SLICE_NONE, text);
 }
 
+/* Every attempt by this route goes through a relay. */
+static bool is_by_relay(const struct active *a, const struct active_rcpt *r)
+{
+	return (active_via(a, r) & QUEUE_VIA_RELAY) == 1;
+}
+
+/* It was in doubt when it had been handed out for the last time: no attempt is left. */
+static bool is_used_up(const struct active *a, const struct active_rcpt *r)
+{
+	const struct queue_rstatus *status = &a->m->r[r->index];
+	int64_t limit = conf_int(P_relay_attempts_limit);
+
+	return limit > 0 && status->relayed + status->doubts >= limit && is_by_relay(a, r) &&
+	       !a->is_probe;
+}
+
+static void return_it(struct active *a, struct active_rcpt *r)
+{
+	const struct queue_rstatus *status = &a->m->r[r->index];
+	struct queue_event last = {0};
+
+	line_relay_limit(a, r, status->relayed + status->doubts);
+	(void)queue_store_last(a->m, r->index, &last);
+	active_result(a, r, QUEUE_EV_EXPIRED, last.dsn.len > 0 ? last.dsn : SLICE_LIT("4.4.7"),
+		last.host, last.text);
+}
+
 void active_enqueue(struct active *a, struct active_rcpt *r)
 {
 	struct buf key = BUF_INIT(QUEUE_STRING_MAX + QUEUE_ADDRESS_MAX);
@@ -96,25 +125,56 @@ void active_enqueue(struct active *a, struct active_rcpt *r)
 		put_off(a, r, "4.3.2", SLICE_LIT("deferred transport"));
 		return;
 	}
+	if (is_used_up(a, r)) {
+		return_it(a, r);
+		return;
+	}
 	buf_add_lower(&key,
 		r->transport->by_recipient ? active_recipient(a, r).address : active_nexthop(a, r));
-	if (r->state == ACTIVE_RESOLVING)
-		a->resolving--;
-	r->state = ACTIVE_QUEUED;
-	schedule_rcpt_add(
-		qmgr.schedule, a->scheduled, r->transport->scheduled, buf_slice(&key), &r->link);
+	if (!site_wait(a, r, buf_slice(&key))) {
+		if (r->state == ACTIVE_RESOLVING)
+			a->resolving--;
+		r->state = ACTIVE_QUEUED;
+		memory_meet(r->transport, buf_slice(&key));
+		schedule_rcpt_add(qmgr.schedule, a->scheduled, r->transport->scheduled,
+			buf_slice(&key), &r->link);
+	}
 	transport_wanted(r->transport);
 	buf_clear(&key);
 }
 
+void active_wait(struct active *a, struct active_rcpt *r)
+{
+	if (r->state == ACTIVE_RESOLVING)
+		return;
+	r->state = ACTIVE_RESOLVING;
+	a->resolving++;
+}
+
 void active_route(struct active *a, struct active_rcpt *r, struct slice transport,
-	struct slice nexthop, unsigned via)
+	struct slice nexthop, struct slice plan, unsigned via)
 {
 	mem_free(r->nexthop);
+	mem_free(r->plan);
 	r->nexthop = slice_dup(nexthop);
+	r->plan = plan.len > 0 ? slice_dup(plan) : NULL;
 	r->via = (uint16_t)via;
 	r->transport = transport_get(transport);
 	active_enqueue(a, r);
+}
+
+void active_set_route(
+	struct active *a, struct active_rcpt *r, struct slice transport, struct slice nexthop)
+{
+	struct slice plan = a->m != NULL ? active_plan(a, r) : SLICE_NONE;
+	char *kept = plan.len > 0 ? slice_dup(plan) : NULL;
+
+	mem_free(r->nexthop);
+	mem_free(r->plan);
+	r->nexthop = slice_dup(nexthop);
+	r->plan = kept;
+	r->via = 0;
+	r->transport = transport_get(transport);
 }
 
 void active_unrouted(struct active *a, struct slice text)
@@ -129,7 +189,7 @@ void active_unrouted(struct active *a, struct slice text)
 	active_check(a);
 }
 
-void active_again(struct active *a, struct active_rcpt *r)
+static void again(struct active *a, struct active_rcpt *r, bool is_blamed)
 {
 	/* Held or deleted, or its child was read before its worker had spoken. */
 	if (a->m == NULL || a->m->state != QUEUE_M_LIVE ||
@@ -137,7 +197,7 @@ void active_again(struct active *a, struct active_rcpt *r)
 		active_rcpt_done(a, r);
 		return;
 	}
-	if (++r->deaths > REROUTE_LIMIT) {
+	if (is_blamed && ++r->deaths > REROUTE_LIMIT) {
 		put_off(a, r, "4.3.0", SLICE_LIT("delivery agents died over it"));
 		return;
 	}
@@ -145,11 +205,20 @@ void active_again(struct active *a, struct active_rcpt *r)
 		active_enqueue(a, r);
 		return;
 	}
-	r->state = ACTIVE_RESOLVING;
+	active_wait(a, r);
 	r->is_asked = false;
-	a->resolving++;
 	if (!a->is_passing)
 		ask_routes(a);
+}
+
+void active_again(struct active *a, struct active_rcpt *r)
+{
+	again(a, r, true);
+}
+
+void active_again_later(struct active *a, struct active_rcpt *r)
+{
+	again(a, r, false);
 }
 
 void active_withdraw(struct active *a)
@@ -167,6 +236,7 @@ void active_withdraw(struct active *a)
 		if (a->rcpts[i].state == ACTIVE_RESOLVING)
 			active_rcpt_done(a, &a->rcpts[i]);
 	ask_forget_routes(a);
+	site_forget(a);
 	active_check(a);
 }
 

@@ -159,8 +159,8 @@ void ask_routes(struct active *a)
 static void routed(struct ask *q, struct ipc_msg *msg)
 {
 	struct active *a = q->a;
-	struct slice transport, nexthop;
-	size_t at_transport = 0, at_nexthop = 0, at_via = 0;
+	struct slice transport, nexthop, plan;
+	size_t at_transport = 0, at_nexthop = 0, at_via = 0, at_plan = 0;
 	uint64_t via;
 	uint32_t *places = q->rcpts, count = q->count, i = 0;
 	/* By settings of before, while there are newer ones: asked again. */
@@ -184,8 +184,10 @@ static void routed(struct ask *q, struct ipc_msg *msg)
 
 		if (!ipc_next_u64(msg, FIELD_VIA, &at_via, &via))
 			via = 0;
+		if (!ipc_next(msg, FIELD_PLAN, &at_plan, &plan))
+			plan = SLICE_NONE;
 		if (r->state == ACTIVE_RESOLVING)
-			active_route(a, r, transport, nexthop, (unsigned)via);
+			active_route(a, r, transport, nexthop, plan, (unsigned)via);
 	}
 	for (; i < count; i++)
 		a->rcpts[places[i]].is_asked = false;

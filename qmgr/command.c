@@ -81,7 +81,7 @@ static void let_go(struct queue_message *m)
 		return;
 	row = schedule_deferred_find(qmgr.schedule, active_key(slice_str(m->id)));
 	if (row != NULL)
-		queue_store_unload(m, (int64_t)row->due * CLOCK_SEC);
+		queue_store_unload(m, qmgr_real_of((int64_t)row->due * CLOCK_SEC));
 }
 
 static void apply(struct op *op, struct queue_message *m)
@@ -202,13 +202,13 @@ static void flush(struct client *c, struct ipc_msg *msg)
 	struct slice site = ipc_bytes(msg, FIELD_NEXTHOP), id = ipc_bytes(msg, FIELD_QUEUE_ID);
 	size_t n;
 
-	schedule_revive(qmgr.schedule, qmgr_now(), NULL, SLICE_NONE);
+	schedule_revive(qmgr.schedule, qmgr_time(), NULL, SLICE_NONE);
 	if (id.len > 0)
-		n = schedule_flush_id(qmgr.schedule, qmgr_now(), active_key(id));
+		n = schedule_flush_id(qmgr.schedule, qmgr_time(), active_key(id));
 	else if (site.len > 0)
 		n = transport_flush(site);
 	else
-		n = schedule_flush_all(qmgr.schedule, qmgr_now());
+		n = schedule_flush_all(qmgr.schedule, qmgr_time());
 	command_say(c, msg->id, id.len > 0 && n == 0 ? RESULT_NOT_FOUND : RESULT_OK, n, NULL);
 	qmgr_work();
 }

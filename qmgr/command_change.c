@@ -26,7 +26,7 @@ static void durable(void *arg, uint64_t request)
 static void try_now(struct queue_message *m)
 {
 	if (active_of(m) == NULL)
-		active_park(m, qmgr_now());
+		active_flush(m);
 }
 
 static int change(enum op_kind kind, struct queue_message *m, uint64_t *ticket)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include "qmgr/handout.h"
 
+#include "qmgr/active_private.h"
 #include "qmgr/frames.h"
 #include "qmgr/line.h"
 #include "qmgr/qmgr.h"
@@ -27,6 +28,20 @@ static void suspend_rcpt(struct active *a, struct active_rcpt *r, const struct s
 	buf_clear(&text);
 }
 
+/* Its time went by while it waited here: no attempt is left. */
+static void too_late(struct schedule_job *sj)
+{
+	struct active *a = schedule_message_owner(sj->message);
+	struct schedule_rcpt *link;
+
+	while ((link = STAILQ_FIRST(&sj->rcpts)) != NULL) {
+		STAILQ_REMOVE_HEAD(&sj->rcpts, next);
+		active_rcpt_done(a, (struct active_rcpt *)(void *)link);
+	}
+	schedule_job_done(qmgr.schedule, &sj, qmgr_time(), SCHEDULE_NEUTRAL, SLICE_NONE);
+	active_check(a);
+}
+
 static void suspended(struct schedule_job *sj)
 {
 	struct active *a = schedule_message_owner(sj->message);
@@ -36,7 +51,7 @@ static void suspended(struct schedule_job *sj)
 		STAILQ_REMOVE_HEAD(&sj->rcpts, next);
 		suspend_rcpt(a, (struct active_rcpt *)(void *)link, sj);
 	}
-	schedule_job_done(qmgr.schedule, &sj, qmgr_now(), SCHEDULE_NEUTRAL, SLICE_NONE);
+	schedule_job_done(qmgr.schedule, &sj, qmgr_time(), SCHEDULE_NEUTRAL, SLICE_NONE);
 	active_check(a);
 }
 
@@ -49,6 +64,10 @@ void handout_job(struct schedule_job *sj)
 		suspended(sj);
 		return;
 	}
+	if (active_is_over(schedule_message_owner(sj->message))) {
+		too_late(sj);
+		return;
+	}
 	j = job_new(sj);
 	err = queue_store_handout(j->a->m, j->index, j->count, qmgr_now(), &j->wait);
 	if (err == 0) {
@@ -59,8 +78,12 @@ void handout_job(struct schedule_job *sj)
 	if (err != ERR_STATE && err != ERR_FULL)
 		qmgr_dies("a hand-out", err);
 	/* Held or deleted in this very moment; or the log is full, which the next decision sees. */
-	for (uint32_t i = 0; i < j->count; i++)
-		active_again(j->a, j->rcpts[i]);
+	for (uint32_t i = 0; i < j->count; i++) {
+		if (err == ERR_FULL)
+			active_again_later(j->a, j->rcpts[i]);
+		else
+			active_again(j->a, j->rcpts[i]);
+	}
 	job_free(j, SCHEDULE_NEUTRAL, SLICE_NONE);
 }
 
@@ -141,7 +164,7 @@ void handout_cancel_all(void)
 /* Made ahead: false when it cannot go now; then it may be gone. */
 static bool start_job(struct job *j)
 {
-	int err = schedule_job_start(qmgr.schedule, j->scheduled, qmgr_now());
+	int err = schedule_job_start(qmgr.schedule, j->scheduled, qmgr_time());
 
 	if (err == 0) {
 		job_not_ahead(j);
@@ -160,6 +183,10 @@ static void send_job(struct job *j)
 {
 	int err;
 
+	if (j->worker == NULL && active_is_over(j->a)) {
+		take_back(j);
+		return;
+	}
 	if (j->worker == NULL && !start_job(j))
 		return;
 	if (!frames_have_room(j))
@@ -169,6 +196,9 @@ static void send_job(struct job *j)
 		job_set_stage(j, JOB_NOTING);
 		return;
 	}
+	/* Until the log has room for its note. */
+	if (err == ERR_FULL)
+		return;
 	if (err != 0) {
 		take_back(j);
 		return;

@@ -16,7 +16,7 @@ struct held_rcpt {
 	struct active *a; /* NULL: its message has not come yet */
 	struct active_rcpt *r;
 	bool is_reported, is_done;
-	uint64_t result, flags;
+	uint64_t result, flags, code, stage;
 	char *status, *remote, *text, *transport, *nexthop; /* of a report that waits */
 };
 
@@ -67,26 +67,11 @@ static void held_check(struct held *h)
 	held_free(h);
 }
 
-static void doubt(struct active *a, struct active_rcpt *r, const char *reason)
-{
-	uint64_t ticket;
-
-	if (a->m != NULL)
-		queue_store_in_doubt(a->m, &r->index, 1, reason, qmgr_now(), &ticket);
-	active_again(a, r);
-}
-
 /* Its end without a report: it was given back untouched. */
 static void untouched(struct held_rcpt *hr)
 {
-	struct active *a = hr->a;
-
-	if (a->m != NULL && queue_store_withdraw(a->m, &hr->r->index, 1, qmgr_now()) != 0)
-		active_result(a, hr->r, QUEUE_EV_DEFERRED, SLICE_LIT("4.3.0"), SLICE_NONE,
-			SLICE_LIT("delivery agent gave it back"));
-	else
-		active_again(a, hr->r);
 	hr->is_done = true;
+	active_back(hr->a, hr->r, false);
 }
 
 static void give(struct held_rcpt *hr)
@@ -99,6 +84,8 @@ static void give(struct held_rcpt *hr)
 		.transport = slice_str(hr->transport),
 		.nexthop = slice_str(hr->nexthop),
 		.flags = hr->flags,
+		.code = hr->code,
+		.stage = hr->stage,
 	};
 
 	report_give(hr->a, hr->r, &report);
@@ -155,6 +142,8 @@ static void held_report(struct held *h, struct ipc_msg *msg)
 		hr->is_reported = true;
 		hr->result = said.result;
 		hr->flags = said.flags;
+		hr->code = said.code;
+		hr->stage = said.stage;
 		hr->status = slice_dup(said.status);
 		hr->remote = slice_dup(said.remote);
 		hr->text = slice_dup(said.text);
@@ -212,7 +201,7 @@ void held_gone(struct server_peer *peer)
 			if (hr->a == NULL || hr->is_done)
 				continue;
 			hr->is_done = true;
-			doubt(hr->a, hr->r, "delivery agent died");
+			active_doubt(hr->a, hr->r, "delivery agent died");
 		}
 		h->peer = NULL;
 		held_check(h);
@@ -246,7 +235,7 @@ void held_attach(struct active *a, struct active_rcpt *r)
 			return;
 		}
 	}
-	doubt(a, r, "its delivery agent is gone");
+	active_doubt(a, r, "its delivery agent is gone");
 }
 
 void held_forget(const struct active *a)

@@ -62,7 +62,7 @@ void intake_answer(void)
 	while (q != NULL) {
 		struct question *next = TAILQ_NEXT(q, link);
 
-		if (answer(q) || q->until < qmgr_now()) {
+		if (answer(q) || q->until < qmgr_time()) {
 			TAILQ_REMOVE(&questions, q, link);
 			questions_count--;
 			mem_free(q);
@@ -79,7 +79,7 @@ static void question(const struct server_peer *peer, struct slice id)
 		return;
 	q = mem_alloc(sizeof(*q));
 	q->worker = peer->worker;
-	q->until = qmgr_now() + QUESTION_TIME;
+	q->until = qmgr_time() + QUESTION_TIME;
 	snprintf(q->id, sizeof(q->id), "%.*s", SLICE_FMT(id));
 	TAILQ_INSERT_TAIL(&questions, q, link);
 	questions_count++;
@@ -188,7 +188,7 @@ void intake_gone(struct server_peer *peer)
 void intake_run(void)
 {
 	bool unread = queue_store_has_unread(qmgr.store);
-	size_t room = schedule_room(qmgr.schedule, qmgr_now(), unread);
+	size_t room = schedule_room(qmgr.schedule, qmgr_time(), unread);
 	bool wanted = command_wants_unread(), parks = unread && wanted && room == 0;
 	struct server_peer *peer;
 	int n = 0;

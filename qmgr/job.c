@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include "qmgr/job.h"
 
+#include "qmgr/memory.h"
 #include "qmgr/qmgr.h"
 #include "qmgr/worker.h"
 #include "util/mem.h"
@@ -104,7 +105,8 @@ void job_free(struct job *j, enum schedule_outcome outcome, struct slice reason)
 	sent_jobs -= j->stage == JOB_SENT;
 	if (j->worker != NULL)
 		TAILQ_REMOVE(&j->worker->jobs, j, of_work);
-	schedule_job_done(qmgr.schedule, &j->scheduled, qmgr_now(), outcome, reason);
+	schedule_job_done(qmgr.schedule, &j->scheduled, qmgr_time(), outcome, reason);
+	memory_touch();
 	/* A job that has ended makes room only when its worker says so. */
 	transport_room(t, 0);
 	buf_clear(&j->content);
@@ -116,55 +118,30 @@ void job_free(struct job *j, enum schedule_outcome outcome, struct slice reason)
 	qmgr_work();
 }
 
-/* Those without report, in the order of the job. */
-static uint32_t job_rest(const struct job *j, uint32_t *index)
-{
-	uint32_t n = 0;
-
-	for (uint32_t i = 0; i < j->count; i++)
-		if (j->rcpts[i] != NULL)
-			index[n++] = j->index[i];
-	return n;
-}
-
 void job_take_back(struct job *j)
 {
-	uint32_t *rest = mem_array(j->count, sizeof(*rest));
-	uint32_t n = job_rest(j, rest);
 	struct active *a = j->a;
-	bool refused =
-		n > 0 && a->m != NULL && queue_store_withdraw(a->m, rest, n, qmgr_now()) != 0;
 
 	for (uint32_t i = 0; i < j->count; i++) {
 		struct active_rcpt *r = j->rcpts[i];
 
 		j->rcpts[i] = NULL;
-		if (r == NULL)
-			continue;
-		if (refused)
-			active_result(a, r, QUEUE_EV_DEFERRED, SLICE_LIT("4.3.0"), SLICE_NONE,
-				SLICE_LIT("delivery agent ended"));
-		else
-			active_again(a, r);
+		if (r != NULL)
+			active_back(a, r, true);
 	}
 	j->left = 0;
-	mem_free(rest);
 }
 
 void job_doubt(struct job *j, const char *reason)
 {
-	uint32_t *rest = mem_array(j->count, sizeof(*rest));
-	uint32_t n = job_rest(j, rest);
 	struct active *a = j->a;
-	uint64_t ticket;
 
-	if (n > 0 && a->m != NULL)
-		queue_store_in_doubt(a->m, rest, n, reason, qmgr_now(), &ticket);
-	for (uint32_t i = 0; i < j->count; i++)
-		if (j->rcpts[i] != NULL) {
-			active_again(a, j->rcpts[i]);
-			j->rcpts[i] = NULL;
-		}
+	for (uint32_t i = 0; i < j->count; i++) {
+		struct active_rcpt *r = j->rcpts[i];
+
+		j->rcpts[i] = NULL;
+		if (r != NULL)
+			active_doubt(a, r, reason);
+	}
 	j->left = 0;
-	mem_free(rest);
 }

@@ -5,29 +5,62 @@
 #include "util/log.h"
 #include "util/mem.h"
 
+enum late_kind { LATE_RESULT, LATE_BACK, LATE_DOUBT };
+
 struct late {
 	TAILQ_ENTRY(late) link;
+	enum late_kind kind;
 	struct active *a;
 	struct active_rcpt *r;
-	struct queue_result result; /* its texts are owned */
+	struct queue_result result; /* RESULT; its texts are owned */
 	char *dsn, *host, *text;
+	const char *reason; /* DOUBT */
+	bool was_tried;     /* BACK */
 };
 static TAILQ_HEAD(late_list, late) lates = TAILQ_HEAD_INITIALIZER(lates);
 static bool is_running;
 
-void late_add(struct active *a, struct active_rcpt *r, const struct queue_result *result)
+static struct late *late_new(enum late_kind kind, struct active *a, struct active_rcpt *r)
 {
 	struct late *l = mem_alloc(sizeof(*l));
 
 	if (TAILQ_EMPTY(&lates) && !is_running)
 		log_warning("the queue's log is full: results wait for its sync");
-	*l = (struct late){.a = a,
-		.r = r,
-		.result = *result,
-		.dsn = slice_dup(result->dsn),
-		.host = slice_dup(result->host),
-		.text = slice_dup(result->text)};
+	l->kind = kind;
+	l->a = a;
+	l->r = r;
 	TAILQ_INSERT_TAIL(&lates, l, link);
+	return l;
+}
+
+void late_result(struct active *a, struct active_rcpt *r, const struct queue_result *result)
+{
+	struct late *l = late_new(LATE_RESULT, a, r);
+
+	l->result = *result;
+	l->result.dsn = slice_str(l->dsn = slice_dup(result->dsn));
+	l->result.host = slice_str(l->host = slice_dup(result->host));
+	l->result.text = slice_str(l->text = slice_dup(result->text));
+}
+
+void late_back(struct active *a, struct active_rcpt *r, bool was_tried)
+{
+	late_new(LATE_BACK, a, r)->was_tried = was_tried;
+}
+
+void late_doubt(struct active *a, struct active_rcpt *r, const char *reason)
+{
+	late_new(LATE_DOUBT, a, r)->reason = reason;
+}
+
+static void again(const struct late *l)
+{
+	switch (l->kind) {
+	case LATE_RESULT: active_note(l->a, l->r, &l->result); break;
+	case LATE_BACK: active_back(l->a, l->r, l->was_tried); break;
+	case LATE_DOUBT: active_doubt(l->a, l->r, l->reason); break;
+	}
+	active_check(l->a);
 }
 
 /* One that finds no room once more stands at the end again. */
@@ -38,13 +71,9 @@ void late_run(void)
 
 	is_running = true;
 	while (!is_last && (l = TAILQ_FIRST(&lates)) != NULL) {
-		struct active *a = l->a;
-
 		is_last = l == last;
 		TAILQ_REMOVE(&lates, l, link);
-		active_result(a, l->r, l->result.type, slice_str(l->dsn), slice_str(l->host),
-			slice_str(l->text));
-		active_check(a);
+		again(l);
 		mem_free(l->dsn);
 		mem_free(l->host);
 		mem_free(l->text);

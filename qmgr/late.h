@@ -5,13 +5,16 @@
 #include "qmgr/active.h"
 
 /*
- * Results that the log had no room for. They wait in memory, in order, until a sync has made room;
- * their recipients stay OUT, so the message does not end before. When qmgr dies meanwhile the
- * recipients are in doubt.
+ * What became of recipients and the log has no room for. It waits in memory, in order, until a sync
+ * has made room; the recipients stay OUT, so their message does not end before. When qmgr dies
+ * meanwhile they are in doubt.
  */
 
 /* Copies the result. */
-void late_add(struct active *a, struct active_rcpt *r, const struct queue_result *result);
+void late_result(struct active *a, struct active_rcpt *r, const struct queue_result *result);
+void late_back(struct active *a, struct active_rcpt *r, bool was_tried);
+/* reason: a constant. */
+void late_doubt(struct active *a, struct active_rcpt *r, const char *reason);
 /* Tries them again; to be called when notes have become durable. */
 void late_run(void);
 

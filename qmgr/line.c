@@ -86,6 +86,17 @@ void line_expired(const struct queue_message *m, bool is_forced)
 	buf_clear(&out);
 }
 
+void line_relay_limit(const struct active *a, const struct active_rcpt *r, unsigned attempts)
+{
+	struct buf out = BUF_INIT(LINE_LIMIT);
+
+	add_address(&out, "to", active_recipient(a, r).address);
+	log_info("%s: %s, status=expired, returned to sender: %u attempt%s through a relay "
+		 "(relay_attempts_limit)",
+		a->m->id, buf_str(&out), attempts, attempts == 1 ? "" : "s");
+	buf_clear(&out);
+}
+
 uint64_t line_in_doubt(const struct queue_message *m, uint32_t index, struct slice reason)
 {
 	struct buf out = BUF_INIT(LINE_LIMIT);

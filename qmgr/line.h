@@ -18,6 +18,8 @@ void line_result(const char *program, const struct active *a, const struct activ
 	const char *status, struct slice dsn, struct slice text);
 /* from=<…>, status=expired, returned to sender (or force-expired) */
 void line_expired(const struct queue_message *m, bool is_forced);
+/* to=<…>, status=expired, returned to sender: relay_attempts_limit after so many attempts. */
+void line_relay_limit(const struct active *a, const struct active_rcpt *r, unsigned attempts);
 /* Never dropped: *seq for log_is_written. */
 uint64_t line_in_doubt(const struct queue_message *m, uint32_t index, struct slice reason);
 

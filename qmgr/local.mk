@@ -28,9 +28,12 @@ qmgr_qmgr_SOURCES = \
 	%D%/keeper.c %D%/keeper.h \
 	%D%/line.c %D%/line.h \
 	%D%/main.c %D%/qmgr.h \
+	%D%/memory.c %D%/memory.h \
+	%D%/plan.c %D%/plan.h \
 	%D%/probe.c %D%/probe.h \
 	%D%/report.c %D%/report.h \
 	%D%/show.c %D%/show.h \
+	%D%/site.c %D%/site.h \
 	%D%/transport.c %D%/transport.h \
 	%D%/users.c %D%/users.h \
 	%D%/worker.c %D%/worker.h

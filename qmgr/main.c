@@ -12,7 +12,10 @@
 #include "qmgr/intake.h"
 #include "qmgr/keeper.h"
 #include "qmgr/late.h"
+#include "qmgr/memory.h"
+#include "qmgr/plan.h"
 #include "qmgr/qmgr.h"
+#include "qmgr/site.h"
 #include "qmgr/worker.h"
 #include "server/desk.h"
 #include "server/server.h"
@@ -27,13 +30,14 @@
 /* gateq waits so long for all of the queue to be known; then it sees what there is. */
 #define ANSWER_AFTER (10 * CLOCK_SEC)
 #define LINES_AGAIN (50 * CLOCK_MSEC)
+#define CLOCK_STEP CLOCK_SEC         /* a smaller difference is none */
 #define STOP_TIME (700 * CLOCK_MSEC) /* of the second that a program has at the end */
 
 struct qmgr qmgr;
 
 static struct loop_task work_task;
 static struct loop_timer work_timer, claims_timer, stop_timer;
-static int64_t clock_base;
+static int64_t clock_base, time_base; /* what is added to monotonic time: qmgr.h */
 static int64_t started;
 static bool has_order, has_more, is_closing, has_walked, is_answering, has_peers;
 
@@ -42,9 +46,38 @@ int64_t qmgr_now(void)
 	return clock_base + loop_now();
 }
 
-int64_t qmgr_to_mono(int64_t now)
+int64_t qmgr_time(void)
 {
-	return now == CLOCK_NEVER ? CLOCK_NEVER : now - clock_base;
+	return time_base + loop_now();
+}
+
+int64_t qmgr_time_of(int64_t real)
+{
+	return real == CLOCK_NEVER ? CLOCK_NEVER : real - clock_base + time_base;
+}
+
+int64_t qmgr_real_of(int64_t time)
+{
+	return time == CLOCK_NEVER ? CLOCK_NEVER : time - time_base + clock_base;
+}
+
+int64_t qmgr_to_mono(int64_t time)
+{
+	return time == CLOCK_NEVER ? CLOCK_NEVER : time - time_base;
+}
+
+/* Somebody may have set the system's clock. */
+static void follow_clock(void)
+{
+	int64_t change = clock_real() - clock_mono() - clock_base;
+
+	if (change < CLOCK_STEP && change > -CLOCK_STEP)
+		return;
+	clock_base += change;
+	log_warning("the clock was set %s by %lld s: what waits goes on waiting as long as it "
+		    "would have",
+		change > 0 ? "forward" : "back",
+		(long long)((change > 0 ? change : -change) / CLOCK_SEC));
 }
 
 void qmgr_work(void)
@@ -71,12 +104,12 @@ static int64_t decide(void)
 	for (;;) {
 		/* What is out already needs the log's room; the next sync makes more. */
 		if (!queue_store_may_hand_out(qmgr.store))
-			return qmgr_now() + HAND_OUT_AGAIN;
-		schedule_next(qmgr.schedule, qmgr_now(), &d);
+			return qmgr_time() + HAND_OUT_AGAIN;
+		schedule_next(qmgr.schedule, qmgr_time(), &d);
 		if (d.what == SCHEDULE_WAIT)
 			return d.until;
 		if (d.what == SCHEDULE_LOAD)
-			active_load(d.id);
+			active_load(d.id, d.flags);
 		else
 			handout_job(d.job);
 	}
@@ -102,6 +135,7 @@ static void close_queue(void)
 	if (is_closing || !qmgr.is_stopping || job_sent() > 0)
 		return;
 	is_closing = true;
+	memory_save();
 	if (queue_store_stop(qmgr.store, qmgr_now()) != 0)
 		server_done();
 }
@@ -113,12 +147,15 @@ static void work(void *arg)
 	(void)arg;
 	if (qmgr.store == NULL)
 		return;
+	follow_clock();
 	if (qmgr.is_running && !qmgr.is_stopping) {
 		intake_run();
 		until = qmgr_to_mono(decide());
 		queue_store_flush(qmgr.store);
 		handout_run();
 		held_tick();
+		active_sweep();
+		memory_tick();
 		begin_answering();
 	}
 	close_queue();
@@ -143,7 +180,7 @@ static void work(void *arg)
 static void on_message(void *arg, struct queue_message *m)
 {
 	(void)arg;
-	active_begin(m, false);
+	active_begin(m);
 }
 
 static void on_loaded(void *arg, const char *id, int result, struct queue_message *m)
@@ -195,7 +232,7 @@ static void on_moved(void *arg, struct queue_message *m)
 
 	(void)arg;
 	if (m->user == NULL && row != NULL && !command_uses(m))
-		queue_store_unload(m, (int64_t)row->due * CLOCK_SEC);
+		queue_store_unload(m, qmgr_real_of((int64_t)row->due * CLOCK_SEC));
 }
 
 static void on_ended(void *arg, struct queue_message *m)
@@ -265,6 +302,7 @@ static void take_settings(void)
 		.bounce_lifetime = conf_time(P_bounce_queue_lifetime),
 	};
 
+	plan_set();
 	if (qmgr.schedule == NULL)
 		qmgr.schedule = schedule_new(&settings);
 	else
@@ -336,11 +374,13 @@ static void start(void)
 	loop_timer_init(&work_timer, work, NULL);
 	loop_timer_init(&claims_timer, check_claims, NULL);
 	transport_init();
-	clock_base = clock_real() - clock_mono();
+	site_init();
+	clock_base = time_base = clock_real() - clock_mono();
 	err = queue_store_start(&setup, clock_real(), &qmgr.store);
 	if (err != 0)
 		qmgr_dies("the queue cannot be opened", err);
 	keeper_attach();
+	memory_start();
 	started = clock_mono();
 	loop_timer_set(&claims_timer, started);
 	if (!queue_store_was_clean(qmgr.store))
@@ -412,6 +452,8 @@ static void peer_new(struct server_peer *peer)
 		intake_new(peer);
 	else if (is_deliverer(peer))
 		worker_new(peer);
+	else if (peer->role == ROLE_RESOLVER)
+		site_peer_new();
 }
 
 static void peer_msg(struct server_peer *peer, struct ipc_msg *msg)
@@ -420,6 +462,8 @@ static void peer_msg(struct server_peer *peer, struct ipc_msg *msg)
 		intake_msg(peer, msg);
 	else if (is_deliverer(peer))
 		worker_msg(peer, msg);
+	else if (peer->role == ROLE_RESOLVER)
+		site_msg(msg);
 }
 
 static void peer_gone(struct server_peer *peer)
@@ -428,6 +472,8 @@ static void peer_gone(struct server_peer *peer)
 		intake_gone(peer);
 	else if (is_deliverer(peer))
 		worker_gone(peer);
+	else if (peer->role == ROLE_RESOLVER)
+		site_peer_gone(peer);
 }
 
 static void peer_room(struct server_peer *peer)

@@ -20,6 +20,10 @@
  *   handout.c    jobs on their way to a worker; job.c what a job is, frames.c its frames
  *   worker.c     delivery workers; report.c what they say of a recipient
  *   held.c       jobs that workers hold from before
+ *   late.c       what the log has no room for now
+ *   plan.c       when a recipient is tried again
+ *   site.c       which destinations are behind the same hosts: resolver is asked
+ *   memory.c     what is known of destinations, over a restart
  *   ask.c        what cleanup is asked: routes and notices
  *   command*.c   gateq: who asks (command.c), changes, shows
  *   line.c       log lines
@@ -37,9 +41,19 @@ struct qmgr {
 };
 extern struct qmgr qmgr;
 
-/* Real time that does not go back (microseconds), cached for the iteration. */
+/*
+ * Two times (microseconds), cached for the iteration. Real time follows the system's clock when
+ * that is set: what is noted of mail, its age, its end. The scheduler's is as real time was at the
+ * start and goes on evenly: a time that has to pass passes, whatever is done to the clock. They are
+ * the same as long as nobody sets it.
+ */
 int64_t qmgr_now(void);
-int64_t qmgr_to_mono(int64_t now);
+int64_t qmgr_time(void);
+/* The same moment in the scheduler's time, and back; CLOCK_NEVER stays. */
+int64_t qmgr_time_of(int64_t real);
+int64_t qmgr_real_of(int64_t time);
+/* For timers of the loop. */
+int64_t qmgr_to_mono(int64_t time);
 /* Journal and directories are read: whom nobody knows now is gone. */
 bool qmgr_has_read_all(void);
 /* Does what is to be done at the end of this iteration. */

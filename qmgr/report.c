@@ -16,6 +16,8 @@ void report_read(const struct ipc_msg *msg, struct report *out)
 		.transport = ipc_bytes(msg, FIELD_TRANSPORT),
 		.nexthop = ipc_bytes(msg, FIELD_NEXTHOP),
 		.flags = ipc_u64(msg, FIELD_FLAGS),
+		.code = ipc_u64(msg, FIELD_CODE),
+		.stage = ipc_u64(msg, FIELD_STAGE),
 	};
 }
 
@@ -43,27 +45,21 @@ static uint8_t how_of(const struct active *a, const struct active_rcpt *r, uint6
 
 void report_give(struct active *a, struct active_rcpt *r, const struct report *report)
 {
-	bool is_reroute = report->result == RESULT_REROUTE;
+	const struct active_facts facts = {.code = (unsigned)report->code,
+		.stage = (unsigned)report->stage,
+		.by_relay = (report->flags & JOB_BY_RELAY) != 0};
 
-	if (report->result == RESULT_PASSED) {
-		active_passed(a, r);
+	switch (report->result) {
+	case RESULT_PASSED: active_passed(a, r); return;
+	case RESULT_REROUTE:
+		if (report->transport.len > 0)
+			active_set_route(a, r, report->transport, report->nexthop);
+		active_back(a, r, false);
 		return;
+	case RESULT_UNTRIED: active_back(a, r, false); return;
+	default: break;
 	}
 	r->how = how_of(a, r, report->flags);
-	if (report->result != RESULT_UNTRIED && !is_reroute) {
-		active_result(a, r, type_of(report->result), report->status, report->remote,
-			report->text);
-		return;
-	}
-	if (a->m != NULL && queue_store_give_back(a->m, r->index, qmgr_now()) != 0) {
-		active_result(a, r, QUEUE_EV_DEFERRED, SLICE_LIT("4.3.0"), SLICE_NONE,
-			SLICE_LIT("delivery agent gave it back"));
-		return;
-	}
-	if (is_reroute && report->transport.len > 0) {
-		mem_free(r->nexthop);
-		r->nexthop = slice_dup(report->nexthop);
-		r->transport = transport_get(report->transport);
-	}
-	active_again(a, r);
+	active_report(a, r, type_of(report->result), report->status, report->remote, report->text,
+		&facts);
 }

@@ -9,6 +9,7 @@
 struct report {
 	uint64_t result; /* enum proto_result */
 	struct slice status, remote, text, transport, nexthop;
+	uint64_t code, stage;
 	uint64_t flags; /* JOB_BY_RELAY and its kin of server/job.h */
 };
 

@@ -361,7 +361,7 @@ void schedule_next(struct schedule *s, int64_t now, struct schedule_decision *d)
 	}
 	if (may_load(s, now)) {
 		d->what = SCHEDULE_LOAD;
-		d->id = schedule_index_pop(s->index);
+		d->id = schedule_index_pop(s->index, &d->flags);
 		s->loading++;
 		s->last_was_new = false;
 		return;

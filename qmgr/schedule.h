@@ -103,6 +103,7 @@ struct schedule_decision {
 	enum schedule_what what;
 	struct schedule_job *job; /* JOB: owned by the caller until schedule_job_done */
 	uint64_t id;              /* LOAD: this deferred message is due; it has left the index */
+	uint8_t flags;            /* LOAD: what the index had of it */
 	int64_t until; /* WAIT: nothing before this without an event; may be CLOCK_NEVER */
 };
 
@@ -200,13 +201,13 @@ void schedule_revive(
  * more counts as one of every site.
  */
 enum {
-	SCHEDULE_HELD = 1,   /* never due */
-	SCHEDULE_BOUNCE = 2, /* null sender: bounce_lifetime */
-	SCHEDULE_TRIED = 4,  /* had an attempt: may expire without another */
-	SCHEDULE_FORCED = 8, /* to be expired when it is due */
-	SCHEDULE_MANY = 16,  /* more than two sites */
-	SCHEDULE_FILE = 32,  /* the caller's: it is a file of its own */
-	SCHEDULE_URGENT = 64 /* the caller's */
+	SCHEDULE_HELD = 1,    /* never due */
+	SCHEDULE_BOUNCE = 2,  /* null sender: bounce_lifetime */
+	SCHEDULE_TRIED = 4,   /* had an attempt: may expire without another */
+	SCHEDULE_FORCED = 8,  /* to be expired when it is due */
+	SCHEDULE_MANY = 16,   /* more than two sites */
+	SCHEDULE_FILE = 32,   /* the caller's: it is a file of its own */
+	SCHEDULE_FLUSHED = 64 /* made due by a flush, or the caller's */
 };
 struct schedule_deferred {
 	uint64_t id;

@@ -229,11 +229,12 @@ int64_t schedule_index_next(const struct schedule_index *x)
 	return x->heap_len == 0 ? CLOCK_NEVER : (int64_t)x->rows[x->heap[0]].due * CLOCK_SEC;
 }
 
-uint64_t schedule_index_pop(struct schedule_index *x)
+uint64_t schedule_index_pop(struct schedule_index *x, uint8_t *flags)
 {
 	uint32_t row = x->heap[0];
 	uint64_t id = x->rows[row].id;
 
+	*flags = x->rows[row].flags;
 	row_remove(x, row);
 	return id;
 }
@@ -244,6 +245,7 @@ static bool flush_row(struct schedule_index *x, uint32_t row, int64_t now)
 
 	if ((d->flags & (FREED | SCHEDULE_HELD)) != 0)
 		return false;
+	d->flags |= SCHEDULE_FLUSHED;
 	if (d->due > (uint32_t)(now / CLOCK_SEC)) {
 		d->due = (uint32_t)(now / CLOCK_SEC);
 		heap_up(x, d->place);

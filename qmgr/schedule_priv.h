@@ -218,7 +218,7 @@ void schedule_bucket_restore(struct schedule_bucket *b, const struct schedule_ra
 struct schedule_index *schedule_index_new(void);
 void schedule_index_free(struct schedule_index **x);
 int64_t schedule_index_next(const struct schedule_index *x); /* microseconds or CLOCK_NEVER */
-uint64_t schedule_index_pop(struct schedule_index *x);
+uint64_t schedule_index_pop(struct schedule_index *x, uint8_t *flags);
 void schedule_index_count(const struct schedule_index *x, struct schedule_counts *c);
 
 #endif

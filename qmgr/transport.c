@@ -2,6 +2,7 @@
 #include "qmgr/transport.h"
 
 #include "conf/conf.h"
+#include "conf/rate.h"
 #include "qmgr/qmgr.h"
 #include "util/log.h"
 #include "util/mem.h"
@@ -61,6 +62,18 @@ static struct schedule_feedback feedback(const char *transport, enum param p)
 	return f;
 }
 
+static struct schedule_rate rate(const char *transport, enum param p)
+{
+	struct buf why = BUF_INIT(1000);
+	struct schedule_rate r = {0};
+
+	/* It was parsed before the settings came into force. */
+	if (rate_parse(slice_str(conf_transport_str(transport, p)), &why, &r.count, &r.per) != 0)
+		log_panic("%s: %s: %s", transport, conf_name(p), buf_str(&why));
+	buf_clear(&why);
+	return r;
+}
+
 static void set(struct transport *t)
 {
 	struct schedule_limits limits = {
@@ -76,8 +89,13 @@ static void set(struct transport *t)
 		.rate_delay = conf_transport_time(t->name, P_transport_destination_rate_delay),
 		.transport_rate_delay =
 			conf_transport_time(t->name, P_transport_transport_rate_delay),
+		.rate = rate(t->name, P_transport_destination_rate_limit),
+		.site_rate = rate(t->name, P_transport_site_rate_limit),
+		.site_concurrency = number(t->name, P_transport_site_concurrency_limit),
 	};
 
+	t->slowest =
+		limits.rate.per > limits.site_rate.per ? limits.rate.per : limits.site_rate.per;
 	t->by_recipient = limits.recipients == 1;
 	t->is_off = in_list(conf_str(P_defer_transports), t->name);
 	t->scheduled = schedule_transport_set(qmgr.schedule, slice_str(t->name), &limits);
@@ -130,7 +148,7 @@ void transport_workers(struct transport *t, int n)
 		t->missing_since = 0;
 		/* Back at once, whatever was thought of it. */
 		schedule_transport_suspend(
-			qmgr.schedule, t->scheduled, qmgr_now(), qmgr_now(), SLICE_NONE);
+			qmgr.schedule, t->scheduled, qmgr_time(), qmgr_time(), SLICE_NONE);
 	} else if (t->workers == 0) {
 		transport_wanted(t);
 	}
@@ -140,14 +158,14 @@ void transport_wanted(struct transport *t)
 {
 	if (t->workers > 0 || t->missing_since != 0)
 		return;
-	t->missing_since = qmgr_now();
+	t->missing_since = qmgr_time();
 	if (missing_timer.due == CLOCK_NEVER)
 		loop_timer_set(&missing_timer, loop_now() + MISSING);
 }
 
 static void check_missing(void *arg)
 {
-	int64_t now = qmgr_now();
+	int64_t now = qmgr_time();
 	bool again = false;
 	struct transport *t;
 
@@ -178,9 +196,9 @@ size_t transport_flush(struct slice nexthop)
 
 	TAILQ_FOREACH(t, &transports, link)
 	{
-		schedule_revive(qmgr.schedule, qmgr_now(), t->scheduled, nexthop);
+		schedule_revive(qmgr.schedule, qmgr_time(), t->scheduled, nexthop);
 		n += schedule_flush_site(
-			qmgr.schedule, qmgr_now(), schedule_site(slice_str(t->name), nexthop));
+			qmgr.schedule, qmgr_time(), schedule_site(slice_str(t->name), nexthop));
 	}
 	return n;
 }
