@@ -237,8 +237,10 @@ void host_put(const struct host_lookup *h, struct hosts *out, size_t room)
 	host->ttl = h->ttl;
 	host->tlsa = h->records.len > room ? TLSA_FAILED : h->tlsa;
 	host->tlsa_ttl = h->tlsa_ttl;
+	if (host->tlsa == TLSA_FOUND || host->tlsa == TLSA_FAILED) {
+		host->base = slice_str(h->base != NULL ? h->base : h->name);
+	}
 	if (host->tlsa == TLSA_FOUND) {
-		host->base = slice_str(h->base);
 		host->records = buf_slice(&h->records);
 		host->count = h->count;
 	}

@@ -3,9 +3,10 @@
 
 #include "smtp-client/delivery.h"
 #include "util/err.h"
+#include "util/log.h"
 #include "util/wire.h"
 
-enum { RECORD_HEAD = 3 };
+enum { RECORD_HEAD = 3, HEX_SHOWN = 64 };
 
 static void set_name(char to[static DNS_NAME_MAX + 1], struct slice name)
 {
@@ -48,6 +49,45 @@ void client_tlsa(const struct delivery *d, struct tlsa_answer *out)
 	}
 }
 
+static bool has_usable(const struct tlsa_answer *a)
+{
+	for (size_t i = 0; i < a->n; i++) {
+		if (tls_tlsa_is_usable(&a->records[i])) {
+			return true;
+		}
+	}
+	return false;
+}
+
+static void log_unusable(const struct tls_tlsa *r, const char *host, uint16_t port)
+{
+	struct buf hex = BUF_INIT(HEX_SHOWN * 2);
+	if (r->usage == UINT8_MAX && r->data == NULL) {
+		log_warning("%s:%u: malformed TLSA RR", host, port);
+		return;
+	}
+	for (size_t i = 0; i < r->len && i < HEX_SHOWN; i++) {
+		buf_add_fmt(&hex, "%02X", r->data[i]);
+	}
+	log_warning("%s:%u: unusable TLSA RR: %u %u %u %s%s", host, port, r->usage, r->selector,
+		r->matching, buf_str(&hex), r->len > HEX_SHOWN ? "..." : "");
+	buf_clear(&hex);
+}
+
+void dane_log(enum tls_level level, const struct tlsa_answer *a, const char *host, uint16_t port)
+{
+	if (a->status == TLSA_FAILED) {
+		log_warning("DANE TLSA lookup problem: Host or domain name not found. Name service "
+			    "error for name=_%u._tcp.%s type=TLSA: %s",
+			port, a->base, dns_status_str(DNS_TEMP));
+	} else if (a->status == TLSA_FOUND && a->n > 0 && !has_usable(a)) {
+		/* One stands for all: there may be many. */
+		log_unusable(&a->records[0], host, port);
+		log_warning("%s:%u: all TLSA records unusable%s", host, port,
+			level == TLS_DANE ? ", fallback to unauthenticated TLS" : "");
+	}
+}
+
 void dane_add_key(struct buf *out, const struct tlsa_answer *a)
 {
 	wire_counted(out, slice_str(a->base));
@@ -59,16 +99,6 @@ void dane_add_key(struct buf *out, const struct tlsa_answer *a)
 		wire_u8(out, r->matching);
 		wire_counted(out, slice_of(r->data, r->len));
 	}
-}
-
-static bool has_usable(const struct tlsa_answer *a)
-{
-	for (size_t i = 0; i < a->n; i++) {
-		if (tls_tlsa_is_usable(&a->records[i])) {
-			return true;
-		}
-	}
-	return false;
 }
 
 /* Records do not help: less, or nothing at all. */

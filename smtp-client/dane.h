@@ -12,7 +12,7 @@
 struct tlsa_answer {
 	enum tlsa_status status;
 	bool mx, mx_secure;             /* the host comes of MX records, which DNSSEC vouches for */
-	char base[DNS_NAME_MAX + 1];    /* the host that the records are of; with FOUND */
+	char base[DNS_NAME_MAX + 1];    /* the host that the records are of; FOUND, FAILED */
 	char mx_name[DNS_NAME_MAX + 1]; /* where secure MX records were found; or empty */
 	const struct tls_tlsa *records;
 	size_t n;
@@ -32,6 +32,9 @@ void client_tlsa(const struct delivery *d, struct tlsa_answer *out);
  */
 int dane_choose(enum tls_level level, const struct tlsa_answer *a, enum tls_level insecure_mx,
 	enum tls_level *out, struct buf *why);
+
+/* Says in the log why a host gets less than its records promise, or no mail: as Postfix does. */
+void dane_log(enum tls_level level, const struct tlsa_answer *a, const char *host, uint16_t port);
 
 /*
  * What a server had to show on level TLS_DANE: two hosts for which this is the same are known by

@@ -164,7 +164,7 @@ static void take_out_tlsa(struct host *host, const struct buf *stays, unsigned n
 	host->count = n;
 	if (n == 0) {
 		host->tlsa = TLSA_FAILED;
-		host->records = host->base = SLICE_NONE;
+		host->records = SLICE_NONE;
 	}
 }
 

@@ -35,7 +35,7 @@ struct host {
 	enum dns_type failed;   /* else: of which type there are none */
 	uint32_t ttl;           /* of its addresses, seconds */
 	enum tlsa_status tlsa;
-	struct slice base; /* with TLSA_FOUND: the name that the records are of, without port */
+	struct slice base; /* TLSA_FOUND, TLSA_FAILED: the name that they are of, without port */
 	uint32_t tlsa_ttl;
 	struct slice records; /* private: host_record_next */
 	unsigned count;

@@ -179,6 +179,12 @@ $c->mail('', $to{'may-mx'}{'d-sec.plain'}, "Subject: x\r\n\r\nx\r\n");
 becomes('smtp_tls_dane_insecure_mx_policy=may', $to{'may-mx'}{'d-sec.plain'}, $encrypted);
 ok(scalar($gp->log_lines(qr/warning: TLS policy lookup for d-losthosts\.sec\/tlsa\.bog: TLSA lookup error for tlsa\.bog:25$/)),
     'a host that is passed over: the reason is in the log');
+ok(scalar($gp->log_lines(qr/warning: DANE TLSA lookup problem: Host or domain name not found\. Name service error for name=_25\._tcp\.tlsa\.bog type=TLSA: Host not found, try again$/)),
+    'and what was looked for');
+for my $text ('odd.sec:25: unusable TLSA RR: 3 ', 'noder.sec:25: unusable TLSA RR: 3 0 0 00112233445566778899AABBCCDDEEFF',
+    'pkix.sec:25: all TLSA records unusable, fallback to unauthenticated TLS', 'pkix.sec:25: all TLSA records unusable') {
+    ok(scalar($gp->log_lines(qr/warning: \Q$text\E/)), "the log: $text");
+}
 is(scalar($gp->log_lines(qr/DNSSEC validation may be unavailable/)), 0, 'nothing is said against this resolver');
 
 # ---- What no name server serves. ----
@@ -224,6 +230,11 @@ for my $level (@levels) {
     for my $name (@odd) {
         becomes("$level, $name", "u\@$level.$name.test", $odd_want{$name}[ $level eq 'dane' ? 0 : -1 ]);
     }
+}
+
+for my $name (qw(tlsa0 tlsa3)) {
+    my $how = $name eq 'tlsa0' ? 'malformed TLSA RR' : 'unusable TLSA RR: 3 1 1 ';
+    is(scalar($gp->log_lines(qr/warning: $name\.odd:25: $how/)), 2, "$name: the log says what is wrong");
 }
 
 # ---- Name servers that are not trusted. ----
