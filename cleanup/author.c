@@ -17,7 +17,8 @@
 /* What a client may not set by itself. */
 #define OPEN_FLAGS                                                                           \
 	(QUEUE_FLAG_SMTPUTF8 | QUEUE_FLAG_REQUIRETLS | QUEUE_FLAG_PROBE | QUEUE_FLAG_LOCAL | \
-		QUEUE_FLAG_SHOW_LOGIN | QUEUE_FLAG_FORWARDED | QUEUE_FLAG_COMPLETE)
+		QUEUE_FLAG_SHOW_LOGIN | QUEUE_FLAG_FORWARDED | QUEUE_FLAG_COMPLETE |         \
+		QUEUE_FLAG_TRACE)
 #define END_FLAGS (QUEUE_FLAG_DOT_LINE | QUEUE_FLAG_8BIT | QUEUE_FLAG_8BIT_HEADER)
 
 enum { FLAG_HOLD = 1, GRANT = IPC_CREDIT / 2 };
@@ -171,6 +172,7 @@ static void fill(struct message *m, const struct ipc_msg *msg, enum role from)
 	env->ret = (uint8_t)ipc_u64(&own, FIELD_RET);
 	env->body = (uint8_t)ipc_u64(&own, FIELD_BODY);
 	env->deadline = (int64_t)ipc_u64(&own, FIELD_DEADLINE);
+	env->verp = ipc_bytes(&own, FIELD_VERP);
 	if (ipc_has(&own, FIELD_ENVID))
 		env->envid = decode_envid(m, ipc_bytes(&own, FIELD_ENVID));
 	take_client(env, &own);
@@ -295,6 +297,19 @@ static void end_content(struct request *r, const struct ipc_msg *msg)
 	loop_soon(&ended_task);
 }
 
+/* local has forwarded one recipient to more than one, which all have its NOTIFY. */
+static void tell_expanded(struct message *m)
+{
+	size_t n = m->rcpt_n;
+	uint8_t notify;
+
+	if (n < 2)
+		return;
+	notify = message_expanded(m, 0, m->rcpts[0]->orig_to, SLICE_NONE);
+	for (size_t i = 0; i < n; i++)
+		m->rcpts[i]->notify = notify;
+}
+
 static void commit(struct request *r, const struct ipc_msg *msg)
 {
 	struct message *m = r->message;
@@ -332,6 +347,8 @@ static void commit(struct request *r, const struct ipc_msg *msg)
 	if (ipc_u64(msg, FIELD_FLAGS) & FLAG_HOLD)
 		m->env.flags |= QUEUE_FLAG_HOLD;
 	trace_received(m);
+	if (m->env.reason == QUEUE_REASON_FORWARD)
+		tell_expanded(m);
 	message_commit(m);
 }
 

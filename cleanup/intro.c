@@ -62,7 +62,10 @@ void intro_open(void)
 
 const struct intro *intro_of(enum dsn_kind kind)
 {
-	return &intros[kind == DSN_FAILED    ? TEMPLATE_FAILURE
-		       : kind == DSN_DELAYED ? TEMPLATE_DELAY
-					     : TEMPLATE_SUCCESS];
+	static const enum template_kind of[] = {[DSN_FAILED] = TEMPLATE_FAILURE,
+		[DSN_DELAYED] = TEMPLATE_DELAY,
+		[DSN_DELIVERED] = TEMPLATE_SUCCESS,
+		[DSN_TRACED] = TEMPLATE_VERIFY};
+
+	return &intros[of[kind]];
 }

@@ -130,6 +130,20 @@ int message_add_rcpt(struct message *m, struct slice address, struct slice orig_
 	return 0;
 }
 
+uint8_t message_expanded(
+	struct message *m, size_t place, struct slice address, struct slice orig_to)
+{
+	const struct message_rcpt *r = m->rcpts[place];
+	uint8_t notify = r->notify, rest = (uint8_t)(notify & ~QUEUE_NOTIFY_SUCCESS);
+
+	if (!(notify & QUEUE_NOTIFY_SUCCESS) || (m->env.flags & QUEUE_FLAG_PROBE))
+		return notify;
+	if (message_add_rcpt(m, address, orig_to, r->orcpt, QUEUE_NOTIFY_SUCCESS) != 0)
+		return notify;
+	m->rcpts[m->rcpt_n - 1]->is_expanded = true;
+	return rest != 0 ? rest : QUEUE_NOTIFY_NEVER;
+}
+
 static void resume(struct message *m)
 {
 	struct message_failure why = {0};

@@ -48,6 +48,7 @@ struct message_rcpt {
 	struct slice given;                   /* address before it was completed */
 	uint8_t notify;
 	bool is_dropped;
+	bool is_expanded; /* it stands for others, which are told of by it */
 	char bytes[];
 };
 
@@ -85,6 +86,14 @@ void message_set_sender(struct message *m, struct slice sender);
 /* orcpt: internal form "rfc822;address". ERR_LIMIT. */
 int message_add_rcpt(struct message *m, struct slice address, struct slice orig_to,
 	struct slice orcpt, unsigned notify);
+/*
+ * What was called address stands for more than one recipient, which are like the one at that place.
+ * When success is to be told of, it is told of this, and not of the success of each: the NOTIFY
+ * that they get (RFC 3461, 5.2.7.3).
+ */
+uint8_t message_expanded(
+	struct message *m, size_t place, struct slice address, struct slice orig_to);
+
 /* Everything is said: looks up recipients, then gives it to the journal. It may have ended behind
  * the call. */
 void message_commit(struct message *m);

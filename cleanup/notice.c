@@ -11,6 +11,7 @@
 #include "conf/conf.h"
 #include "mail/address.h"
 #include "mail/dsn.h"
+#include "mail/verp.h"
 #include "util/err.h"
 #include "util/log.h"
 #include "util/mem.h"
@@ -19,6 +20,7 @@
 enum {
 	PARTS_LIMIT = 16 << 20, /* of the texts about all recipients */
 	CONTENT_LIMIT = 16 << 20,
+	MESSAGE_ID_LIMIT = 900,
 	GRANT = IPC_CREDIT / 2,
 	FLAG_COMPLETE = 1
 };
@@ -38,9 +40,10 @@ struct notice {
 	struct buf text, status, content; /* the parts of the report */
 	struct buf told;                  /* indices of all that was asked for */
 	struct buf to, sender;            /* of the notice */
+	struct buf about;                 /* a recipient, as it was first called */
 	uint32_t told_n, told_about;      /* of these, in the report */
 	uint64_t ungranted;
-	bool is_8bit;
+	bool is_8bit, is_redacted;
 };
 
 static TAILQ_HEAD(, notice) all = TAILQ_HEAD_INITIALIZER(all);
@@ -72,6 +75,7 @@ static void notice_free(struct notice *n)
 	buf_clear(&n->told);
 	buf_clear(&n->to);
 	buf_clear(&n->sender);
+	buf_clear(&n->about);
 	mem_free(n->strings);
 	mem_free(n);
 }
@@ -99,9 +103,11 @@ static void answer_done(struct notice *n, const char *id)
 
 static const char *word(enum dsn_kind kind)
 {
-	return kind == DSN_FAILED    ? "non-delivery"
-	       : kind == DSN_DELAYED ? "delay"
-				     : "delivery status";
+	switch (kind) {
+	case DSN_FAILED: return "non-delivery";
+	case DSN_DELAYED: return "delay";
+	default: return "delivery status";
+	}
 }
 
 static void log_notice(const struct notice *n, const struct message *m, bool to_postmaster)
@@ -148,6 +154,30 @@ static char copy_owner;
 
 /* Making the message. */
 
+/* What a header field of the parent holds; empty: there is none. */
+static struct slice find_header(const struct notice *n, enum header_kind kind)
+{
+	struct header_scan s;
+	struct header_field f;
+
+	header_scan_init(&s);
+	while (header_next(&s, buf_slice(&n->content), true, &f) == HEADER_FIELD)
+		if (f.kind == kind)
+			return slice_trim(f.value);
+	return SLICE_NONE;
+}
+
+static struct slice thread_of(const struct notice *n)
+{
+	struct slice id = SLICE_NONE;
+
+	if (conf_bool(P_enable_threaded_bounces))
+		id = find_header(n, HEADER_MESSAGE_ID);
+	return slice_is_printable(id) && slice_is_ascii(id) && id.len <= MESSAGE_ID_LIMIT
+		       ? id
+		       : SLICE_NONE;
+}
+
 static void fill_report(const struct notice *n, const struct message *m, struct dsn_report *r)
 {
 	const struct intro *intro = intro_of(n->kind);
@@ -167,7 +197,16 @@ static void fill_report(const struct notice *n, const struct message *m, struct 
 		.new_id = m->env.id,
 		.arrival = n->parent.arrival,
 		.now = m->env.arrival,
-		.deadline = n->deadline};
+		.deadline = n->deadline,
+		.message_id = thread_of(n)};
+}
+
+/* What delivery would put on top of it. */
+static void add_return_path(struct buf *out, const struct notice *n)
+{
+	(void)buf_add_str(out, "Return-Path: <");
+	address_add_external(out, n->parent.sender);
+	(void)buf_add_str(out, ">\r\n");
 }
 
 static const struct message_failure *add_content(
@@ -178,6 +217,7 @@ static const struct message_failure *add_content(
 
 	if (dsn_begin(&part, r, buf_slice(&n->text), buf_slice(&n->status)) != 0)
 		why = &message_no_resources;
+	add_return_path(&part, n);
 	if (!slice_is_ascii(buf_slice(&part)))
 		m->env.flags |= QUEUE_FLAG_8BIT;
 	if (why == NULL)
@@ -202,10 +242,10 @@ static const struct message_failure *make(
 	struct slice content = buf_slice(&n->content);
 
 	m->env.arrival = clock_real();
-	/* What was to be protected is in the notice, too (RFC 8689, 5). */
-	m->env.flags = QUEUE_FLAG_NOTICE |
-		       (n->parent.flags &
-			       (QUEUE_FLAG_SMTPUTF8 | QUEUE_FLAG_DOT_LINE | QUEUE_FLAG_REQUIRETLS));
+	m->env.flags =
+		QUEUE_FLAG_NOTICE | (n->parent.flags & (QUEUE_FLAG_SMTPUTF8 | QUEUE_FLAG_DOT_LINE));
+	if (!n->is_redacted)
+		m->env.flags |= n->parent.flags & QUEUE_FLAG_REQUIRETLS;
 	m->env.service = SLICE_LIT("bounce");
 	m->env.sender = buf_slice(&n->sender);
 	(void)message_add_rcpt(m, to, SLICE_NONE, SLICE_NONE, 0);
@@ -262,6 +302,19 @@ out:
 	buf_clear(&to);
 }
 
+/* All of the message but its Message-ID is kept back (requiretls_redact_dsn). */
+static void redact(struct notice *n)
+{
+	struct slice id = find_header(n, HEADER_MESSAGE_ID);
+	char *kept = slice_dup(id);
+
+	buf_reset(&n->content);
+	if (id.len > 0)
+		(void)buf_add_fmt(&n->content, "Message-ID: %s\r\n", kept);
+	(void)buf_add_str(&n->content, "\r\n");
+	mem_free(kept);
+}
+
 static bool wants_copy(const struct notice *n)
 {
 	if (n->parent.sender.len == 0)
@@ -316,22 +369,39 @@ static void send(struct notice *n, bool is_complete)
 	message_commit(m);
 }
 
+/* The postmaster, of what has no sender. NULL: nobody. */
+static const char *postmaster_of(const struct notice *n)
+{
+	if (n->kind == DSN_FAILED && (tells_2bounce || tells_bounce))
+		return conf_str(P_2bounce_notice_recipient);
+	return n->kind == DSN_DELAYED && tells_delay ? conf_str(P_delay_notice_recipient) : NULL;
+}
+
+/* Of mail with VERP each recipient has a sender of its own, and qmgr asks for each alone. */
+static void address_sender(struct notice *n)
+{
+	if (n->parent.verp.len > 0 && n->about.len > 0 && !conf_bool(P_disable_verp_bounces))
+		(void)verp_sender(&n->to, n->parent.verp, n->parent.sender, buf_slice(&n->about));
+	else
+		(void)buf_add_slice(&n->to, n->parent.sender);
+}
+
 /* Whom to tell. False: nobody. */
 static bool address(struct notice *n)
 {
 	struct buf double_bounce = BUF_INIT(ADDRESS_LIMIT);
 	struct slice sender = n->parent.sender;
+	const char *postmaster = postmaster_of(n);
 	bool is_double;
 
 	route_complete(cleanup.route, slice_str(conf_str(P_double_bounce_sender)), &double_bounce);
 	is_double = slice_case_eq(sender, buf_slice(&double_bounce));
-	if (is_double)
+	if (is_double && (n->kind == DSN_FAILED || n->kind == DSN_DELAYED)) {
 		log_warning("%s: undeliverable postmaster notification discarded", n->parent_id);
-	else if (sender.len > 0)
-		buf_add_slice(&n->to, sender);
-	else if (n->kind == DSN_FAILED && (tells_2bounce || tells_bounce)) {
-		route_complete(
-			cleanup.route, slice_str(conf_str(P_2bounce_notice_recipient)), &n->to);
+	} else if (sender.len > 0 && !is_double) {
+		address_sender(n);
+	} else if (sender.len == 0 && postmaster != NULL) {
+		route_complete(cleanup.route, slice_str(postmaster), &n->to);
 		buf_add_slice(&n->sender, buf_slice(&double_bounce));
 	}
 	buf_clear(&double_bounce);
@@ -361,6 +431,18 @@ static void open_requeue(struct notice *n, struct slice encoded)
 		message_fail(n->message, &message_write_error);
 }
 
+/* A question (sendmail -bv) has the text of a report, not that of a success. */
+static enum dsn_kind kind_of(const struct notice *n)
+{
+	switch (n->reason) {
+	case QUEUE_REASON_DELAY: return DSN_DELAYED;
+	case QUEUE_REASON_TRACE: return DSN_TRACED;
+	case QUEUE_REASON_SUCCESS:
+		return n->parent.flags & QUEUE_FLAG_PROBE ? DSN_TRACED : DSN_DELIVERED;
+	default: return DSN_FAILED;
+	}
+}
+
 static void open_notice(struct server_peer *peer, struct ipc_msg *msg)
 {
 	struct notice *n = mem_alloc(sizeof(*n));
@@ -369,9 +451,6 @@ static void open_notice(struct server_peer *peer, struct ipc_msg *msg)
 	n->peer = peer;
 	n->id = msg->id;
 	n->reason = ipc_u64(msg, FIELD_REASON);
-	n->kind = n->reason == QUEUE_REASON_DELAY     ? DSN_DELAYED
-		  : n->reason == QUEUE_REASON_SUCCESS ? DSN_DELIVERED
-						      : DSN_FAILED;
 	n->deadline = (int64_t)ipc_u64(msg, FIELD_DEADLINE);
 	buf_init(&n->text, PARTS_LIMIT);
 	buf_init(&n->status, PARTS_LIMIT);
@@ -379,12 +458,14 @@ static void open_notice(struct server_peer *peer, struct ipc_msg *msg)
 	buf_init(&n->told, QUEUE_PARENTS_MAX * 4);
 	buf_init(&n->to, ADDRESS_LIMIT);
 	buf_init(&n->sender, ADDRESS_LIMIT);
+	buf_init(&n->about, ADDRESS_LIMIT);
 	TAILQ_INSERT_TAIL(&all, n, next);
 	ipc_set_arg(peer->ipc, msg->id, false, n);
 	if (!queue_id_is_valid(id) || take_envelope(n, ipc_bytes(msg, FIELD_ENVELOPE)) != 0) {
 		answer_failed(n, "the envelope of the message is damaged");
 		return;
 	}
+	n->kind = kind_of(n);
 	memcpy(n->parent_id, id.p, id.len);
 	if (n->reason == QUEUE_REASON_REQUEUE)
 		open_requeue(n, ipc_bytes(msg, FIELD_ENVELOPE));
@@ -393,18 +474,34 @@ static void open_notice(struct server_peer *peer, struct ipc_msg *msg)
 /* Whether the sender wants to hear of this recipient (RFC 3461, 4.1). */
 static bool is_wanted(const struct notice *n, unsigned notify)
 {
-	unsigned wanted = n->kind == DSN_FAILED    ? QUEUE_NOTIFY_FAILURE
-			  : n->kind == DSN_DELAYED ? QUEUE_NOTIFY_DELAY
-						   : QUEUE_NOTIFY_SUCCESS;
+	/* Of others qmgr knows why it asks: a delay that is over, a report that was asked for. */
+	return notify == 0 || n->kind == DSN_DELIVERED || n->kind == DSN_TRACED ||
+	       (notify & (n->kind == DSN_DELAYED ? QUEUE_NOTIFY_DELAY : QUEUE_NOTIFY_FAILURE));
+}
 
-	return notify == 0 ? n->kind != DSN_DELIVERED : notify & wanted;
+/* RFC 3464, 2.3.3; what was only asked for as Postfix says it. */
+static const char *action_of(uint64_t result, uint64_t how)
+{
+	static const char *const actions[] = {[QUEUE_HOW_NONE] = "delivered",
+		[QUEUE_HOW_DELIVERED] = "delivered",
+		[QUEUE_HOW_RELAYED] = "relayed",
+		[QUEUE_HOW_TAKEN] = "relayed",
+		[QUEUE_HOW_EXPANDED] = "expanded",
+		[QUEUE_HOW_DELIVERABLE] = "deliverable",
+		[QUEUE_HOW_UNDELIVERABLE] = "undeliverable"};
+
+	if (result == RESULT_OK)
+		return how < sizeof(actions) / sizeof(actions[0]) ? actions[how] : actions[0];
+	return result == RESULT_DEFERRED ? "delayed" : "failed";
 }
 
 static void take_recipient(struct notice *n, const struct ipc_msg *msg)
 {
 	struct buf orcpt = BUF_INIT(QUEUE_STRING_MAX), plain = BUF_INIT(QUEUE_STRING_MAX);
 	struct dsn_report r = {.kind = n->kind, .is_utf8 = n->parent.flags & QUEUE_FLAG_SMTPUTF8};
-	struct dsn_recipient rcpt = {.address = ipc_bytes(msg, FIELD_RECIPIENT),
+	struct dsn_recipient rcpt = {
+		.action = action_of(ipc_u64(msg, FIELD_RESULT), ipc_u64(msg, FIELD_HOW)),
+		.address = ipc_bytes(msg, FIELD_RECIPIENT),
 		.orig_to = ipc_bytes(msg, FIELD_ORIG_TO),
 		.status = ipc_bytes(msg, FIELD_STATUS),
 		.remote = ipc_bytes(msg, FIELD_REMOTE),
@@ -427,9 +524,12 @@ static void take_recipient(struct notice *n, const struct ipc_msg *msg)
 	}
 	n->told_about++;
 	if (n->message != NULL) {
-		(void)message_add_rcpt(n->message, rcpt.address, rcpt.orig_to, rcpt.orcpt,
-			(unsigned)ipc_u64(msg, FIELD_NOTIFY));
+		requeue_recipient(n->message, &rcpt, (unsigned)ipc_u64(msg, FIELD_NOTIFY),
+			ipc_u64(msg, FIELD_HOW) == QUEUE_HOW_EXPANDED);
 	} else {
+		if (n->about.len == 0)
+			(void)buf_add_slice(
+				&n->about, rcpt.orig_to.len > 0 ? rcpt.orig_to : rcpt.address);
 		dsn_add_text(&n->text, &r, &rcpt);
 		dsn_add_status(&n->status, &r, &rcpt);
 	}
@@ -494,7 +594,11 @@ static void go(struct notice *n, uint64_t flags)
 		answer_done(n, NULL);
 		return;
 	}
-	n->is_8bit = !slice_is_ascii(buf_slice(&n->content));
+	n->is_redacted =
+		(n->parent.flags & QUEUE_FLAG_REQUIRETLS) && conf_bool(P_requiretls_redact_dsn);
+	if (n->is_redacted)
+		redact(n);
+	n->is_8bit = !slice_is_ascii(buf_slice(&n->content)) || !slice_is_ascii(n->parent.sender);
 	send(n, (flags & FLAG_COMPLETE) && !buf_failed(&n->content));
 }
 

@@ -11,10 +11,15 @@
  * envelope names its parent. Who is told, as in Postfix:
  *
  *   sender                      the sender, of recipients whose NOTIFY allows it (RFC 3461, 4.1);
- *                               and the postmaster, when notify_classes has "bounce" or "delay"
- *   null sender                 nobody; 2bounce_notice_recipient, from double_bounce_sender, when
- *                               notify_classes has "2bounce" or "bounce"
+ *                               with VERP by the sender of that recipient. The postmaster gets a
+ *                               copy when notify_classes has "bounce" or "delay"
+ *   null sender                 nobody; from double_bounce_sender 2bounce_notice_recipient, when
+ *                               notify_classes has "2bounce" or "bounce", and
+ *                               delay_notice_recipient, when it has "delay"
  *   double_bounce_sender        nobody: a report about such a report is dropped
+ *
+ * What was to be protected (REQUIRETLS) is in the notice, too: it requires TLS as well, or holds
+ * nothing of the message but its Message-ID (requiretls_redact_dsn).
  */
 void notice_open(void);
 void notice_msg(struct server_peer *qmgr, struct ipc_msg *msg);

@@ -70,6 +70,15 @@ static void keep_address(struct slice address, void *arg)
 	wire_counted(arg, address);
 }
 
+/* More than one address? */
+static bool has_many(struct slice expanded)
+{
+	struct reader in = reader_of(expanded);
+
+	(void)reader_counted(&in, in.in.len);
+	return in.in.len > 0;
+}
+
 /* Aliases of the present recipient. */
 static int expand(struct message *m, struct message_failure *why)
 {
@@ -87,6 +96,11 @@ static int expand(struct message *m, struct message_failure *why)
 	later_clear(&r->later);
 	if (err == 0 && !buf_failed(&r->expanded)) {
 		r->is_expanded = true;
+		if (has_many(buf_slice(&r->expanded))) {
+			struct message_rcpt *from = m->rcpts[r->at];
+
+			from->notify = message_expanded(m, r->at, from->given, from->orig_to);
+		}
 		return 0;
 	}
 	if (err == 0 || err == ERR_LIMIT) {
@@ -215,6 +229,25 @@ static int route_one(struct message *m, struct slice address, struct message_fai
 	return encode(m, &q, why);
 }
 
+/* It goes nowhere: qmgr has it delivered at once, and tells of it. */
+static int keep_expanded(struct message *m, struct message_failure *why)
+{
+	struct recipients *r = &m->recipients;
+	const struct message_rcpt *from = m->rcpts[r->at];
+	struct queue_recipient q = {.address = from->address,
+		.orig_to = from->orig_to,
+		.orcpt = from->orcpt,
+		.notify = from->notify,
+		.flags = QUEUE_RCPT_EXPANDED};
+
+	if (queue_recipient_encode(&r->encoded, &q) == 0) {
+		r->n++;
+		return 0;
+	}
+	fail(why, &message_write_error);
+	return ERR_TEMP;
+}
+
 static int run_one(struct message *m, struct message_failure *why)
 {
 	struct recipients *r = &m->recipients;
@@ -222,6 +255,8 @@ static int run_one(struct message *m, struct message_failure *why)
 
 	if (m->rcpts[r->at]->is_dropped)
 		return 0;
+	if (m->rcpts[r->at]->is_expanded)
+		return keep_expanded(m, why);
 	if (!r->is_expanded)
 		err = expand(m, why);
 	while (err == 0 && r->offset < r->expanded.len) {

@@ -12,7 +12,7 @@
 	(QUEUE_FLAG_DOT_LINE | QUEUE_FLAG_8BIT | QUEUE_FLAG_SMTPUTF8 | QUEUE_FLAG_REQUIRETLS | \
 		QUEUE_FLAG_TLS_OPTIONAL | QUEUE_FLAG_NOTICE | QUEUE_FLAG_PROBE |               \
 		QUEUE_FLAG_LOCAL | QUEUE_FLAG_SHOW_LOGIN | QUEUE_FLAG_FORWARDED |              \
-		QUEUE_FLAG_COMPLETE)
+		QUEUE_FLAG_COMPLETE | QUEUE_FLAG_TRACE)
 
 int requeue_fill(struct message *m, struct slice encoded)
 {
@@ -34,6 +34,13 @@ int requeue_fill(struct message *m, struct slice encoded)
 	if (env.content_filter_next.len > 0)
 		action_add(m, POLICY_FILTER, env.content_filter_next);
 	return 0;
+}
+
+void requeue_recipient(
+	struct message *m, const struct dsn_recipient *rcpt, unsigned notify, bool is_expanded)
+{
+	if (message_add_rcpt(m, rcpt->address, rcpt->orig_to, rcpt->orcpt, notify) == 0)
+		m->rcpts[m->rcpt_n - 1]->is_expanded = is_expanded;
 }
 
 const struct message_failure *requeue_body(struct message *m, int fd, uint64_t size)

@@ -270,6 +270,12 @@ static struct slice diagnostic(struct slice text)
 	return end < 0 ? text : slice_first(text, (size_t)end);
 }
 
+/* A host's last reply is the text itself. */
+static struct slice reply_to_success(const struct queue_event *ev)
+{
+	return ev->host.len > 0 && slice_starts(ev->text, "2") ? ev->text : SLICE_NONE;
+}
+
 static void put_rcpt(struct ipc *c, const struct ask *q, uint32_t index)
 {
 	const struct queue_message *m = q->a->m;
@@ -280,7 +286,7 @@ static void put_rcpt(struct ipc *c, const struct ask *q, uint32_t index)
 	queue_recipient_at(&m->env, m->r[index].where, index, &to);
 	bool known = queue_store_last(m, index, &ev);
 
-	reply = diagnostic(ev.text);
+	reply = ev.type == QUEUE_EV_DELIVERED ? reply_to_success(&ev) : diagnostic(ev.text);
 	ipc_begin(c, PROTO_NOTICE_RCPT, q->id);
 	ipc_put_u64(c, FIELD_INDEX, index);
 	ipc_put_text(c, FIELD_RECIPIENT, to.address);
@@ -292,7 +298,9 @@ static void put_rcpt(struct ipc *c, const struct ask *q, uint32_t index)
 	ipc_put_u64(c, FIELD_RESULT,
 		known ? result_of((enum queue_event_type)ev.type) : usual_result(q, index));
 	ipc_put_text(c, FIELD_STATUS, ev.dsn.len > 0 ? ev.dsn : slice_str(usual_status(q, index)));
-	if (ev.type == QUEUE_EV_DELIVERED && ev.reason != QUEUE_HOW_NONE)
+	if (to.flags & QUEUE_RCPT_EXPANDED)
+		ipc_put_u64(c, FIELD_HOW, QUEUE_HOW_EXPANDED);
+	else if (ev.type == QUEUE_EV_DELIVERED && ev.reason != QUEUE_HOW_NONE)
 		ipc_put_u64(c, FIELD_HOW, ev.reason);
 	if (ev.host.len > 0)
 		ipc_put_text(c, FIELD_REMOTE, ev.host);

@@ -41,13 +41,27 @@ static void add_address(struct buf *out, const char *name, struct slice address)
 	buf_clear(&external);
 }
 
+/* Those that are delivered to: an alias of others stands for itself only in its notice. */
+static uint32_t count_recipients(const struct queue_message *m)
+{
+	uint32_t n = m->env.recipients, offset = 0, index = 0;
+	struct queue_recipient to;
+
+	/* It comes with at least two others. */
+	if (n < 3)
+		return n;
+	for (n = 0; queue_recipient_next(&m->env, &offset, &index, &to);)
+		n += !(to.flags & QUEUE_RCPT_EXPANDED);
+	return n;
+}
+
 void line_active(const struct queue_message *m)
 {
 	struct buf out = BUF_INIT(LINE_LIMIT);
 
 	add_address(&out, "from", m->env.sender);
 	log_info("%s: %s, size=%llu, nrcpt=%u (queue active)", m->id, buf_str(&out),
-		(unsigned long long)m->env.size, m->env.recipients);
+		(unsigned long long)m->env.size, count_recipients(m));
 	buf_clear(&out);
 }
 

@@ -11,12 +11,12 @@
 
 enum { LINE = 78 };
 
-static const struct {
-	const char *action, *attached; /* Action:, description of the last part */
-} kinds[] = {
-	[DSN_FAILED] = {"failed", "Undelivered"},
-	[DSN_DELAYED] = {"delayed", "Delayed"},
-	[DSN_DELIVERED] = {"delivered", "Delivered"},
+/* Description of the last part. */
+static const char *const attached[] = {
+	[DSN_FAILED] = "Undelivered ",
+	[DSN_DELAYED] = "Delayed ",
+	[DSN_DELIVERED] = "Delivered ",
+	[DSN_TRACED] = "",
 };
 
 /* "name: words", with lines broken at blanks; what follows on is indented by four. */
@@ -104,8 +104,8 @@ void dsn_add_status(
 	else
 		add_typed(status, r, "Original-Recipient", "",
 			rcpt->orig_to.len > 0 ? rcpt->orig_to : rcpt->address);
-	buf_add_fmt(status, "Action: %s\r\nStatus: %.*s\r\n", kinds[r->kind].action,
-		SLICE_FMT(rcpt->status));
+	buf_add_fmt(
+		status, "Action: %s\r\nStatus: %.*s\r\n", rcpt->action, SLICE_FMT(rcpt->status));
 	if (rcpt->remote.len > 0)
 		buf_add_fmt(
 			status, "Remote-MTA: dns; %.*s\r\n", SLICE_FMT(host_name(rcpt->remote)));
@@ -168,8 +168,12 @@ static void add_headers(struct buf *out, const struct dsn_report *r, bool is_8bi
 	buf_add_fmt(out, "Subject: %s\r\nTo: ",
 		r->is_copy && t->copy_subject != NULL ? t->copy_subject : t->subject);
 	add_address(out, r->to);
+	buf_add_str(out, "\r\n");
+	if (r->message_id.len > 0)
+		buf_add_fmt(out, "References: %.*s\r\nIn-Reply-To: %.*s\r\n",
+			SLICE_FMT(r->message_id), SLICE_FMT(r->message_id));
 	buf_add_fmt(out,
-		"\r\nAuto-Submitted: auto-replied\r\nMIME-Version: 1.0\r\n"
+		"Auto-Submitted: auto-replied\r\nMIME-Version: 1.0\r\n"
 		"Content-Type: multipart/report; report-type=%sdelivery-status;\r\n"
 		"\tboundary=\"",
 		r->is_utf8 ? "global-" : "");
@@ -226,8 +230,7 @@ int dsn_begin(struct buf *out, const struct dsn_report *r, struct slice text, st
 	add_message_fields(out, r);
 	buf_add_slice(out, status);
 	buf_add_str(out, "\r\n");
-	buf_add_fmt(
-		&name, "%s Message%s", kinds[r->kind].attached, r->is_complete ? "" : " Headers");
+	buf_add_fmt(&name, "%sMessage%s", attached[r->kind], r->is_complete ? "" : " Headers");
 	add_part(out, r, buf_str(&name),
 		r->is_complete ? (r->is_utf8 ? "message/global" : "message/rfc822")
 		: r->is_utf8   ? "message/global-headers"

@@ -5,12 +5,17 @@
 #include "util/buf.h"
 
 /*
- * Delivery reports: the content of a bounce, delay or success notice (RFC 3462, 3464; RFC 6533 for
- * internationalised mail), with CRLF line ends. Pure. A report has a text for people, a part for
- * programs, and the message or its header section; the first two are gathered a recipient at a
- * time. All strings are borrowed and hold no control characters.
+ * Delivery reports: the content of a bounce, delay or success notice (RFC 3461, 6; 3462; 3464; RFC
+ * 6533 for internationalised mail), with CRLF line ends. Pure. A report has a text for people, a
+ * part for programs, and the message or its header section; the first two are gathered a recipient
+ * at a time. All strings are borrowed and hold no control characters.
  */
-enum dsn_kind { DSN_FAILED, DSN_DELAYED, DSN_DELIVERED };
+enum dsn_kind {
+	DSN_FAILED,
+	DSN_DELAYED,
+	DSN_DELIVERED,
+	DSN_TRACED /* what became of a first attempt, or of a question: sendmail -v and -bv */
+};
 
 struct template;
 
@@ -31,9 +36,12 @@ struct dsn_report {
 	struct slice new_id;             /* of the notice */
 	int64_t arrival, now;            /* real µs */
 	int64_t deadline;                /* DSN_DELAYED: when it is given up; 0: not said */
+	struct slice message_id; /* of the message, with its brackets, to refer to; empty: not */
 };
 
+/* action: "failed", "delayed", "delivered", "relayed", "expanded" (RFC 3464, 2.3.3). */
 struct dsn_recipient {
+	const char *action;
 	struct slice address, orig_to; /* internal form; orig_to empty: the same */
 	struct slice orcpt;            /* "rfc822;address", decoded; empty: none */
 	struct slice status;           /* "5.1.1" */

@@ -8,6 +8,7 @@ lib_mail_libmail_a_SOURCES = \
 	%D%/header.c %D%/header.h %D%/header_address.c %D%/header_edit.c \
 	%D%/stage.c %D%/stage.h \
 	%D%/template.c %D%/template.h \
+	%D%/verp.c %D%/verp.h \
 	%D%/xtext.c
 
 check_PROGRAMS += t/mail/address_test
