@@ -106,6 +106,8 @@ struct active *active_new(struct queue_message *m, bool loaded)
 	probe_count(a->is_probe ? 1 : 0);
 	a->since = qmgr_now();
 	a->scheduled = schedule_message_add(qmgr.schedule, a, sender_of(m), loaded);
+	if (m->env.verp.len > 0)
+		schedule_message_set_single(a->scheduled);
 	for (uint32_t i = 0; i < m->env.recipients; i++)
 		n += active_is_open(&m->r[i]) || m->r[i].state == QUEUE_R_OUT;
 	a->rcpts = mem_array(n, sizeof(*a->rcpts));

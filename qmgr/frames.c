@@ -2,8 +2,10 @@
 #include "qmgr/frames.h"
 
 #include "mail/address.h"
+#include "mail/verp.h"
 #include "qmgr/worker.h"
 #include "util/err.h"
+#include "util/log.h"
 
 #define DATA_PIECE 64000
 #define HEAD_SIZE 65536 /* room wanted beside the content for a job's other frames */
@@ -26,6 +28,25 @@ static void put_client(struct ipc *c, const struct queue_envelope *env)
 		ipc_put_text(c, FIELD_ORIGIN_IDENT, env->origin_ident);
 }
 
+/* With VERP a job has one recipient, and the sender is its own. */
+static void put_sender(struct ipc *c, const struct job *j)
+{
+	const struct queue_envelope *env = &j->a->m->env;
+	struct queue_recipient to;
+	struct buf sender = BUF_INIT(ADDRESS_LIMIT);
+
+	if (env->verp.len == 0) {
+		ipc_put_text(c, FIELD_SENDER, env->sender);
+		return;
+	}
+	to = active_recipient(j->a, j->rcpts[0]);
+	if (verp_sender(&sender, env->verp, env->sender,
+		    to.orig_to.len > 0 ? to.orig_to : to.address) != 0)
+		log_warning("%s: no room for VERP in the sender's address", j->a->m->id);
+	ipc_put_text(c, FIELD_SENDER, buf_slice(&sender));
+	buf_clear(&sender);
+}
+
 static void put_message(struct ipc *c, const struct job *j)
 {
 	const struct queue_envelope *env = &j->a->m->env;
@@ -34,7 +55,7 @@ static void put_message(struct ipc *c, const struct job *j)
 	ipc_begin(c, PROTO_JOB, j->id);
 	ipc_put_u64(c, FIELD_JOB, j->number);
 	ipc_put_str(c, FIELD_QUEUE_ID, j->a->m->id);
-	ipc_put_text(c, FIELD_SENDER, env->sender);
+	put_sender(c, j);
 	ipc_put_str(c, FIELD_TRANSPORT, j->worker->transport->name);
 	ipc_put_text(c, FIELD_NEXTHOP, active_nexthop(j->a, j->rcpts[0]));
 	ipc_put_u64(c, FIELD_TIME, (uint64_t)env->arrival);

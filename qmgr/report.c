@@ -40,7 +40,10 @@ static uint8_t how_of(const struct active *a, const struct active_rcpt *r, uint6
 
 	if (flags & JOB_FINAL)
 		return QUEUE_HOW_DELIVERED;
-	return (flags & JOB_TELLS_SUCCESS) && !clears ? QUEUE_HOW_TAKEN : QUEUE_HOW_RELAYED;
+	if (!(flags & JOB_TELLS_SUCCESS) || clears || a->m == NULL ||
+		!(active_recipient(a, r).notify & QUEUE_NOTIFY_SUCCESS))
+		return QUEUE_HOW_RELAYED;
+	return QUEUE_HOW_TAKEN;
 }
 
 void report_give(struct active *a, struct active_rcpt *r, const struct report *report)

@@ -145,6 +145,11 @@ struct schedule_message *schedule_message_add(
 	return m;
 }
 
+void schedule_message_set_single(struct schedule_message *m)
+{
+	m->is_single = true;
+}
+
 void schedule_load_failed(struct schedule *s)
 {
 	s->loading--;
@@ -245,7 +250,7 @@ static struct schedule_job *job_make(
 {
 	struct schedule_job *job = mem_alloc(sizeof(*job));
 	struct schedule_dest *d = g->dest;
-	unsigned limit = d->transport->limits.recipients;
+	unsigned limit = g->message->is_single ? 1 : d->transport->limits.recipients;
 
 	job->message = g->message;
 	job->dest = d;

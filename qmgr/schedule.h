@@ -147,6 +147,8 @@ struct schedule_message *schedule_message_add(
 void schedule_message_free(struct schedule *s, struct schedule_message **m);
 /* A message that was asked for by LOAD is not there any more. */
 void schedule_load_failed(struct schedule *s);
+/* Each job of it has one recipient, whatever the transport's limit. */
+void schedule_message_set_single(struct schedule_message *m);
 void *schedule_message_owner(const struct schedule_message *m);
 /* Nothing of it waits here and no job of it is out. */
 bool schedule_message_is_idle(const struct schedule_message *m);

@@ -60,6 +60,7 @@ struct schedule_message {
 	LIST_HEAD(, schedule_group) groups;
 	unsigned waiting, jobs;
 	bool loaded;
+	bool is_single; /* one recipient a job */
 };
 
 /*
