@@ -206,7 +206,7 @@ static int route_one(struct message *m, struct slice address, struct message_fai
 	struct slice original = from->orig_to.len > 0 ? from->orig_to : from->given;
 	struct queue_recipient q = {
 		.address = address, .orcpt = from->orcpt, .notify = from->notify};
-	bool is_probe = (m->env.flags & QUEUE_FLAG_PROBE) != 0;
+	bool is_probe = (m->env.flags & (QUEUE_FLAG_PROBE | QUEUE_FLAG_TRACE)) == QUEUE_FLAG_PROBE;
 	int err = route_resolve(is_probe ? cleanup.probe_route : cleanup.route, address,
 		m->env.sender, &r->later, &r->route);
 

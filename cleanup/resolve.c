@@ -90,7 +90,8 @@ static void run(void *arg)
 {
 	struct resolve *r = arg;
 	struct slice sender = ipc_bytes(&r->msg, FIELD_SENDER);
-	bool is_probe = (ipc_u64(&r->msg, FIELD_FLAGS) & QUEUE_FLAG_PROBE) != 0;
+	bool is_probe = (ipc_u64(&r->msg, FIELD_FLAGS) & (QUEUE_FLAG_PROBE | QUEUE_FLAG_TRACE)) ==
+			QUEUE_FLAG_PROBE;
 	struct route *by = is_probe ? cleanup.probe_route : cleanup.route;
 
 	for (;;) {

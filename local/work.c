@@ -112,6 +112,7 @@ static void finish(struct work *w, const struct outcome *outcome)
 		o.status[0] = '4';
 	}
 	log_outcome(w, r, &o);
+	w->j->facts.flags = o.result == RESULT_OK && !is_probe(w) ? JOB_FINAL : 0;
 	job_report(w->j, r, (enum proto_result)o.result, o.status, NULL, NULL, o.text);
 	later_clear(&w->later);
 	plan_clear(&w->plan);

@@ -38,7 +38,8 @@ void probe_result(const struct active *a, struct active_rcpt *r, enum queue_even
 	int64_t expire = conf_time(result == RESULT_OK ? P_address_verify_positive_expire_time
 						       : P_address_verify_negative_expire_time);
 
-	if (r->is_told || tally == NULL)
+	/* Of sendmail -bv its sender is told by a report. */
+	if (r->is_told || tally == NULL || (a->m->env.flags & QUEUE_FLAG_TRACE))
 		return;
 	r->is_told = true;
 	ipc_begin(tally->ipc, PROTO_PROBE_RESULT, 0);

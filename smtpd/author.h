@@ -41,6 +41,7 @@ struct message_events {
 /* What MSG_OPEN says; all borrowed. */
 struct message_spec {
 	struct slice sender, client_name, client_addr, helo, protocol, login, envid;
+	struct slice verp;  /* two delimiters */
 	struct slice trace; /* lines for Received:, a NUL between two */
 	uint64_t flags;     /* QUEUE_FLAG_* */
 	uint64_t client_port, uid, ret, body, size;

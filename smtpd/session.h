@@ -75,7 +75,7 @@ struct session {
 	char client[NET_RANGE_TEXT]; /* as what it is counted: itself or its network */
 	struct limits *limits;       /* owned; a command that waits for its rate */
 	bool is_announced;           /* "connect from" is logged */
-	bool may_xclient, may_xforward;
+	bool may_xclient, may_xforward, may_verp;
 	bool is_greeted;
 	unsigned discarded;       /* EHLO_* that are kept from it, whether inside of TLS or not */
 	unsigned hidden, options; /* those and what is not offered now; SMTP_OPT_* */

@@ -208,6 +208,7 @@ void settings_open(void)
 	settings.submitters = open_match(P_authorized_submit_users, 0);
 	settings.xclient_hosts = open_match(P_smtpd_authorized_xclient_hosts, 0);
 	settings.xforward_hosts = open_match(P_smtpd_authorized_xforward_hosts, 0);
+	settings.verp_hosts = open_match(P_smtpd_authorized_verp_clients, 0);
 	settings.wants_proxy = *conf_str(P_smtpd_upstream_proxy_protocol) != '\0';
 	settings.proxy_timeout = conf_time(P_smtpd_upstream_proxy_timeout);
 	find_submitters();

@@ -29,7 +29,7 @@ struct settings {
 	int64_t timeout, error_sleep; /* microseconds */
 	bool wants_proxy;             /* smtpd_upstream_proxy_protocol */
 	int64_t proxy_timeout;
-	struct match *xclient_hosts, *xforward_hosts;
+	struct match *xclient_hosts, *xforward_hosts, *verp_hosts;
 	int64_t min_rate;                  /* bytes a second */
 	size_t line_limit, response_limit; /* smtpd_sasl_response_limit */
 	int rcpt_limit, rcpt_overshoot;

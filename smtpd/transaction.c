@@ -5,6 +5,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "conf/conf.h"
+#include "mail/verp.h"
 #include "queue/envelope.h"
 #include "server/counters.h"
 #include "smtpd/content.h"
@@ -372,6 +374,8 @@ static void keep_mail(struct transaction *t, const struct smtp_mail *m)
 	t->size = m->size;
 	t->utf8 = m->utf8;
 	t->requiretls = m->requiretls;
+	t->verify = m->verify;
+	t->trace = m->trace;
 	t->body = m->body;
 	t->ret = m->ret;
 	t->sasl_sender = sasl_sender_of(m);
@@ -424,14 +428,42 @@ static void begin_mail(struct session *s, struct slice nothing)
 		evaluation_begin(s, POLICY_MAIL, SLICE_NONE, mail_decided);
 }
 
+static unsigned options_of(const struct session *s)
+{
+	return s->options | (s->may_verp ? SMTP_OPT_XVERP : 0) |
+	       (s->is_local ? SMTP_OPT_REPORTS : 0);
+}
+
+/* Delimiters, and a sender that they can be put into. */
+static int verp_of(const struct smtp_mail *m, char verp[3], struct buf *reply)
+{
+	struct slice filter = slice_str(conf_str(P_verp_delimiter_filter));
+	struct slice chosen =
+		m->verp.len > 0 ? m->verp : slice_str(conf_str(P_default_verp_delimiters));
+
+	if (!m->has_verp)
+		return 0;
+	buf_reset(reply);
+	if (!verp_is_good(chosen, filter))
+		(void)buf_add_fmt(reply, "501 5.5.4 Error: XVERP needs two characters from %.*s",
+			SLICE_FMT(filter));
+	else if (m->sender->len == 0)
+		(void)buf_add_str(reply, "503 5.5.4 Error: XVERP requires non-null sender");
+	else
+		memcpy(verp, chosen.p, chosen.len);
+	return reply->len > 0 ? ERR_SYNTAX : 0;
+}
+
 void transaction_mail(struct session *s, struct slice args)
 {
 	struct transaction *t = transaction_new(s);
 	struct buf reply = BUF_INIT(1024);
 	struct smtp_mail m = {.sender = &t->sender};
 	bool bad_address = false;
-	int err = smtp_mail_parse(args, s->options, &m, &bad_address, &reply);
+	int err = smtp_mail_parse(args, options_of(s), &m, &bad_address, &reply);
 
+	if (err == 0)
+		err = verp_of(&m, t->verp, &reply);
 	if (err != 0) {
 		if (bad_address)
 			warn_syntax(s, "MAIL", m.shown);
@@ -469,8 +501,11 @@ static bool open_message(struct session *s)
 		.protocol = slice_str(protocol_of(s)),
 		.login = slice_str(s->login),
 		.envid = slice_str(t->envid),
+		.verp = slice_str(t->verp),
 		.flags = (t->utf8 ? QUEUE_FLAG_SMTPUTF8 : 0) |
 			 (t->requiretls ? QUEUE_FLAG_REQUIRETLS : 0) |
+			 (t->verify ? QUEUE_FLAG_PROBE : 0) |
+			 (t->verify || t->trace ? QUEUE_FLAG_TRACE : 0) |
 			 (s->is_local ? QUEUE_FLAG_LOCAL : 0) |
 			 (t->completes ? QUEUE_FLAG_COMPLETE : 0) |
 			 (s->login != NULL && settings.show_login ? QUEUE_FLAG_SHOW_LOGIN : 0),

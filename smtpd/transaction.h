@@ -20,6 +20,8 @@ struct transaction {
 	char *sasl_sender;       /* owned; AUTH= of MAIL, xtext decoded; NULL */
 	uint64_t size;           /* SIZE= */
 	bool utf8, requiretls;
+	bool verify, trace; /* XVERIFY, XTRACE */
+	char verp[3];       /* delimiters, or "" */
 	enum smtp_body body;
 	enum smtp_ret ret;
 	char envid[SMTP_ENVID_LIMIT + 1];

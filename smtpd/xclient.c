@@ -285,10 +285,13 @@ void xclient_begin(struct session *s)
 	s->may_xclient = !s->is_local && match_host(settings.xclient_hosts, name, addr, NULL) == 0;
 	s->may_xforward =
 		!s->is_local && match_host(settings.xforward_hosts, name, addr, NULL) == 0;
+	s->may_verp = s->is_local || match_host(settings.verp_hosts, name, addr, NULL) == 0;
 }
 
 void xclient_add_ehlo(const struct session *s, struct buf *lines)
 {
+	if (s->may_verp && !s->is_local && (s->discarded & EHLO_XVERP) == 0)
+		(void)buf_add_str(lines, "250-XVERP\r\n");
 	if (s->may_xclient && (s->discarded & EHLO_XCLIENT) == 0)
 		(void)buf_add_str(lines,
 			"250-XCLIENT NAME ADDR PROTO HELO REVERSE_NAME PORT LOGIN DESTADDR "

@@ -61,8 +61,9 @@ void sendmail_warning(const char *fmt, ...)
 
 static const char help_text[] =
 	"usage: %s [-bmode] [-C config_dir] [-F full_name] [-f sender] [-it] [-N dsn] [-R ret]\n"
-	"                [-V envid] [recipient ...]\n"
+	"                [-V envid] [-XV[xy]] [-v] [recipient ...]\n"
 	"  (no option)      read a message from standard input and send it to the recipients\n"
+	"  -bv              deliver nothing: mail the sender a report of each recipient\n"
 	"  -bs              speak SMTP on standard input and output\n"
 	"  -bp              list the queue (mailq)\n"
 	"  -bi, -I          build the alias tables (newaliases); those of -oATABLE, if given\n"
@@ -77,8 +78,10 @@ static const char help_text[] =
 	"  -R full | hdrs   how much of the message a notice returns\n"
 	"  -t               take recipients from the message's To:, Cc: and Bcc:\n"
 	"  -V ENVID         envelope id for notices\n"
-	"  -v               accepted, as are -A -bh -bH -c -e -G -h -L -m -n -O -o -p -qTIME -U -X "
-	"-x\n"
+	"  -v               mail the sender a report of the first attempt of delivery\n"
+	"  -XV, -XVxy       each recipient gets a sender of its own: sender+user=domain, or with "
+	"x, y\n"
+	"  -A -bh -bH -c -e -G -h -L -m -n -O -o -p -qTIME -U -x  accepted without effect\n"
 	"  --help, --version\n";
 
 void sendmail_add_recipient(const char *text)
@@ -103,6 +106,7 @@ static void set_mode(const char *arg)
 	switch (*arg) {
 	case 'm':
 	case 'a': sendmail.mode = SENDMAIL_MAIL; break;
+	case 'v': sendmail.verify = true; break;
 	case 's': sendmail.mode = SENDMAIL_SMTP; break;
 	case 'p': sendmail.mode = SENDMAIL_LIST; break;
 	case 'i': sendmail.mode = SENDMAIL_ALIASES; break;
@@ -186,6 +190,17 @@ static void set_envid(const char *arg)
 		sendmail_warning("bad syntax in -V option value -- ignored");
 }
 
+/* -XV as in Postfix; without V it is sendmail's name for a file of the dialogue. */
+static void set_verp(const char *arg)
+{
+	if (*arg != 'V')
+		return;
+	sendmail.has_verp = true;
+	sendmail.verp = arg[1] != '\0' ? arg + 1 : NULL;
+	if (sendmail.verp != NULL && strlen(sendmail.verp) != 2)
+		sendmail_fatal(EX_USAGE, "-XV option needs two delimiters");
+}
+
 static void set_option(int c)
 {
 	static const char *const rets[] = {"full", "hdrs", NULL};
@@ -219,7 +234,8 @@ static void set_option(int c)
 		break;
 	case 't': sendmail.from_header = true; break;
 	case 'V': set_envid(optarg); break;
-	case 'v': sendmail.verbose = true; break;
+	case 'v': sendmail.trace = true; break;
+	case 'X': set_verp(optarg); break;
 	case 1000: help(); break;
 	case 1001: version(); break;
 	case '?': sendmail_fatal(EX_USAGE, "unknown option; see %s --help", program);
@@ -237,7 +253,7 @@ static void read_options(int argc, char **argv)
 	while ((c = getopt_long(argc, argv, "+A:B:C:F:GIL:N:O:R:UV:X:b:ce:f:h:imno:p:r:q::tvx",
 			longs, NULL)) != -1)
 		set_option(c);
-	if (sendmail.from_header && sendmail.mode != SENDMAIL_MAIL)
+	if (sendmail.from_header && (sendmail.mode != SENDMAIL_MAIL || sendmail.verify))
 		sendmail_fatal(EX_USAGE, "-t can be used only in delivery mode");
 	if (optind < argc && sendmail.mode == SENDMAIL_SMTP)
 		sendmail_fatal(EX_USAGE, "stand-alone mode requires no recipient");
@@ -350,7 +366,10 @@ static int send_message(void)
 		sendmail_fatal(EX_USAGE, "Recipient addresses must be specified on the command "
 					 "line or via the -t option");
 	identify_caller();
-	sendmail_read_message();
+	if (sendmail.verify)
+		sendmail_make_probe();
+	else
+		sendmail_read_message();
 	if (sendmail.recipients_n == 0)
 		sendmail_fatal(EX_USAGE, "No recipient addresses found in message header");
 	return sendmail_submit();

@@ -21,7 +21,10 @@ enum { SENDMAIL_RECIPIENTS = 100000 };
 struct sendmail {
 	enum sendmail_mode mode;
 	const char *config_dir, *sender, *full_name, *envid, *notify, *ret;
-	bool from_header, ignore_dots, verbose;
+	bool from_header, ignore_dots;
+	bool verify, trace; /* -bv; -v: a report is mailed to the sender */
+	bool has_verp;      /* -XV; verp: two delimiters, or NULL for default_verp_delimiters */
+	const char *verp;
 	const char *flush_site, *flush_id;
 	const char *aliases; /* -oA */
 	char **recipients;   /* external form; owned */
@@ -40,6 +43,8 @@ void sendmail_warning(const char *fmt, ...) __attribute__((format(printf, 1, 2))
 void sendmail_add_recipient(const char *text);
 /* Reads the message from standard input into sendmail.content; with -t its recipients too. */
 void sendmail_read_message(void);
+/* -bv: there is no message, so one that says what it is for. */
+void sendmail_make_probe(void);
 /* Hands it to smtpd; the exit status. */
 int sendmail_submit(void);
 /* -bs: smtpd on standard input and output; the exit status. */

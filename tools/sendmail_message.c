@@ -89,6 +89,15 @@ static void convert(struct slice rest)
 	}
 }
 
+void sendmail_make_probe(void)
+{
+	(void)buf_add_str(&sendmail.content, "Subject: probe\r\nTo: ");
+	for (size_t i = 0; i < sendmail.recipients_n; i++)
+		(void)buf_add_fmt(
+			&sendmail.content, "%s%s", i > 0 ? ",\r\n\t" : "", sendmail.recipients[i]);
+	(void)buf_add_str(&sendmail.content, "\r\n\r\n");
+}
+
 void sendmail_read_message(void)
 {
 	int64_t limit = conf_int(P_message_size_limit);

@@ -132,6 +132,13 @@ static void add_sender(void)
 		(void)buf_add_str(&out, " ENVID=");
 		address_xtext_encode(&out, slice_str(sendmail.envid));
 	}
+	if (sendmail.verify)
+		(void)buf_add_str(&out, " XVERIFY");
+	else if (sendmail.trace)
+		(void)buf_add_str(&out, " XTRACE");
+	if (sendmail.has_verp)
+		(void)buf_add_fmt(&out, " XVERP%s%s", sendmail.verp != NULL ? "=" : "",
+			sendmail.verp != NULL ? sendmail.verp : "");
 	(void)buf_add_str(&out, "\r\n");
 	buf_clear(&internal);
 }

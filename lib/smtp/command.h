@@ -69,6 +69,8 @@ enum {
 	SMTP_OPT_SIZE = 1 << 5,
 	SMTP_OPT_8BITMIME = 1 << 6,
 	SMTP_OPT_REQUIRETLS = 1 << 7, /* RFC 8689 */
+	SMTP_OPT_XVERP = 1 << 8,      /* XVERP and XVERP=xy are allowed */
+	SMTP_OPT_REPORTS = 1 << 9,    /* local submission: XVERIFY, XTRACE (sendmail -bv, -v) */
 };
 
 enum smtp_body { SMTP_BODY_NONE, SMTP_BODY_7BIT, SMTP_BODY_8BITMIME };
@@ -95,6 +97,9 @@ struct smtp_mail {
 	bool has_auth;       /* AUTH= (RFC 4954, 5); auth: xtext as it came, checked; borrowed */
 	struct slice auth;   /* empty for <> */
 	struct slice envid;  /* ENVID= (4.4): xtext as it came, checked; borrowed */
+	bool has_verp;       /* XVERP; verp: two characters, not checked, or empty; borrowed */
+	struct slice verp;
+	bool verify, trace; /* XVERIFY: recipients are only asked for; XTRACE: a report is wanted */
 };
 
 /* RCPT TO:<forward-path> [SP parameters] */

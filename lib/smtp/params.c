@@ -110,6 +110,15 @@ static int take_ret(struct slice value, struct smtp_mail *m, struct buf *reply)
 	return 0;
 }
 
+static int take_verp(struct slice value, struct smtp_mail *m, struct buf *reply)
+{
+	if (value.len != 2)
+		return refuse(reply, "501 5.5.4 Error: XVERP needs two characters");
+	m->has_verp = true;
+	m->verp = value;
+	return 0;
+}
+
 /* Whoever is not authenticated here may say it; it means nothing then (RFC 4954, 5). */
 static int take_auth(struct slice value, struct smtp_mail *m, struct buf *reply)
 {
@@ -140,6 +149,8 @@ static int mail_param(struct slice word, unsigned options, struct smtp_mail *m, 
 		return take_ret(value, m, reply);
 	if (dsn && value_of(word, "ENVID=", &value))
 		return take_envid(value, m, reply);
+	if ((options & SMTP_OPT_XVERP) != 0 && value_of(word, "XVERP=", &value))
+		return take_verp(value, m, reply);
 	if (value_of(word, "AUTH=", &value))
 		return (options & SMTP_OPT_AUTH) != 0
 			       ? take_auth(value, m, reply)
@@ -152,6 +163,12 @@ static int mail_param(struct slice word, unsigned options, struct smtp_mail *m, 
 		m->utf8 = true;
 	else if ((options & SMTP_OPT_REQUIRETLS) != 0 && slice_case_eq_str(word, "REQUIRETLS"))
 		m->requiretls = true;
+	else if ((options & SMTP_OPT_XVERP) != 0 && slice_case_eq_str(word, "XVERP"))
+		m->has_verp = true;
+	else if ((options & SMTP_OPT_REPORTS) != 0 && slice_case_eq_str(word, "XVERIFY"))
+		m->verify = true;
+	else if ((options & SMTP_OPT_REPORTS) != 0 && slice_case_eq_str(word, "XTRACE"))
+		m->trace = true;
 	else
 		return unsupported(reply, word);
 	return 0;
