@@ -8,6 +8,7 @@
 #include "cleanup/message.h"
 #include "cleanup/space.h"
 #include "cleanup/trace.h"
+#include "cleanup/transcript.h"
 #include "mail/address.h"
 #include "util/err.h"
 #include "util/log.h"
@@ -380,6 +381,7 @@ void author_peer_msg(struct server_peer *peer, struct ipc_msg *msg)
 	switch (msg->type) {
 	case PROTO_MSG_OPEN: open_message(peer, msg); return;
 	case PROTO_ID_QUERY: query(peer, ipc_bytes(msg, FIELD_QUEUE_ID)); return;
+	case PROTO_TRANSCRIPT: transcript_msg(msg); return;
 	case PROTO_FLUSH_DOMAIN: flush_domain(ipc_bytes(msg, FIELD_NAME)); return;
 	default: break;
 	}

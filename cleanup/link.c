@@ -6,6 +6,7 @@
 #include "cleanup/notice.h"
 #include "cleanup/resolve.h"
 #include "cleanup/space.h"
+#include "cleanup/transcript.h"
 #include "queue/id.h"
 #include "util/mem.h"
 
@@ -189,6 +190,7 @@ void link_peer_msg(struct server_peer *peer, struct ipc_msg *msg)
 	case PROTO_ID_DURABLE: pass_on(ipc_bytes(msg, FIELD_QUEUE_ID)); break;
 	case PROTO_QUEUE_STATE: space_qmgr(ipc_u64(msg, FIELD_FLAGS) & 1); break;
 	case PROTO_RESOLVE: resolve_msg(peer, msg); break;
+	case PROTO_TRANSCRIPT: transcript_msg(msg); break;
 	default: notice_msg(peer, msg); break;
 	}
 }

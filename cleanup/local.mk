@@ -17,7 +17,8 @@ cleanup_cleanup_SOURCES = \
 	%D%/resolve.c %D%/resolve.h \
 	%D%/rewrite.c %D%/rewrite.h \
 	%D%/space.c %D%/space.h \
-	%D%/trace.c %D%/trace.h
+	%D%/trace.c %D%/trace.h \
+	%D%/transcript.c %D%/transcript.h
 cleanup_cleanup_LDADD = lib/route/libroute.a lib/queue/libqueue.a lib/mail/libmail.a $(SERVER_LIBS)
 dist_man8_MANS += man/cleanup.8
 

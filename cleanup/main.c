@@ -9,6 +9,7 @@
 #include "cleanup/notice.h"
 #include "cleanup/resolve.h"
 #include "cleanup/space.h"
+#include "cleanup/transcript.h"
 #include "cleanup/trace.h"
 #include "conf/conf.h"
 #include "map/map.h"
@@ -48,6 +49,7 @@ static void init(void)
 		log_fatal("queue_directory %s: %s", queue, err_str(ERR_SYS));
 	content_open();
 	notice_open();
+	transcript_open();
 	cleanup.buffer_limit = (size_t)conf_int(P_cleanup_buffer_limit);
 	cleanup.journal_limit = (size_t)conf_int(P_queue_journal_message_limit);
 	cleanup.header_limit = (size_t)conf_int(P_header_size_limit);

@@ -11,6 +11,7 @@
 #include "conf/conf.h"
 #include "mail/address.h"
 #include "mail/dsn.h"
+#include "mail/mailclass.h"
 #include "mail/verp.h"
 #include "util/err.h"
 #include "util/log.h"
@@ -47,18 +48,12 @@ struct notice {
 };
 
 static TAILQ_HEAD(, notice) all = TAILQ_HEAD_INITIALIZER(all);
-static bool tells_bounce, tells_2bounce, tells_delay;
+static unsigned tells; /* enum mail_class */
 
 void notice_open(void)
 {
-	struct slice rest = slice_str(conf_str(P_notify_classes)), word;
-
 	intro_open();
-	while (slice_token(&rest, ", \t\r\n", &word)) {
-		tells_bounce |= slice_case_eq_str(word, "bounce");
-		tells_2bounce |= slice_case_eq_str(word, "2bounce");
-		tells_delay |= slice_case_eq_str(word, "delay");
-	}
+	tells = mail_classes(slice_str(conf_str(P_notify_classes)));
 }
 
 bool notice_is_idle(void)
@@ -319,7 +314,8 @@ static bool wants_copy(const struct notice *n)
 {
 	if (n->parent.sender.len == 0)
 		return false;
-	return (n->kind == DSN_FAILED && tells_bounce) || (n->kind == DSN_DELAYED && tells_delay);
+	return (n->kind == DSN_FAILED && (tells & MAIL_CLASS_BOUNCE)) ||
+	       (n->kind == DSN_DELAYED && (tells & MAIL_CLASS_DELAY));
 }
 
 static int compare_u32(const void *a, const void *b)
@@ -372,9 +368,11 @@ static void send(struct notice *n, bool is_complete)
 /* The postmaster, of what has no sender. NULL: nobody. */
 static const char *postmaster_of(const struct notice *n)
 {
-	if (n->kind == DSN_FAILED && (tells_2bounce || tells_bounce))
+	if (n->kind == DSN_FAILED && (tells & MAIL_CLASS_2BOUNCE))
 		return conf_str(P_2bounce_notice_recipient);
-	return n->kind == DSN_DELAYED && tells_delay ? conf_str(P_delay_notice_recipient) : NULL;
+	return n->kind == DSN_DELAYED && (tells & MAIL_CLASS_DELAY)
+		       ? conf_str(P_delay_notice_recipient)
+		       : NULL;
 }
 
 /* Of mail with VERP each recipient has a sender of its own, and qmgr asks for each alone. */

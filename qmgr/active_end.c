@@ -2,6 +2,7 @@
 #include "qmgr/active_private.h"
 
 #include "conf/conf.h"
+#include "mail/mailclass.h"
 #include "qmgr/ask.h"
 #include "qmgr/command.h"
 #include "qmgr/handout.h"
@@ -184,21 +185,12 @@ static const struct news {
 
 #define NEWS (sizeof(all_news) / sizeof(all_news[0]))
 
-static bool tells_postmaster_of_delay(void)
-{
-	struct slice rest = slice_str(conf_str(P_notify_classes)), word;
-	bool found = false;
-
-	while (!found && slice_token(&rest, ", \t\r\n", &word))
-		found = slice_case_eq_str(word, "delay");
-	return found;
-}
-
 /* Without a sender nobody wants to know: cleanup need not be asked each time. */
 static bool is_worth_asking(const struct queue_message *m, enum queue_reason reason)
 {
 	return reason == QUEUE_REASON_BOUNCE || m->env.sender.len > 0 ||
-	       (reason == QUEUE_REASON_DELAY && tells_postmaster_of_delay());
+	       (reason == QUEUE_REASON_DELAY &&
+		       (mail_classes(slice_str(conf_str(P_notify_classes))) & MAIL_CLASS_DELAY));
 }
 
 static bool is_wanted(const struct news *news, const struct queue_message *m, uint32_t index)

@@ -107,6 +107,23 @@ static struct author *least_busy(void)
 	return best;
 }
 
+void author_transcript(
+	unsigned classes, struct slice client, struct slice transcript, struct slice text)
+{
+	struct author *a = least_busy();
+
+	if (a == NULL)
+		return;
+	ipc_begin(a->peer->ipc, PROTO_TRANSCRIPT, 0);
+	ipc_put_u64(a->peer->ipc, FIELD_FLAGS, classes);
+	ipc_put_str(a->peer->ipc, FIELD_NAME, "SMTP server");
+	ipc_put_text(a->peer->ipc, FIELD_REMOTE, slice_first(client, 1024));
+	ipc_put_bytes(a->peer->ipc, FIELD_BYTES, transcript);
+	if (text.len > 0)
+		ipc_put_text(a->peer->ipc, FIELD_TEXT, text);
+	(void)ipc_end(a->peer->ipc);
+}
+
 bool author_flush(struct slice domain)
 {
 	struct author *a = least_busy();

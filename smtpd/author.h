@@ -64,6 +64,10 @@ void author_wait_cancel(struct author_waiter *w);
 /* cleanup has said that there is no space: answer 452. free: bytes, UINT64_MAX when not known. */
 bool author_is_full(uint64_t *free_bytes);
 
+/* A transcript for the postmaster; nobody waits for it. text: why the session ended, or empty. */
+void author_transcript(
+	unsigned classes, struct slice client, struct slice transcript, struct slice text);
+
 /* ETRN: mail that waits for the domain is to be tried now. False: nobody can be told. */
 bool author_flush(struct slice domain);
 

@@ -4,6 +4,7 @@
 #include "smtpd/report.h"
 #include "smtpd/session.h"
 #include "smtpd/starttls.h"
+#include "smtpd/transcript.h"
 #include "util/err.h"
 #include "util/log.h"
 #include "util/mem.h"
@@ -227,6 +228,7 @@ void evaluation_refuse(struct session *s, const struct policy_verdict *v)
 {
 	char *reply = evaluation_reply(v);
 
+	transcript_class(s, mail_class_of_reply(slice_str(reply), true));
 	session_reply_refusal(s, slice_str(reply));
 	if (v->code == 421 || v->code == 521)
 		session_drop(s);

@@ -25,6 +25,7 @@ smtpd_smtpd_SOURCES = \
 	%D%/starttls.c %D%/starttls.h \
 	%D%/stress.c %D%/stress.h \
 	%D%/tls_report.c %D%/tls_report.h \
+	%D%/transcript.c %D%/transcript.h \
 	%D%/transaction.c %D%/transaction.h \
 	%D%/xclient.c %D%/xclient.h
 dist_man7_MANS += man/gatepost-standards.7

@@ -2,6 +2,7 @@
 #include "smtpd/report.h"
 
 #include "mail/address.h"
+#include "smtpd/transcript.h"
 #include "util/log.h"
 
 enum { LINE_LIMIT = 1024, EXCERPT = 100 };
@@ -48,6 +49,7 @@ void report_lost(const struct session *s, const char *what)
 {
 	if (s->is_local || s->namaddr == NULL)
 		return;
+	transcript_reason(s->transcript, what);
 	if (s->state == CONTENT && s->transaction != NULL)
 		log_info("%s after %s (%llu bytes) from %s", what, s->where,
 			(unsigned long long)s->transaction->came, s->namaddr);

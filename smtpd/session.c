@@ -15,6 +15,7 @@
 #include "smtpd/recipient.h"
 #include "smtpd/report.h"
 #include "smtpd/starttls.h"
+#include "smtpd/transcript.h"
 #include "smtpd/xclient.h"
 #include "util/err.h"
 #include "util/fd.h"
@@ -81,6 +82,7 @@ void session_drop(struct session *s)
 	inquiry_cancel(s);
 	gate_cancel(s);
 	limits_cancel(s);
+	transcript_end(s);
 	starttls_cancel(s);
 	auth_cancel(s);
 	recipient_cancel(s);
@@ -140,6 +142,7 @@ static void write_reply(struct session *s, char *text, size_t len)
 {
 	if (settings.soft_bounce && !s->is_local)
 		soften_lines(text, len);
+	transcript_out(s, slice_of(text, len));
 	if (!s->sleeping && s->errors >= s->bounds->soft_errors && s->bounds->error_sleep > 0) {
 		s->sleeping = true;
 		loop_timer_set(&s->sleep, loop_now() + s->bounds->error_sleep);
@@ -222,6 +225,7 @@ static bool is_protocol_error(struct slice text)
 
 void session_reply_text(struct session *s, struct slice text)
 {
+	transcript_class(s, mail_class_of_reply(text, false));
 	session_reply_refusal(s, text);
 	if (s->state != CLOSED && is_protocol_error(text))
 		gate_error(s);
@@ -394,6 +398,7 @@ static void carry_out_line(struct session *s, struct slice line, bool bare)
 	smtp_command_parse(line, &c);
 	s->auth_tried = s->auth_tried || c.verb == SMTP_AUTH;
 	log_command(s, line, &c);
+	transcript_in(s, is_secret(s, line) ? SLICE_LIT("(not shown)") : line, c.verb);
 	if (s->state == RESPONSE)
 		auth_line(s, line);
 	else if (!is_out_of_step(s, c.verb))

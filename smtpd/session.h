@@ -98,6 +98,7 @@ struct session {
 	bool auth_tried;                 /* what the client says next may be a password */
 	struct inquiry *inquiry;         /* owned; a lookup of its own */
 	struct footer *footer;           /* owned; a reply waits for its footer */
+	struct transcript *transcript; /* owned; NULL: nobody wants one, or there is nothing yet */
 	struct loop_task run, reap;
 	struct loop_timer sleep; /* error delay; the reply waits in held */
 	struct buf held;

@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "conf/conf.h"
+#include "mail/mailclass.h"
 #include "smtp/command.h"
 #include "smtp/ehlo.h"
 #include "smtpd/auth.h"
@@ -208,6 +209,8 @@ void settings_open(void)
 	settings.submitters = open_match(P_authorized_submit_users, 0);
 	settings.xclient_hosts = open_match(P_smtpd_authorized_xclient_hosts, 0);
 	settings.xforward_hosts = open_match(P_smtpd_authorized_xforward_hosts, 0);
+	settings.tells = mail_classes(slice_str(conf_str(P_notify_classes))) &
+			 ~(unsigned)(MAIL_CLASS_2BOUNCE | MAIL_CLASS_DELAY);
 	settings.verp_hosts = open_match(P_smtpd_authorized_verp_clients, 0);
 	settings.wants_proxy = *conf_str(P_smtpd_upstream_proxy_protocol) != '\0';
 	settings.proxy_timeout = conf_time(P_smtpd_upstream_proxy_timeout);

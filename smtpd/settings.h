@@ -33,6 +33,7 @@ struct settings {
 	int64_t min_rate;                  /* bytes a second */
 	size_t line_limit, response_limit; /* smtpd_sasl_response_limit */
 	int rcpt_limit, rcpt_overshoot;
+	unsigned tells; /* enum mail_class: of whose sessions the postmaster gets transcripts */
 	uint64_t count_limit; /* smtpd_client_connection_count_limit */
 	struct match *noop_words, *forbidden_words;
 	struct map_list *command_filter, *discard_maps; /* NULL: none */

@@ -6,6 +6,7 @@ lib_mail_libmail_a_SOURCES = \
 	%D%/complete.c \
 	%D%/dsn.c %D%/dsn.h \
 	%D%/header.c %D%/header.h %D%/header_address.c %D%/header_edit.c \
+	%D%/mailclass.c %D%/mailclass.h \
 	%D%/stage.c %D%/stage.h \
 	%D%/template.c %D%/template.h \
 	%D%/verp.c %D%/verp.h \

@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: ISC */
+#include "cleanup/transcript.h"
+
+#include "cleanup/cleanup.h"
+#include "cleanup/message.h"
+#include "cleanup/space.h"
+#include "cleanup/trace.h"
+#include "conf/conf.h"
+#include "mail/address.h"
+#include "mail/mailclass.h"
+#include "util/err.h"
+#include "util/log.h"
+
+enum { CONTENT_LIMIT = 256 << 10, LINE = 78, INDENT = 4 };
+
+static unsigned tells; /* enum mail_class */
+
+void transcript_open(void)
+{
+	tells = mail_classes(slice_str(conf_str(P_notify_classes)));
+}
+
+static void done(struct message *m)
+{
+	(void)m;
+}
+
+static void failed(struct message *m, const struct message_failure *why)
+{
+	log_warning("%s: postmaster notice failed: %s", m->id, why->text);
+}
+
+static const struct message_calls calls = {done, failed};
+static char owner;
+
+/* A line of the dialogue in lines of 78, those behind the first indented. */
+static void add_line(struct buf *out, struct slice line)
+{
+	size_t room = LINE;
+
+	do {
+		struct slice part = slice_first(line, room);
+		ptrdiff_t blank = part.len < line.len ? slice_find_last(part, ' ') : -1;
+
+		if (blank > INDENT)
+			part = slice_first(part, (size_t)blank);
+		for (size_t i = 0; i < part.len; i++)
+			(void)buf_add_char(out, (unsigned char)part.p[i] < ' ' || part.p[i] == 127
+							? '?'
+							: part.p[i]);
+		line = slice_from(line, part.len + (blank > INDENT));
+		(void)buf_add_str(out, line.len > 0 ? "\r\n    " : "\r\n");
+		room = LINE - INDENT;
+	} while (line.len > 0);
+}
+
+static void add_headers(struct buf *out, struct ipc_msg *msg, struct slice to)
+{
+	(void)buf_add_fmt(out, "From: Mail Delivery System <MAILER-DAEMON@%s>\r\nTo: Postmaster <",
+		conf_str(P_myorigin));
+	address_add_external(out, to);
+	(void)buf_add_fmt(out,
+		">\r\nSubject: %s %.*s: errors from %.*s\r\nAuto-Submitted: auto-generated\r\n",
+		conf_str(P_mail_name), SLICE_FMT(ipc_bytes(msg, FIELD_NAME)),
+		SLICE_FMT(ipc_bytes(msg, FIELD_REMOTE)));
+}
+
+static void add_text(struct buf *out, struct ipc_msg *msg)
+{
+	struct slice rest = ipc_bytes(msg, FIELD_BYTES), line;
+
+	(void)buf_add_str(out, "\r\nTranscript of session follows.\r\n\r\n");
+	while (rest.len > 0 && slice_part(&rest, '\n', &line))
+		add_line(out, line);
+	if (ipc_has(msg, FIELD_TEXT))
+		(void)buf_add_fmt(out, "\r\nSession aborted, reason: %.*s\r\n",
+			SLICE_FMT(ipc_bytes(msg, FIELD_TEXT)));
+	(void)buf_add_str(out, "\r\nFor other details, see the local mail logfile\r\n");
+}
+
+static const struct message_failure *fill(struct message *m, struct ipc_msg *msg, struct slice to)
+{
+	struct buf content = BUF_INIT(CONTENT_LIMIT);
+	const struct message_failure *why = NULL;
+
+	m->env.arrival = clock_real();
+	m->env.flags = QUEUE_FLAG_NOTICE;
+	m->env.service = SLICE_LIT("bounce");
+	message_set_sender(m, slice_str(conf_str(P_double_bounce_sender)));
+	(void)message_add_rcpt(m, to, SLICE_NONE, SLICE_NONE, 0);
+	add_headers(&content, msg, to);
+	add_text(&content, msg);
+	if (!slice_is_ascii(buf_slice(&content))) {
+		m->env.flags |= QUEUE_FLAG_8BIT;
+		m->env.body = QUEUE_BODY_8BITMIME;
+	}
+	why = buf_failed(&content) ? &message_no_resources : content_add(m, buf_slice(&content));
+	if (why == NULL)
+		why = content_end(m);
+	buf_clear(&content);
+	return why;
+}
+
+static void send(struct ipc_msg *msg, const char *recipient)
+{
+	struct buf to = BUF_INIT(ADDRESS_LIMIT);
+	const struct message_failure *why = NULL;
+	struct message *m = NULL;
+
+	route_complete(cleanup.route, slice_str(recipient), &to);
+	if (message_new(&calls, &owner, &m) != 0) {
+		log_warning("postmaster notice failed: no queue id");
+	} else if ((why = fill(m, msg, buf_slice(&to))) != NULL) {
+		message_fail(m, why);
+	} else {
+		trace_received(m);
+		message_commit(m);
+	}
+	buf_clear(&to);
+}
+
+void transcript_msg(struct ipc_msg *msg)
+{
+	unsigned classes = (unsigned)ipc_u64(msg, FIELD_FLAGS) & tells;
+
+	if (space_is_full())
+		return;
+	if (classes & MAIL_CLASS_BOUNCE)
+		send(msg, conf_str(P_bounce_notice_recipient));
+	if (classes & ~(unsigned)(MAIL_CLASS_BOUNCE | MAIL_CLASS_2BOUNCE))
+		send(msg, conf_str(P_error_notice_recipient));
+}
