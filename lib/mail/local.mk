@@ -20,6 +20,10 @@ check_PROGRAMS += t/mail/header_test
 t_mail_header_test_SOURCES = t/mail/header_test.c
 t_mail_header_test_LDADD = t/libtap.a lib/mail/libmail.a lib/util/libutil.a $(BSD_LIBS)
 
+check_PROGRAMS += t/mail/verp_test
+t_mail_verp_test_SOURCES = t/mail/verp_test.c
+t_mail_verp_test_LDADD = t/libtap.a lib/mail/libmail.a lib/util/libutil.a $(BSD_LIBS)
+
 check_PROGRAMS += t/mail/template_test
 t_mail_template_test_SOURCES = t/mail/template_test.c
 t_mail_template_test_LDADD = t/libtap.a lib/mail/libmail.a lib/conf/libconf.a lib/net/libnet.a lib/util/libutil.a $(BSD_LIBS) $(EVENT_LIBS)

@@ -1,0 +1,170 @@
+#!/usr/bin/perl
+# SPDX-License-Identifier: ISC
+# Who is told of what (RFC 3461, 5.2), and whether readers that know nothing of us understand it (6).
+use strict;
+use warnings;
+use utf8;
+use Gatepost::Dsn;
+use Gatepost::Instance;
+use Gatepost::Kit;
+use Gatepost::Sink;
+use Test::More;
+
+my $answers = sub {
+    my ($s, $arg) = @_;
+    return '550 5.1.1 <x>: no such user' if $arg =~ /^<bad/;
+    return '450 4.2.0 not now' if $arg =~ /^<later/ && !$s->{sink}->is_set('open');
+    return;
+};
+# home has the senders; told knows DSN, plain does not.
+my $home  = Gatepost::Sink->new;
+my $told  = Gatepost::Sink->new(on => { rcpt => $answers });
+my $plain = Gatepost::Sink->new(on => { rcpt => $answers }, keywords => [qw(PIPELINING 8BITMIME SIZE ENHANCEDSTATUSCODES SMTPUTF8)]);
+my $boxes = tempdir('boxes');
+chmod 0777, $boxes;
+my %port = map { $_->[0] => '[127.0.0.1]:' . $_->[1]->port } ['home', $home], ['told', $told], ['plain', $plain];
+my $gp = Gatepost::Instance->new(main => {
+    transport_maps => "inline:{ {client.test = smtp:$port{home}} {told.test = smtp:$port{told}} {plain.test = smtp:$port{plain}} }",
+    virtual_alias_domains => 'alias.test',
+    virtual_alias_maps => 'inline:{ {list@alias.test = one@plain.test two@plain.test} {single@alias.test = bob@plain.test} }',
+    virtual_mailbox_domains => 'box.test', virtual_mailbox_base => $boxes, virtual_mailbox_maps => 'static:all/',
+    virtual_uid_maps => 'static:65534', virtual_gid_maps => 'static:65534', virtual_minimum_uid => 100,
+    delay_warning_time => '1s', confirm_delay_cleared => 'yes', maximal_queue_lifetime => '1d',
+});
+$gp->start;
+
+my ($serial, $seen) = (0, 0);
+
+# Sends one message; its sender's address names it.
+sub send_mail {
+    my ($rcpts, %arg) = @_;
+    my $from = $arg{from} // 's' . ++$serial . '@client.test';
+    my $c = $gp->session;
+    my @params = ($arg{utf8} ? 'SMTPUTF8' : ()), ();
+    my $ok = $c->cmd(join ' ', "MAIL FROM:<$from>", @params, $arg{mail} // ())->{code} == 250;
+    for my $rcpt (@$rcpts) {
+        my ($to, $more) = ref $rcpt ? @$rcpt : $rcpt;
+        $ok &&= $c->cmd(join ' ', "RCPT TO:<$to>", $more // ())->{code} == 250;
+    }
+    $ok &&= $c->cmd('DATA')->{code} == 354;
+    $ok &&= $c->cmd("Subject: about mail $from\r\nMessage-ID: <$serial\@client.test>\r\n\r\nthe body\r\n.")->{code} == 250;
+    $c->quit;
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    ok($ok, "a message to @{[map { ref $_ ? qq(@$_) : $_ } @$rcpts]}");
+    return $from;
+}
+
+# The notices that this sender got, once the queue has nothing of it.
+sub notices { my ($to) = @_; return grep { $_->{rcpts}[0] eq $to } $home->messages }
+
+sub wait_notices {
+    my ($to, $n) = @_;
+    wait_until(20, sub { notices($to) >= $n });
+    return notices($to);
+}
+
+# 5.2.1: the next hop tells of success itself, and gets all that it needs for that.
+my $s = send_mail([['a@told.test', 'NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;first@else.test']], mail => 'RET=HDRS ENVID=QQ314159');
+ok($gp->drained(20), 'it is gone');
+my ($m) = $told->wait_messages(1);
+like($m->{mail}, qr/RET=HDRS/, 'RET goes on');
+like($m->{mail}, qr/ENVID=QQ314159/, 'and ENVID');
+like($m->{rcpt}[0], qr/NOTIFY=SUCCESS,FAILURE/, 'and NOTIFY');
+like($m->{rcpt}[0], qr/ORCPT=rfc822;first\@else\.test/, 'and ORCPT');
+
+# 5.2.2: one that knows no DSN: relayed. Others hear nothing of a success.
+my $r = send_mail([['b@plain.test', 'NOTIFY=SUCCESS ORCPT=rfc822;first+2Blast@else.test'], ['c@plain.test', 'NOTIFY=FAILURE'],
+    'd@plain.test', ['e@plain.test', 'NOTIFY=NEVER']], mail => 'ENVID=my+20id');
+my ($n) = wait_notices($r, 1);
+my $dsn = Gatepost::Dsn::check($n, 'relayed', to => $r, returned => 'text/rfc822-headers', about => { 'b@plain.test' => ['relayed', '2.0.0'] });
+is($dsn->{message}{'original-envelope-id'}, 'my id', 'relayed: the envelope id');
+is($dsn->{recipients}[0]{'original-recipient'}, 'rfc822;first+last@else.test', 'relayed: the original recipient');
+like($dsn->{recipients}[0]{'remote-mta'}, qr/^dns; /, 'relayed: by whom');
+like($dsn->{recipients}[0]{'diagnostic-code'}, qr/^smtp; ?250 /, 'relayed: what it said');
+like($dsn->{returned}, qr/^Subject: about mail/m, 'relayed: the header section');
+unlike($dsn->{returned}, qr/the body/, 'relayed: and no more');
+like($dsn->{header}{subject}, qr/^Successful Mail Delivery Report/, 'relayed: its subject');
+
+# Its own mailbox: delivered.
+my $d = send_mail([['box@box.test', 'NOTIFY=SUCCESS']]);
+Gatepost::Dsn::check((wait_notices($d, 1))[0], 'delivered', to => $d, returned => 'text/rfc822-headers',
+    about => { 'box@box.test' => ['delivered', '2.0.0'] });
+
+# 5.2.7.3: an alias of two is told of once; one of one passes NOTIFY on.
+my $x = send_mail([['list@alias.test', 'NOTIFY=SUCCESS,FAILURE'], ['single@alias.test', 'NOTIFY=SUCCESS']]);
+wait_notices($x, 1);
+ok($gp->drained(20), 'expanded: all is gone');
+my @x = Gatepost::Dsn::parse(notices($x));
+my %about = map { map { ($_->{'final-recipient'} =~ s/^.*; ?//r) => $_->{action} } @{ $_->{recipients} } } @x;
+is_deeply(\%about, { 'list@alias.test' => 'expanded', 'bob@plain.test' => 'relayed' }, 'expanded: the alias, and who stands for one');
+is(scalar(grep { $_->{rcpts}[0] =~ /^(?:one|two|list)/ } $plain->messages), 2, 'expanded: both got it, nobody else');
+like(($gp->log_lines(qr/from=<$x>, size=\d+, nrcpt=3 /))[0] // '', qr/nrcpt=3/, 'expanded: counted as who gets it');
+
+# 5.2.5: failure; with all of the message, or its headers, as RET has it.
+my $failing;
+for (['RET=FULL', 'message/rfc822'], ['RET=HDRS', 'text/rfc822-headers'], ['', 'message/rfc822']) {
+    my ($ret, $type) = @$_;
+    my $f = $failing = send_mail([['bad@plain.test'], ['bad2@plain.test', 'NOTIFY=NEVER'], ['bad3@plain.test', 'NOTIFY=SUCCESS']], mail => $ret);
+    $dsn = Gatepost::Dsn::check((wait_notices($f, 1))[0], "failed $ret", to => $f, returned => $type,
+        about => { 'bad@plain.test' => ['failed', '5.1.1'] });
+    like($dsn->{recipients}[0]{'diagnostic-code'}, qr/^smtp; 550 5\.1\.1 <x>: no such user/, 'failed: what was said');
+    like($dsn->{returned}, qr/^Return-Path: <\Q$f\E>/m, 'failed: with the sender') if $type eq 'message/rfc822';
+    is($dsn->{returned} =~ /the body/ ? 1 : 0, $type eq 'message/rfc822' ? 1 : 0, 'failed: the body');
+}
+
+# 5.2.4: a delay is told of once, and when it is over (confirm_delay_cleared).
+my $l = send_mail([['later@plain.test'], ['later2@plain.test', 'NOTIFY=DELAY'], ['later3@plain.test', 'NOTIFY=FAILURE'],
+    ['later4@plain.test', 'NOTIFY=SUCCESS,DELAY'], 'quick@plain.test']);
+($n) = wait_notices($l, 1);
+my %late = map { ("$_\@plain.test" => ['delayed', '4.2.0']) } qw(later later2 later4);
+$dsn = Gatepost::Dsn::check($n, 'delayed', to => $l, returned => 'text/rfc822-headers', about => \%late);
+ok($dsn->{recipients}[0]{'will-retry-until'}, 'delayed: until when it is tried');
+like($dsn->{header}{subject}, qr/^Delayed Mail/, 'delayed: its subject');
+my $tries = () = $gp->log_lines(qr/to=<later\@plain\.test>, .*status=deferred/);
+ok(wait_until(20, sub { $gp->log_lines(qr/to=<later\@plain\.test>, .*status=deferred/) > $tries + 1 }), 'delayed: it is tried on');
+is(scalar notices($l), 1, 'delayed: told once');
+$gp->restart;
+ok(wait_until(20, sub { $gp->log_lines(qr/to=<later\@plain\.test>, .*status=deferred/) > $tries + 3 }), 'delayed: also behind a restart');
+is(scalar notices($l), 1, 'delayed: told once, still');
+$plain->flag('open', 1);
+$gp->tool('gateq', 'flush', 'ALL');
+my @l = wait_notices($l, 2);
+Gatepost::Dsn::check($l[1], 'cleared', to => $l, returned => 'text/rfc822-headers',
+    about => { map { ("$_\@plain.test" => ['relayed', '2.0.0']) } qw(later later2 later4) });
+ok($gp->drained(20), 'cleared: all is gone');
+is(scalar notices($l), 2, 'cleared: nothing more');
+$plain->flag('open', 0);
+
+# The null sender is told nothing, whatever it wished.
+my $count = $home->count;
+send_mail([['bad@plain.test', 'NOTIFY=FAILURE,SUCCESS'], ['fine@plain.test', 'NOTIFY=SUCCESS']], from => '');
+ok($gp->drained(20), 'the null sender: all is gone');
+is($home->count, $count, 'the null sender: nobody is told');
+
+# RFC 6533: an internationalised message has an internationalised report.
+my $u = send_mail([['bad-' . 'dürst' . '@plain.test'], ['fein-dürst@plain.test', 'NOTIFY=SUCCESS']], from => 'jürgen@client.test', utf8 => 1);
+utf8::encode(my $to = $u);
+my @u = wait_notices($to, 2);
+my ($failed)  = grep { $_->{content} =~ /Action: failed/ } @u;
+my ($relayed) = grep { $_->{content} =~ /Action: relayed/ } @u;
+$dsn = Gatepost::Dsn::check($failed, 'global failed', global => 1, to => $to, returned => 'message/global',
+    about => { 'bad-dürst@plain.test' => ['failed', '5.1.1'] });
+like($dsn->{recipients}[0]{'final-recipient'}, qr/^utf-8; ?bad-dürst\@plain\.test/, 'global failed: the type of its address');
+is($dsn->{charset}, 'utf-8', 'global failed: the text, too');
+like($failed->{mail}, qr/SMTPUTF8/, 'global failed: needs SMTPUTF8 itself');
+Gatepost::Dsn::check($relayed, 'global relayed', global => 1, to => $to, returned => 'message/global-headers',
+    about => { 'fein-dürst@plain.test' => ['relayed', '2.0.0'] });
+
+# mutt shows each kind.
+for (['relayed', (notices($r))[0], 'b@plain.test'], ['failed', (notices($failing))[0], 'bad@plain.test'],
+    ['delayed', $l[0], 'later@plain.test'], ['delivered', (notices($d))[0], 'box@box.test']) {
+    my ($name, $message, $about) = @$_;
+    my $shown = $message ? Gatepost::Dsn::mutt($message) : '';
+    like($shown, qr/\Q<$about>\E/, "mutt, $name: the text names the recipient") or diag $shown;
+    like($shown, qr{message/delivery-status}, "mutt, $name: the status is a part");
+    like($shown, qr/^Final-Recipient: rfc822; ?\Q$about\E$/m, "mutt, $name: with its fields");
+}
+
+like(join('', $gp->log_lines(qr/: sender (?:non-delivery|delay|delivery status) notification: [0-9A-F]+$/)), qr/delivery status/, 'the log has it');
+$gp->stop;
+done_testing;
