@@ -13,6 +13,7 @@
 #include "mail/dsn.h"
 #include "mail/mailclass.h"
 #include "mail/verp.h"
+#include "queue/state.h"
 #include "util/err.h"
 #include "util/log.h"
 #include "util/mem.h"

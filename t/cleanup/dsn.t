@@ -41,13 +41,14 @@ sub send_mail {
     my $from = $arg{from} // 's' . ++$serial . '@client.test';
     my $c = $gp->session;
     my @params = ($arg{utf8} ? 'SMTPUTF8' : ()), ();
-    my $ok = $c->cmd(join ' ', "MAIL FROM:<$from>", @params, $arg{mail} // ())->{code} == 250;
+    my $say = sub { my $line = join ' ', @_; utf8::encode($line); return $c->cmd($line)->{code} };
+    my $ok = $say->("MAIL FROM:<$from>", @params, $arg{mail} // ()) == 250;
     for my $rcpt (@$rcpts) {
         my ($to, $more) = ref $rcpt ? @$rcpt : $rcpt;
-        $ok &&= $c->cmd(join ' ', "RCPT TO:<$to>", $more // ())->{code} == 250;
+        $ok &&= $say->("RCPT TO:<$to>", $more // ()) == 250;
     }
-    $ok &&= $c->cmd('DATA')->{code} == 354;
-    $ok &&= $c->cmd("Subject: about mail $from\r\nMessage-ID: <$serial\@client.test>\r\n\r\nthe body\r\n.")->{code} == 250;
+    $ok &&= $say->('DATA') == 354;
+    $ok &&= $say->("Subject: about mail $from\r\nMessage-ID: <$serial\@client.test>\r\n\r\nthe body\r\n.") == 250;
     $c->quit;
     local $Test::Builder::Level = $Test::Builder::Level + 1;
     ok($ok, "a message to @{[map { ref $_ ? qq(@$_) : $_ } @$rcpts]}");
@@ -97,7 +98,8 @@ ok($gp->drained(20), 'expanded: all is gone');
 my @x = Gatepost::Dsn::parse(notices($x));
 my %about = map { map { ($_->{'final-recipient'} =~ s/^.*; ?//r) => $_->{action} } @{ $_->{recipients} } } @x;
 is_deeply(\%about, { 'list@alias.test' => 'expanded', 'bob@plain.test' => 'relayed' }, 'expanded: the alias, and who stands for one');
-is(scalar(grep { $_->{rcpts}[0] =~ /^(?:one|two|list)/ } $plain->messages), 2, 'expanded: both got it, nobody else');
+is_deeply([sort grep {/^(?:one|two|list)/} map { @{ $_->{rcpts} } } $plain->messages], ['one@plain.test', 'two@plain.test'],
+    'expanded: both got it, nobody else');
 like(($gp->log_lines(qr/from=<$x>, size=\d+, nrcpt=3 /))[0] // '', qr/nrcpt=3/, 'expanded: counted as who gets it');
 
 # 5.2.5: failure; with all of the message, or its headers, as RET has it.
@@ -161,7 +163,6 @@ for (['relayed', (notices($r))[0], 'b@plain.test'], ['failed', (notices($failing
     my ($name, $message, $about) = @$_;
     my $shown = $message ? Gatepost::Dsn::mutt($message) : '';
     like($shown, qr/\Q<$about>\E/, "mutt, $name: the text names the recipient") or diag $shown;
-    like($shown, qr{message/delivery-status}, "mutt, $name: the status is a part");
     like($shown, qr/^Final-Recipient: rfc822; ?\Q$about\E$/m, "mutt, $name: with its fields");
 }
 

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "net/loop.h"
+#include "queue/state.h"
 #include "t/tap.h"
 #include "util/fd.h"
 #include "util/mem.h"
@@ -41,6 +42,9 @@ static void on_end(struct ipc *c, int err, void *arg)
 
 static const struct ipc_events events = {on_msg, on_end, NULL};
 
+static enum queue_reason reason = QUEUE_REASON_BOUNCE;
+static const char *verp = "";
+
 static uint64_t begin(struct manager *q, const char *sender, uint32_t flags)
 {
 	struct queue_envelope env = {.id = SLICE_LIT("0123456789A"),
@@ -49,7 +53,8 @@ static uint64_t begin(struct manager *q, const char *sender, uint32_t flags)
 		.size = 100,
 		.header_len = 20,
 		.flags = flags,
-		.envid = SLICE_LIT("my id")};
+		.envid = SLICE_LIT("my id"),
+		.verp = slice_str(verp)};
 	struct buf out = BUF_INIT(60000);
 	uint64_t id = ipc_ask(q->ipc);
 
@@ -57,8 +62,10 @@ static uint64_t begin(struct manager *q, const char *sender, uint32_t flags)
 	is_int(queue_envelope_encode(&out, &env, SLICE_NONE), 0, "an envelope without recipients");
 	ipc_begin(q->ipc, PROTO_NOTICE, id);
 	ipc_put_text(q->ipc, FIELD_QUEUE_ID, env.id);
-	ipc_put_u64(q->ipc, FIELD_REASON, QUEUE_REASON_BOUNCE);
+	ipc_put_u64(q->ipc, FIELD_REASON, reason);
 	ipc_put_bytes(q->ipc, FIELD_ENVELOPE, buf_slice(&out));
+	if (reason == QUEUE_REASON_DELAY)
+		ipc_put_u64(q->ipc, FIELD_DEADLINE, UINT64_C(1700100000000000));
 	ipc_end(q->ipc);
 	buf_clear(&out);
 	return id;
@@ -172,7 +179,7 @@ static void test_bounce(struct harness *h)
 		"Original-Recipient: rfc822;first+last@far.example\r\n");
 	ok(slice_find_str(r.content, "never@far.example") < 0, "NOTIFY=NEVER is honoured");
 	has(&r, "Content-Description: Undelivered Message\r\nContent-Type: message/rfc822\r\n\r\n"
-		"Subject: x\r\n\r\n.the body\r\n\r\n--");
+		"Return-Path: <sender@far.example>\r\nSubject: x\r\n\r\n.the body\r\n\r\n--");
 	ok(slice_ends(r.content, "/mx.example--\r\n"), "and ends with its boundary");
 	harness_record_clear(&r);
 	snprintf(line, sizeof(line),
@@ -191,7 +198,8 @@ static void test_bounce(struct harness *h)
 		"8bit\r\n");
 	has(&r, "Final-Recipient: utf-8; j\xc3\xbcrgen@far.example\r\n");
 	has(&r, "Content-Description: Undelivered Message Headers\r\nContent-Type: "
-		"message/global-headers\r\nContent-Transfer-Encoding: 8bit\r\n\r\nSubject: ");
+		"message/global-headers\r\nContent-Transfer-Encoding: 8bit\r\n\r\nReturn-Path: "
+		"<sender@far.example>\r\nSubject: ");
 	harness_record_clear(&r);
 
 	test_no_bounce(h, &q);
@@ -277,6 +285,138 @@ static void test_postmaster(void)
 	is_int(harness_stop(&h), 0, "it ends in good order");
 }
 
+/* A recipient with another result than a failure. */
+static void told(struct manager *q, uint64_t id, uint64_t index, enum proto_result result,
+	const char *status, enum queue_how how)
+{
+	ipc_begin(q->ipc, PROTO_NOTICE_RCPT, id);
+	ipc_put_u64(q->ipc, FIELD_INDEX, index);
+	ipc_put_str(q->ipc, FIELD_RECIPIENT, "one@far.example");
+	ipc_put_u64(q->ipc, FIELD_RESULT, result);
+	ipc_put_str(q->ipc, FIELD_STATUS, status);
+	ipc_put_str(q->ipc, FIELD_TEXT, "what happened");
+	if (how != QUEUE_HOW_NONE)
+		ipc_put_u64(q->ipc, FIELD_HOW, how);
+	ipc_end(q->ipc);
+}
+
+static void test_kinds(struct manager *q, struct harness *h)
+{
+	static const struct {
+		enum queue_reason reason;
+		uint32_t flags;
+		enum proto_result result;
+		const char *status;
+		enum queue_how how;
+		const char *subject, *action;
+	} rows[] = {
+		{QUEUE_REASON_DELAY, 0, RESULT_DEFERRED, "4.4.1", QUEUE_HOW_NONE,
+			"Delayed Mail (still being retried)", "delayed"},
+		{QUEUE_REASON_SUCCESS, 0, RESULT_OK, "2.0.0", QUEUE_HOW_RELAYED,
+			"Successful Mail Delivery Report", "relayed"},
+		{QUEUE_REASON_SUCCESS, 0, RESULT_OK, "2.0.0", QUEUE_HOW_DELIVERED,
+			"Successful Mail Delivery Report", "delivered"},
+		{QUEUE_REASON_SUCCESS, 0, RESULT_OK, "2.0.0", QUEUE_HOW_EXPANDED,
+			"Successful Mail Delivery Report", "expanded"},
+		{QUEUE_REASON_TRACE, QUEUE_FLAG_TRACE, RESULT_FAILED, "5.1.1", QUEUE_HOW_NONE,
+			"Mail Delivery Status Report", "failed"},
+		{QUEUE_REASON_SUCCESS, QUEUE_FLAG_TRACE | QUEUE_FLAG_PROBE, RESULT_OK, "5.1.1",
+			QUEUE_HOW_UNDELIVERABLE, "Mail Delivery Status Report", "undeliverable"},
+	};
+	struct harness_record r;
+	char text[200];
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		reason = rows[i].reason;
+		uint64_t id = begin(q, "sender@far.example", rows[i].flags);
+
+		told(q, id, 0, rows[i].result, rows[i].status, rows[i].how);
+		go(q, id, "Message-ID: <m@x>\r\nSubject: x\r\n\r\n", 2);
+		if (!ok(q->is_done && harness_record(h, q->id, &r), "a notice: %s", rows[i].action))
+			continue;
+		is_int(r.env.reason, rows[i].reason, "why it was made");
+		snprintf(text, sizeof(text), "\r\nSubject: %s\r\n", rows[i].subject);
+		has(&r, text);
+		snprintf(text, sizeof(text), "\r\nAction: %s\r\nStatus: %s\r\n", rows[i].action,
+			rows[i].status);
+		has(&r, text);
+		has(&r, "\r\nReferences: <m@x>\r\nIn-Reply-To: <m@x>\r\n");
+		if (rows[i].reason == QUEUE_REASON_DELAY)
+			has(&r, "\r\nWill-Retry-Until: Thu, 16 Nov 2023 02:00:00 +0000 (UTC)\r\n");
+		harness_record_clear(&r);
+	}
+	reason = QUEUE_REASON_BOUNCE;
+}
+
+/* What was to be protected: nothing of it in the notice, or only with TLS. */
+static void test_requiretls(struct manager *q, struct harness *h, bool redacts)
+{
+	struct harness_record r;
+	uint64_t id = begin(q, "sender@far.example", QUEUE_FLAG_REQUIRETLS);
+
+	about(q, id, 0, "one@far.example", 0);
+	go(q, id, "Subject: secret\r\nMessage-ID: <m@x>\r\n\r\n", 2);
+	if (!ok(q->is_done && harness_record(h, q->id, &r), "a notice about REQUIRETLS"))
+		return;
+	ok((slice_find_str(r.content, "Subject: secret") < 0) == redacts, "its subject");
+	is_int(r.env.flags & QUEUE_FLAG_REQUIRETLS, redacts ? 0 : QUEUE_FLAG_REQUIRETLS,
+		"whether it wants TLS itself");
+	has(&r, "Message-ID: <m@x>\r\n");
+	harness_record_clear(&r);
+}
+
+static void test_verp(struct manager *q, struct harness *h)
+{
+	struct harness_record r;
+	struct queue_recipient to;
+	uint32_t offset = 0, index = 0;
+
+	verp = "+=";
+	uint64_t id = begin(q, "owner@far.example", 0);
+	verp = "";
+	about(q, id, 0, "one@far.example", 0);
+	go(q, id, "Subject: x\r\n\r\n", 2);
+	if (!ok(q->is_done && harness_record(h, q->id, &r), "a bounce of mail with VERP"))
+		return;
+	ok(queue_recipient_next(&r.env, &offset, &index, &to), "goes to");
+	is_slice(to.address, "owner+orig=far.example@far.example", "the sender of that recipient");
+	harness_record_clear(&r);
+}
+
+static void test_more(void)
+{
+	struct harness h = {.inject = NULL};
+	struct manager q = {0};
+	struct harness_record r;
+	struct queue_recipient to;
+	uint32_t offset = 0, index = 0;
+
+	harness_start(&h, "cleanup/cleanup", ROLE_CLEANUP,
+		"enable_threaded_bounces = yes\nnotify_classes = delay\n"
+		"delay_notice_recipient = late@far.example\n");
+	q.ipc = harness_peer(&h, ROLE_QMGR, true, &events, &q);
+	test_kinds(&q, &h);
+	test_requiretls(&q, &h, true);
+	test_verp(&q, &h);
+	reason = QUEUE_REASON_DELAY;
+	uint64_t id = begin(&q, "", 0);
+	told(&q, id, 0, RESULT_DEFERRED, "4.4.1", QUEUE_HOW_NONE);
+	go(&q, id, "Subject: x\r\n\r\n", 2);
+	ok(q.is_done && harness_record(&h, q.id, &r), "a delay of the null sender's mail");
+	ok(queue_recipient_next(&r.env, &offset, &index, &to), "is told to");
+	is_slice(to.address, "late@far.example", "delay_notice_recipient");
+	harness_record_clear(&r);
+	reason = QUEUE_REASON_BOUNCE;
+	ipc_free(&q.ipc);
+	is_int(harness_stop(&h), 0, "it ends in good order");
+
+	harness_start(&h, "cleanup/cleanup", ROLE_CLEANUP, "requiretls_redact_dsn = no\n");
+	q.ipc = harness_peer(&h, ROLE_QMGR, true, &events, &q);
+	test_requiretls(&q, &h, false);
+	ipc_free(&q.ipc);
+	is_int(harness_stop(&h), 0, "it ends in good order");
+}
+
 /* The file is handed over as master does it. */
 static void test_templates(void)
 {
@@ -324,6 +464,7 @@ int main(void)
 	test_large(&h);
 	is_int(harness_stop(&h), 0, "it ends in good order");
 	test_postmaster();
+	test_more();
 	test_templates();
 	return done_testing();
 }

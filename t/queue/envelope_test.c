@@ -40,7 +40,8 @@ static struct queue_envelope sample(void)
 		.origin_helo = SLICE_LIT("origin"),
 		.origin_protocol = SLICE_LIT("SMTP"),
 		.origin_ident = SLICE_LIT("ABC123"),
-		.origin_port = 50124};
+		.origin_port = 50124,
+		.verp = SLICE_LIT("+=")};
 }
 
 /* What the first version has room for, used or not. */
@@ -110,6 +111,7 @@ static void round_trip(void)
 	is_slice(out.id, "0A1B2C3D4E5", "id");
 	is_slice(out.sender, "a@example.org", "sender");
 	is_slice(out.envid, "QQ314159", "ENVID");
+	is_slice(out.verp, "+=", "VERP");
 	check_room(&out);
 	check_client(&out);
 	out.flags &= ~QUEUE_FLAG_FORWARDED;
@@ -148,6 +150,9 @@ static void refused(void)
 	r.address = SLICE_LIT("b@example.net");
 	r.class = QUEUE_CLASS_DEFAULT + 1;
 	is_int(queue_recipient_encode(&b, &r), ERR_RANGE, "an unknown class");
+	env.verp = SLICE_LIT("+=-");
+	is_int(queue_envelope_encode(&b, &env, SLICE_NONE), ERR_RANGE, "three delimiters");
+	env.verp = SLICE_NONE;
 	env.id = SLICE_LIT("../../x");
 	is_int(queue_envelope_encode(&b, &env, SLICE_NONE), ERR_RANGE, "a bad id");
 	buf_clear(&b);
