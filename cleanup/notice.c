@@ -379,7 +379,7 @@ static const char *postmaster_of(const struct notice *n)
 /* Of mail with VERP each recipient has a sender of its own, and qmgr asks for each alone. */
 static void address_sender(struct notice *n)
 {
-	if (n->parent.verp.len > 0 && n->about.len > 0 && !conf_bool(P_disable_verp_bounces))
+	if (n->parent.verp.len > 0 && n->about.len > 0)
 		(void)verp_sender(&n->to, n->parent.verp, n->parent.sender, buf_slice(&n->about));
 	else
 		(void)buf_add_slice(&n->to, n->parent.sender);

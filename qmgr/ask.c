@@ -368,6 +368,9 @@ static void send_notice(struct ask *q)
 	q->id = ipc_ask(c);
 	env.recipients = 0;
 	env.rcpt_bytes = SLICE_NONE;
+	/* Asked about all at once, so its plain sender is told. */
+	if (q->reason != QUEUE_REASON_REQUEUE && conf_bool(P_disable_verp_bounces))
+		env.verp = SLICE_NONE;
 	if (queue_envelope_encode(&out, &env, SLICE_NONE) != 0)
 		log_panic("%s: its envelope cannot be encoded", q->a->m->id);
 	ipc_begin(c, PROTO_NOTICE, q->id);
