@@ -42,7 +42,7 @@ sub new {
         mydestination => '', mynetworks => '127.0.0.0/8', inet_interfaces => $self->{addr},
         inet_protocols => 'ipv4', alias_maps => '', local_recipient_maps => '',
         smtpd_recipient_restrictions => 'permit_mynetworks, reject',
-        smtpd_client_connection_count_limit => 0, smtpd_peername_lookup => 'no',
+        smtpd_client_connection_count_limit => 0, smtpd_peername_lookup => 'no', notify_classes => '',
         minimal_backoff_time => '1s', maximal_backoff_time => '2s',
         %{ $arg{main} // {} },
     };
