@@ -7,6 +7,7 @@
 #   (main => { parameter => value } over the defaults, services => further lines of master.cf)
 #   my $e = Gatepost::Peers->exim(domains => [...]) or (relayhost => '127.0.0.1::2525')
 #   my $d = Gatepost::Peers->dovecot(users => ['anna', 'bert']);        # LMTP: {port}, {path}
+#   Exim: more => further sections of its configuration
 #   Exim and Dovecot: tls => { cert, key, chain } (Gatepost::Certs) offers STARTTLS; Postfix by its parameters
 #   $p->received;     # the messages' texts, as they lie in the Maildirs
 #   $p->wait_received($n);  $p->stop;  $p->start;
@@ -165,6 +166,7 @@ out:
   hosts_try_fastopen =
 begin retry
 * * F,1h,1s
+@{[ $arg{more} // '' ]}
 END
     $self->{log} = "$dir/log/mainlog";
     $self->{maildirs} = ["$dir/mail/all"];

@@ -1,0 +1,202 @@
+#!/usr/bin/perl
+# SPDX-License-Identifier: ISC
+# AUTH at relays, rows H4 and H8: each mechanism, real servers, and servers that refuse, lie, echo or
+# break off. Mail waits then; a server that no credentials are for sees no AUTH; no log has a secret.
+use strict;
+use warnings;
+use Digest::SHA qw(hmac_sha256 sha256);
+use Gatepost::Certs;
+use Gatepost::Dovecot;
+use Gatepost::Instance;
+use Gatepost::Kit;
+use Gatepost::Peers;
+use Gatepost::Sasl;
+use Gatepost::Script;
+use Gatepost::Tables;
+use MIME::Base64 qw(decode_base64);
+use Test::More;
+
+my $dir = tempdir('auth');
+my $password = 'pa:ss wOrd9';
+my $token = 'ya29.tok' . 'en' x 400;
+my $plain = b64("\0joe\0$password");
+
+# ---- Servers as scripts ----
+
+sub is_plain { my ($c, $arg) = @_; $arg eq "PLAIN $plain" ? '235 2.7.0 welcome' : "535 5.7.8 not $arg" }
+
+sub by_login {
+    my ($c, $arg) = @_;
+    return '501 5.5.4 what?' if $arg ne 'LOGIN';
+    $c->say('334 VXNlcm5hbWU6');
+    my $name = $c->line;
+    $c->say('334 UGFzc3dvcmQ6');
+    return $name eq b64('joe') && $c->line eq b64($password) ? '235 2.7.0 ok' : '535 5.7.8 no';
+}
+
+# The token is too long for one line with AUTH.
+sub by_token {
+    my ($c, $arg) = @_;
+    return '501 5.5.4 what?' if $arg ne 'XOAUTH2';
+    $c->say('334 ');
+    return $c->line eq b64("user=me\@x.test\1auth=Bearer $token\1\1") ? '235 2.7.0 ok' : '535 5.7.8 no';
+}
+
+sub by_scram {
+    my (%change) = @_;
+    return sub {
+        my ($c, $arg) = @_;
+        my ($first) = $arg =~ /^SCRAM-SHA-256 (\S+)$/ or return '501 5.5.4 what?';
+        my ($bare) = decode_base64($first) =~ /^n,,(.*)/ or return '501 5.5.4 no header';
+        my ($nonce) = $bare =~ /^n=joe,r=(.*)/ or return '501 5.5.4 no name';
+        my ($salt, $i) = ('0123456789', 4096);
+        my $answer = "r=${nonce}srv,s=" . b64($salt) . ",i=$i";
+        return '235 2.7.0 believe me' if $change{at_once};
+        $c->say('334 ' . b64($answer));
+        my ($without, $proof) = decode_base64($c->line) =~ /^(.*),p=(.*)$/ or return '501 5.5.4 no proof';
+        my $key = salted($password, $salt, $i);
+        my $text = "$bare,$answer,$without";
+        my $client = hmac_sha256('Client Key', $key);
+        return '535 5.7.8 wrong' if $proof ne b64($client ^ hmac_sha256($text, sha256($client)));
+        return '235 2.7.0 believe me' if $change{no_proof};
+        $c->say('334 ' . b64('v=' . b64($change{liar} ? 'x' x 32 : hmac_sha256($text, hmac_sha256('Server Key', $key)))));
+        return $c->line eq '' ? '235 2.7.0 ok' : '501 5.5.4 not empty';
+    };
+}
+
+my $joe = "joe:$password";
+my $why = qr/SASL authentication failed; cannot authenticate to server 127\.0\.0\.1\[127\.0\.0\.1\]: /;
+my $said = qr/SASL authentication failed; server 127\.0\.0\.1\[127\.0\.0\.1\] said: /;
+my $incompatible = qr/SASL authentication failed: server 127\.0\.0\.1\[127\.0\.0\.1\] offered no compatible authentication mechanisms for this type of connection security/;
+# name => [keywords, auth, credentials, result, text, transport]
+my %case = (
+    plain    => ['AUTH PLAIN', \&is_plain, $joe, 'sent'],
+    old      => ['AUTH=PLAIN', \&is_plain, $joe, 'sent'],
+    login    => ['AUTH LOGIN', \&by_login, $joe, 'sent'],
+    token    => ['AUTH XOAUTH2', \&by_token, "me\@x.test:$token", 'sent'],
+    scram    => ['AUTH PLAIN LOGIN SCRAM-SHA-256', by_scram(), $joe, 'sent'],
+    filter   => ['AUTH PLAIN LOGIN', \&by_login, $joe, 'sent', undef, 'filter'],
+    none     => ['AUTH PLAIN', '535 5.7.8 who asked?', undef, 'sent'],
+    silent   => ['8BITMIME', '502 5.5.1 what?', $joe, 'sent'],
+    dummy    => ['AUTH PLAIN', \&is_plain, $joe, 'sent', undef, 'dummy'],
+    bounce   => ['AUTH PLAIN', '535 5.7.8 wrong', $joe, 'bounced', qr/dsn=5\.7\.8.*${said}535 5\.7\.8 wrong\)/, 'hard'],
+    wrong    => ['AUTH PLAIN', '535 5.7.8 wrong', $joe, 'deferred', qr/dsn=4\.7\.8.*${said}535 5\.7\.8 wrong\)/],
+    later    => ['AUTH PLAIN', '454 4.7.0 not now', $joe, 'deferred', qr/${said}454 4\.7\.0 not now\)/],
+    closing  => ['AUTH PLAIN', '421 4.3.2 bye', $joe, 'deferred', qr/${said}421 4\.3\.2 bye\)/],
+    echo     => ['AUTH PLAIN', sub { "535 5.7.8 what is $_[1], who is $password?" }, $joe, 'deferred', qr/535 5\.7\.8 what is PLAIN \*+, who is \*+\?/],
+    drop     => ['AUTH PLAIN', 'drop', $joe, 'deferred', qr/lost connection with \S+ while performing SASL authentication/],
+    mute     => ['AUTH PLAIN', 'silent', $joe, 'deferred', qr/timed out while performing SASL authentication/],
+    rubbish  => ['AUTH PLAIN', 'garbage', $joe, 'deferred', qr/no reply while/],
+    unknown  => ['AUTH CRAM-MD5 NTLM', '502 5.5.1 what?', $joe, 'deferred', $incompatible],
+    safe     => ['AUTH PLAIN LOGIN', '502 5.5.1 what?', $joe, 'deferred', $incompatible, 'safe'],
+    stranger => ['AUTH CRAM-MD5', '502 5.5.1 what?', undef, 'sent'],
+    more     => ['AUTH PLAIN', sub { $_[0]->say('334 more'); $_[0]->line; '535 5.7.8 no' }, $joe, 'deferred', qr/${why}the host breaks the rules/],
+    base64   => ['AUTH LOGIN', sub { $_[0]->say('334 !!!'); $_[0]->line; '501 5.5.4 no' }, $joe, 'deferred', qr/${why}.*no base64/],
+    noproof  => ['AUTH SCRAM-SHA-256', by_scram(no_proof => 1), $joe, 'deferred', qr/${why}the host does not prove/],
+    atonce   => ['AUTH SCRAM-SHA-256', by_scram(at_once => 1), $joe, 'deferred', qr/${why}the host does not prove/],
+    liar     => ['AUTH SCRAM-SHA-256', by_scram(liar => 1), $joe, 'deferred', qr/${why}the host does not prove/],
+    fails    => ['AUTH PLAIN', \&is_plain, undef, 'deferred', qr/${why}the table of credentials cannot be read/, 'fails'],
+    cached   => ['AUTH PLAIN', '535 5.7.8 wrong', $joe, 'deferred', qr/${said}535/, 'cached'],
+    bysender => ['AUTH PLAIN', sub { $_[1] eq 'PLAIN ' . b64("\0ann\0anns") ? '235 ok' : '535 5.7.8 no' }, $joe, 'sent', undef, 'bysender'],
+    lmtp     => ['AUTH PLAIN', \&is_plain, $joe, 'sent', undef, 'lmtp'],
+);
+my $s = Gatepost::Script->new(map { $_ => { keywords => ['PIPELINING', $case{$_}[0]], auth => $case{$_}[1],
+    ($_ eq 'lmtp' ? (lmtp => 1) : ()) } } keys %case);
+
+# ---- Real servers ----
+
+my $certs = Gatepost::Certs->new;
+my $cert = $certs->make('mx', names => ['mx.test']);
+my $dovecot = Gatepost::Dovecot->new(users => { joe => $password }, mechanisms => 'plain login scram-sha-256');
+my $postfix = Gatepost::Peers->postfix(domains => ['postfix.test'], main => { smtpd_sasl_auth_enable => 'yes',
+    smtpd_sasl_path => $dovecot->socket, mynetworks => '192.0.2.1', smtpd_recipient_restrictions => 'permit_sasl_authenticated, reject',
+    smtpd_relay_restrictions => 'permit_sasl_authenticated, reject' });
+my $exim = Gatepost::Peers->exim(domains => ['exim.test'], more => <<"END");
+begin authenticators
+login:
+  driver = plaintext
+  public_name = LOGIN
+  server_prompts = Username:: : Password::
+  server_condition = \${if and {{eq{\$auth1}{joe}}{eq{\$auth2}{$password}}}}
+  server_set_id = \$auth1
+END
+my $records = table('hash', "$dir/records", 'joe ' . scram_record($password) . "\n");
+my $server = Gatepost::Instance->new(main => { smtpd_sasl_auth_enable => 'yes', smtpd_sasl_type => 'table',
+    smtpd_sasl_password_maps => $records, smtpd_tls_security_level => 'may', smtpd_tls_chain_files => $cert->{both},
+    smtpd_sasl_security_options => 'noanonymous, mutual_auth', mynetworks => '192.0.2.1', default_transport => 'discard',
+    smtpd_recipient_restrictions => 'permit_sasl_authenticated, reject', smtpd_relay_restrictions => 'permit_sasl_authenticated, reject' });
+my %real = (postfix => $postfix->port, exim => $exim->port, plus => $server->port);
+
+# ---- ----
+
+my $credentials = join '', (map {"[127.0.0.1]:$real{$_} $joe\n"} sort keys %real),
+    map { defined $case{$_}[2] ? $s->at($_) . " $case{$_}[2]\n" : () } sort keys %case;
+my $maps = table('hash', "$dir/credentials", "$credentials\@annhome.test ann:anns\n");
+my $routes = join ', ', (map { "{$_.test=" . ($case{$_}[5] // 'smtp') . ':' . $s->at($_) . '}' } sort keys %case),
+    map {"{$_.test=" . ($_ eq 'plus' ? 'tls' : 'smtp') . ":[127.0.0.1]:$real{$_}}"} sort keys %real;
+my $gp = Gatepost::Instance->new(main => {
+    smtp_sasl_auth_enable => 'yes', smtp_sasl_password_maps => $maps, smtp_sasl_security_options => 'noanonymous',
+    lmtp_sasl_auth_enable => 'yes', lmtp_sasl_password_maps => $maps, lmtp_sasl_security_options => 'noanonymous',
+    smtp_helo_timeout => '3s', transport_maps => "inline:{$routes}", notify_classes => '', log_level => 'debug',
+    minimal_backoff_time => '600s', maximal_backoff_time => '600s', relayhost => '[127.0.0.1]:1', delay_warning_time => 0,
+}, master => [
+    'hard unix - - n - - smtp-client -o smtp_sasl_auth_soft_bounce=no',
+    'safe unix - - n - - smtp-client -o smtp_sasl_security_options=noplaintext,noanonymous',
+    'filter unix - - n - - smtp-client -o { smtp_sasl_mechanism_filter = !plain, static:rest }',
+    'dummy unix - - n - - smtp-client -o smtp_send_dummy_mail_auth=yes',
+    'fails unix - - n - - smtp-client -o smtp_sasl_password_maps=fail:x',
+    'cached unix - - n - - smtp-client -o smtp_sasl_auth_cache_name=memory',
+    'bysender unix - - n - - smtp-client -o smtp_sender_dependent_authentication=yes',
+    'tls unix - - n - - smtp-client -o smtp_tls_security_level=encrypt',
+]);
+ok($server->start, 'a server of our own') and $gp->start;
+my $c = $gp->session;
+is($c->mail('ann@annhome.test', "u\@$_.test", "Subject: $_\r\n\r\nx\r\n")->{code}, 250, "$_: taken")
+    for sort(keys %case), sort keys %real;
+
+for my $name (sort keys %case) {
+    my (undef, undef, undef, $result, $text) = @{ $case{$name} };
+    my $line = $gp->find_log(qr/to=<u\@$name\.test>, .*, status=/, 20) // '';
+    like($line, qr/, status=$result \(/, "$name: $result") or diag($s->log($name));
+    like($line, $text, "$name: why") if $text;
+    is(scalar($s->took($name)), $result eq 'sent' ? 1 : 0, "$name: who has it");
+}
+unlike($s->log($_), qr/C: AUTH/, "$_: no AUTH, row H8") for qw(none silent unknown safe stranger fails);
+like($s->log('dummy'), qr/C: MAIL FROM:<ann\@annhome\.test> .*AUTH=<>$/m, 'smtp_send_dummy_mail_auth');
+unlike($s->log('plain'), qr/AUTH=<>/, 'not without it');
+like($s->log('base64'), qr/^C: \*$/m, 'an exchange that makes no sense is cancelled');
+
+# What a server has refused is not said to it again.
+$c->mail('ann@annhome.test', 'again@cached.test', "x\r\n");
+$gp->wait_log(qr/to=<again\@cached\.test>, .*status=deferred \(SASL \[CACHED\] authentication failed; server 127\.0\.0\.1 said: 535 5\.7\.8 wrong\)/,
+    'smtp_sasl_auth_cache_name');
+is(scalar(() = $s->log('cached') =~ /^C: AUTH/mg), 1, 'it sees AUTH once');
+
+for my $name (sort keys %real) {
+    $gp->wait_log(qr/to=<u\@$name\.test>, .*dsn=2\.0\.0, status=sent/, "$name: sent");
+}
+like($postfix->log, qr/sasl_method=SCRAM-SHA-256, sasl_username=joe/, 'Postfix with Dovecot: by SCRAM-SHA-256');
+like($exim->log, qr/A=login:joe/, 'Exim: by LOGIN');
+$server->wait_log(qr/sasl_method=SCRAM-SHA-256-PLUS, sasl_username=joe/, 'Gatepost: bound to TLS');
+
+# Sessions go on with the login that they have.
+my $before = $s->connections('plain');
+for (1 .. 3) {
+    $c->mail('ann@annhome.test', "k$_\@plain.test", "x\r\n");
+    $gp->wait_log(qr/to=<k$_\@plain\.test>, .*status=sent/, "one more: $_");
+}
+cmp_ok($s->connections('plain') - $before, '<', 3, 'a session is used again');
+is(scalar(() = $s->log('plain') =~ /^C: AUTH/mg), $s->connections('plain'), 'and logged in once');
+
+# vault may die.
+$gp->mark;
+ok($gp->kill_role('vault'), 'vault is killed');
+$c->mail('ann@annhome.test', 'after@scram.test', "x\r\n");
+$gp->wait_log(qr/to=<after\@scram\.test>, .*status=sent/, 'mail goes on with the next one');
+
+my $log = slurp($gp->{log});
+unlike($log, qr/\Q$password\E|\Q$plain\E|ya29|anns/, 'no secret is in the log, with the dialogue in it');
+unlike($log, qr/\Q@{[ b64($password) ]}\E/, 'nor encoded');
+like($log, qr/> 127\.0\.0\.1\[127\.0\.0\.1\]:\d+: AUTH PLAIN$/m, 'the dialogue says that there was AUTH');
+unlike($log, qr/panic|fatal/, 'nothing broke');
+done_testing;
