@@ -4,11 +4,12 @@
 #include "conf/conf.h"
 #include "mail/address.h"
 #include "smtp-client/level.h"
+#include "smtp-client/policy.h"
 
 static void add_path(struct buf *out, struct slice address)
 {
 	buf_add_char(out, '<');
-	if (conf_bool(P_smtp_quote_rfc821_envelope)) {
+	if (conf_bool(policy_param(P_smtp_quote_rfc821_envelope, P_lmtp_quote_rfc821_envelope))) {
 		address_add_external(out, address);
 	} else {
 		buf_add_slice(out, address);
@@ -67,6 +68,10 @@ void command_mail(struct buf *out, const struct session *s)
 	}
 	if ((f & EHLO_REQUIRETLS) && level_is_required(s->delivery)) {
 		buf_add_str(out, " REQUIRETLS");
+	}
+	if (s->login != NULL &&
+		conf_bool(policy_param(P_smtp_send_dummy_mail_auth, P_lmtp_send_dummy_mail_auth))) {
+		buf_add_str(out, " AUTH=<>");
 	}
 	buf_add_str(out, "\r\n");
 }

@@ -20,14 +20,15 @@ static bool has_long_line(struct slice in, size_t max)
 	return false;
 }
 
-void content_init(struct content *c, const struct job *j)
+void content_init(struct content *c, const struct job *j, bool dots)
 {
 	int64_t limit = conf_int(P_smtp_line_length_limit);
 	size_t max = limit > 0 ? (size_t)limit : 0;
-	*c = (struct content){.job = j, .rest = buf_slice(&j->content)};
-	c->encode = (j->flags & QUEUE_FLAG_DOT_LINE) != 0 ||
+	*c = (struct content){.job = j, .dots = dots, .rest = buf_slice(&j->content)};
+	c->encode = (dots && (j->flags & QUEUE_FLAG_DOT_LINE) != 0) ||
 		    (max > 0 && (j->body_fd >= 0 || has_long_line(c->rest, max)));
 	dot_encoder_init(&c->encoder, max);
+	c->encoder.no_dots = !dots;
 	memcpy(c->last, "\r\n", 2);
 	if (j->body_fd >= 0) {
 		queue_body_reader_init(&c->body, &queue_io_posix, j->body_fd, j->body_size);
@@ -69,43 +70,70 @@ static void note_last(struct content *c, struct slice s)
 	}
 }
 
-/* One step: a piece of rest into the stream. */
-static int write_piece(struct content *c, struct stream *s, size_t room)
+/* One step: the next piece of rest. */
+static struct slice take_piece(struct content *c, size_t room)
 {
 	struct slice piece = slice_first(c->rest, room), window = piece;
 	if (c->encode) {
 		if (!dot_encode(&c->encoder, &window, &piece)) {
-			return 0;
+			return SLICE_NONE;
 		}
 		c->rest = slice_from(c->rest, slice_first(c->rest, room).len - window.len);
 	} else {
 		c->rest = slice_from(c->rest, room);
 	}
 	note_last(c, piece);
-	return stream_write_slice(s, piece);
+	return piece;
+}
+
+/* The next piece; ERR_CLOSED: there is none. */
+static int next_piece(struct content *c, size_t room, struct slice *piece)
+{
+	*piece = SLICE_NONE;
+	if (c->rest.len == 0) {
+		int r = c->at_end ? 0 : refill(c);
+		if (r != 0) {
+			return r;
+		}
+		if (c->at_end) {
+			return ERR_CLOSED;
+		}
+	}
+	*piece = take_piece(c, room);
+	return 0;
 }
 
 int content_write(struct content *c, struct stream *s, size_t limit)
 {
-	while (stream_unsent(s) < limit) {
-		if (c->rest.len == 0) {
-			int r = c->at_end ? 0 : refill(c);
-			if (r != 0) {
-				return r;
-			}
-			if (c->at_end) {
-				return ERR_CLOSED;
-			}
-		}
-		int r = write_piece(c, s, limit);
-		if (r != 0) {
-			return r;
+	struct slice piece;
+	int r = 0;
+	while (r == 0 && stream_unsent(s) < limit) {
+		r = next_piece(c, limit, &piece);
+		if (r == 0) {
+			r = stream_write_slice(s, piece);
 		}
 	}
-	return 0;
+	return r;
+}
+
+int content_fill(struct content *c, struct buf *out, size_t limit)
+{
+	struct slice piece;
+	int r = 0;
+	while (r == 0 && out->len < limit) {
+		r = next_piece(c, limit - out->len, &piece);
+		if (r == 0) {
+			r = buf_add_slice(out, piece);
+		}
+	}
+	return r;
 }
 
 struct slice content_end(const struct content *c)
 {
-	return memcmp(c->last, "\r\n", 2) == 0 ? SLICE_LIT(".\r\n") : SLICE_LIT("\r\n.\r\n");
+	bool has_end = memcmp(c->last, "\r\n", 2) == 0;
+	if (!c->dots) {
+		return has_end ? SLICE_NONE : SLICE_LIT("\r\n");
+	}
+	return has_end ? SLICE_LIT(".\r\n") : SLICE_LIT("\r\n.\r\n");
 }

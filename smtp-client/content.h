@@ -14,6 +14,7 @@
  */
 struct content {
 	const struct job *job; /* borrowed */
+	bool dots;             /* it goes out by DATA; else by BDAT, which has its length */
 	bool encode, in_body, at_end;
 	struct dot_encoder encoder;
 	struct slice rest;
@@ -21,7 +22,7 @@ struct content {
 	struct queue_body_reader body;
 };
 
-void content_init(struct content *c, const struct job *j);
+void content_init(struct content *c, const struct job *j, bool dots);
 void content_clear(struct content *c);
 /*
  * Writes until the stream holds about limit bytes. 0: more is left, call again when it is drained;
@@ -29,7 +30,9 @@ void content_clear(struct content *c);
  * final dot must not be sent.
  */
 int content_write(struct content *c, struct stream *s, size_t limit);
-/* The final dot, with a line end before it where the content lacks one. */
+/* The same into a buffer, until it holds about limit bytes; its own limit is above that. */
+int content_fill(struct content *c, struct buf *out, size_t limit);
+/* The final dot, if there is one, with a line end before it where the content lacks one. */
 struct slice content_end(const struct content *c);
 /* All of it is in memory and below limit: it can be written together with the final dot. */
 bool content_is_small(const struct content *c, size_t limit);

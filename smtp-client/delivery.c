@@ -12,9 +12,12 @@
 #include "server/server.h"
 #include "smtp-client/level.h"
 #include "smtp-client/outcome.h"
+#include "smtp-client/kept.h"
 #include "smtp-client/self.h"
 #include "smtp-client/servers.h"
 #include "smtp-client/session.h"
+#include "smtp-client/source.h"
+#include "smtp-client/xact.h"
 #include "util/err.h"
 #include "util/fd.h"
 #include "util/mem.h"
@@ -161,12 +164,12 @@ static bool has_more_sites(const struct delivery *d)
 
 static unsigned address_limit(void)
 {
-	return (unsigned)conf_int(P_smtp_mx_address_limit);
+	return (unsigned)conf_int(policy_param(P_smtp_mx_address_limit, P_lmtp_mx_address_limit));
 }
 
 static bool has_more_addresses(const struct delivery *d)
 {
-	int64_t limit = conf_int(P_smtp_mx_session_limit);
+	int64_t limit = conf_int(policy_param(P_smtp_mx_session_limit, P_lmtp_mx_session_limit));
 	if (limit > 0 && d->sessions >= (uint64_t)limit) {
 		return false;
 	}
@@ -257,14 +260,20 @@ static void next_site(struct delivery *d)
 	find_policy(d);
 }
 
+/* A session that was kept serves. */
+static void begin_reused(struct delivery *d)
+{
+	mem_free(d->tried);
+	d->tried = mem_str(d->session->relay);
+	d->connected = clock_real();
+	d->sessions++;
+	xact_start(d->session);
+}
+
 static void go_on(struct delivery *d)
 {
-	if (session_reuse(d)) {
-		mem_free(d->tried);
-		d->tried = mem_str(d->session->relay);
-		d->connected = clock_real();
-		d->sessions++;
-		session_start(d->session);
+	if (kept_find(d)) {
+		begin_reused(d);
 		return;
 	}
 	start_site(d);
@@ -348,21 +357,28 @@ static void self_is_best(struct delivery *d)
 
 void delivery_not_found(struct delivery *d)
 {
+	d->why.stage = STAGE_DNS;
 	next_site(d);
 }
 
 void delivery_found(struct delivery *d)
 {
-	const char *prefer = conf_str(P_smtp_address_preference);
+	const char *prefer =
+		conf_str(policy_param(P_smtp_address_preference, P_lmtp_address_preference));
 	int family = strcmp(prefer, "ipv4") == 0   ? AF_INET
 		     : strcmp(prefer, "ipv6") == 0 ? AF_INET6
 						   : 0;
 	if (!cut_self(d)) {
+		d->why.stage = STAGE_DNS;
 		self_is_best(d);
 		return;
 	}
-	hosts_order(d->hosts, conf_bool(P_smtp_randomize_addresses), family,
-		conf_bool(P_smtp_balance_inet_protocols), address_limit());
+	hosts_order(d->hosts,
+		conf_bool(policy_param(P_smtp_randomize_addresses, P_lmtp_randomize_addresses)),
+		family,
+		conf_bool(
+			policy_param(P_smtp_balance_inet_protocols, P_lmtp_balance_inet_protocols)),
+		address_limit());
 	next_address(d);
 }
 
@@ -395,15 +411,6 @@ static bool was_tried(
 	return same;
 }
 
-static int open_socket(const struct net_addr *to, int *fd)
-{
-	struct net_addr from;
-	const char *bind = conf_str(
-		net_addr_family(to) == AF_INET ? P_smtp_bind_address : P_smtp_bind_address6);
-	bool bound = bind[0] != '\0' && net_addr_parse(slice_str(bind), 0, &from) == 0;
-	return net_connect(to, bound ? &from : NULL, fd);
-}
-
 /* One address; false: on to the next one. */
 static bool try_address(struct delivery *d, const struct host_addr *a)
 {
@@ -418,8 +425,14 @@ static bool try_address(struct delivery *d, const struct host_addr *a)
 	if (was_tried(d, host, text, port) || !level_choose(d, host, port)) {
 		return false;
 	}
-	if (open_socket(&to, &fd) != 0) {
-		session_cannot_connect(d, host, text, port);
+	if (kept_find_host(d, host, text, port)) {
+		begin_reused(d);
+		return true;
+	}
+	if (source_connect(d, &to, &fd) != 0) {
+		if (errno != 0) {
+			session_cannot_connect(d, host, text, port);
+		}
 		return false;
 	}
 	session_open(d, fd, host, text, port);

@@ -13,6 +13,7 @@ enum { WHY_LIMIT = 4096 };
 
 static void refuse(struct delivery *d, const char *host)
 {
+	d->why.stage = STAGE_TLS;
 	log_warning(
 		"TLS policy lookup for %s/%s: %s", d->site, host, log_q(buf_slice(&d->why.text)));
 }

@@ -3,10 +3,16 @@ pkglibexec_PROGRAMS += smtp-client/smtp-client
 smtp_client_smtp_client_SOURCES = \
 	%D%/main.c \
 	%D%/anchors.c %D%/anchors.h \
+	%D%/auth.c %D%/auth.h \
+	%D%/body.c %D%/body.h \
 	%D%/command.c %D%/command.h \
 	%D%/content.c %D%/content.h \
 	%D%/dane.c %D%/dane.h \
 	%D%/delivery.c %D%/delivery.h \
+	%D%/filter.c %D%/filter.h \
+	%D%/hello.c %D%/hello.h \
+	%D%/kept.c %D%/kept.h \
+	%D%/known_logins.c %D%/known_logins.h \
 	%D%/level.c %D%/level.h \
 	%D%/outcome.c %D%/outcome.h \
 	%D%/policy.c %D%/policy.h \
@@ -15,10 +21,13 @@ smtp_client_smtp_client_SOURCES = \
 	%D%/servers.c %D%/servers.h \
 	%D%/session.c %D%/session.h \
 	%D%/sift.c %D%/sift.h \
+	%D%/source.c %D%/source.h \
 	%D%/starttls.c %D%/starttls.h \
-	%D%/xact.c %D%/xact.h
-smtp_client_smtp_client_LDADD = lib/queue/libqueue.a lib/smtp/libsmtp.a lib/mail/libmail.a \
-	lib/dns/libdns.a lib/tls/libtls.a $(SERVER_LIBS) $(LDNS_LIBS) $(TLS_LIBS)
+	%D%/tables.c %D%/tables.h \
+	%D%/xact.c %D%/xact.h \
+	%D%/xforward.c %D%/xforward.h
+smtp_client_smtp_client_LDADD = lib/sasl/libsasl.a lib/queue/libqueue.a lib/smtp/libsmtp.a lib/mail/libmail.a \
+	lib/dns/libdns.a lib/tls/libtls.a $(SERVER_LIBS) $(LDNS_LIBS) $(TLS_LIBS) $(SASL_LIBS)
 
 dist_man8_MANS += man/smtp-client.8
 

@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: ISC */
 #include "dns/client.h"
 #include "server/server.h"
+#include "smtp-client/auth.h"
 #include "smtp-client/delivery.h"
+#include "smtp-client/kept.h"
+#include "smtp-client/outcome.h"
 #include "smtp-client/self.h"
 #include "smtp-client/servers.h"
 #include "smtp-client/session.h"
+#include "smtp-client/source.h"
 #include "smtp-client/policy.h"
 #include "smtp-client/starttls.h"
 #include "tls/keys.h"
@@ -23,6 +27,9 @@ static void init(void)
 	policy_init();
 	starttls_init();
 	servers_init();
+	source_init();
+	outcome_init();
+	session_init();
 }
 
 static void abandon(struct job *j)
@@ -36,7 +43,7 @@ static void start(void)
 {
 	dns_client_init((size_t)session_limit() * 2);
 	job_init(&handler, session_limit());
-	session_init(session_limit());
+	session_start(session_limit());
 }
 
 static void peer_new(struct server_peer *peer)
@@ -46,7 +53,9 @@ static void peer_new(struct server_peer *peer)
 	} else if (peer->role == ROLE_QMGR) {
 		job_qmgr_new(peer->ipc);
 	} else if (peer->role == ROLE_VAULT) {
+		ipc_set_secret(peer->ipc);
 		tls_keys_peer_new(peer->ipc);
+		auth_peer_new();
 	}
 }
 
@@ -57,8 +66,10 @@ static void peer_msg(struct server_peer *peer, struct ipc_msg *msg)
 	} else if (peer->role == ROLE_QMGR) {
 		job_qmgr_msg(peer->ipc, msg);
 	} else if (peer->role == ROLE_VAULT) {
-		tls_keys_peer_msg(peer->ipc, msg);
-		starttls_keys();
+		if (!auth_peer_msg(msg)) {
+			tls_keys_peer_msg(peer->ipc, msg);
+			starttls_keys();
+		}
 	}
 }
 
@@ -70,19 +81,20 @@ static void peer_gone(struct server_peer *peer)
 		job_qmgr_gone(peer->ipc);
 	} else if (peer->role == ROLE_VAULT) {
 		tls_keys_peer_gone(peer->ipc);
+		auth_peer_gone(peer->ipc);
 	}
 }
 
 /* What is at work goes on; the last job's end ends the program. */
 static void drain(bool now)
 {
-	session_quit_idle();
+	kept_quit_all();
 	job_leave();
 }
 
 static void stop(void)
 {
-	session_quit_idle();
+	kept_quit_all();
 	job_withdraw_all();
 }
 

@@ -3,10 +3,28 @@
 
 #include "conf/conf.h"
 #include "mail/attempt.h"
+#include "mail/status_filter.h"
 #include "queue/envelope.h"
+#include "smtp-client/policy.h"
 #include "smtp-client/session.h"
 #include "util/log.h"
 #include "util/mem.h"
+
+static struct status_filter filter;
+
+void outcome_init(void)
+{
+	status_filter_open(&filter,
+		policy_param(P_smtp_delivery_status_filter, P_lmtp_delivery_status_filter));
+}
+
+/* What plans and notices go by. */
+static void set_facts(struct delivery *d, unsigned code, enum stage stage, unsigned flags)
+{
+	d->job->facts = (struct job_facts){.code = (uint16_t)code,
+		.stage = (uint8_t)stage,
+		.flags = (uint8_t)(flags | (delivery_is_relay(d) ? JOB_BY_RELAY : 0))};
+}
 
 static void log_attempt(const struct delivery *d, const struct job_rcpt *r, const char *relay,
 	const char *dsn, const char *status, const char *text)
@@ -35,11 +53,20 @@ static void log_attempt(const struct delivery *d, const struct job_rcpt *r, cons
 	mail_attempt_log(&a);
 }
 
-void outcome_sent(struct delivery *d, struct job_rcpt *r, const char *status, const char *text)
+void outcome_sent(struct delivery *d, struct job_rcpt *r, enum stage stage, const char *status,
+	const char *text)
 {
-	const char *relay = d->session->relay;
-	log_attempt(d, r, relay, status, "sent", text);
-	job_report(d->job, r, RESULT_OK, status, relay, text, NULL);
+	const struct session *s = d->session;
+	struct buf shown = BUF_INIT(STATUS_FILTER_TEXT_MAX);
+	char code[STATUS_FILTER_STATUS];
+	strlcpy(code, status, sizeof(code));
+	(void)buf_add_slice(&shown, slice_first(slice_str(text), STATUS_FILTER_TEXT_MAX - 1));
+	(void)status_filter_apply(&filter, code, &shown);
+	log_attempt(d, r, s->relay, code, "sent", buf_str(&shown));
+	set_facts(d, (unsigned)s->reply.code, stage,
+		(s->ehlo.features & EHLO_DSN) != 0 ? JOB_TELLS_SUCCESS : 0);
+	job_report(d->job, r, RESULT_OK, code, s->relay, text, NULL);
+	buf_clear(&shown);
 }
 
 /* The present relay, unless the problem came from an earlier server. */
@@ -50,11 +77,14 @@ static const char *relay_of(const struct delivery *d)
 
 static void fail(struct delivery *d, struct job_rcpt *r)
 {
-	char status[sizeof(d->why.status)];
-	const char *diagnostic = d->why.diagnostic.len > 0 ? buf_str(&d->why.diagnostic) : NULL;
-	const char *text = buf_str(&d->why.text);
-	bool soft = problem_is_soft(&d->why), turned = !soft && conf_bool(P_soft_bounce);
-	memcpy(status, d->why.status, sizeof(status));
+	const struct problem *p = &d->why;
+	const char *diagnostic = p->diagnostic.len > 0 ? buf_str(&p->diagnostic) : NULL;
+	struct buf text = BUF_INIT(STATUS_FILTER_TEXT_MAX);
+	char status[STATUS_FILTER_STATUS];
+	strlcpy(status, p->status, sizeof(status));
+	(void)buf_add_slice(&text, buf_slice(&p->text));
+	(void)status_filter_apply(&filter, status, &text);
+	bool soft = status[0] != '5', turned = !soft && conf_bool(P_soft_bounce);
 	if (turned) {
 		status[0] = '4';
 	}
@@ -62,9 +92,11 @@ static void fail(struct delivery *d, struct job_rcpt *r)
 		turned ? "SOFTBOUNCE"
 		: soft ? "deferred"
 		       : "bounced",
-		text);
-	job_report(d->job, r, soft || turned ? RESULT_DEFERRED : RESULT_FAILED, status,
-		d->why.remote, diagnostic, text);
+		buf_str(&text));
+	set_facts(d, p->code, p->stage, 0);
+	job_report(d->job, r, soft || turned ? RESULT_DEFERRED : RESULT_FAILED, status, p->remote,
+		diagnostic, buf_str(&text));
+	buf_clear(&text);
 }
 
 static bool may_go_on(const struct delivery *d)

@@ -10,8 +10,11 @@
  * keeps the recipient for the next one; a permanent one counts at once.
  */
 
-/* The server took the message for this recipient; text is its reply. */
-void outcome_sent(struct delivery *d, struct job_rcpt *r, const char *status, const char *text);
+/* Opens the status filter, as long as there are rights for it. */
+void outcome_init(void);
+/* The server took the message for this recipient, in a reply at this stage; text is this reply. */
+void outcome_sent(struct delivery *d, struct job_rcpt *r, enum stage stage, const char *status,
+	const char *text);
 /* d->why is about this recipient alone. */
 void outcome_rcpt_failed(struct delivery *d, struct job_rcpt *r);
 /*

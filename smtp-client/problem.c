@@ -26,6 +26,8 @@ void problem_set(struct problem *p, const char *status, const char *fmt, ...)
 	(void)vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
 	problem_clear(p);
+	p->code = 0;
+	p->stage = STAGE_NONE;
 	p->text.limit = p->diagnostic.limit = PROBLEM_TEXT_MAX;
 	strlcpy(p->status, status, sizeof(p->status));
 	buf_add_str(&p->text, text);

@@ -55,8 +55,9 @@ void servers_literal(struct delivery *d)
 
 static void name_problem(struct delivery *d, const struct hosts *h)
 {
-	bool soft =
-		h->status == DNS_TEMP || (h->mx && conf_bool(P_smtp_defer_if_no_mx_address_found));
+	bool soft = h->status == DNS_TEMP ||
+		    (h->mx && conf_bool(policy_param(P_smtp_defer_if_no_mx_address_found,
+				      P_lmtp_defer_if_no_mx_address_found)));
 	if (h->status == DNS_NULLMX) {
 		problem_set(&d->why, "5.1.0", "Domain %.*s does not accept mail (nullMX)",
 			SLICE_FMT(h->name));

@@ -2,6 +2,8 @@
 #include "smtp-client/session.h"
 
 #include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -9,25 +11,44 @@
 #include "net/addr.h"
 #include "server/counters.h"
 #include "server/server.h"
-#include "smtp-client/level.h"
+#include "smtp-client/auth.h"
+#include "smtp-client/filter.h"
+#include "smtp-client/hello.h"
+#include "smtp-client/kept.h"
 #include "smtp-client/policy.h"
-#include "smtp-client/self.h"
 #include "smtp-client/starttls.h"
 #include "smtp-client/xact.h"
 #include "util/err.h"
 #include "util/log.h"
 #include "util/mem.h"
 
+enum { TEXT_LIMIT = 4096, QUESTIONS = 100 };
+
 TAILQ_HEAD(session_list, session);
-static struct session_list idle = TAILQ_HEAD_INITIALIZER(idle);
-static unsigned idle_count, idle_limit;
+static struct session_list quitting = TAILQ_HEAD_INITIALIZER(quitting);
+static unsigned quitting_count, quitting_limit;
 
 static void on_input(struct stream *stream, void *arg);
 static void on_drained(struct stream *stream, void *arg);
 static void on_end(struct stream *stream, int err, void *arg);
 static void on_up(int what, void *arg);
+static void on_answer(void *arg);
 
 static const struct stream_events events = {on_input, on_drained, on_end};
+
+void session_init(void)
+{
+	hello_init();
+	kept_init();
+	filter_init();
+	auth_init();
+}
+
+void session_start(unsigned limit)
+{
+	quitting_limit = limit;
+	kept_start(limit);
+}
 
 int64_t session_deadline(const struct session *s, int smtp_param, int lmtp_param)
 {
@@ -41,18 +62,15 @@ bool session_is_up(const struct session *s)
 
 /* ---- The end. ---- */
 
-static void forget_idle(struct session *s)
-{
-	if (s->state == SESSION_IDLE) {
-		TAILQ_REMOVE(&idle, s, link);
-		idle_count--;
-	}
-}
-
 static void session_free(struct session *s)
 {
-	forget_idle(s);
+	kept_forget(s);
 	starttls_forget(s);
+	auth_forget(s);
+	if (s->state == SESSION_QUIT) {
+		TAILQ_REMOVE(&quitting, s, link);
+		quitting_count--;
+	}
 	if (s->delivery != NULL) {
 		s->delivery->session = NULL;
 	}
@@ -61,6 +79,7 @@ static void session_free(struct session *s)
 	}
 	counters_add(COUNTER_SESSIONS, -1);
 	xact_free(&s->xact);
+	later_clear(&s->later);
 	reply_clear(&s->reply);
 	loop_watch_free(&s->up);
 	stream_free(&s->stream);
@@ -68,8 +87,11 @@ static void session_free(struct session *s)
 	mem_free(s->site);
 	mem_free(s->nexthop);
 	mem_free(s->name);
+	mem_free(s->address);
 	mem_free(s->host);
 	mem_free(s->relay);
+	mem_free(s->login);
+	mem_free(s->way);
 	mem_free(s);
 }
 
@@ -81,58 +103,124 @@ void session_drop(struct session **s)
 	}
 }
 
+void session_rest(struct session *s)
+{
+	xact_free(&s->xact);
+	later_clear(&s->later);
+	s->asks = s->has_reply = false;
+	reply_release(&s->reply);
+}
+
+/* A server that does not read, or has been asked already, is not waited for. */
+static bool waits_for_quit(const struct session *s)
+{
+	return !conf_bool(policy_param(P_smtp_skip_quit_response, P_lmtp_skip_quit_response)) &&
+	       s->state != SESSION_HANDSHAKE && !server_is_stopping() &&
+	       quitting_count < quitting_limit;
+}
+
 void session_quit(struct session **sp)
 {
 	struct session *s = *sp;
 	*sp = NULL;
-	if (s != NULL) {
-		(void)stream_write(s->stream, "QUIT\r\n", 6);
+	if (s == NULL) {
+		return;
+	}
+	(void)stream_write(s->stream, "QUIT\r\n", 6);
+	if (!waits_for_quit(s)) {
 		stream_finish(&s->stream);
 		session_free(s);
+		return;
 	}
+	kept_forget(s);
+	starttls_forget(s);
+	auth_forget(s);
+	if (s->delivery != NULL) {
+		s->delivery->session = NULL;
+		s->delivery = NULL;
+	}
+	session_rest(s);
+	s->state = SESSION_QUIT;
+	TAILQ_INSERT_TAIL(&quitting, s, link);
+	quitting_count++;
+	stream_deadline(s->stream, session_deadline(s, P_smtp_quit_timeout, P_lmtp_quit_timeout));
 }
 
 /* ---- Texts. ---- */
 
-void session_said(struct session *s, const char *command)
+void session_problem(struct session *s, enum stage stage, const char *status, const char *fmt, ...)
 {
 	struct problem *p = &s->delivery->why;
-	struct buf text = BUF_INIT(4096);
-	reply_add_text(&text, &s->reply);
-	problem_set(p, reply_class(&s->reply) >= 4 ? s->reply.status : "4.5.0",
-		"host %s said: %s (in reply to %s)", s->host, buf_str(&text), command);
-	buf_add_slice(&p->diagnostic, buf_slice(&text));
+	char text[TEXT_LIMIT];
+	va_list ap;
+	va_start(ap, fmt);
+	(void)vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	problem_set(p, status, "%s", text);
+	p->stage = stage;
 	p->remote = mem_str(s->relay);
-	buf_clear(&text);
+}
+
+static const char *reply_status(const struct session *s)
+{
+	return reply_class(&s->reply) >= 4 ? s->reply.status : "4.5.0";
+}
+
+static void add_reply(struct session *s, struct buf *text)
+{
+	struct problem *p = &s->delivery->why;
+	p->code = (unsigned)s->reply.code;
+	buf_add_slice(&p->diagnostic, buf_slice(text));
+	buf_clear(text);
+}
+
+void session_said(struct session *s, enum stage stage, const char *command)
+{
+	struct buf text = BUF_INIT(TEXT_LIMIT);
+	reply_add_text(&text, &s->reply);
+	session_problem(s, stage, reply_status(s), "host %s said: %s (in reply to %s)", s->host,
+		buf_str(&text), command);
+	add_reply(s, &text);
 }
 
 void session_refused(struct session *s)
 {
-	struct problem *p = &s->delivery->why;
-	struct buf text = BUF_INIT(4096);
+	bool greets = s->state == SESSION_CONNECTING;
+	struct buf text = BUF_INIT(TEXT_LIMIT);
 	reply_add_text(&text, &s->reply);
-	problem_set(p, reply_class(&s->reply) >= 4 ? s->reply.status : "4.5.0",
+	session_problem(s, greets ? STAGE_GREETING : STAGE_HELO, reply_status(s),
 		"host %s refused to talk to me: %s", s->host, buf_str(&text));
-	buf_add_slice(&p->diagnostic, buf_slice(&text));
-	p->remote = mem_str(s->relay);
-	buf_clear(&text);
+	add_reply(s, &text);
 }
 
-void session_lost(struct session *s, int err, const char *doing)
+void session_lost(struct session *s, int err, enum stage stage, const char *doing)
 {
-	struct problem *p = &s->delivery->why;
 	if (err == ERR_TIMEOUT) {
-		problem_set(p, "4.4.2", "conversation with %s timed out while %s", s->host, doing);
+		session_problem(s, stage, "4.4.2", "conversation with %s timed out while %s",
+			s->host, doing);
 	} else if (err == ERR_SYNTAX || err == ERR_LIMIT) {
-		problem_set(p, "4.5.0", "host %s sent something that is no reply while %s", s->host,
-			doing);
+		session_problem(s, stage, "4.5.0",
+			"host %s sent something that is no reply while %s", s->host, doing);
+	} else if (err == ERR_TEMP) {
+		session_problem(s, stage, "4.3.0", "local data error while talking to %s", s->host);
 	} else {
-		problem_set(p, "4.4.2", "lost connection with %s while %s", s->host, doing);
+		session_problem(
+			s, stage, "4.4.2", "lost connection with %s while %s", s->host, doing);
 	}
-	p->remote = mem_str(s->relay);
 }
 
-/* ---- Connecting and greeting. ---- */
+static enum stage stage_of(const struct session *s)
+{
+	switch (s->state) {
+	case SESSION_CONNECTING: return STAGE_GREETING;
+	case SESSION_STARTTLS:
+	case SESSION_HANDSHAKE: return STAGE_TLS;
+	case SESSION_AUTH: return STAGE_AUTH;
+	default: return STAGE_HELO;
+	}
+}
+
+/* ---- Connecting. ---- */
 
 static char *relay_text(const char *host, const char *address, uint16_t port)
 {
@@ -143,6 +231,7 @@ static char *relay_text(const char *host, const char *address, uint16_t port)
 static void cannot_connect(struct delivery *d, const char *relay, const char *reason)
 {
 	problem_set(&d->why, "4.4.1", "connect to %s: %s", relay, reason);
+	d->why.stage = STAGE_CONNECT;
 	log_info("%s", log_q(buf_slice(&d->why.text)));
 }
 
@@ -155,10 +244,22 @@ void session_cannot_connect(
 	mem_free(relay);
 }
 
-void session_open(struct delivery *d, int fd, const char *host, const char *address, uint16_t port)
+static char *way_of(const struct delivery *d, const char *host)
+{
+	struct buf way = BUF_INIT(STARTTLS_WAY_MAX);
+	char *text = NULL;
+	if (!d->nexthop.unix_path) {
+		starttls_add_way(&way, d, host);
+		text = buf_failed(&way) ? NULL : mem_str(buf_str(&way));
+	}
+	buf_clear(&way);
+	return text;
+}
+
+static struct session *session_new(
+	struct delivery *d, const char *host, const char *address, uint16_t port)
 {
 	struct session *s = mem_alloc(sizeof(*s));
-	int64_t connect = 0;
 	s->lmtp = server_is_lmtp();
 	s->state = SESSION_CONNECTING;
 	s->delivery = d;
@@ -167,16 +268,26 @@ void session_open(struct delivery *d, int fd, const char *host, const char *addr
 	s->site = mem_str(d->site);
 	s->nexthop = mem_str(d->job->nexthop);
 	s->name = mem_str(host);
+	s->address = mem_str(address);
 	s->host = mem_fmt("%s[%s]", host, address);
 	s->relay = relay_text(host, address, port);
 	s->port = port;
 	s->policy = policy_ref(d->policy);
 	s->level = d->level;
 	s->plain = d->plain;
+	s->way = way_of(d, host);
+	later_init(&s->later, QUESTIONS, on_answer, s);
 	reply_init(&s->reply);
+	filter_attach(s);
+	return s;
+}
+
+void session_open(struct delivery *d, int fd, const char *host, const char *address, uint16_t port)
+{
+	struct session *s = session_new(d, host, address, port);
+	int64_t connect = conf_time(policy_param(P_smtp_connect_timeout, P_lmtp_connect_timeout));
 	s->stream = stream_new(fd, &events, s, SESSION_IN_MAX, SESSION_OUT_MAX);
 	s->hello_until = session_deadline(s, P_smtp_helo_timeout, P_lmtp_lhlo_timeout);
-	connect = conf_time(s->lmtp ? P_lmtp_connect_timeout : P_smtp_connect_timeout);
 	s->connect_until = connect > 0 ? loop_now() + connect : s->hello_until;
 	stream_deadline(
 		s->stream, s->connect_until < s->hello_until ? s->connect_until : s->hello_until);
@@ -210,180 +321,29 @@ void session_fail(struct session *s, bool said)
 	leave(s, said);
 }
 
-static const char *hello_command(const struct session *s)
-{
-	return s->lmtp ? "LHLO" : s->state == SESSION_HELO ? "HELO" : "EHLO";
-}
-
-static const char *hello_doing(const struct session *s)
-{
-	switch (s->state) {
-	case SESSION_CONNECTING: return "receiving the initial server greeting";
-	case SESSION_HELO: return "performing the HELO handshake";
-	case SESSION_STARTTLS: return "receiving the STARTTLS response";
-	default: return s->lmtp ? "performing the LHLO handshake" : "performing the EHLO handshake";
-	}
-}
-
-static void say_hello(struct session *s, enum session_state state)
-{
-	const char *name = conf_str(s->lmtp ? P_lmtp_lhlo_name : P_smtp_helo_name);
-
-	if (*name == '\0')
-		name = conf_str(P_myhostname);
-	s->state = state;
-	(void)stream_printf(s->stream, "%s %s\r\n", hello_command(s), name);
-	stream_deadline(s->stream, s->hello_until);
-}
-
-/* RFC 8689, 4.2.1: what must travel with TLS all the way goes to servers that promise the same. */
-static bool keeps_tls(const struct session *s)
-{
-	return !level_is_required(s->delivery) ||
-	       (s->tls != NULL && (s->ehlo.features & EHLO_REQUIRETLS) != 0);
-}
-
-void session_greet(struct session *s)
-{
-	/* What was said in clear text counts no more (RFC 3207, 4.2). */
-	s->ehlo = (struct ehlo){0};
-	s->hello_until = session_deadline(s, P_smtp_helo_timeout, P_lmtp_lhlo_timeout);
-	if (starttls_is_wrapped()) {
-		s->state = SESSION_CONNECTING;
-		stream_deadline(s->stream, s->hello_until);
-	} else {
-		say_hello(s, SESSION_EHLO);
-	}
-}
-
 void session_ready(struct session *s)
 {
 	struct delivery *d = s->delivery;
-	if (!keeps_tls(s)) {
-		problem_set(&d->why, "5.7.30",
-			"REQUIRETLS is required, but was not offered by host %s", s->host);
-		d->why.remote = mem_str(s->relay);
-		session_fail(s, true);
-		return;
-	}
 	s->state = SESSION_BUSY;
 	s->uses = 1;
 	delivery_handshake_done(d);
 	xact_start(s);
 }
 
-/* smtp_skip_5xx_greeting: a refusal at the door says nothing about other hosts. */
-static void soften(struct session *s)
-{
-	if (conf_bool(P_smtp_skip_5xx_greeting) && s->delivery->why.status[0] == '5') {
-		s->delivery->why.status[0] = '4';
-	}
-}
-
-static void greeting(struct session *s)
-{
-	if (s->reply.code != 220) {
-		session_refused(s);
-		soften(s);
-		session_fail(s, true);
-		return;
-	}
-	if (delivery_may_loop(s->delivery) && self_is_named(&s->reply)) {
-		log_warning("host %s greeted me with my own hostname %s", s->relay,
-			conf_str(P_myhostname));
-	}
-	bool helo = conf_bool(P_smtp_never_send_ehlo) && !s->lmtp;
-	say_hello(s, helo ? SESSION_HELO : SESSION_EHLO);
-}
-
-/* The server is this one, whatever the way to it: mail for it would go in a circle. */
-static void met_self(struct session *s)
-{
-	struct delivery *d = s->delivery;
-	log_warning("host %s replied to HELO/EHLO with my own hostname %s", s->relay,
-		conf_str(P_myhostname));
-	problem_set(&d->why, delivery_is_best(d) ? "5.4.6" : "4.4.6",
-		"mail for %s loops back to myself", d->site);
-	d->why.remote = mem_str(s->relay);
-	session_fail(s, true);
-}
-
-/* smtp_tls_block_early_mail_reply: replies to what only somebody in between can have said. */
-static bool is_early(const struct session *s)
-{
-	return s->tls != NULL && stream_input(s->stream).len > 0 &&
-	       conf_bool(s->lmtp ? P_lmtp_tls_block_early_mail_reply
-				 : P_smtp_tls_block_early_mail_reply);
-}
-
-static void talks_early(struct session *s)
-{
-	problem_set(&s->delivery->why, "4.7.0", "unexpected server message");
-	s->delivery->why.remote = mem_str(s->relay);
-	session_fail(s, false);
-}
-
-static void hello_reply(struct session *s)
-{
-	int class = reply_class(&s->reply);
-	if (class == 2 && delivery_may_loop(s->delivery) && self_is_named(&s->reply)) {
-		met_self(s);
-	} else if (class == 2) {
-		if (s->state == SESSION_EHLO) {
-			unsigned discard =
-				ehlo_keywords(slice_str(conf_str(P_smtp_discard_ehlo_keywords)));
-			ehlo_parse(&s->reply, discard, &s->ehlo);
-		}
-		if (is_early(s)) {
-			talks_early(s);
-		} else if (!starttls_take(s)) {
-			session_ready(s);
-		}
-	} else if (class == 5 && s->state == SESSION_EHLO && !s->lmtp) {
-		say_hello(s, SESSION_HELO);
-	} else {
-		session_refused(s);
-		session_fail(s, true);
-	}
-}
-
 /* ---- Input. ---- */
-
-/* qmgr hands jobs to the worker that has a session for them. */
-static void say_idle(const char *nexthop)
-{
-	const struct session *s;
-	unsigned n = 0;
-	TAILQ_FOREACH(s, &idle, link)
-	{
-		n += strcmp(s->nexthop, nexthop) == 0;
-	}
-	job_say_idle(nexthop, n);
-}
-
-/* Idle: the time is over, or the server ends the session (421), or talks out of turn. */
-static void idle_ended(struct session *s, bool quit)
-{
-	char *nexthop = mem_str(s->nexthop);
-	if (quit) {
-		session_quit(&s);
-	} else {
-		session_drop(&s);
-	}
-	say_idle(nexthop);
-	mem_free(nexthop);
-}
 
 static void take_reply(struct session *s)
 {
 	switch (s->state) {
-	case SESSION_CONNECTING: greeting(s); break;
+	case SESSION_CONNECTING: hello_greeting(s); break;
 	case SESSION_EHLO:
 	case SESSION_HELO: hello_reply(s); break;
 	case SESSION_STARTTLS: starttls_reply(s); break;
 	case SESSION_HANDSHAKE: break; /* the stream is silent */
+	case SESSION_AUTH: auth_reply(s); break;
 	case SESSION_BUSY: xact_reply(s); break;
-	case SESSION_IDLE: idle_ended(s, true); break;
+	case SESSION_IDLE: kept_end(s, true); break;
+	case SESSION_QUIT: session_drop(&s); break;
 	}
 }
 
@@ -392,10 +352,27 @@ static void broken(struct session *s, int err)
 	if (s->state == SESSION_BUSY) {
 		xact_lost(s, err);
 	} else if (s->state == SESSION_IDLE) {
-		idle_ended(s, false);
+		kept_end(s, false);
+	} else if (s->state == SESSION_QUIT) {
+		session_drop(&s);
 	} else {
-		session_lost(s, err, hello_doing(s));
+		session_lost(s, err, stage_of(s), hello_doing(s));
 		session_fail(s, false);
+	}
+}
+
+static void note_reply(struct session *s)
+{
+	s->connected = true;
+	auth_mask(s);
+	if (log_is_debug()) {
+		struct buf text = BUF_INIT(REPLY_TEXT_LIMIT * 2);
+		reply_add_text(&text, &s->reply);
+		log_debug("< %s: %s", s->relay, log_q(buf_slice(&text)));
+		buf_clear(&text);
+	}
+	if (s->reply.code == 421 || s->reply.code == 521) {
+		s->closing = true;
 	}
 }
 
@@ -404,47 +381,74 @@ static bool next_reply(struct session *s)
 {
 	size_t used = 0;
 	struct slice in = stream_input(s->stream);
-	if (in.len == 0) {
+	if (s->asks || (in.len == 0 && !reply_is_pending(&s->reply))) {
 		return false;
 	}
 	int r = reply_feed(&s->reply, in, &used);
 	stream_consume(s->stream, used);
-	if (r == ERR_AGAIN) {
+	if (r == ERR_LATER) {
+		s->asks = true;
+	}
+	if (r == ERR_AGAIN || r == ERR_LATER) {
 		return false;
 	}
-	s->connected = true;
-	if (log_is_debug()) {
-		struct buf text = BUF_INIT(REPLY_TEXT_LIMIT * 2);
-		reply_add_text(&text, &s->reply);
-		log_debug("< %s: %s", s->relay, log_q(buf_slice(&text)));
-		buf_clear(&text);
-	}
+	note_reply(s);
 	if (r != 0) {
 		broken(s, r);
 		return false;
 	}
-	if (s->reply.code == 421 || s->reply.code == 521) {
-		s->closing = true;
-	}
+	s->has_reply = true;
 	take_reply(s);
 	return true;
 }
 
-static void on_input(struct stream *stream, void *arg)
+/* The reply is done with, unless a table has still to say what it means. */
+static void forget_reply(struct session *s)
 {
-	struct session *s = arg;
+	if (!s->asks) {
+		s->has_reply = false;
+		reply_reset(&s->reply);
+		later_clear(&s->later);
+	}
+}
+
+static void read_on(struct session *s)
+{
 	bool gone = false;
 	s->gone = &gone;
 	while (next_reply(s)) {
 		if (gone) {
 			return;
 		}
-		reply_reset(&s->reply);
+		forget_reply(s);
 	}
 	if (gone) {
 		return;
 	}
 	s->gone = NULL;
+}
+
+static void on_input(struct stream *stream, void *arg)
+{
+	read_on(arg);
+}
+
+/* A table has answered. */
+static void on_answer(void *arg)
+{
+	struct session *s = arg;
+	bool gone = false;
+	s->asks = false;
+	if (s->has_reply) {
+		s->gone = &gone;
+		take_reply(s);
+		if (gone) {
+			return;
+		}
+		s->gone = NULL;
+		forget_reply(s);
+	}
+	read_on(s);
 }
 
 static void on_drained(struct stream *stream, void *arg)
@@ -506,82 +510,10 @@ static void on_end(struct stream *stream, int err, void *arg)
 	struct session *s = arg;
 	int saved = errno;
 	if (s->state == SESSION_IDLE) {
-		idle_ended(s, err == ERR_TIMEOUT);
+		kept_end(s, err == ERR_TIMEOUT);
 	} else if (s->state == SESSION_CONNECTING && !s->connected) {
 		end_of_connecting(s, err, saved);
 	} else {
 		broken(s, err);
-	}
-}
-
-/* ---- Idle sessions. ---- */
-
-static bool may_be_kept(const struct session *s)
-{
-	int64_t count = conf_int(P_smtp_connection_reuse_count_limit);
-	return !s->closing && !s->plain && (s->tls == NULL || s->policy->reuse) &&
-	       !server_is_stopping() && conf_bool(P_smtp_connection_cache_on_demand) &&
-	       loop_now() - s->opened < conf_time(P_smtp_connection_reuse_time_limit) &&
-	       (count == 0 || s->uses < count);
-}
-
-void session_init(unsigned limit)
-{
-	idle_limit = limit;
-}
-
-bool session_park(struct session *s)
-{
-	s->delivery->session = NULL;
-	s->delivery = NULL;
-	xact_free(&s->xact);
-	if (!may_be_kept(s)) {
-		session_quit(&s);
-		return false;
-	}
-	reply_release(&s->reply);
-	s->state = SESSION_IDLE;
-	TAILQ_INSERT_TAIL(&idle, s, link);
-	if (++idle_count > idle_limit) {
-		idle_ended(TAILQ_FIRST(&idle), true);
-	}
-	stream_deadline(s->stream, loop_now() + conf_time(P_smtp_connection_cache_time_limit));
-	say_idle(s->nexthop);
-	return true;
-}
-
-bool session_reuse(struct delivery *d)
-{
-	bool wants_tls = level_is_required(d);
-	struct session *s;
-	TAILQ_FOREACH_REVERSE(s, &idle, session_list, link)
-	{
-		if (strcmp(s->site, d->site) == 0 && strcmp(s->policy->key, d->policy->key) == 0 &&
-			(!wants_tls || (s->ehlo.features & EHLO_REQUIRETLS) != 0)) {
-			break;
-		}
-	}
-	if (s == NULL) {
-		return false;
-	}
-	forget_idle(s);
-	s->state = SESSION_BUSY;
-	s->uses++;
-	s->delivery = d;
-	d->session = s;
-	starttls_reused(s);
-	return true;
-}
-
-void session_start(struct session *s)
-{
-	xact_start(s);
-}
-
-void session_quit_idle(void)
-{
-	struct session *s;
-	while ((s = TAILQ_FIRST(&idle)) != NULL) {
-		session_quit(&s);
 	}
 }

@@ -9,6 +9,7 @@
 #include "net/addr.h"
 #include "server/server.h"
 #include "smtp-client/dane.h"
+#include "smtp-client/hello.h"
 #include "smtp-client/level.h"
 #include "smtp-client/policy.h"
 #include "tls/keys.h"
@@ -93,14 +94,12 @@ static void fail(struct session *s, bool said, const char *status, const char *f
 
 static void fail(struct session *s, bool said, const char *status, const char *fmt, ...)
 {
-	struct problem *p = &s->delivery->why;
 	char text[WHY_LIMIT];
 	va_list ap;
 	va_start(ap, fmt);
 	(void)vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	problem_set(p, status, "%s", text);
-	p->remote = mem_str(s->relay);
+	session_problem(s, STAGE_TLS, status, "%s", text);
 	session_fail(s, said);
 }
 
@@ -175,7 +174,7 @@ void starttls_reply(struct session *s)
 		return;
 	}
 	s->ehlo.features &= ~(unsigned)EHLO_STARTTLS;
-	session_ready(s);
+	hello_done(s);
 }
 
 /* ---- The handshake. ---- */
@@ -186,18 +185,35 @@ static bool is_address(struct slice name)
 	return net_addr_parse(name, 0, &a) == 0;
 }
 
+/* What TLS with a server goes by. */
+struct way {
+	const struct policy *policy;
+	enum tls_level level;
+	const char *host;
+	struct slice nexthop; /* the domain or host alone */
+};
+
+static struct way way_of(const struct session *s)
+{
+	const struct nexthop *n = &s->delivery->nexthop;
+	return (struct way){.policy = s->policy,
+		.level = s->level,
+		.host = s->name,
+		.nexthop = n->unix_path ? slice_str(conf_str(P_myhostname)) : n->host};
+}
+
 /* What the servername of policy or parameter stands for; an address is no name (RFC 6066, 3). */
-static char *servername(const struct session *s, struct slice nexthop)
+static char *servername(const struct way *w)
 {
 	const char *name =
-		s->policy->servername != NULL
-			? s->policy->servername
+		w->policy->servername != NULL
+			? w->policy->servername
 			: conf_str(policy_param(P_smtp_tls_servername, P_lmtp_tls_servername));
 	char *found = NULL;
 	if (strcmp(name, "hostname") == 0) {
-		found = mem_str(s->name);
+		found = mem_str(w->host);
 	} else if (strcmp(name, "nexthop") == 0) {
-		found = slice_dup(nexthop);
+		found = slice_dup(w->nexthop);
 	} else {
 		found = mem_str(name);
 	}
@@ -208,16 +224,16 @@ static char *servername(const struct session *s, struct slice nexthop)
 }
 
 /* "hostname", "nexthop" and "dot-nexthop" stand for names of this session. */
-static char *name_to_match(const struct session *s, const char *word, struct slice nexthop)
+static char *name_to_match(const struct way *w, const char *word)
 {
 	if (strcasecmp(word, "hostname") == 0) {
-		return mem_str(s->name);
+		return mem_str(w->host);
 	}
 	if (strcasecmp(word, "nexthop") == 0) {
-		return slice_dup(nexthop);
+		return slice_dup(w->nexthop);
 	}
 	if (strcasecmp(word, "dot-nexthop") == 0) {
-		return mem_fmt(".%.*s", SLICE_FMT(nexthop));
+		return mem_fmt(".%.*s", SLICE_FMT(w->nexthop));
 	}
 	return mem_str(word);
 }
@@ -231,24 +247,24 @@ struct wish {
 	char *names[POLICY_WORDS];
 };
 
-static void add_names(struct wish *w, const struct session *s, struct slice nexthop)
+static void add_names(struct wish *w, const struct way *way)
 {
-	const struct policy *p = s->policy;
-	if (s->level == TLS_DANE) {
+	const struct policy *p = way->policy;
+	if (way->level == TLS_DANE) {
 		/* RFC 7672, 3.2.3. */
 		w->names[w->ask.match_n++] = mem_str(w->tlsa.base);
-		w->names[w->ask.match_n++] = slice_dup(nexthop);
+		w->names[w->ask.match_n++] = slice_dup(way->nexthop);
 		if (w->tlsa.mx_name[0] != '\0') {
 			w->names[w->ask.match_n++] = mem_str(w->tlsa.mx_name);
 		}
 		w->ask.tlsa = w->tlsa.records;
 		w->ask.tlsa_n = w->tlsa.n;
-	} else if (s->level == TLS_FINGERPRINT) {
+	} else if (way->level == TLS_FINGERPRINT) {
 		w->ask.fingerprint = (const char *const *)p->match;
 		w->ask.fingerprint_n = p->match_n;
-	} else if (s->level > TLS_FINGERPRINT) {
+	} else if (way->level > TLS_FINGERPRINT) {
 		for (size_t i = 0; i < p->match_n; i++) {
-			w->names[w->ask.match_n++] = name_to_match(s, p->match[i], nexthop);
+			w->names[w->ask.match_n++] = name_to_match(way, p->match[i]);
 		}
 	}
 	w->ask.match = (const char *const *)w->names;
@@ -267,15 +283,14 @@ static void add_key(struct buf *key, const struct session *s)
 static void wish_make(struct wish *w, const struct session *s)
 {
 	const struct delivery *d = s->delivery;
-	const char *self = conf_str(P_myhostname);
-	struct slice nexthop = d->nexthop.unix_path ? slice_str(self) : d->nexthop.host;
+	struct way way = way_of(s);
 	*w = (struct wish){.exclude = BUF_INIT(LIST_LIMIT), .key = BUF_INIT(1 << 21)};
 	policy_add_exclusions(&w->exclude, s->policy, s->level);
 	if (s->level == TLS_DANE) {
 		client_tlsa(d, &w->tlsa);
 	}
 	/* RFC 7672, 8.1: the name that the records are of. */
-	w->servername = s->level == TLS_DANE ? mem_str(w->tlsa.base) : servername(s, nexthop);
+	w->servername = s->level == TLS_DANE ? mem_str(w->tlsa.base) : servername(&way);
 	add_key(&w->key, s);
 	w->ask.level = s->level;
 	w->ask.protocols = policy_protocols(s->policy, s->level);
@@ -284,7 +299,7 @@ static void wish_make(struct wish *w, const struct session *s)
 	w->ask.servername = w->servername;
 	w->ask.anchors = s->policy->anchors;
 	w->ask.session_key = buf_failed(&w->key) ? NULL : buf_str(&w->key);
-	add_names(w, s, nexthop);
+	add_names(w, &way);
 }
 
 static void wish_clear(struct wish *w)
@@ -294,6 +309,32 @@ static void wish_clear(struct wish *w)
 	mem_free(w->servername);
 	for (size_t i = 0; i < w->ask.match_n; i++) {
 		mem_free(w->names[i]);
+	}
+}
+
+void starttls_add_way(struct buf *out, const struct delivery *d, const char *host)
+{
+	const struct policy *p = d->policy;
+	struct way way = {p, d->level, host, d->nexthop.host};
+	buf_add_str(out, tls_level_name(d->level));
+	if (d->level == TLS_NONE) {
+		return;
+	}
+	buf_add_fmt(out, "\n%s\n", p->key);
+	if (d->level == TLS_DANE) {
+		struct tlsa_answer tlsa;
+		client_tlsa(d, &tlsa);
+		dane_add_key(out, &tlsa);
+		buf_add_fmt(out, "\n%.*s", SLICE_FMT(way.nexthop));
+		return;
+	}
+	char *name = servername(&way);
+	buf_add_str(out, name);
+	mem_free(name);
+	for (size_t i = 0; i < p->match_n && d->level > TLS_FINGERPRINT; i++) {
+		name = name_to_match(&way, p->match[i]);
+		buf_add_fmt(out, "\n%s", name);
+		mem_free(name);
 	}
 }
 
@@ -400,7 +441,7 @@ static void on_done(struct tls *t, int err, void *arg)
 	}
 	s->tls = t;
 	if (is_good_enough(s)) {
-		session_greet(s);
+		hello_again(s);
 	}
 }
 

@@ -37,6 +37,12 @@ void starttls_keys(void);
 void starttls_forget(struct session *s);
 /* A kept session is used again: the log says so. */
 void starttls_reused(const struct session *s);
+/*
+ * What TLS with a host comes to for the delivery's next hop: a session of one next hop may serve
+ * another when both are the same.
+ */
+enum { STARTTLS_WAY_MAX = 1 << 21 };
+void starttls_add_way(struct buf *out, const struct delivery *d, const char *host);
 /* The session was lost; the same address may be tried in clear text. */
 bool starttls_may_fall_back(const struct session *s);
 

@@ -13,7 +13,7 @@
 #include "util/log.h"
 #include "util/mem.h"
 
-enum { QUESTIONS = 100, NONCE = 18, KEY_MAX = 4096, REMEMBERED = 16 };
+enum { BINDING_MAX = 512, QUESTIONS = 100, NONCE = 18, KEY_MAX = 4096, REMEMBERED = 16 };
 
 struct relay {
 	struct map_list *list;
@@ -26,6 +26,7 @@ struct talk {
 	uint64_t id;
 	const struct relay *relay;
 	char *host, *nexthop, *sender;
+	struct buf binding;
 	unsigned offered; /* 1 << enum sasl_client_kind */
 	struct later later;
 	struct sasl_client client;
@@ -73,6 +74,7 @@ static void talk_free(struct talk *t)
 	later_clear(&t->later);
 	if (t->has_begun)
 		sasl_client_clear(&t->client);
+	buf_clear(&t->binding);
 	mem_free(t->host);
 	mem_free(t->nexthop);
 	mem_free(t->sender);
@@ -90,13 +92,30 @@ static void done(struct talk *t, enum proto_result result, const char *why)
 	talk_free(t);
 }
 
-static void say(struct talk *t, const char *mechanism, const struct buf *message)
+static void say(struct talk *t, const struct buf *message)
 {
 	ipc_begin(t->ipc, PROTO_RELAY_SAY, t->id);
-	if (mechanism != NULL)
-		ipc_put_str(t->ipc, FIELD_MECHANISM, mechanism);
 	if (message != NULL)
 		ipc_put_bytes(t->ipc, FIELD_SECRET, buf_slice(message));
+	(void)ipc_end(t->ipc);
+}
+
+/* By the mark two sessions are known to be those of one login. */
+static void say_first(struct talk *t, const struct buf *message, struct slice credentials)
+{
+	static uint8_t key[SASL_KEY];
+	static bool has_key;
+	uint8_t mark[SASL_KEY];
+
+	if (!has_key)
+		arc4random_buf(key, sizeof(key));
+	has_key = true;
+	sasl_hmac(slice_of(key, sizeof(key)), credentials, mark);
+	ipc_begin(t->ipc, PROTO_RELAY_SAY, t->id);
+	ipc_put_str(t->ipc, FIELD_MECHANISM, sasl_client_name(t->client.kind));
+	if (message != NULL)
+		ipc_put_bytes(t->ipc, FIELD_SECRET, buf_slice(message));
+	ipc_put_bytes(t->ipc, FIELD_LOGIN_MARK, slice_of(mark, sizeof(mark)));
 	(void)ipc_end(t->ipc);
 }
 
@@ -145,21 +164,24 @@ static enum sasl_client_kind choose(unsigned offered)
 	return (enum sasl_client_kind)kind;
 }
 
-static void begin(struct talk *t, struct slice login, struct slice password)
+static void begin(struct talk *t, struct slice credentials)
 {
+	struct slice password = credentials, login;
 	struct buf nonce = BUF_INIT(100), out = BUF_SECRET(SASL_CLIENT_MESSAGE_MAX);
 	enum sasl_client_kind kind = choose(t->offered);
 	uint8_t bytes[NONCE];
 	bool has = false;
 	int r;
 
+	(void)slice_part(&password, ':', &login);
 	arc4random_buf(bytes, sizeof(bytes));
 	base64_encode(&nonce, slice_of(bytes, sizeof(bytes)));
-	r = sasl_client_begin(&t->client, kind, login, password, buf_slice(&nonce), &out, &has);
+	r = sasl_client_begin(&t->client, kind, login, password, buf_slice(&nonce),
+		buf_slice(&t->binding), &out, &has);
 	t->has_begun = true;
 	t->client.derive = derive;
 	if (r == 0)
-		say(t, sasl_client_name(kind), has ? &out : NULL);
+		say_first(t, has ? &out : NULL, credentials);
 	else
 		done(t, RESULT_FAILED, "the login or password in the table is none");
 	buf_clear(&nonce);
@@ -197,7 +219,6 @@ static void look(void *arg)
 {
 	struct talk *t = arg;
 	struct buf value = BUF_SECRET(MAP_VALUE_LIMIT);
-	struct slice password, login;
 	int r = ERR_NOT_FOUND;
 
 	if (t->relay->by_sender && *t->sender != '\0')
@@ -208,10 +229,10 @@ static void look(void *arg)
 		r = find(t, slice_str(t->nexthop), &value);
 	if (r == ERR_NOT_FOUND) {
 		done(t, RESULT_NOT_FOUND, NULL);
+	} else if (r == 0 && t->offered == 0) {
+		done(t, RESULT_FAILED, "the host offers no mechanism that can be used");
 	} else if (r == 0) {
-		password = buf_slice(&value);
-		(void)slice_part(&password, ':', &login);
-		begin(t, login, password);
+		begin(t, buf_slice(&value));
 	} else if (r != ERR_LATER) {
 		done(t, RESULT_DEFERRED, table_fails);
 	}
@@ -228,6 +249,8 @@ static unsigned offered(const struct ipc_msg *msg)
 		for (unsigned k = 0; k < SASL_CLIENT_KINDS; k++)
 			if (slice_case_eq_str(name, sasl_client_name((enum sasl_client_kind)k)))
 				kinds |= 1U << k;
+	if (!ipc_has(msg, FIELD_BINDING))
+		kinds &= ~(1U << SASL_CLIENT_SCRAM_PLUS);
 	return kinds;
 }
 
@@ -241,15 +264,15 @@ static void begin_talk(struct server_peer *peer, struct ipc_msg *msg, const stru
 		.host = slice_dup(ipc_bytes(msg, FIELD_NAME)),
 		.nexthop = slice_dup(ipc_bytes(msg, FIELD_NEXTHOP)),
 		.sender = slice_dup(ipc_bytes(msg, FIELD_SENDER)),
+		.binding = BUF_INIT(BINDING_MAX),
 		.offered = offered(msg)};
+	(void)buf_add_slice(&t->binding, ipc_bytes(msg, FIELD_BINDING));
 	later_init(&t->later, QUESTIONS, look, t);
 	LIST_INSERT_HEAD(&talks, t, next);
 	count++;
 	ipc_set_arg(peer->ipc, msg->id, false, t);
 	if (relay == NULL)
 		done(t, RESULT_NOT_FOUND, NULL);
-	else if (t->offered == 0)
-		done(t, RESULT_FAILED, "the host offers no mechanism that can be used");
 	else
 		look(t);
 }
@@ -262,7 +285,7 @@ static void go_on(struct talk *t, struct slice challenge)
 	if (r == 0 && t->client.is_proved)
 		done(t, RESULT_OK, NULL);
 	else if (r == 0)
-		say(t, NULL, &out);
+		say(t, &out);
 	else if (r == ERR_DENIED)
 		done(t, RESULT_FAILED, "the host does not prove that it knows the password");
 	else

@@ -8,6 +8,7 @@ lib_mail_libmail_a_SOURCES = \
 	%D%/header.c %D%/header.h %D%/header_address.c %D%/header_edit.c \
 	%D%/mailclass.c %D%/mailclass.h \
 	%D%/stage.c %D%/stage.h \
+	%D%/status_filter.c %D%/status_filter.h \
 	%D%/template.c %D%/template.h \
 	%D%/verp.c %D%/verp.h \
 	%D%/xtext.c

@@ -5,16 +5,15 @@
 #include "util/base64.h"
 #include "util/err.h"
 
-enum { NONCE_MAX = 1024, TEXT_MAX = 4 * SASL_CLIENT_MESSAGE_MAX };
+enum { BINDING_MAX = 512, NONCE_MAX = 1024, TEXT_MAX = 4 * SASL_CLIENT_MESSAGE_MAX };
 
 /* Steps. */
 enum { FIRST, FINAL, END, NAME = FIRST, PASSWORD = FINAL };
 
-static const char header[] = "n,,", header64[] = "biws";
-
 const char *sasl_client_name(enum sasl_client_kind kind)
 {
 	static const char *const names[SASL_CLIENT_KINDS] = {
+		[SASL_CLIENT_SCRAM_PLUS] = "SCRAM-SHA-256-PLUS",
 		[SASL_CLIENT_SCRAM] = "SCRAM-SHA-256",
 		[SASL_CLIENT_PLAIN] = "PLAIN",
 		[SASL_CLIENT_LOGIN] = "LOGIN",
@@ -29,6 +28,7 @@ void sasl_client_clear(struct sasl_client *x)
 	buf_clear(&x->password);
 	buf_clear(&x->first_bare);
 	buf_clear(&x->nonce);
+	buf_clear(&x->cbind);
 	explicit_bzero(x->server_signature, sizeof(x->server_signature));
 }
 
@@ -44,31 +44,61 @@ static void add_name(struct buf *out, struct slice name)
 	}
 }
 
-static void begin_scram(struct sasl_client *x, struct slice nonce, struct buf *out)
+/* RFC 5802, 7: gs2-header, and c= is what it says. */
+static int add_binding(struct sasl_client *x, struct slice binding, struct buf *out)
 {
+	struct slice data = binding, type = SLICE_NONE;
+
+	if (x->kind != SASL_CLIENT_SCRAM_PLUS) {
+		(void)buf_add_str(&x->cbind, binding.len > 0 ? "y,," : "n,,");
+		(void)buf_add_slice(out, buf_slice(&x->cbind));
+		return 0;
+	}
+	if (!slice_part(&data, '\0', &type) || type.len == 0 || data.len == 0)
+		return ERR_SYNTAX;
+	(void)buf_add_fmt(&x->cbind, "p=%.*s,,", SLICE_FMT(type));
+	(void)buf_add_slice(out, buf_slice(&x->cbind));
+	(void)buf_add_slice(&x->cbind, data);
+	return 0;
+}
+
+static int begin_scram(
+	struct sasl_client *x, struct slice nonce, struct slice binding, struct buf *out)
+{
+	int r = add_binding(x, binding, out);
+
 	(void)buf_add_slice(&x->nonce, nonce);
 	(void)buf_add_str(&x->first_bare, "n=");
 	add_name(&x->first_bare, buf_slice(&x->login));
 	(void)buf_add_fmt(&x->first_bare, ",r=%.*s", SLICE_FMT(nonce));
-	(void)buf_add_fmt(out, "%s%s", header, buf_str(&x->first_bare));
+	(void)buf_add_slice(out, buf_slice(&x->first_bare));
+	return r;
+}
+
+static bool is_scram(enum sasl_client_kind kind)
+{
+	return kind == SASL_CLIENT_SCRAM || kind == SASL_CLIENT_SCRAM_PLUS;
 }
 
 int sasl_client_begin(struct sasl_client *x, enum sasl_client_kind kind, struct slice login,
-	struct slice password, struct slice nonce, struct buf *out, bool *has)
+	struct slice password, struct slice nonce, struct slice binding, struct buf *out, bool *has)
 {
+	int r = 0;
+
 	*x = (struct sasl_client){.kind = kind,
 		.login = BUF_SECRET(SASL_CLIENT_MESSAGE_MAX),
 		.password = BUF_SECRET(SASL_CLIENT_MESSAGE_MAX),
 		.first_bare = BUF_INIT(TEXT_MAX),
 		.nonce = BUF_INIT(NONCE_MAX),
+		.cbind = BUF_INIT(BINDING_MAX),
 		.derive = sasl_pbkdf2};
 	*has = kind != SASL_CLIENT_LOGIN;
 	if (!sasl_is_text(login) || !sasl_is_text(password))
 		return ERR_SYNTAX;
 	(void)buf_add_slice(&x->login, login);
 	(void)buf_add_slice(&x->password, password);
-	if (kind == SASL_CLIENT_SCRAM) {
-		begin_scram(x, nonce, out);
+	if (is_scram(kind)) {
+		r = begin_scram(x, nonce, binding, out);
 	} else if (kind == SASL_CLIENT_PLAIN) {
 		(void)buf_add_char(out, '\0');
 		(void)buf_add_slice(out, login);
@@ -78,8 +108,10 @@ int sasl_client_begin(struct sasl_client *x, enum sasl_client_kind kind, struct 
 		(void)buf_add_fmt(out, "user=%.*s\001auth=Bearer %.*s\001\001", SLICE_FMT(login),
 			SLICE_FMT(password));
 	}
+	if (r != 0)
+		return r;
 	return buf_failed(&x->login) || buf_failed(&x->password) || buf_failed(&x->first_bare) ||
-			       buf_failed(&x->nonce) || buf_failed(out)
+			       buf_failed(&x->nonce) || buf_failed(&x->cbind) || buf_failed(out)
 		       ? ERR_LIMIT
 		       : 0;
 }
@@ -144,7 +176,9 @@ static int answer_first(struct sasl_client *x, struct slice challenge, struct bu
 	int r = take_server_first(x, challenge, &nonce, &salt, &iterations);
 
 	if (r == 0) {
-		(void)buf_add_fmt(out, "c=%s,r=%.*s", header64, SLICE_FMT(nonce));
+		(void)buf_add_str(out, "c=");
+		base64_encode(out, buf_slice(&x->cbind));
+		(void)buf_add_fmt(out, ",r=%.*s", SLICE_FMT(nonce));
 		(void)buf_add_fmt(&text, "%s,%.*s,%s", buf_str(&x->first_bare),
 			SLICE_FMT(challenge), buf_str(out));
 		r = buf_failed(&text) || buf_failed(out) ? ERR_LIMIT : 0;
@@ -184,6 +218,7 @@ int sasl_client_step(struct sasl_client *x, struct slice challenge, struct buf *
 	if (x->step == END)
 		return ERR_STATE;
 	switch (x->kind) {
+	case SASL_CLIENT_SCRAM_PLUS:
 	case SASL_CLIENT_SCRAM:
 		return x->step == FIRST ? answer_first(x, challenge, out)
 					: check_final(x, challenge);

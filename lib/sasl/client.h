@@ -5,8 +5,8 @@
 #include "sasl/record.h"
 
 /*
- * The client's half of PLAIN, LOGIN, XOAUTH2 and SCRAM-SHA-256 (RFC 4616, RFC 5802, RFC 7677),
- * without I/O.
+ * The client's half of PLAIN, LOGIN, XOAUTH2 and SCRAM-SHA-256, with channel binding too (RFC 4616,
+ * RFC 5802, RFC 7677, RFC 9266), without I/O.
  *
  *   sasl_client_begin ──► the initial response, if the mechanism has one
  *   sasl_client_step  ──► the answer to each challenge
@@ -16,6 +16,7 @@
 enum { SASL_CLIENT_MESSAGE_MAX = 8192, SASL_CLIENT_ITERATIONS_MAX = 250000 };
 
 enum sasl_client_kind {
+	SASL_CLIENT_SCRAM_PLUS,
 	SASL_CLIENT_SCRAM,
 	SASL_CLIENT_PLAIN,
 	SASL_CLIENT_LOGIN,
@@ -32,6 +33,7 @@ struct sasl_client {
 	unsigned step;
 	struct buf login, password;
 	struct buf first_bare, nonce;
+	struct buf cbind; /* SCRAM's gs2-header, and with PLUS the binding's data */
 	uint8_t server_signature[SASL_KEY];
 	sasl_derive *derive;
 	bool is_proved; /* the server has shown that it knows the password, too */
@@ -40,11 +42,14 @@ struct sasl_client {
 /* "SCRAM-SHA-256" …; in the order in which they are preferred. */
 const char *sasl_client_name(enum sasl_client_kind kind);
 /*
- * nonce: printable ASCII without comma, for SCRAM. out: the initial response; *has: whether there
- * is one. x->derive may be set afterwards. ERR_LIMIT, ERR_SYNTAX (not text).
+ * nonce: printable ASCII without comma, for SCRAM. binding: the type's name, a NUL, the data; empty
+ * when there is none. Without PLUS it says that only the server does not know of it. out: the
+ * initial response; *has: whether there is one. x->derive may be set afterwards. ERR_LIMIT,
+ * ERR_SYNTAX (not text; PLUS without binding).
  */
 int sasl_client_begin(struct sasl_client *x, enum sasl_client_kind kind, struct slice login,
-	struct slice password, struct slice nonce, struct buf *out, bool *has);
+	struct slice password, struct slice nonce, struct slice binding, struct buf *out,
+	bool *has);
 /*
  * ERR_SYNTAX: the server broke the mechanism, or asks for more iterations than
  * SASL_CLIENT_ITERATIONS_MAX; ERR_DENIED: it does not know the password (it proved

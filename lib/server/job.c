@@ -76,6 +76,11 @@ static void job_free(struct job *j)
 	mem_free(j->transport);
 	mem_free(j->nexthop);
 	mem_free(j->envid);
+	mem_free(j->client_name);
+	mem_free(j->client_addr);
+	mem_free(j->client_helo);
+	mem_free(j->client_protocol);
+	mem_free(j->origin_ident);
 	mem_free(j);
 }
 
@@ -376,6 +381,12 @@ static void take_job(struct ipc *c, const struct ipc_msg *m)
 	j->transport = text_of(m, FIELD_TRANSPORT);
 	j->nexthop = text_of(m, FIELD_NEXTHOP);
 	j->envid = text_of(m, FIELD_ENVID);
+	j->client_name = text_of(m, FIELD_CLIENT_NAME);
+	j->client_addr = text_of(m, FIELD_CLIENT_ADDR);
+	j->client_helo = text_of(m, FIELD_HELO);
+	j->client_protocol = text_of(m, FIELD_PROTOCOL);
+	j->client_port = (unsigned)ipc_u64(m, FIELD_CLIENT_PORT);
+	j->origin_ident = text_of(m, FIELD_ORIGIN_IDENT);
 	j->arrival = (int64_t)ipc_u64(m, FIELD_TIME);
 	j->active = (int64_t)ipc_u64(m, FIELD_ACTIVE);
 	j->size = ipc_u64(m, FIELD_SIZE);

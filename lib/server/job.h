@@ -63,6 +63,9 @@ struct job {
 	struct ipc *qmgr; /* NULL: it is gone, a new one is told by job number */
 	uint64_t request, number;
 	char *id, *sender, *transport, *nexthop, *envid;
+	/* Where it came from, as far as trusted clients said so; NULL: not known. */
+	char *client_name, *client_addr, *client_helo, *client_protocol, *origin_ident;
+	unsigned client_port; /* 0: not known */
 	int64_t arrival, active;
 	uint64_t size, header_len;
 	unsigned flags, ret, body; /* flags: QUEUE_FLAG_*, JOB_* */

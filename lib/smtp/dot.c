@@ -52,13 +52,13 @@ bool dot_encode(struct dot_encoder *e, struct slice *in, struct slice *piece)
 		*piece = SLICE_LIT("\r\n ");
 		return true;
 	}
-	if (e->line_start && in->p[0] == '.' && !e->pending_dot) {
+	if (e->line_start && in->p[0] == '.' && !e->pending_dot && !e->no_dots) {
 		e->pending_dot = true;
 		*piece = SLICE_LIT(".");
 		return true;
 	}
 	e->pending_dot = false;
-	size_t n = e->line_limit == 0 ? plain_run(*in) : limited_run(e, *in);
+	size_t n = e->line_limit > 0 ? limited_run(e, *in) : e->no_dots ? in->len : plain_run(*in);
 	*piece = slice_first(*in, n);
 	*in = slice_from(*in, n);
 	if (n > 0)

@@ -14,7 +14,8 @@
  *   send(dot_encoder_end(&e));
  */
 struct dot_encoder {
-	bool line_start; /* private, all */
+	bool no_dots;    /* lines are broken alone, for BDAT (RFC 3030); set behind the init */
+	bool line_start; /* the rest is private */
 	bool pending_dot, pending_break;
 	size_t line_limit, line_len;
 };

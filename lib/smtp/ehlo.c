@@ -2,6 +2,7 @@
 #include "util/err.h"
 
 #include "smtp/ehlo.h"
+#include "smtp/xattr.h"
 
 #include <string.h>
 
@@ -67,6 +68,16 @@ static void add_mechanisms(struct ehlo *e, struct slice words)
 	}
 }
 
+static void add_attributes(struct ehlo *e, struct slice words)
+{
+	struct slice word;
+
+	while (slice_token(&words, " \t", &word))
+		for (unsigned a = 0; a < XATTRS; a++)
+			if (slice_case_eq_str(word, smtp_xattr_name((enum smtp_xattr)a)))
+				e->xforward |= 1U << a & smtp_xforward_attributes;
+}
+
 static void take_keyword(struct ehlo *e, struct slice line, unsigned discard)
 {
 	struct slice word = SLICE_NONE;
@@ -90,6 +101,8 @@ static void take_keyword(struct ehlo *e, struct slice line, unsigned discard)
 		e->auth[0] = '\0';
 		add_mechanisms(e, line);
 	}
+	if (bit == EHLO_XFORWARD)
+		add_attributes(e, line);
 	e->features |= bit;
 }
 

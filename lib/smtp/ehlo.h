@@ -33,6 +33,7 @@ enum { EHLO_AUTH_LIMIT = 1024, EHLO_NAME_LIMIT = 256 };
 struct ehlo {
 	unsigned features;          /* EHLO_* */
 	uint64_t size;              /* with EHLO_SIZE: bytes; 0: no fixed limit was told */
+	unsigned xforward;          /* with EHLO_XFORWARD: 1 << XATTR_* (smtp/xattr.h) */
 	char name[EHLO_NAME_LIMIT]; /* the server's name for itself, from the first line */
 	char auth[EHLO_AUTH_LIMIT]; /* mechanisms in upper case, separated by one blank */
 };

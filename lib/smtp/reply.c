@@ -24,7 +24,7 @@ void reply_reset(struct reply *r)
 {
 	r->code = 0;
 	r->status[0] = '\0';
-	r->has_status = r->truncated = false;
+	r->has_status = r->truncated = r->is_pending = false;
 	r->total = 0;
 	buf_reset(&r->line);
 	buf_reset(&r->text);
@@ -94,10 +94,8 @@ static void keep_status(struct reply *r, struct slice text)
 }
 
 /* One line without its end. 0: that was the last. */
-static int take_line(struct reply *r, struct slice line)
+static int read_line(struct reply *r, struct slice line)
 {
-	while (line.len > 0 && line.p[line.len - 1] == '\r')
-		line.len--;
 	bool good = line.len >= 3 && line.p[0] >= '2' && line.p[0] <= '5' && is_digit(line.p[1]) &&
 		    is_digit(line.p[2]) && (line.len == 3 || line.p[3] == ' ' || line.p[3] == '-');
 	bool last = !good || line.len == 3 || line.p[3] == ' ';
@@ -117,9 +115,42 @@ static int take_line(struct reply *r, struct slice line)
 	return 0;
 }
 
+/* The same of a line as it came. */
+static int take_line(struct reply *r, struct slice line)
+{
+	struct buf out = BUF_INIT(REPLY_LINE_LIMIT);
+	int err = ERR_NOT_FOUND;
+
+	while (line.len > 0 && line.p[line.len - 1] == '\r')
+		line.len--;
+	if (r->filter != NULL)
+		err = r->filter(line, &out, r->filter_arg);
+	if (err == 0 || err == ERR_NOT_FOUND)
+		err = read_line(r, err == 0 ? buf_slice(&out) : line);
+	buf_clear(&out);
+	return err;
+}
+
+/* The line that waited for the filter. */
+static int take_pending(struct reply *r)
+{
+	int err = take_line(r, buf_slice(&r->line));
+
+	if (err != ERR_LATER) {
+		r->is_pending = false;
+		buf_reset(&r->line);
+	}
+	return err;
+}
+
 int reply_feed(struct reply *r, struct slice in, size_t *used)
 {
 	*used = 0;
+	if (r->is_pending) {
+		int err = take_pending(r);
+		if (err != ERR_AGAIN)
+			return err;
+	}
 	while (*used < in.len) {
 		struct slice rest = slice_from(in, *used);
 		ptrdiff_t lf = slice_find(rest, '\n');
@@ -134,6 +165,12 @@ int reply_feed(struct reply *r, struct slice in, size_t *used)
 		if (lf < 0)
 			return ERR_AGAIN;
 		int err = take_line(r, r->line.len > 0 ? buf_slice(&r->line) : line);
+		if (err == ERR_LATER) {
+			if (r->line.len == 0)
+				(void)buf_add_slice(&r->line, line);
+			r->is_pending = true;
+			return err;
+		}
 		buf_reset(&r->line);
 		if (err != ERR_AGAIN)
 			return err;

@@ -25,9 +25,17 @@ struct reply {
 	bool has_status; /* the server gave one whose class fits the code */
 	bool truncated;  /* lines were dropped */
 	struct buf text; /* the lines without their ends, with their codes, joined by '\n' */
+	/*
+	 * Changes a line (without its end) before it is read. 0: out has what it is read as;
+	 * ERR_NOT_FOUND: it stays; ERR_LATER: it is asked once more by the next reply_feed; else
+	 * what reply_feed then gives. NULL: none. Set behind reply_init.
+	 */
+	int (*filter)(struct slice line, struct buf *out, void *arg);
+	void *filter_arg;
 	/* private */
 	struct buf line;
 	size_t total;
+	bool is_pending; /* line is whole and waits for the filter */
 };
 
 void reply_init(struct reply *r);
@@ -41,9 +49,15 @@ void reply_release(struct reply *r);
  * Reads on; *used says how many bytes of in belong to this reply (those behind it belong to the
  * next one). 0: complete. ERR_AGAIN: all of in was used, more is needed. ERR_SYNTAX: this is not an
  * SMTP reply (text holds what came, for the log). ERR_LIMIT. After an error the connection is of no
- * more use. A line ends at LF, a CR before it is dropped.
+ * more use. A line ends at LF, a CR before it is dropped. ERR_LATER and other errors come from the
+ * filter; behind ERR_LATER reply_is_pending, and reply_feed is called also without new input.
  */
 int reply_feed(struct reply *r, struct slice in, size_t *used);
+
+static inline bool reply_is_pending(const struct reply *r)
+{
+	return r->is_pending;
+}
 
 /* First digit: 2 done, 3 go on, 4 later, 5 no. */
 static inline int reply_class(const struct reply *r)
