@@ -226,6 +226,51 @@ static void notice(struct world *w)
 	world_rest(w);
 }
 
+/* Success, delay, a first attempt: each told once, and success for certain. */
+static void success(struct world *w)
+{
+	mail(w, "so", 0);
+	world_pump(w);
+	mail(w, "ss", 0);
+	world_rest(w);
+}
+
+static void delay(struct world *w)
+{
+	mail(w, "ls", 0);
+	world_rest(w);
+	world_wait(w, 31 * CLOCK_SEC);
+	world_rest(w);
+	world_wait(w, 70 * CLOCK_SEC);
+	world_rest(w);
+}
+
+static void trace(struct world *w)
+{
+	mail(w, "tt", 0);
+	world_rest(w);
+	world_wait(w, 31 * CLOCK_SEC);
+	world_kill_qmgr(w);
+	world_start(w);
+	world_wait(w, 70 * CLOCK_SEC);
+	world_rest(w);
+}
+
+/* What was told stays told when the log has been written anew. */
+static void told_and_compacted(struct world *w)
+{
+	mail(w, "lt", 0);
+	world_rest(w);
+	for (int i = 0; i < 30; i++) {
+		mail(w, "o", 0);
+		world_wait(w, 2 * CLOCK_SEC);
+	}
+	world_kill_qmgr(w);
+	world_start(w);
+	world_wait(w, 100 * CLOCK_SEC);
+	world_rest(w);
+}
+
 /* The notice is committed, its worker dies before it can say so. */
 static void notice_lost(struct world *w)
 {
@@ -819,6 +864,10 @@ const struct script scripts[] = {
 	{"forward that is not read (Q3, Q14)", forward_unread},
 	{"notice (Q14)", notice},
 	{"notice of a file (Q3)", notice_of_file},
+	{"notice of success (Q14)", success},
+	{"notice of delay (Q14)", delay},
+	{"report of a first attempt (Q14)", trace},
+	{"told, then compaction (Q3, Q14)", told_and_compacted},
 	{"notice of a dead worker (Q14)", notice_lost},
 	{"slow keeper (Q4)", slow_keeper},
 	{"two batches (Q4)", two_batches},

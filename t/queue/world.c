@@ -32,12 +32,17 @@ struct fact {
 	uint8_t reason;
 	uint32_t parent_rcpts[WORLD_RCPTS];
 	int parent_n;
-	int tries[WORLD_RCPTS]; /* that the next hop saw */
-	int taken[WORLD_RCPTS]; /* that the next hop accepted */
-	int by[WORLD_RCPTS];    /* the forward, if any, that it was accepted as */
-	bool notice_sent[WORLD_RCPTS];
+	int tries[WORLD_RCPTS];           /* that the next hop saw */
+	int taken[WORLD_RCPTS];           /* that the next hop accepted */
+	int by[WORLD_RCPTS];              /* the forward, if any, that it was accepted as */
+	uint8_t notice_sent[WORLD_RCPTS]; /* bits of enum queue_reason */
 	bool hold_flag;
 };
+
+static bool is_notice(const struct fact *f)
+{
+	return f->reason < QUEUE_REASON_REQUEUE || f->reason == QUEUE_REASON_TRACE;
+}
 
 struct cleanup {
 	const struct queue_io *io;
@@ -693,14 +698,14 @@ static int encode(const struct fact *f, const char *parent, struct buf *out)
 	struct buf rcpts = BUF_INIT(65536);
 	struct queue_envelope env = {.id = slice_str(f->id),
 		.arrival = START,
-		.sender = f->parent == -1 || f->reason >= QUEUE_REASON_REQUEUE
-				  ? SLICE_LIT("sender@example.org")
-				  : SLICE_NONE,
+		.sender = f->parent == -1 || !is_notice(f) ? SLICE_LIT("sender@example.org")
+							   : SLICE_NONE,
 		.size = f->size + f->body,
 		.header_len = (uint32_t)f->size,
 		.body_len = f->body,
 		.flags = (f->body > 0 ? QUEUE_FLAG_BODY_FILE : 0) |
-			 (f->hold_flag ? QUEUE_FLAG_HOLD : 0),
+			 (f->hold_flag ? QUEUE_FLAG_HOLD : 0) |
+			 (strchr(f->spec, 't') != NULL ? QUEUE_FLAG_TRACE : 0),
 		.parent = slice_str(parent),
 		.reason = f->reason};
 	char list[WORLD_RCPTS * 4];
@@ -713,6 +718,7 @@ static int encode(const struct fact *f, const char *parent, struct buf *out)
 		snprintf(address, sizeof(address), "%c%d@example.net", f->spec[i], i);
 		r.address = slice_str(address);
 		r.nexthop = SLICE_LIT("example.net");
+		r.notify = f->spec[i] == 's' ? QUEUE_NOTIFY_SUCCESS : 0;
 		err = queue_recipient_encode(&rcpts, &r);
 	}
 	for (int i = 0; i < f->parent_n; i++) {
@@ -978,7 +984,7 @@ static int durable_doubts(struct world *w, const char *id, uint32_t rcpt)
 /* The message and recipient that this one is in the end: requeued mail is the same mail. */
 static struct fact *root_of(struct world *w, struct fact *f, uint32_t *rcpt)
 {
-	while (f->parent != -1 && f->reason >= QUEUE_REASON_REQUEUE) {
+	while (f->parent != -1 && !is_notice(f)) {
 		*rcpt = f->parent_rcpts[*rcpt];
 		f = &w->facts[f->parent];
 	}
@@ -988,11 +994,12 @@ static struct fact *root_of(struct world *w, struct fact *f, uint32_t *rcpt)
 static void check_notice(struct world *w, struct fact *f)
 {
 	struct fact *p = &w->facts[f->parent];
+	uint8_t bit = (uint8_t)(1u << f->reason);
 
 	for (int i = 0; i < f->parent_n; i++) {
-		if (p->notice_sent[f->parent_rcpts[i]])
+		if (p->notice_sent[f->parent_rcpts[i]] & bit)
 			wrong(w, "two notices for %s %u", p->id, (unsigned)f->parent_rcpts[i]);
-		p->notice_sent[f->parent_rcpts[i]] = true;
+		p->notice_sent[f->parent_rcpts[i]] |= bit;
 	}
 }
 
@@ -1050,7 +1057,7 @@ static void arrive(struct world *w, const char *id, uint32_t rcpt)
 			wrong(w, "sent twice without a durable in-doubt: %s %u", id,
 				(unsigned)rcpt);
 	}
-	if (f->parent != -1 && f->reason < QUEUE_REASON_REQUEUE && f->tries[rcpt] == 0)
+	if (f->parent != -1 && is_notice(f) && f->tries[rcpt] == 0)
 		check_notice(w, f);
 	check_forward(w, f, root, root_rcpt);
 	f->tries[rcpt]++;
@@ -1068,7 +1075,7 @@ static void arrive(struct world *w, const char *id, uint32_t rcpt)
 	}
 	if (spec == 'f' || (spec == 'e' && f->tries[rcpt] > 1))
 		r->type = QUEUE_EV_FAILED;
-	else if (((spec == 'd' || spec == 'e') && f->tries[rcpt] == 1) ||
+	else if ((strchr("delt", spec) != NULL && f->tries[rcpt] == 1) ||
 		 (spec == 'q' && w->queue_up))
 		r->type = QUEUE_EV_DEFERRED;
 	else
@@ -1132,6 +1139,48 @@ static void ask_for(struct world *w, struct queue_message *m, const uint32_t *rc
 static bool want_notice(const struct queue_message *m)
 {
 	return m->env.sender.len > 0;
+}
+
+/* What is to be told of a recipient now. 0: nothing. */
+static enum queue_reason news_of(struct world *w, const struct queue_message *m, uint32_t i)
+{
+	const struct queue_rstatus *r = &m->r[i];
+	const struct fact *f = find_fact(w, m->id);
+	struct queue_event last;
+
+	if (!want_notice(m) || f == NULL || (r->is_asked && r->state != QUEUE_R_FAILED))
+		return QUEUE_REASON_NONE;
+	if (r->state == QUEUE_R_FAILED)
+		return QUEUE_REASON_BOUNCE;
+	if (r->state == QUEUE_R_DELIVERED && f->spec[i] == 's')
+		return QUEUE_REASON_SUCCESS;
+	if (r->is_out)
+		return QUEUE_REASON_NONE;
+	if (f->spec[i] == 't' && !r->is_traced && queue_store_last(m, i, &last) &&
+		last.type != QUEUE_EV_IN_DOUBT)
+		return QUEUE_REASON_TRACE;
+	return f->spec[i] == 'l' && r->state == QUEUE_R_WAIT && r->due > w->now && !r->is_told
+		       ? QUEUE_REASON_DELAY
+		       : QUEUE_REASON_NONE;
+}
+
+/* Asks for one kind of notice. True: there is something to be told. */
+static bool tell(struct world *w, struct queue_message *m)
+{
+	uint32_t list[WORLD_RCPTS], n = 0;
+	enum queue_reason reason = QUEUE_REASON_NONE;
+
+	for (uint32_t i = 0; i < m->env.recipients; i++) {
+		enum queue_reason one = m->r[i].is_asked ? QUEUE_REASON_NONE : news_of(w, m, i);
+
+		if (reason == QUEUE_REASON_NONE)
+			reason = one;
+		if (one != QUEUE_REASON_NONE && one == reason)
+			list[n++] = i;
+	}
+	if (n > 0)
+		ask_for(w, m, list, n, reason);
+	return n > 0;
 }
 
 static void hand_out(struct world *w, struct sched *s)
@@ -1226,7 +1275,6 @@ static void send_job(struct world *w, struct sched *s)
 static void finish_message(struct world *w, struct sched *s)
 {
 	struct queue_message *m = s->m;
-	uint32_t failed[WORLD_RCPTS], n = 0;
 	int64_t due = INT64_MAX;
 	bool open = false;
 	uint64_t ticket;
@@ -1234,11 +1282,9 @@ static void finish_message(struct world *w, struct sched *s)
 	for (uint32_t i = 0; i < m->env.recipients; i++) {
 		const struct queue_rstatus *r = &m->r[i];
 
-		if (r->state == QUEUE_R_FAILED && want_notice(m)) {
+		if (news_of(w, m, i) != QUEUE_REASON_NONE)
 			open = true;
-			if (!r->is_asked)
-				failed[n++] = i;
-		} else if (!queue_rstate_is_final(r->state) && r->state != QUEUE_R_FAILED) {
+		if (!queue_rstate_is_final(r->state) && r->state != QUEUE_R_FAILED) {
 			open = true;
 			due = r->due < due ? r->due : due;
 		}
@@ -1249,10 +1295,8 @@ static void finish_message(struct world *w, struct sched *s)
 			w->moved = true;
 		return;
 	}
-	if (n > 0) {
-		ask_for(w, m, failed, n, QUEUE_REASON_BOUNCE);
+	if (tell(w, m))
 		return;
-	}
 	if (due > w->now && !w->wanted[find_fact(w, m->id) - w->facts] &&
 		queue_store_unload(m, due) == 0) {
 		char id[QUEUE_ID_MAX + 1];
@@ -1484,6 +1528,13 @@ static bool is_satisfied(struct world *w, struct fact *f, uint32_t rcpt)
 		       (root->notice_sent[root_rcpt] || f->parent != -1 || f->notice_sent[rcpt]));
 }
 
+/* Delivered, and nobody has said so, although that was wanted. */
+static bool is_untold(const struct fact *f, uint32_t rcpt)
+{
+	return f->spec[rcpt] == 's' && f->taken[rcpt] > 0 && !f->deleting &&
+	       !(f->notice_sent[rcpt] & 1u << QUEUE_REASON_SUCCESS);
+}
+
 /* A requeued one that fails is told of by the child's notice. */
 static bool child_told(struct world *w, int msg, uint32_t rcpt)
 {
@@ -1521,6 +1572,8 @@ const char *world_finish(struct world *w)
 		for (int r = 0; r < f->n && f->acked; r++) {
 			if (!is_satisfied(w, f, (uint32_t)r) && !child_told(w, i, (uint32_t)r))
 				wrong(w, "lost: message %d (%s) recipient %d", i, f->id, r);
+			if (is_untold(f, (uint32_t)r))
+				wrong(w, "not told: message %d (%s) recipient %d", i, f->id, r);
 		}
 	}
 	return world_wrong(w);
