@@ -109,7 +109,7 @@ my $certs = Gatepost::Certs->new;
 my $cert = $certs->make('mx', names => ['mx.test']);
 my $dovecot = Gatepost::Dovecot->new(users => { joe => $password }, mechanisms => 'plain login scram-sha-256');
 my $postfix = Gatepost::Peers->postfix(domains => ['postfix.test'], main => { smtpd_sasl_auth_enable => 'yes',
-    smtpd_sasl_path => $dovecot->socket, mynetworks => '192.0.2.1', smtpd_recipient_restrictions => 'permit_sasl_authenticated, reject',
+    smtpd_sasl_type => 'dovecot', smtpd_sasl_path => $dovecot->socket, mynetworks => '192.0.2.1', smtpd_recipient_restrictions => 'permit_sasl_authenticated, reject',
     smtpd_relay_restrictions => 'permit_sasl_authenticated, reject' });
 my $exim = Gatepost::Peers->exim(domains => ['exim.test'], more => <<"END");
 begin authenticators
