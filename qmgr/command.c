@@ -9,8 +9,8 @@
 #include "qmgr/active_index.h"
 #include "qmgr/qmgr.h"
 #include "qmgr/show.h"
-#include "qmgr/users.h"
 #include "server/desk.h"
+#include "util/users.h"
 #include "util/mem.h"
 
 #define OPS 2000 /* requests of one client at a time; more are refused */

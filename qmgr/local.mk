@@ -30,12 +30,12 @@ qmgr_qmgr_SOURCES = \
 	%D%/main.c %D%/qmgr.h \
 	%D%/memory.c %D%/memory.h \
 	%D%/plan.c %D%/plan.h \
+	%D%/pickup.c %D%/pickup.h \
 	%D%/probe.c %D%/probe.h \
 	%D%/report.c %D%/report.h \
 	%D%/show.c %D%/show.h \
 	%D%/site.c %D%/site.h \
 	%D%/transport.c %D%/transport.h \
-	%D%/users.c %D%/users.h \
 	%D%/worker.c %D%/worker.h
 qmgr_qmgr_LDADD = qmgr/libschedule.a lib/queue/libqueue.a lib/mail/libmail.a $(SERVER_LIBS) -lm $(BSD_CTOR_LIBS)
 
@@ -46,10 +46,5 @@ t_qmgr_schedule_test_SOURCES = t/qmgr/schedule_test.c
 t_qmgr_schedule_test_LDADD = t/libtap.a qmgr/libschedule.a lib/util/libutil.a $(BSD_LIBS) -lm
 t_qmgr_simulation_test_SOURCES = t/qmgr/simulation_test.c
 t_qmgr_simulation_test_LDADD = t/libtap.a qmgr/libschedule.a lib/util/libutil.a $(BSD_LIBS) -lm
-
-check_PROGRAMS += t/qmgr/users_test
-t_qmgr_users_test_SOURCES = t/qmgr/users_test.c %D%/users.c
-t_qmgr_users_test_CPPFLAGS = $(AM_CPPFLAGS)
-t_qmgr_users_test_LDADD = t/libtap.a lib/util/libutil.a $(BSD_LIBS)
 
 check_SCRIPTS += t/qmgr/worker.t t/qmgr/retry.t t/qmgr/full.t t/qmgr/unread.t t/qmgr/drain.t

@@ -14,6 +14,7 @@ lib_util_libutil_a_SOURCES = \
 	%D%/log.c %D%/log.h \
 	%D%/mem.c %D%/mem.h \
 	%D%/stamp.c %D%/stamp.h %D%/slice.c %D%/slice.h \
+	%D%/users.c %D%/users.h \
 	%D%/wire.c %D%/wire.h
 
 util_test_libs = t/libtap.a lib/util/libutil.a $(BSD_LIBS)
@@ -44,6 +45,8 @@ check_PROGRAMS += t/util/mem_test
 t_util_mem_test_LDADD = $(util_test_libs)
 check_PROGRAMS += t/util/slice_test
 t_util_slice_test_LDADD = $(util_test_libs)
+check_PROGRAMS += t/util/users_test
+t_util_users_test_LDADD = $(util_test_libs)
 check_PROGRAMS += t/util/wire_test
 t_util_wire_test_LDADD = $(util_test_libs)
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-#include "qmgr/users.h"
+#include "util/users.h"
 
 #include "t/tap.h"
 #include "util/log.h"

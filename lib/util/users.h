@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: ISC */
-#ifndef QMGR_USERS_H
-#define QMGR_USERS_H
+#ifndef UTIL_USERS_H
+#define UTIL_USERS_H
 
 #include <stdbool.h>
 #include <sys/types.h>
 
 /*
- * authorized_mailq_users and authorized_flush_users as sets of uids. Names are looked up when the
+ * authorized_mailq_users and its kin as sets of uids. Names are looked up when the
  * set is made, since the password file is out of sight later: a name that is new at a reload is
  * known after a restart only. Items: user names, "!" before one excludes it, "static:anyone" (or
  * any static: table) is everybody; the first match decides. Other tables cannot be asked here and
