@@ -26,6 +26,12 @@ static int64_t next_attempt(const struct queue_message *m)
 	return due;
 }
 
+static void put_if(struct ipc *c, enum proto_field field, struct slice text)
+{
+	if (text.len > 0)
+		ipc_put_text(c, field, text);
+}
+
 static void list_rcpt(struct ipc *c, uint64_t request, const struct queue_message *m,
 	const struct queue_recipient *to)
 {
@@ -33,14 +39,20 @@ static void list_rcpt(struct ipc *c, uint64_t request, const struct queue_messag
 
 	ipc_begin(c, PROTO_QUEUE_RCPT, request);
 	ipc_put_text(c, FIELD_RECIPIENT, to->address);
-	if (to->orig_to.len > 0)
-		ipc_put_text(c, FIELD_ORIG_TO, to->orig_to);
-	if (to->transport.len > 0)
-		ipc_put_text(c, FIELD_TRANSPORT, to->transport);
-	if (to->nexthop.len > 0)
-		ipc_put_text(c, FIELD_NEXTHOP, to->nexthop);
-	if (queue_store_last(m, to->index, &ev) && ev.text.len > 0)
-		ipc_put_text(c, FIELD_TEXT, ev.text);
+	put_if(c, FIELD_ORIG_TO, to->orig_to);
+	put_if(c, FIELD_TRANSPORT, to->transport);
+	put_if(c, FIELD_NEXTHOP, to->nexthop);
+	if (m->r[to->index].attempts > 0)
+		ipc_put_u64(c, FIELD_ATTEMPTS, m->r[to->index].attempts);
+	if (queue_store_last(m, to->index, &ev)) {
+		put_if(c, FIELD_STATUS, ev.dsn);
+		put_if(c, FIELD_REMOTE, ev.host);
+		put_if(c, FIELD_TEXT, ev.text);
+		if (ev.time > 0)
+			ipc_put_u64(c, FIELD_TIME, (uint64_t)ev.time);
+	}
+	if (m->r[to->index].state == QUEUE_R_WAIT && m->r[to->index].due > 0)
+		ipc_put_u64(c, FIELD_DEADLINE, (uint64_t)m->r[to->index].due);
 	ipc_end(c);
 }
 

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 #include "tools/gateq.h"
 
-#include <fnmatch.h>
 #include <getopt.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -12,6 +11,8 @@
 #include "conf/conf.h"
 #include "config.h"
 #include "queue/id.h"
+#include "tools/gateq_filter.h"
+#include "tools/gateq_summary.h"
 #include "util/err.h"
 #include "util/log.h"
 #include "util/mem.h"
@@ -21,6 +22,8 @@ const char *gateq_program = "gateq";
 static const char usage[] =
 	"usage: gateq [-c DIR] COMMAND [OPTION ...] [ID ... | ALL | -]\n"
 	"  list      what is in the queue (--json: one object a line)\n"
+	"  summary   how much there is of each --by destination|site|reason|age|sender\n"
+	"            (--json; --top N: the first rows)\n"
 	"  show ID   envelope, history and next attempt of a message\n"
 	"  cat ID    its content\n"
 	"  flush     try now: all, what --site names, or the given messages\n"
@@ -29,13 +32,10 @@ static const char usage[] =
 	"         --older TIME --queue NAME; --dry-run shows what would be done\n"
 	"-c, --config DIR, --help, --version\n";
 
-static struct filter {
-	const char *sender, *recipient, *site, *reason, *queue;
-	int64_t older; /* arrived before this; 0: any */
-	bool is_set;
-} filter;
-
+static struct gateq_filter filter;
 static bool dry_run, json;
+static int by = -1;
+static size_t rows;
 
 /* ---- Words to people. ---- */
 
@@ -112,65 +112,6 @@ int gateq_open(const char *dir, const struct gateq_backend **backend)
 	return err == ERR_CLOSED ? gateq_direct_open(backend) : err;
 }
 
-/* ---- Filters. ---- */
-
-static bool is_like(const char *pattern, const char *text)
-{
-	if (strcmp(pattern, "<>") == 0)
-		return text[0] == '\0';
-	return fnmatch(pattern, text, FNM_CASEFOLD) == 0;
-}
-
-static bool matches_rcpt(const struct gateq_rcpt *to)
-{
-	const char *at = strrchr(to->address, '@');
-
-	if (filter.recipient != NULL && !is_like(filter.recipient, to->address))
-		return false;
-	if (filter.site != NULL && strcasecmp(filter.site, to->nexthop) != 0 &&
-		(at == NULL || strcasecmp(filter.site, at + 1) != 0))
-		return false;
-	return filter.reason == NULL || strcasestr(to->reason, filter.reason) != NULL;
-}
-
-static bool matches(const struct gateq_message *m)
-{
-	if (filter.sender != NULL && !is_like(filter.sender, m->sender))
-		return false;
-	if (filter.queue != NULL && strcmp(filter.queue, m->queue) != 0)
-		return false;
-	if (filter.older != 0 && m->arrival >= filter.older)
-		return false;
-	if (filter.recipient == NULL && filter.site == NULL && filter.reason == NULL)
-		return true;
-	for (size_t i = 0; i < m->count; i++)
-		if (matches_rcpt(&m->rcpts[i]))
-			return true;
-	return false;
-}
-
-/* "90", "15m", "2h", "3d": before now. */
-static int64_t parse_older(const char *text)
-{
-	struct slice s = slice_str(text);
-	int64_t unit = CLOCK_SEC;
-	uint64_t n;
-
-	if (s.len > 0 && strchr("smhdw", s.p[s.len - 1]) != NULL) {
-		switch (s.p[s.len - 1]) {
-		case 'm': unit *= 60; break;
-		case 'h': unit *= 3600; break;
-		case 'd': unit *= 86400; break;
-		case 'w': unit *= 7 * 86400; break;
-		default: break;
-		}
-		s = slice_first(s, s.len - 1);
-	}
-	if (slice_u64(s, 0, 1000000000, &n) != 0)
-		gateq_fail(1, "--older %s: expected a time as 90s, 15m, 2h or 3d", text);
-	return clock_real() - (int64_t)n * unit;
-}
-
 /* ---- Commands. ---- */
 
 static struct gateq_report report;
@@ -178,10 +119,10 @@ static struct gateq_report report;
 static void list_one(const struct gateq_message *m, void *arg)
 {
 	(void)arg;
-	if (!matches(m))
+	if (!gateq_filter_message(&filter, m))
 		return;
 	if (json)
-		gateq_print_json(m);
+		gateq_print_json(m, false);
 	else
 		gateq_print_mailq(&report, m);
 }
@@ -192,6 +133,26 @@ static int list(const struct gateq_backend *b)
 
 	if (err == 0 && !json)
 		gateq_print_mailq_end(&report);
+	return err == 0 ? 0 : 1;
+}
+
+static void sum_up(const struct gateq_message *m, void *arg)
+{
+	gateq_summary_add(arg, m);
+}
+
+static int summary(const struct gateq_backend *b)
+{
+	struct gateq_summary *s;
+	int err;
+
+	if (by < 0)
+		gateq_fail(1, "summary: expected --by destination, site, reason, age or sender");
+	s = gateq_summary_new((enum gateq_by)by, &filter, clock_real());
+	err = b->list(true, sum_up, s);
+	if (err == 0)
+		gateq_summary_print(s, json, rows);
+	gateq_summary_free(&s);
 	return err == 0 ? 0 : 1;
 }
 
@@ -217,7 +178,7 @@ static void collect(const struct gateq_message *m, void *arg)
 {
 	struct ids *ids = arg;
 
-	if (matches(m) && is_fit(ids->command, m))
+	if (gateq_filter_message(&filter, m) && is_fit(ids->command, m))
 		gateq_add_id(&ids->list, &ids->count, m->id);
 }
 
@@ -240,6 +201,8 @@ static int act(const struct gateq_backend *b, const char *what, struct ids *ids)
 	if (dry_run) {
 		for (size_t i = 0; i < ids->count; i++)
 			printf("%s\n", ids->list[i]);
+		gateq_error("%s: %zu message%s would be, nothing was done", what, ids->count,
+			ids->count == 1 ? "" : "s");
 		return 0;
 	}
 	if (b->act(what, ids->list, ids->count, acted, ids) != 0) {
@@ -277,6 +240,15 @@ static int see(const struct gateq_backend *b, const char *what, const struct ids
 	return status;
 }
 
+/* One next hop or domain, and nothing else: qmgr knows what waits for it. */
+static bool is_plain_site(void)
+{
+	return filter.site != NULL && filter.sender == NULL && filter.recipient == NULL &&
+	       filter.reason == NULL && filter.queue == NULL && filter.older == 0 &&
+	       strpbrk(filter.site, "*?,") == NULL && filter.site[0] != '.' &&
+	       filter.site[0] != '@';
+}
+
 static int run(const struct gateq_backend *b, const char *command, struct ids *ids, bool all)
 {
 	static const char *const actions[] = {
@@ -284,10 +256,16 @@ static int run(const struct gateq_backend *b, const char *command, struct ids *i
 
 	if (strcmp(command, "list") == 0)
 		return list(b);
+	if (strcmp(command, "summary") == 0)
+		return summary(b);
 	if (strcmp(command, "show") == 0 || strcmp(command, "cat") == 0)
 		return see(b, command, ids);
-	if (strcmp(command, "flush") == 0 && ids->count == 0 && !dry_run &&
-		(!filter.is_set || filter.site != NULL))
+	if (strcmp(command, "flush") == 0 && ids->count == 0 && !filter.is_set) {
+		if (!dry_run)
+			return b->flush(NULL) == 0 ? 0 : 1;
+		all = true;
+	}
+	if (strcmp(command, "flush") == 0 && ids->count == 0 && is_plain_site() && !dry_run)
 		return b->flush(filter.site) == 0 ? 0 : 1;
 	for (size_t i = 0; i < sizeof(actions) / sizeof(actions[0]); i++) {
 		if (strcmp(command, actions[i]) != 0)
@@ -301,6 +279,22 @@ static int run(const struct gateq_backend *b, const char *command, struct ids *i
 	gateq_fail(1, "%s: no such command", command);
 }
 
+static void take_by(const char *text)
+{
+	by = gateq_summary_by(text);
+	if (by < 0)
+		gateq_fail(1, "--by %s: expected destination, site, reason, age or sender", text);
+}
+
+static size_t take_number(const char *text)
+{
+	uint64_t n;
+
+	if (slice_u64(slice_str(text), 1, GATEQ_ROWS, &n) != 0)
+		gateq_fail(1, "--top %s: expected a number", text);
+	return (size_t)n;
+}
+
 static bool take_option(int c)
 {
 	filter.is_set = true;
@@ -310,7 +304,10 @@ static bool take_option(int c)
 	case 'S': filter.site = optarg; return true;
 	case 'R': filter.reason = optarg; return true;
 	case 'q': filter.queue = optarg; return true;
-	case 'o': filter.older = parse_older(optarg); return true;
+	case 'o':
+		if (gateq_filter_older(optarg, clock_real(), &filter.older) != 0)
+			gateq_fail(1, "--older %s: expected a time as 90s, 15m, 2h or 3d", optarg);
+		return true;
 	default: return false;
 	}
 }
@@ -334,7 +331,8 @@ static void check_target(const char *command, const struct ids *ids, bool all, b
 {
 	if (ids->count > 0 || all || filter.is_set || from_stdin)
 		return;
-	if (strcmp(command, "list") != 0 && strcmp(command, "flush") != 0)
+	if (strcmp(command, "list") != 0 && strcmp(command, "flush") != 0 &&
+		strcmp(command, "summary") != 0)
 		gateq_fail(1, "%s: expected queue ids, ALL, - or a filter", command);
 }
 
@@ -352,6 +350,8 @@ int main(int argc, char **argv)
 		{"reason", required_argument, NULL, 'R'},
 		{"older", required_argument, NULL, 'o'},
 		{"queue", required_argument, NULL, 'q'},
+		{"by", required_argument, NULL, 'b'},
+		{"top", required_argument, NULL, 't'},
 		{NULL, 0, NULL, 0},
 	};
 	const struct gateq_backend *backend;
@@ -369,6 +369,8 @@ int main(int argc, char **argv)
 		case 'c': dir = optarg; break;
 		case 'j': json = true; break;
 		case 'n': dry_run = true; break;
+		case 'b': take_by(optarg); break;
+		case 't': rows = take_number(optarg); break;
 		case 'h': fputs(usage, stdout); return 0;
 		case 'V': printf("%s\n", PACKAGE_STRING); return 0;
 		default:

@@ -11,7 +11,17 @@
  * and gateq_postfix.c are two command lines for the same operations.
  */
 struct gateq_rcpt {
-	char *address, *orig_to, *transport, *nexthop, *reason; /* owned; never NULL */
+	const char *address, *orig_to, *transport, *nexthop, *site; /* never NULL */
+	const char *status, *host, *reason;                         /* of the last attempt */
+	uint64_t attempts;
+	int64_t last, next; /* attempt: microseconds since 1970; 0: not known */
+	char *text;         /* owned: all of these texts */
+};
+/* The same, as it comes. */
+struct gateq_rcpt_parts {
+	struct slice address, orig_to, transport, nexthop, site, status, host, reason;
+	uint64_t attempts;
+	int64_t last, next;
 };
 
 struct gateq_message {
@@ -25,8 +35,7 @@ struct gateq_message {
 	size_t count;
 };
 void gateq_message_clear(struct gateq_message *m);
-void gateq_message_add(struct gateq_message *m, struct slice address, struct slice orig_to,
-	struct slice transport, struct slice nexthop, struct slice reason);
+void gateq_message_add(struct gateq_message *m, const struct gateq_rcpt_parts *parts);
 
 /* What an operation on one message came to. */
 typedef void gateq_done(const char *id, int result, const char *why, void *arg);
@@ -78,9 +87,14 @@ struct gateq_report {
 };
 void gateq_print_mailq(struct gateq_report *r, const struct gateq_message *m);
 void gateq_print_mailq_end(const struct gateq_report *r);
-void gateq_print_json(const struct gateq_message *m);
+/* as_postfix: the members of postqueue -j alone. */
+void gateq_print_json(const struct gateq_message *m, bool as_postfix);
 
-/* postqueue, postsuper, postcat, mailq by name; -1: none of these. */
+/* gateq_qshape.c; the exit status. */
+int gateq_qshape(const char *dir, int argc, char **argv);
+const char *gateq_qshape_usage(void);
+
+/* postqueue, postsuper, postcat, qshape, mailq by name; -1: none of these. */
 int gateq_postfix(const char *program, int argc, char **argv);
 
 #endif

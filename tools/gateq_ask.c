@@ -67,6 +67,26 @@ static void take_message(struct ipc_msg *msg)
 	m->sender = slice_dup(ipc_bytes(msg, FIELD_SENDER));
 }
 
+static void take_rcpt(struct ipc_msg *msg)
+{
+	struct gateq_rcpt_parts p = {
+		.address = ipc_bytes(msg, FIELD_RECIPIENT),
+		.orig_to = ipc_bytes(msg, FIELD_ORIG_TO),
+		.transport = ipc_bytes(msg, FIELD_TRANSPORT),
+		.nexthop = ipc_bytes(msg, FIELD_NEXTHOP),
+		.site = ipc_bytes(msg, FIELD_SITE),
+		.status = ipc_bytes(msg, FIELD_STATUS),
+		.host = ipc_bytes(msg, FIELD_REMOTE),
+		.reason = ipc_bytes(msg, FIELD_TEXT),
+		.attempts = ipc_u64(msg, FIELD_ATTEMPTS),
+		.last = (int64_t)ipc_u64(msg, FIELD_TIME),
+		.next = (int64_t)ipc_u64(msg, FIELD_DEADLINE),
+	};
+
+	if (now.has_message)
+		gateq_message_add(&now.message, &p);
+}
+
 /* The bytes of a large body, verified as a delivery worker would. */
 static void take_body(struct ipc_msg *msg)
 {
@@ -107,12 +127,7 @@ static void on_msg(struct ipc *c, struct ipc_msg *msg, void *arg)
 	(void)arg;
 	switch (msg->type) {
 	case PROTO_QUEUE_MESSAGE: take_message(msg); break;
-	case PROTO_QUEUE_RCPT:
-		if (now.has_message)
-			gateq_message_add(&now.message, ipc_bytes(msg, FIELD_RECIPIENT),
-				ipc_bytes(msg, FIELD_ORIG_TO), ipc_bytes(msg, FIELD_TRANSPORT),
-				ipc_bytes(msg, FIELD_NEXTHOP), ipc_bytes(msg, FIELD_TEXT));
-		break;
+	case PROTO_QUEUE_RCPT: take_rcpt(msg); break;
 	case PROTO_QUEUE_TEXT:
 		if (now.text != NULL)
 			now.text(ipc_bytes(msg, FIELD_BYTES), now.arg);

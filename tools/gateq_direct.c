@@ -9,6 +9,7 @@
 #include "queue/show.h"
 #include "queue/store.h"
 #include "tools/gateq.h"
+#include "util/dict.h"
 #include "util/err.h"
 #include "util/mem.h"
 
@@ -17,6 +18,8 @@
  * lock, as qmgr's user. Opening it is a start like any other: it recovers, and notes what is in
  * doubt; the end is a clean stop.
  */
+enum { AT_ONCE = 200 };
+
 static struct {
 	struct queue_root root;
 	int lock;
@@ -24,6 +27,7 @@ static struct {
 	struct queue_keeper *keeper;
 	char **ids; /* all messages */
 	size_t count;
+	struct dict *seen;            /* the same */
 	struct queue_message *loaded; /* by the last load */
 	int result;
 	struct buf content;
@@ -38,10 +42,22 @@ static void run(void)
 
 /* ---- What the store says. ---- */
 
+static void add_id(const char *id)
+{
+	static char mark;
+
+	if (direct.seen == NULL)
+		direct.seen = dict_new(SIZE_MAX, NULL);
+	if (dict_get(direct.seen, slice_str(id)) != NULL)
+		return;
+	(void)dict_set(direct.seen, slice_str(id), &mark);
+	gateq_add_id(&direct.ids, &direct.count, id);
+}
+
 static void on_message(void *arg, struct queue_message *m)
 {
 	(void)arg;
-	gateq_add_id(&direct.ids, &direct.count, m->id);
+	add_id(m->id);
 }
 
 static void on_loaded(void *arg, const char *id, int result, struct queue_message *m)
@@ -57,10 +73,7 @@ static void on_waiting(void *arg, const char *id, enum queue_place place, int64_
 	(void)arg;
 	(void)place;
 	(void)due;
-	for (size_t i = 0; i < direct.count; i++)
-		if (strcmp(direct.ids[i], id) == 0)
-			return;
-	gateq_add_id(&direct.ids, &direct.count, id);
+	add_id(id);
 }
 
 static void on_content(void *arg, struct queue_message *m, int result, struct slice content)
@@ -158,12 +171,21 @@ static void fill(struct gateq_message *out, const struct queue_message *m)
 	out->sender = slice_dup(m->env.sender);
 	while (queue_recipient_next(&m->env, &offset, &index, &to)) {
 		struct queue_event ev = {0};
-		uint8_t state = m->r[to.index].state;
+		const struct queue_rstatus *r = &m->r[to.index];
 
-		if (state == QUEUE_R_DELIVERED || queue_rstate_is_final(state))
+		if (r->state == QUEUE_R_DELIVERED || queue_rstate_is_final(r->state))
 			continue;
-		queue_store_last(m, to.index, &ev);
-		gateq_message_add(out, to.address, to.orig_to, to.transport, to.nexthop, ev.text);
+		(void)queue_store_last(m, to.index, &ev);
+		gateq_message_add(out, &(struct gateq_rcpt_parts){.address = to.address,
+					       .orig_to = to.orig_to,
+					       .transport = to.transport,
+					       .nexthop = to.nexthop,
+					       .status = ev.dsn,
+					       .host = ev.host,
+					       .reason = ev.text,
+					       .attempts = r->attempts,
+					       .last = ev.time,
+					       .next = r->state == QUEUE_R_WAIT ? r->due : 0});
 	}
 }
 
@@ -191,6 +213,8 @@ static int direct_list(
 		each(&out, arg);
 		gateq_message_clear(&out);
 		queue_store_unload(direct.loaded, next_attempt(direct.loaded));
+		if (i % AT_ONCE == 0)
+			run();
 	}
 	return 0;
 }
@@ -211,12 +235,24 @@ static int act_on(const char *what, struct queue_message *m)
 		return queue_store_delete(m, now, &ticket);
 	if (strcmp(what, "expire") == 0)
 		return queue_store_expire(m, now, &ticket);
-	return 0; /* flush: all is tried at the next start that is due */
+	return 0; /* flush: see put_back */
 }
 
-static int direct_act(const char *what, char *const *ids, size_t n, gateq_done *done, void *arg)
+/* Out of memory again. What is to be tried now is due when the system starts. */
+static void put_back(const char *what, const char *id)
 {
-	int *results = mem_array(n, sizeof(*results));
+	struct queue_message *m = queue_store_get(direct.store, slice_str(id));
+	bool is_due = strcmp(what, "flush") == 0 || strcmp(what, "release") == 0 ||
+		      strcmp(what, "requeue") == 0 || strcmp(what, "expire") == 0;
+
+	if (m != NULL && m->state != QUEUE_M_ENDED)
+		(void)queue_store_unload(m, is_due ? clock_real() : next_attempt(m));
+}
+
+/* Many share their syncs, and few are in memory. */
+static void act_on_some(const char *what, char *const *ids, size_t n, gateq_done *done, void *arg)
+{
+	int results[AT_ONCE];
 
 	for (size_t i = 0; i < n; i++) {
 		results[i] = load(ids[i]);
@@ -226,9 +262,17 @@ static int direct_act(const char *what, char *const *ids, size_t n, gateq_done *
 			results[i] = act_on(what, direct.loaded);
 	}
 	run();
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < n; i++) {
+		put_back(what, ids[i]);
 		done(ids[i], results[i], err_str(results[i]), arg);
-	mem_free(results);
+	}
+	run();
+}
+
+static int direct_act(const char *what, char *const *ids, size_t n, gateq_done *done, void *arg)
+{
+	for (size_t i = 0; i < n; i += AT_ONCE)
+		act_on_some(what, ids + i, n - i < AT_ONCE ? n - i : AT_ONCE, done, arg);
 	return 0;
 }
 

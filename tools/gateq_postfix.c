@@ -85,7 +85,7 @@ static void print_mailq(const struct gateq_message *m, void *arg)
 static void print_json(const struct gateq_message *m, void *arg)
 {
 	(void)arg;
-	gateq_print_json(m);
+	gateq_print_json(m, true);
 }
 
 /* A refusal was said by the back end. */
@@ -468,12 +468,17 @@ _Noreturn static void postcat(int argc, char **argv)
 int gateq_postfix(const char *program, int argc, char **argv)
 {
 	if (strcmp(program, "postqueue") != 0 && strcmp(program, "postsuper") != 0 &&
-		strcmp(program, "postcat") != 0 && strcmp(program, "mailq") != 0)
+		strcmp(program, "postcat") != 0 && strcmp(program, "mailq") != 0 &&
+		strcmp(program, "qshape") != 0)
 		return -1;
 	gateq_program = program;
 	dir = conf_default_dir();
 	if (argc == 2 && strcmp(argv[1], "--version") == 0) {
 		printf("%s\n", PACKAGE_STRING);
+		return 0;
+	}
+	if (argc == 2 && strcmp(argv[1], "--help") == 0 && strcmp(program, "qshape") == 0) {
+		fputs(gateq_qshape_usage(), stdout);
 		return 0;
 	}
 	if (argc == 2 && strcmp(argv[1], "--help") == 0) {
@@ -482,6 +487,8 @@ int gateq_postfix(const char *program, int argc, char **argv)
 		printf("usage: %s\n", find_usage()->text);
 		return 0;
 	}
+	if (strcmp(program, "qshape") == 0)
+		return gateq_qshape(dir, argc, argv);
 	if (strcmp(program, "postqueue") == 0)
 		postqueue(argc, argv);
 	if (strcmp(program, "postsuper") == 0)

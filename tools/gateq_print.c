@@ -12,31 +12,47 @@
 
 void gateq_message_clear(struct gateq_message *m)
 {
-	for (size_t i = 0; i < m->count; i++) {
-		mem_free(m->rcpts[i].address);
-		mem_free(m->rcpts[i].orig_to);
-		mem_free(m->rcpts[i].transport);
-		mem_free(m->rcpts[i].nexthop);
-		mem_free(m->rcpts[i].reason);
-	}
+	for (size_t i = 0; i < m->count; i++)
+		mem_free(m->rcpts[i].text);
 	mem_free(m->rcpts);
 	mem_free(m->sender);
 	*m = (struct gateq_message){.id = ""};
 }
 
-void gateq_message_add(struct gateq_message *m, struct slice address, struct slice orig_to,
-	struct slice transport, struct slice nexthop, struct slice reason)
+/* Into the one text that a recipient owns. */
+static const char *put(char **at, struct slice s)
 {
+	char *begin = *at;
+
+	if (s.len > 0)
+		memcpy(begin, s.p, s.len);
+	begin[s.len] = '\0';
+	*at = begin + s.len + 1;
+	return begin;
+}
+
+void gateq_message_add(struct gateq_message *m, const struct gateq_rcpt_parts *p)
+{
+	size_t len = p->address.len + p->orig_to.len + p->transport.len + p->nexthop.len +
+		     p->site.len + p->status.len + p->host.len + p->reason.len + 8;
 	struct gateq_rcpt *r;
+	char *at;
 
 	if ((m->count & (m->count - 1)) == 0)
 		m->rcpts = mem_resize(m->rcpts, m->count == 0 ? 1 : m->count * 2, sizeof(*r));
 	r = &m->rcpts[m->count++];
-	r->address = slice_dup(address);
-	r->orig_to = slice_dup(orig_to);
-	r->transport = slice_dup(transport);
-	r->nexthop = slice_dup(nexthop);
-	r->reason = slice_dup(reason);
+	at = r->text = mem_alloc(len);
+	r->address = put(&at, p->address);
+	r->orig_to = put(&at, p->orig_to);
+	r->transport = put(&at, p->transport);
+	r->nexthop = put(&at, p->nexthop);
+	r->site = put(&at, p->site);
+	r->status = put(&at, p->status);
+	r->host = put(&at, p->host);
+	r->reason = put(&at, p->reason);
+	r->attempts = p->attempts;
+	r->last = p->last;
+	r->next = p->next;
 }
 
 static void print_address(const char *internal, const char *end)
@@ -112,7 +128,33 @@ void gateq_print_mailq_end(const struct gateq_report *r)
 			r->messages == 1 ? "" : "s");
 }
 
-void gateq_print_json(const struct gateq_message *m)
+static void member_if(const char *name, const char *value)
+{
+	if (value[0] != '\0')
+		json_member(name, slice_str(value), false);
+}
+
+static void time_if(const char *name, int64_t when)
+{
+	if (when != 0)
+		json_number(name, (uint64_t)(when / CLOCK_SEC), false);
+}
+
+/* Postfix has no more than address and reason. */
+static void print_more(const struct gateq_rcpt *to)
+{
+	member_if("transport", to->transport);
+	member_if("nexthop", to->nexthop);
+	member_if("site", to->site);
+	if (to->attempts > 0)
+		json_number("attempts", to->attempts, false);
+	member_if("status", to->status);
+	member_if("host", to->host);
+	time_if("last_attempt", to->last);
+	time_if("next_attempt", to->next);
+}
+
+void gateq_print_json(const struct gateq_message *m, bool as_postfix)
 {
 	printf("{");
 	json_member("queue_name", slice_str(m->queue), true);
@@ -121,6 +163,8 @@ void gateq_print_json(const struct gateq_message *m)
 		(long long)(m->arrival / CLOCK_SEC), (unsigned long long)m->size,
 		m->is_forced ? "true" : "false");
 	json_member("sender", slice_str(m->sender), false);
+	if (!as_postfix)
+		time_if("next_attempt", m->next);
 	printf(", \"recipients\": [");
 	for (size_t i = 0; i < m->count; i++) {
 		const struct gateq_rcpt *to = &m->rcpts[i];
@@ -128,8 +172,9 @@ void gateq_print_json(const struct gateq_message *m)
 		printf("%s{", i > 0 ? ", " : "");
 		json_member("orig_address", slice_str(to->orig_to), true);
 		json_member("address", slice_str(to->address), false);
-		if (to->reason[0] != '\0')
-			json_member("delay_reason", slice_str(to->reason), false);
+		member_if("delay_reason", to->reason);
+		if (!as_postfix)
+			print_more(to);
 		printf("}");
 	}
 	printf("]}\n");

@@ -11,8 +11,8 @@ tools_gatemap_LDADD = lib/sasl/libsasl.a lib/map/libmap.a lib/mail/libmail.a lib
 # gateq: the queue
 dist_man1_MANS += man/gateq.1
 sbin_PROGRAMS += tools/gateq
-tools_gateq_SOURCES = %D%/gateq.c %D%/gateq.h %D%/gateq_ask.c %D%/gateq_direct.c %D%/gateq_postfix.c \
-	%D%/gateq_print.c %D%/json.c %D%/json.h
+tools_gateq_SOURCES = %D%/gateq.c %D%/gateq.h %D%/gateq_ask.c %D%/gateq_direct.c %D%/gateq_filter.c %D%/gateq_filter.h \
+	%D%/gateq_postfix.c %D%/gateq_qshape.c %D%/gateq_summary.c %D%/gateq_summary.h %D%/gateq_print.c %D%/json.c %D%/json.h
 tools_gateq_LDADD = lib/queue/libqueue.a lib/mail/libmail.a lib/conf/libconf.a lib/ipc/libipc.a \
 	lib/net/libnet.a lib/util/libutil.a $(BSD_LIBS) $(EVENT_LIBS)
 
@@ -47,7 +47,7 @@ queue_dump_SOURCES = %D%/queue_dump.c
 queue_dump_LDADD = lib/queue/libqueue.a lib/util/libutil.a $(BSD_LIBS)
 
 # Each command by Postfix's names.
-POSTFIX_LINKS = postmap=gatemap postalias=gatemap postqueue=gateq postsuper=gateq postcat=gateq \
+POSTFIX_LINKS = postmap=gatemap postalias=gatemap postqueue=gateq postsuper=gateq postcat=gateq qshape=gateq \
 	mailq=sendmail newaliases=sendmail postconf=gateconf
 if POSTFIX_NAMES
 install-exec-hook: install-postfix-links

@@ -35,7 +35,7 @@ sub options_of_help {
 
 # By Postfix's names.
 my @links = (['gatemap', 'postmap'], ['gatemap', 'postalias'], ['gateconf', 'postconf'], ['gateq', 'postqueue'],
-    ['gateq', 'postsuper'], ['gateq', 'postcat'], ['sendmail', 'mailq'], ['sendmail', 'newaliases']);
+    ['gateq', 'postsuper'], ['gateq', 'postcat'], ['gateq', 'qshape'], ['sendmail', 'mailq'], ['sendmail', 'newaliases']);
 for (@links) {
     my ($program, $name) = @$_;
     symlink build() . "/sbin/$program", "$dir/$name" or die "$name: $!";
@@ -54,7 +54,7 @@ for my $name (qw(gatepost gatemap gateconf gateq sendmail)) {
     like($said, qr/usage|--help/, 'says how it is used');
     my %of_page = map { $_ => 1 } options_of_page($name);
     # gateq(1) has those of its other names, too.
-    $help .= (out_of("$dir/$_", '--help'))[1] for $name eq 'gateq' ? qw(postqueue postsuper postcat) : ();
+    $help .= (out_of("$dir/$_", '--help'))[1] for $name eq 'gateq' ? qw(postqueue postsuper postcat qshape) : ();
     my %of_help = map { $_ => 1 } options_of_help($help);
     is(join(' ', grep { !$of_page{$_} } sort keys %of_help), '', "$name(1) has the options of --help");
     is(join(' ', grep { !$of_help{$_} } sort keys %of_page), '', '--help has those of the page');
