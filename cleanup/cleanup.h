@@ -23,6 +23,7 @@
  *   resolve.c     routes for qmgr
  *   notice.c      bounces and their like, for qmgr too
  *   requeue.c     a message made anew from itself
+ *   pickup.c      maildrop: who takes which file; drop.c: a file becomes a message
  */
 struct cleanup {
 	struct queue_root root;

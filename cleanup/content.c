@@ -38,7 +38,7 @@ void content_open(void)
 	}
 }
 
-void content_init(struct message *m)
+void content_begin(struct message *m)
 {
 	struct content *c = &m->content;
 

@@ -28,7 +28,7 @@ struct content {
 	bool has_header, has_mailbox_line, has_blank, is_listed;
 };
 
-void content_init(struct message *m);
+void content_begin(struct message *m);
 void content_clear(struct message *m);
 
 /* 0, or the failure that ends the message. */

@@ -3,7 +3,9 @@
 
 #include "cleanup/cleanup.h"
 #include "cleanup/commit.h"
+#include "cleanup/flush.h"
 #include "cleanup/notice.h"
+#include "cleanup/pickup.h"
 #include "cleanup/resolve.h"
 #include "cleanup/space.h"
 #include "cleanup/transcript.h"
@@ -59,6 +61,7 @@ void link_new_segment(void)
 
 	if (!queue_journal_position(cleanup.journal, &segment, &durable))
 		return;
+	pickup_sync();
 	if (qmgr != NULL && present != 0 && !has_failed)
 		say(PROTO_SEG_LEFT, present, told);
 	present = segment;
@@ -83,6 +86,7 @@ void link_ask_cut(const struct queue_cut *cut)
 
 	if (qmgr == NULL || cut_is_asked)
 		return;
+	pickup_sync();
 	id = ipc_ask(qmgr->ipc);
 	ipc_begin(qmgr->ipc, PROTO_SEG_FAIL, id);
 	ipc_put_u64(qmgr->ipc, FIELD_SEGMENT, cut->segment);
@@ -164,6 +168,7 @@ void link_peer_new(struct server_peer *peer)
 	told = 0;
 	link_durable();
 	commit_qmgr_new();
+	pickup_peer_new(peer);
 }
 
 void link_peer_room(struct server_peer *peer)
@@ -176,6 +181,7 @@ void link_peer_gone(struct server_peer *peer)
 {
 	notice_peer_gone(peer);
 	resolve_peer_gone(peer);
+	pickup_peer_gone(peer);
 	if (qmgr == peer)
 		qmgr = NULL;
 }
@@ -189,6 +195,9 @@ void link_peer_msg(struct server_peer *peer, struct ipc_msg *msg)
 		break;
 	case PROTO_ID_DURABLE: pass_on(ipc_bytes(msg, FIELD_QUEUE_ID)); break;
 	case PROTO_QUEUE_STATE: space_qmgr(ipc_u64(msg, FIELD_FLAGS) & 1); break;
+	case PROTO_PICKUP_ANSWER:
+	case PROTO_PICKUP_SETTLE: pickup_peer_msg(peer, msg); break;
+	case PROTO_FLUSH_DOMAIN: flush_domain(ipc_bytes(msg, FIELD_NAME)); break;
 	case PROTO_RESOLVE: resolve_msg(peer, msg); break;
 	case PROTO_TRANSCRIPT: transcript_msg(msg); break;
 	default: notice_msg(peer, msg); break;

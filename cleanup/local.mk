@@ -6,12 +6,14 @@ cleanup_cleanup_SOURCES = \
 	%D%/cleanup.h \
 	%D%/commit.c %D%/commit.h \
 	%D%/content.c %D%/content.h \
+	%D%/drop.c %D%/drop.h \
 	%D%/flush.c %D%/flush.h \
 	%D%/intro.c %D%/intro.h \
 	%D%/link.c %D%/link.h \
 	%D%/main.c \
 	%D%/message.c %D%/message.h \
 	%D%/notice.c %D%/notice.h \
+	%D%/pickup.c %D%/pickup.h \
 	%D%/recipients.c %D%/recipients.h \
 	%D%/requeue.c %D%/requeue.h \
 	%D%/resolve.c %D%/resolve.h \
@@ -19,7 +21,7 @@ cleanup_cleanup_SOURCES = \
 	%D%/space.c %D%/space.h \
 	%D%/trace.c %D%/trace.h \
 	%D%/transcript.c %D%/transcript.h
-cleanup_cleanup_LDADD = lib/route/libroute.a lib/queue/libqueue.a lib/mail/libmail.a $(SERVER_LIBS)
+cleanup_cleanup_LDADD = lib/route/libroute.a lib/queue/libqueue.a lib/smtp/libsmtp.a lib/mail/libmail.a $(SERVER_LIBS)
 dist_man8_MANS += man/cleanup.8
 
 # This process plays master, authors and qmgr.

@@ -7,6 +7,7 @@
 #include "cleanup/content.h"
 #include "cleanup/link.h"
 #include "cleanup/notice.h"
+#include "cleanup/pickup.h"
 #include "cleanup/resolve.h"
 #include "cleanup/space.h"
 #include "cleanup/transcript.h"
@@ -50,6 +51,7 @@ static void init(void)
 	content_open();
 	notice_open();
 	transcript_open();
+	pickup_init();
 	cleanup.buffer_limit = (size_t)conf_int(P_cleanup_buffer_limit);
 	cleanup.journal_limit = (size_t)conf_int(P_queue_journal_message_limit);
 	cleanup.header_limit = (size_t)conf_int(P_header_size_limit);
@@ -63,7 +65,8 @@ static void init(void)
 static void look_for_end(void *arg)
 {
 	(void)arg;
-	if (author_is_idle(loop_now() - quiet) && notice_is_idle() && commit_is_idle())
+	if (author_is_idle(loop_now() - quiet) && notice_is_idle() && commit_is_idle() &&
+		pickup_is_idle())
 		server_done();
 	else
 		loop_timer_set(&end_timer, loop_now() + IDLE_WAIT * CLOCK_MSEC);
@@ -101,6 +104,7 @@ static void start(void)
 	sweep();
 	space_open();
 	commit_open();
+	pickup_start();
 }
 
 static void peer_new(struct server_peer *peer)
@@ -141,6 +145,7 @@ static void drain(bool now)
 {
 	(void)now;
 	quiet = LEAVE_WAIT * CLOCK_MSEC;
+	pickup_stop();
 	space_leave();
 	loop_timer_set(&end_timer, loop_now() + quiet);
 }
@@ -148,6 +153,7 @@ static void drain(bool now)
 static void stop(void)
 {
 	quiet = 0;
+	pickup_stop();
 	loop_timer_set(&end_timer, loop_now());
 }
 

@@ -34,7 +34,7 @@ int message_new(const struct message_calls *calls, void *owner, struct message *
 	buf_init(&m->bottom, HEADERS_LIMIT);
 	buf_init(&m->sender, ADDRESS_LIMIT);
 	buf_init(&m->parents, QUEUE_PARENTS_MAX * 4);
-	content_init(m);
+	content_begin(m);
 	action_init(m);
 	recipients_init(m);
 	*out = m;

@@ -68,6 +68,7 @@ struct message {
 	struct content content;
 	struct recipients recipients;
 	struct actions actions;
+	bool returns; /* its author has gone: what is refused for good goes back to the sender */
 	struct buf trace;  /* lines of Received: that the client's session gave */
 	struct buf top;    /* headers above the content's own */
 	struct buf bottom; /* and behind them */

@@ -284,7 +284,7 @@ int recipients_run(struct message *m, struct message_failure *why)
 			return err;
 		r->is_expanded = false;
 	}
-	if (err == 0 && r->n > 0 && r->too_large == r->n) {
+	if (err == 0 && r->n > 0 && r->too_large == r->n && !m->returns) {
 		log_warning("%s: outgoing_message_size_limit exceeded", m->id);
 		fail(why, &too_large);
 		return ERR_TEMP;

@@ -7,6 +7,7 @@
 #include "qmgr/active.h"
 #include "qmgr/ask.h"
 #include "qmgr/command.h"
+#include "qmgr/pickup.h"
 #include "qmgr/qmgr.h"
 #include "qmgr/transport.h"
 #include "util/log.h"
@@ -161,6 +162,7 @@ void intake_new(struct server_peer *peer)
 	if (was_full)
 		say_state(peer);
 	ask_peer_new();
+	pickup_peer_new(peer);
 }
 
 void intake_msg(struct server_peer *peer, struct ipc_msg *msg)
@@ -174,6 +176,8 @@ void intake_msg(struct server_peer *peer, struct ipc_msg *msg)
 		(void)transport_flush(ipc_bytes(msg, FIELD_NEXTHOP));
 		qmgr_work();
 		break;
+	case PROTO_PICKUP_QUERY: pickup_query(peer, msg); break;
+	case PROTO_PICKUP_SETTLED: pickup_settled(peer, msg); break;
 	default: ask_msg(peer, msg); break;
 	}
 }
@@ -181,6 +185,7 @@ void intake_msg(struct server_peer *peer, struct ipc_msg *msg)
 void intake_gone(struct server_peer *peer)
 {
 	ask_peer_gone(peer);
+	pickup_peer_gone(peer);
 	queue_store_worker_lost(qmgr.store, peer->worker);
 	qmgr_work();
 }
@@ -213,6 +218,7 @@ void intake_run(void)
 	}
 	if (wanted && (!unread || (n >= 0 && n < (int)room)))
 		command_has_read();
+	pickup_run();
 	if (queue_store_is_full(qmgr.store) != was_full) {
 		was_full = !was_full;
 		log_warning("the queue's file system is %s", was_full ? "full" : "usable again");

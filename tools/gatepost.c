@@ -77,6 +77,7 @@ unsigned gatepost_check(bool always_print)
 		check_tables_inside(&in, always_print, &m);
 	if (m.errors == 0 && always_print)
 		check_chains_inside(&in, &m);
+	gatepost_check_helper(&in, &m);
 	errors = m.errors;
 	if (errors != 0 || always_print)
 		fwrite(buf_str(&m.text), 1, m.text.len, stderr);

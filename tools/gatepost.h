@@ -81,5 +81,9 @@ int gatepost_sandbox(const char *role, bool list);
 /* ---- gatepost_dirs.c: the directories of lib/priv/dirs.def, made as the configuration says. ----
  */
 int gatepost_make_dirs(void);
+/* Warns when the set-gid helper of sendmail has no right to write into one of them. */
+struct mistakes;
+struct instance;
+void gatepost_check_helper(const struct instance *in, struct mistakes *m);
 
 #endif

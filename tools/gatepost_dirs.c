@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "conf/check.h"
 #include "tools/gatepost.h"
 #include "util/err.h"
 #include "util/fd.h"
@@ -107,6 +108,29 @@ static int make_below(enum param base)
 	}
 	fd_close(&fd);
 	return r;
+}
+
+/*
+ * sendmail's helper must have its group, or nothing is taken while the system is down. In a build
+ * tree it has not.
+ */
+void gatepost_check_helper(const struct instance *in, struct mistakes *m)
+{
+	const char *daemons = set_str(in->main, P_daemon_directory),
+		   *name = set_str(in->main, P_setgid_group);
+	const struct setting *s = set_find(in->main, slice_str(conf_name(P_setgid_group)));
+	struct place where = s != NULL ? set_place(s, 0) : (struct place){0};
+	const struct group *gr = getgrnam(name);
+	char *path = mem_fmt("%s/maildrop", daemons);
+	struct stat st;
+
+	if (strcmp(daemons, GP_LIBEXECDIR) == 0 && gr != NULL && stat(path, &st) == 0 &&
+		(st.st_gid != gr->gr_gid || (st.st_mode & 02010) != 02010))
+		mistakes_warning(m, where,
+			"setgid_group: %s is not set-gid %s, so sendmail takes no mail while the "
+			"system is down; expected \"chgrp %s %s && chmod 2755 %s\"",
+			path, name, name, path, path);
+	mem_free(path);
 }
 
 int gatepost_make_dirs(void)

@@ -41,12 +41,19 @@ void sendmail_warning(const char *fmt, ...) __attribute__((format(printf, 1, 2))
 
 /* Text of an address, as on the command line. A malformed one is fatal (EX_DATAERR). */
 void sendmail_add_recipient(const char *text);
+void sendmail_parse_sender(struct buf *internal);
+/* Does an address or the header section hold UTF-8 (smtputf8_autodetect_classes has "sendmail")? */
+bool sendmail_needs_utf8(struct slice sender);
+/* A From: header with the caller's full name, where the message has none. */
+void sendmail_add_from(struct buf *to);
 /* Reads the message from standard input into sendmail.content; with -t its recipients too. */
 void sendmail_read_message(void);
 /* -bv: there is no message, so one that says what it is for. */
 void sendmail_make_probe(void);
-/* Hands it to smtpd; the exit status. */
+/* Hands it to smtpd, or, when that cannot be now, to maildrop; the exit status. */
 int sendmail_submit(void);
+/* Makes it a file of maildrop, by the set-gid helper; the exit status. */
+int sendmail_drop(const char *why);
 /* -bs: smtpd on standard input and output; the exit status. */
 int sendmail_speak(void);
 

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -16,8 +17,9 @@
 
 /*
  * The dialogue with smtpd at public/sendmail: EHLO, then the envelope in one go, then the content.
- * Whatever keeps the message from being accepted for good or ill ends with EX_TEMPFAIL, so that
- * the caller tries again.
+ * Whatever keeps the message from being accepted for good or ill makes it a file of maildrop. But
+ * one that smtpd may have taken, without saying so, ends with EX_TEMPFAIL: it may be sent twice
+ * only when the caller says so.
  */
 enum { IN_SIZE = 16384, BATCH = 50 };
 
@@ -26,6 +28,17 @@ static struct reply reply;
 static char in[IN_SIZE];
 static struct slice unread;
 static struct buf out;
+static bool is_speaking; /* -bs */
+static bool is_sent;     /* the final dot is */
+
+/* Not by smtpd, not now. */
+_Noreturn static void not_now(const char *why)
+{
+	if (is_speaking || is_sent)
+		sendmail_fatal(EX_TEMPFAIL, "%s", why);
+	fd_close(&fd);
+	exit(sendmail_drop(why));
+}
 
 static void connect_smtpd(void)
 {
@@ -36,13 +49,13 @@ static void connect_smtpd(void)
 	if (net_addr_unix(path, &to) != 0)
 		sendmail_fatal(EX_CONFIG, "%s: the path is too long", path);
 	if (net_connect(&to, NULL, &fd) != 0 || fd_set_nonblock(fd, false) != 0)
-		sendmail_fatal(EX_TEMPFAIL, "mail system is down: %s: %s", path, err_str(ERR_SYS));
+		not_now(mem_fmt("mail system is down: %s: %s", path, err_str(ERR_SYS)));
 }
 
 static void send_all(struct slice s)
 {
 	if (fd_write_full(fd, s.p, s.len) != 0)
-		sendmail_fatal(EX_TEMPFAIL, "lost connection with the mail system");
+		not_now("lost connection with the mail system");
 }
 
 static void send_out(void)
@@ -62,14 +75,14 @@ static void next_reply(void)
 		if (unread.len == 0) {
 			ssize_t n = read(fd, in, sizeof(in));
 			if (n <= 0)
-				sendmail_fatal(EX_TEMPFAIL, "lost connection with the mail system");
+				not_now("lost connection with the mail system");
 			unread = slice_of(in, (size_t)n);
 		}
 		err = reply_feed(&reply, unread, &used);
 		unread = slice_from(unread, used);
 	}
 	if (err != 0)
-		sendmail_fatal(EX_TEMPFAIL, "the mail system gave no proper reply");
+		not_now("the mail system gave no proper reply");
 }
 
 /* A refusal ends the program. */
@@ -80,9 +93,11 @@ _Noreturn static void refusal(void)
 	reply_add_text(&text, &reply);
 	int code = EX_UNAVAILABLE;
 
-	if (reply_class(&reply) == 4)
-		code = EX_TEMPFAIL;
-	else if (reply.code == 501 || reply.code == 553)
+	if (reply_class(&reply) == 4) {
+		is_sent = false;
+		not_now(buf_str(&text));
+	}
+	if (reply.code == 501 || reply.code == 553)
 		code = EX_DATAERR;
 	else if (strcmp(reply.status, "5.7.1") == 0)
 		code = EX_NOPERM;
@@ -96,8 +111,7 @@ static void want(int class)
 		refusal();
 }
 
-/* Does an address or the header section hold UTF-8 (smtputf8_autodetect_classes has "sendmail")? */
-static bool needs_utf8(struct slice sender)
+bool sendmail_needs_utf8(struct slice sender)
 {
 	struct slice content = buf_slice(&sendmail.content);
 	ptrdiff_t end = slice_find_str(content, "\r\n\r\n");
@@ -111,20 +125,26 @@ static bool needs_utf8(struct slice sender)
 	return !slice_is_ascii(sender) || (!slice_is_ascii(header) && slice_is_utf8(header));
 }
 
+void sendmail_parse_sender(struct buf *internal)
+{
+	bool null = strcmp(sendmail.sender, "<>") == 0;
+
+	if (address_parse(null ? SLICE_NONE : slice_str(sendmail.sender), ADDRESS_NULL, internal) !=
+		0)
+		sendmail_fatal(EX_DATAERR, "bad sender address: %s", sendmail.sender);
+}
+
 static void add_sender(void)
 {
 	struct buf internal = BUF_INIT(ADDRESS_LIMIT);
-	bool null = strcmp(sendmail.sender, "<>") == 0;
 
-	if (address_parse(
-		    null ? SLICE_NONE : slice_str(sendmail.sender), ADDRESS_NULL, &internal) != 0)
-		sendmail_fatal(EX_DATAERR, "bad sender address: %s", sendmail.sender);
+	sendmail_parse_sender(&internal);
 	(void)buf_add_str(&out, "MAIL FROM:<");
 	address_add_external(&out, buf_slice(&internal));
 	(void)buf_add_char(&out, '>');
 	if (!slice_is_ascii(buf_slice(&sendmail.content)))
 		(void)buf_add_str(&out, " BODY=8BITMIME");
-	if (needs_utf8(buf_slice(&internal)))
+	if (sendmail_needs_utf8(buf_slice(&internal)))
 		(void)buf_add_str(&out, " SMTPUTF8");
 	if (sendmail.ret != NULL)
 		(void)buf_add_fmt(&out, " RET=%s", sendmail.ret);
@@ -170,21 +190,19 @@ static void send_envelope(void)
 	want(3);
 }
 
-/* A From: header with the caller's full name, where the message has none. */
-static void send_from(void)
+void sendmail_add_from(struct buf *to)
 {
 	if (sendmail.has_from || sendmail.full_name == NULL || *sendmail.full_name == '\0' ||
 		!slice_is_printable(slice_str(sendmail.full_name)) ||
 		strcmp(sendmail.sender, "<>") == 0)
 		return;
-	(void)buf_add_str(&out, "From: \"");
+	(void)buf_add_str(to, "From: \"");
 	for (const char *p = sendmail.full_name; *p != '\0'; p++) {
 		if (*p == '"' || *p == '\\')
-			(void)buf_add_char(&out, '\\');
-		(void)buf_add_char(&out, *p);
+			(void)buf_add_char(to, '\\');
+		(void)buf_add_char(to, *p);
 	}
-	(void)buf_add_fmt(&out, "\" <%s>\r\n", sendmail.sender);
-	send_out();
+	(void)buf_add_fmt(to, "\" <%s>\r\n", sendmail.sender);
 }
 
 static void send_content(void)
@@ -195,6 +213,7 @@ static void send_content(void)
 	dot_encoder_init(&e, 0);
 	while (dot_encode(&e, &rest, &piece))
 		send_all(piece);
+	is_sent = true;
 	send_all(dot_encoder_end(&e));
 	want(2);
 }
@@ -208,7 +227,8 @@ int sendmail_submit(void)
 	send_all(SLICE_LIT("EHLO localhost\r\n"));
 	want(2);
 	send_envelope();
-	send_from();
+	sendmail_add_from(&out);
+	send_out();
 	send_content();
 	send_all(SLICE_LIT("QUIT\r\n"));
 	fd_close(&fd);
@@ -228,6 +248,7 @@ int sendmail_speak(void)
 {
 	struct pollfd p[2] = {{.fd = STDIN_FILENO, .events = POLLIN}, {.events = POLLIN}};
 
+	is_speaking = true;
 	connect_smtpd();
 	p[1].fd = fd;
 	for (;;) {

@@ -47,7 +47,8 @@ enum queue_ret { QUEUE_RET_NONE, QUEUE_RET_FULL, QUEUE_RET_HDRS }; /* RFC 3461, 
 #define QUEUE_FLAG_TLS_OPTIONAL 0x1000u /* TLS-Required: no (RFC 8689, 5), without REQUIRETLS */
 #define QUEUE_FLAG_FORWARDED 0x2000u    /* origin_* say where it came from */
 #define QUEUE_FLAG_COMPLETE 0x4000u     /* headers are completed: local_header_rewrite_clients */
-#define QUEUE_FLAG_TRACE 0x8000u /* a report of the first attempt; a PROBE's: of what was found */
+#define QUEUE_FLAG_TRACE 0x8000u   /* a report of the first attempt; a PROBE's: of what was found */
+#define QUEUE_FLAG_PICKUP 0x10000u /* came from a file in maildrop (Q19) */
 
 /* Flags of a recipient. */
 #define QUEUE_RCPT_DROPPED 0x1u  /* cleanup dropped it after it had been accepted: skip */

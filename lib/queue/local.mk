@@ -2,6 +2,7 @@
 noinst_LIBRARIES += lib/queue/libqueue.a
 lib_queue_libqueue_a_SOURCES = \
 	%D%/body.c \
+	%D%/drop.c %D%/drop.h \
 	%D%/dump.c %D%/dump.h \
 	%D%/envelope.c %D%/envelope.h \
 	%D%/event.c %D%/event.h \

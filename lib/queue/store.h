@@ -11,7 +11,7 @@
 
 /*
  * The store: all that qmgr knows durably, and the order in which it may become so. The rules Q1
- * to Q18 of gatepost-queue(5) live here and in the keeper, not in callers.
+ * to Q19 of gatepost-queue(5) live here and in the keeper, not in callers.
  *
  * Nothing here waits for the disk after queue_store_start: notes are written to the log's page
  * cache, and everything that waits leaves as an order (queue_store_order) that the keeper, another
@@ -156,6 +156,19 @@ int queue_store_worker_cut(
 void queue_store_worker_lost(struct queue_store *s, uint64_t worker);
 /* Q6: the message is durable, waiting or already ended. False means nothing. */
 bool queue_store_knows(const struct queue_store *s, struct slice id);
+
+/*
+ * Q19: a file in maildrop has the id of the message that it becomes. cleanup leaves a segment only
+ * when the files of what it picked up into it are unlinked durably. A segment that was taken over
+ * does not end, and its ids stay known, until a living cleanup has seen to what is left of them.
+ * settle: true when there are such segments that no cleanup was asked for yet; they count as asked
+ * for now. settled: what was asked for is done, or (not is_done) is to be asked for again.
+ */
+bool queue_store_settle(struct queue_store *s);
+void queue_store_settled(struct queue_store *s, bool is_done);
+/* All that lost workers had committed is read: of their ids queue_store_knows' false is a no, while
+ * their segments have not ended. */
+bool queue_store_has_read_lost(const struct queue_store *s);
 
 /*
  * Reads up to max messages that are durable and not yet given out, oldest first; returns how many

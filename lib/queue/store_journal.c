@@ -34,6 +34,7 @@ void store_close_segment(struct sseg *seg)
 	seg->n = seg->cap = seg->open = 0;
 	seg->state = SEG_CLOSED;
 	seg->is_silent = seg->is_busy = seg->is_ending = seg->is_held = seg->has_cut = false;
+	seg->has_pickup = seg->is_settling = false;
 	seg->durable = seg->known = seg->pos = seg->pos_before = seg->floor = 0;
 	seg->doubt_from = seg->doubt_to = 0;
 }
@@ -222,20 +223,77 @@ void store_record_done(struct queue_store *s, struct sseg *seg, size_t rec)
 	store_check_segment(s, seg);
 }
 
-/* Q9: left or lost, read to its end, and nothing of it is needed any more. */
+/* Q9: left or lost, read to its end, and nothing of it is needed any more; Q19: nor asked for. */
 void store_check_segment(struct queue_store *s, struct sseg *seg)
 {
 	struct queue_event ev = {.type = QUEUE_EV_SEGMENT_END, .segment = seg->seg.number};
 	uint64_t ticket;
 
 	if ((seg->state != SEG_LEFT && seg->state != SEG_TAKEN) || seg->open > 0 ||
-		seg->pos < seg->durable || seg->is_ending || s->is_stopping)
+		seg->pos < seg->durable || seg->is_ending || s->is_stopping ||
+		(seg->state == SEG_TAKEN && seg->has_pickup))
 		return;
 	memcpy(ev.generation, seg->seg.generation, QUEUE_GENERATION);
 	if (store_note(s, &ev, &ticket) != 0)
 		return; /* tick comes back to it */
 	seg->is_ending = true;
 	store_wait(s, ticket, WAIT_SEGMENT_END, NULL, seg, 0);
+}
+
+/* ---- Mail of maildrop (Q19) ---- */
+
+bool queue_store_settle(struct queue_store *s)
+{
+	struct sseg *seg;
+	bool any = false;
+
+	TAILQ_FOREACH(seg, &s->segs, entry)
+	{
+		if (seg->state != SEG_TAKEN || !seg->has_pickup || seg->is_settling)
+			continue;
+		seg->is_settling = true;
+		any = true;
+	}
+	return any;
+}
+
+void queue_store_settled(struct queue_store *s, bool is_done)
+{
+	struct sseg *seg;
+
+	TAILQ_FOREACH(seg, &s->segs, entry)
+	{
+		if (!seg->is_settling)
+			continue;
+		seg->is_settling = false;
+		if (!is_done)
+			continue;
+		seg->has_pickup = false;
+		store_check_segment(s, seg);
+	}
+}
+
+bool queue_store_has_read_lost(const struct queue_store *s)
+{
+	const struct sseg *seg;
+
+	if (!s->is_ingested || !TAILQ_EMPTY(&s->lost))
+		return false;
+	TAILQ_FOREACH(seg, &s->segs, entry)
+	{
+		if (seg->is_silent || seg->state == SEG_LOST ||
+			(seg->state == SEG_TAKEN && seg->pos < seg->durable))
+			return false;
+	}
+	return true;
+}
+
+/* A record that is done with has no message that would tell. */
+static bool is_pickup(struct slice encoded)
+{
+	struct queue_envelope env;
+
+	return queue_envelope_decode(encoded, &env) == 0 && (env.flags & QUEUE_FLAG_PICKUP);
 }
 
 static void report_damage(
@@ -391,6 +449,7 @@ static int take_record(struct queue_store *s, struct sseg *seg, const struct que
 		return err;
 	rec = add_record(seg, r);
 	if (is_done(s, seg, r)) {
+		seg->has_pickup = seg->has_pickup || is_pickup(envelope);
 		store_record_done(s, seg, rec);
 		return 0;
 	}
@@ -401,6 +460,7 @@ static int take_record(struct queue_store *s, struct sseg *seg, const struct que
 		store_record_done(s, seg, rec);
 		return 0;
 	}
+	seg->has_pickup = seg->has_pickup || (m->env.flags & QUEUE_FLAG_PICKUP);
 	err = accept_message(s, seg, rec, m, r);
 	if (err == 0) {
 		dict_remove(s->past, slice_str(r->id));

@@ -59,6 +59,7 @@ struct sseg {
 	struct srec *recs;             /* owned */
 	size_t n, cap, open;
 	bool has_ended, has_cut;
+	bool has_pickup, is_settling;    /* Q19: mail of maildrop; cleanup looks after its files */
 	uint8_t ended[QUEUE_GENERATION]; /* the last one that has ended */
 	struct queue_cut cut;
 	struct dict *past_done; /* from the log at start: seq → itself; NULL: none */

@@ -20,14 +20,18 @@ sub make { run_ok("make @_", 'make', '-s', '-C', build(), @_, "DESTDIR=$dest") }
 make('install');
 ok(-x "$sbin/$_" && !-l "$sbin/$_", "the command $_") for qw(gatepost gatemap gateconf gateq sendmail);
 ok(-x "$libexec/$_", "the daemon $_")
-    for qw(master smtpd cleanup qmgr smtp-client local virtual resolver tally nss);
+    for qw(master smtpd cleanup qmgr smtp-client local virtual resolver tally nss maildrop);
+if ($> == 0 && getgrnam 'gp-drop') {
+    my @st = stat "$libexec/maildrop";
+    is(sprintf('%o ', $st[2] & 07777) . getgrgid $st[5], '2755 gp-drop', 'the helper is set-gid');
+}
 ok(-s "$etc/$_", "the sample $_") for qw(main.cf master.cf aliases);
 ok(-s "$man/$_", "the page $_")
     for qw(man1/gatepost.1 man1/gatemap.1 man1/gateconf.1 man1/gateq.1 man1/sendmail.1
     man5/gatepost.conf.5 man5/master.cf.5 man5/gatepost-tables.5 man5/gatepost-queue.5
     man5/gatepost-ipc.5 man7/gatepost.7 man8/master.8 man8/smtpd.8 man8/qmgr.8);
 my %links = (postmap => 'gatemap', postalias => 'gatemap', postconf => 'gateconf', postqueue => 'gateq',
-    postsuper => 'gateq', postcat => 'gateq', mailq => 'sendmail', newaliases => 'sendmail');
+    postsuper => 'gateq', postcat => 'gateq', qshape => 'gateq', mailq => 'sendmail', newaliases => 'sendmail');
 is(readlink "$sbin/$_", $links{$_}, "the link $_") for sort keys %links;
 
 # The sample is a configuration without a mistake.

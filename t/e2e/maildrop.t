@@ -1,0 +1,322 @@
+#!/usr/bin/perl
+# SPDX-License-Identifier: ISC
+# Mail of local programs while smtpd is away: the set-gid helper and its hostile callers, files that are
+# no mail, and that a worker's death at any step of a pick-up neither loses nor doubles a message (Q19).
+use strict;
+use warnings;
+use Fcntl qw(:flock);
+use Gatepost::Instance;
+use Gatepost::Kit;
+use Gatepost::Sink;
+use IO::Socket::UNIX;
+use POSIX ();
+use Test::More;
+
+plan skip_all => 'needs root' if $> != 0;
+need('strace');
+my $sink = Gatepost::Sink->new;
+my $top = tempdir('drop');
+mkdir "$top/libexec";
+mkdir "$top/sbin";
+my $gp = Gatepost::Instance->new(
+    main => { relayhost => '[127.0.0.1]:' . $sink->port, message_size_limit => 5_000_000,
+        authorized_submit_users => '!games, static:anyone', daemon_directory => "$top/libexec" },
+    services => undef);
+my $maildrop = $gp->queue . '/maildrop';
+# Programs as make install puts them, where anybody can run them.
+symlink $_, "$top/libexec/" . s{.*/}{}r for grep { !m{/maildrop$} } glob build() . '/libexec/*';
+run_ok('the helper', 'cp', '-L', build() . '/libexec/maildrop', build() . '/sbin/sendmail', $top);
+my $helper = "$top/libexec/maildrop";
+rename "$top/maildrop", $helper or die $!;
+chown 0, scalar(getgrnam 'gp-drop'), $helper;
+chmod 02755, $helper;
+chmod 0755, $gp->dir;
+
+sub as { my ($user, $input, @cmd) = @_;
+    my $file = spew("$top/input", $input);
+    return run_out('setpriv', '--reuid', $user, '--regid', 'nogroup', '--clear-groups', 'sh', '-c',
+        'exec "$@" <' . $file, 'sh', @cmd);
+}
+sub sendmail { my ($user, $input, @args) = @_; as($user, $input, "$top/sendmail", '-C', $gp->dir, @args) }
+sub files { map { s{.*/}{}r } glob "$maildrop/*" }
+sub by_subject { my ($s) = @_; grep { $_->{content} =~ /^Subject: \Q$s\E\r$/m } $sink->messages }
+sub arrives { my ($s, $n) = @_;
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    ok(wait_until(20, sub { (() = by_subject($s)) >= ($n // 1) }), "$s arrives") or diag tail($gp->{log}, 20);
+}
+
+# ---- the form ----
+
+my @crc = map { my $c = $_; $c = $c & 1 ? 0x82F63B78 ^ ($c >> 1) : $c >> 1 for 1 .. 8; $c } 0 .. 255;
+sub crc32c { my $c = 0xFFFFFFFF; $c = $crc[($c ^ $_) & 0xFF] ^ ($c >> 8) for unpack 'C*', $_[0]; return $c ^ 0xFFFFFFFF }
+
+# ---- while nothing was ever started ----
+
+my ($status, $out) = sendmail('nobody', "Subject: never\n\nx\n", 'r@next.test');
+is($status, 75, 'before the first start: try again later');
+like($out, qr/mail system is down/, 'and why') or diag $out;
+
+$gp->start;
+$gp->stop;
+
+# ---- down ----
+
+my $body = join '', map {"line $_ \xe4\n.\n..dot\n"} 1 .. 20;
+($status, $out) = sendmail('nobody', "Subject: down\n\n$body", '-i', '-f', 'me@client.test', '-N', 'failure,delay',
+    '-V', 'env1', 'r@next.test', '"a b"@next.test');
+is($status, 0, 'sendmail while the system is down') or diag $out;
+is($out, '', 'says nothing');
+my ($file) = files();
+like($file, qr/^drop\.[0-9A-F]{24}$/, 'a file of maildrop');
+my @st = stat "$maildrop/$file";
+is(sprintf('%o %s %s', $st[2] & 07777, scalar(getpwuid $st[4]), scalar(getgrgid $st[5])), '744 nobody gp-drop', 'its mode and owner');
+($status, $out) = as('nobody', '', 'ls', $maildrop);
+isnt($status, 0, 'nobody can see into it');
+($status) = as('nobody', '', 'cat', "$maildrop/$file");
+isnt($status, 0, 'or read a file of it');
+my $first = slurp("$maildrop/$file");
+is(unpack('V', substr $first, -4), crc32c(substr $first, 0, -4), 'its checksum');
+is((sendmail('nobody', "To: t1\@next.test\nBcc: t2\@next.test\nSubject: large\n\n" . "0123456789abcdef\n" x 200_000, '-t'))[0],
+    0, 'a large one, -t');
+is((sendmail('games', "Subject: games\n\nx\n", 'r@next.test'))[0], 77, 'who may not submit');
+is((sendmail('nobody', "Subject: x\n\n" . "0123456789abcdef\n" x 300_000, 'r@next.test'))[0], 69, 'too large');
+is((sendmail('nobody', join('', map {"Received: x$_\n"} 1 .. 60) . "Subject: loop\n\nx\n", '-f', 'me@client.test',
+    'r@next.test'))[0], 0, 'one that goes in circles');
+is(scalar(() = files()), 3, 'nothing else is there');
+
+$gp->mark;
+$gp->start;
+arrives('down');
+arrives('large');
+my ($m) = by_subject('down');
+is($m->{from}, 'me@client.test', 'its sender');
+is_deeply([sort @{ $m->{rcpts} }], ['"a b"@next.test', 'r@next.test'], 'recipients');
+like($m->{content}, qr/^Received: by mx\.example \(Gatepost, from userid 65534\)\r\n\tid \w+; /m, 'Received says who');
+is($m->{content} =~ s/\A.*?\r\n\r\n//sr, $body =~ s/\n/\r\n/gr, 'the content is the same');
+$gp->wait_log(qr/pickup\[\d+\]: \w+: uid=65534 from=<me\@client\.test>$/, 'log: pickup');
+($m) = by_subject('large');
+unlike($m->{content}, qr/^Bcc:/m, 'Bcc is taken out');
+is_deeply([sort map { @{ $_->{rcpts} } } by_subject('large')], ['t1@next.test', 't2@next.test'], '-t');
+like($m->{from}, qr/^nobody\@/, 'the sender is who called');
+$gp->wait_log(qr/to=<r\@next\.test>, relay=none, .*status=bounced \(.*too many hops\)/i, 'what goes in circles is returned');
+ok(wait_until(10, sub { !files() }), 'maildrop is empty');
+
+# ---- up, but not for sendmail ----
+
+run_ok('no listener', build() . '/sbin/gatepost', '-c', $gp->dir, 'service', 'sendmail', 'stop');
+$gp->mark;
+is((sendmail('nobody', "Subject: bell\n\nx\n", 'r@next.test'))[0], 0, 'without a listener');
+arrives('bell');
+ok(!$gp->log_lines(qr/maildrop.*(?:warning|error)/), 'without a complaint');
+
+my $socket = $gp->queue . '/public/sendmail';
+sub with_server { my (@replies) = @_;
+    unlink $socket;
+    my $listen = IO::Socket::UNIX->new(Local => $socket, Listen => 1) or die $!;
+    chmod 0666, $socket;
+    my $pid = fork // die;
+    if (!$pid) {
+        my $c = $listen->accept;
+        print $c shift(@replies), "\r\n";
+        while (defined(my $line = <$c>)) {
+            last if !@replies;
+            my $reply = shift @replies;
+            if ($line =~ /^DATA/) { print $c "$reply\r\n"; while (<$c>) { last if /^\.\r\n/ } $reply = shift @replies // last }
+            print $c "$reply\r\n";
+        }
+        POSIX::_exit(0);
+    }
+    close $listen;
+    my ($s, $o) = sendmail('nobody', "Subject: server\n\nx\n", 'r@next.test');
+    waitpid $pid, 0;
+    unlink $socket;
+    return ($s, $o);
+}
+my $ok = '250 ok';
+for (['4xx at connect', 0, '421 4.3.2 no'], ['4xx at MAIL', 0, '220 x', $ok, '452 4.3.1 no space'],
+    ['4xx at RCPT', 0, '220 x', $ok, $ok, '450 4.2.1 no'],
+    ['4xx for the message', 0, '220 x', $ok, $ok, $ok, '354 go', '451 4.3.0 no'],
+    ['lost before the dot', 0, '220 x', $ok], ['no reply of SMTP', 0, 'hello'],
+    ['5xx at RCPT', 69, '220 x', $ok, $ok, '550 5.1.1 no'],
+    ['5xx for the message', 69, '220 x', $ok, $ok, $ok, '354 go', '552 5.3.4 no'],
+    ['lost behind the dot', 75, '220 x', $ok, $ok, $ok, '354 go']) {
+    my ($name, $want, @replies) = @$_;
+    my $before = () = by_subject('server');
+    ($status, $out) = with_server(@replies);
+    is($status, $want, $name) or diag $out;
+    my $came = wait_until($want ? 0.3 : 20, sub { (() = by_subject('server')) > $before });
+    is($came ? 1 : 0, $want ? 0 : 1, $want ? 'is not left there' : 'arrives');
+}
+
+# ---- hostile callers ----
+
+my $queue = $gp->queue;
+$gp->stop;
+sub call { my ($input, $command) = @_; as('nobody', $input, 'sh', '-c', $command) }
+for (['closed descriptors', qr/^74$/, "exec $helper $queue <&- >&- 2>&-"],
+    ['a limit of sizes', qr/^(?:69|75)$/, "ulimit -f 1; $helper $queue"],
+    ['no descriptors', qr/^(?:71|75|127)$/, "ulimit -n 4; exec $helper $queue"],
+    ['a relative path', qr/^75$/, "cd $queue && $helper ."],
+    ['no directory', qr/^75$/, "$helper /nonexistent"],
+    ['a directory of the caller', qr/^78$/,
+        "rm -rf /tmp/gp-own.\$\$; mkdir -p /tmp/gp-own.\$\$/maildrop; chmod 0730 /tmp/gp-own.\$\$/maildrop; $helper /tmp/gp-own.\$\$; s=\$?; rm -r /tmp/gp-own.\$\$; exit \$s"],
+    ['a link of the caller', qr/^75$/,
+        "mkdir /tmp/gp-own.\$\$; ln -s $maildrop /tmp/gp-own.\$\$/maildrop; $helper /tmp/gp-own.\$\$; s=\$?; rm -r /tmp/gp-own.\$\$; exit \$s"],
+    ['nothing', qr/^64$/, $helper], ['too much', qr/^69$/, "head -c 7000000 /dev/zero | $helper $queue"]) {
+    my ($name, $want, $command) = @$_;
+    ($status, $out) = call('x' x 5000, $command);
+    like($status, $want, $name) or diag $out;
+}
+ok(!(grep { (stat "$maildrop/$_")[2] & 0100 } files()), 'nothing of these is complete');
+unlink map {"$maildrop/$_"} files();
+# A wrong umask, a mask of signals, and descriptors that are somebody's.
+is((call($first, "umask 0777; LD_PRELOAD=/nonexistent exec $helper $queue 7</etc/passwd 2>/dev/null"))[0], 0, 'odd ways');
+is(sprintf('%o', (stat glob "$maildrop/drop.*")[2] & 07777), 744, 'do not change the mode');
+unlink map {"$maildrop/$_"} files();
+# Ended in the middle.
+my $slow = spawn({ out => "$top/slow" }, 'sh', '-c',
+    "(printf abc; exec sleep 60) | setpriv --reuid nobody --regid nogroup --clear-groups $helper $queue");
+ok(wait_until(10, sub { my ($f) = files(); $f && -s "$maildrop/$f" }), 'a slow writer');
+$gp->mark;
+sub start_without_sendmail {
+    $gp->start;
+    run_ok('no listener', build() . '/sbin/gatepost', '-c', $gp->dir, 'service', 'sendmail', 'stop');
+}
+start_without_sendmail();
+is((sendmail('nobody', "Subject: beside\n\nx\n", 'r@next.test'))[0], 0, 'another one');
+arrives('beside');
+is(scalar(() = files()), 1, 'the slow one is left alone');
+kill 'KILL', grep { (readlink("/proc/$_/exe") // '') eq $helper } map {s{/proc/}{}r} glob '/proc/[0-9]*';
+stop_pid($slow, 'TERM');
+my $bell = sub { open my $fh, '>', "$queue/public/pickup" or die $!; syswrite $fh, 'W' };
+ok(wait_until(20, sub { $bell->(); !files() }), 'its file goes when it is dead') or diag join ' ', files();
+$gp->wait_log(qr{warning: maildrop/drop\.\w+: uid 65534: not complete, and its writer has ended; removed}, 'with a line');
+
+# ---- hostile files ----
+
+my $n = 0;
+sub token { sprintf '%024X', ++$n }
+sub put { my ($bytes, %arg) = @_;
+    my $name = $arg{name} // 'drop.' . token();
+    spew("$top/put", $bytes);
+    chown $arg{uid} // 65534, -1, "$top/put";
+    chmod 0644, "$top/put";
+    rename "$top/put", "$maildrop/$name" or run_ok('mv', 'mv', "$top/put", "$maildrop/$name");
+    chmod 0744, "$maildrop/$name";
+    $bell->();
+    return $name;
+}
+# $first with other bytes somewhere, and with the checksum of that.
+sub changed { my ($from, $to) = @_;
+    my $copy = substr $first, 0, -4;
+    die "$from is not there" if $copy !~ s/\Q$from\E/$to/;
+    return $copy . pack 'V', crc32c($copy);
+}
+my $flipped = $first =~ s/line 7/line 8/r;
+for (['damaged', $flipped, qr/damaged/], ['cut off', substr($first, 0, -10), qr/not of the form/],
+    ['empty', '', qr/not of the form/], ['no mail', "From: x\n\nhello\n", qr/not of the form/],
+    ['lengths of another', $first . 'x', qr/not of the form/],
+    ['a line end in an address', changed('r@next.test', "r\nnext.test"), qr/bad envelope/],
+    ['a NUL in the sender', changed('me@client', "me\0client"), qr/bad envelope/],
+    ['a control character', changed('r@next.test', "r\@next\x01test"), qr/bad recipient address/],
+    ['a huge envelope', substr($first, 0, 8) . pack('V', 0xFFFFFFFF) . substr($first, 12), qr/not of the form/]) {
+    my ($name, $bytes, $why) = @$_;
+    $gp->mark;
+    my $file = put($bytes);
+    $gp->wait_log(qr{warning: maildrop/\w+\.\w+: uid 65534: $why.*; set aside as maildrop/bad\.}, $name);
+}
+is(scalar(() = grep {/^bad\./} files()), 9, 'all are set aside');
+unlink map {"$maildrop/$_"} files();
+$gp->mark;
+put($first, uid => scalar getpwnam 'games');
+$gp->wait_log(qr/games|its owner is not among authorized_submit_users; set aside/, 'an owner who may not');
+symlink '/etc/passwd', "$maildrop/drop." . token();
+POSIX::mkfifo("$maildrop/drop." . token(), 0744);
+spew("$maildrop/stray\nname", 'x');
+open my $sparse, '>', "$top/sparse";
+truncate $sparse, 1 << 40;
+close $sparse;
+chmod 0744, "$top/sparse";
+rename "$top/sparse", "$maildrop/drop." . token();
+$bell->();
+$gp->wait_log(qr{maildrop/drop\.\w+: uid 0: not a regular file; removed}, 'a link or FIFO');
+$gp->wait_log(qr{maildrop/stray\?name: uid 0: not a name of the helper's; removed}, 'a stray name');
+$gp->wait_log(qr{maildrop/\w+\.\w+: uid 0: not of the form of such files; set aside}, 'a sparse one');
+put($first);
+arrives('down', 2);
+$gp->mark;
+spew("$top/two", $first);
+chmod 0744, "$top/two";
+link "$top/two", "$maildrop/drop." . token();
+$bell->();
+$gp->wait_log(qr{maildrop/drop\.\w+: uid 0: has 2 names; removed}, 'one with two names');
+ok(wait_until(10, sub { !grep { !/^bad/ } files() }), 'nothing else is left');
+unlink map {"$maildrop/$_"} files();
+
+# ---- death at every step ----
+
+# The system call at whose entry cleanup is killed, and which one of that name.
+sub cleanup_pids { @{ $gp->roles->{cleanup} // [] } }
+sub killed_at { my ($call, $when, $subject) = @_;
+    my %watch = map { $_ => spawn({ out => "$top/strace.$_" }, 'strace', '-qq', '-e', "trace=$call", '-e',
+        "inject=$call:signal=KILL:when=$when", '-p', $_) } cleanup_pids();
+    wait_until(10, sub { !grep { (slurp("/proc/$_/status") // '') !~ /^TracerPid:\s+[1-9]/m } keys %watch });
+    is((sendmail('nobody', "Subject: $subject\n\nx\n", 'r@next.test'))[0], 0, "killed at $call $when");
+    my $died = wait_until(10, sub { grep { !is_alive($_) } keys %watch }) ? 1 : 0;
+    stop_pid($_, 'KILL') for values %watch;
+    return $died;
+}
+my @deaths = (['renameat', 1], ['fsync', 1], ['fdatasync', 1], ['unlinkat', 1]);
+for (@deaths) {
+    my ($call, $when) = @$_;
+    my $subject = "$call-$when";
+    $gp->mark;
+    ok(killed_at($call, $when, $subject), 'cleanup is dead');
+    arrives($subject);
+    ok(wait_until(20, sub { !files() }), 'its file goes') or diag join ' ', files();
+    is(scalar(() = by_subject($subject)), 1, 'it arrives once');
+    $gp->wait_log(qr{: maildrop/\w+\.\w+ was picked up before$}, 'the file alone had been left') if $call eq 'unlinkat';
+}
+
+# All die behind the commit; and the unlink is not on disk: the file is there again.
+for my $how ('all are killed', 'the file comes back') {
+    my $subject = $how =~ tr/ /-/r;
+    ok(killed_at('unlinkat', 1, $subject), $how) if $how =~ /killed/;
+    if ($how !~ /killed/) {
+        # A copy of it, as it was when it had its id.
+        $sink->stop;
+        is((sendmail('nobody', "Subject: $subject\n\nx\n", 'r@next.test'))[0], 0, 'sent');
+        my $line = $gp->wait_log(qr{pickup\[\d+\]: \w+: uid=65534 from=<nobody}, 'picked up');
+        ok(wait_until(10, sub { !files() }), 'and gone');
+        $sink->start;
+        run_out(build() . '/sbin/gateq', '-c', $gp->dir, 'flush');
+        arrives($subject);
+        my ($id) = (grep {/status=sent/} $gp->log_lines)[-1] =~ /: (\w+): to=/;
+        kill 'KILL', $gp->master_pid, map { @$_ } values %{ $gp->roles };
+        spew("$top/again", $first);
+        chown 65534, -1, "$top/again";
+        chmod 0744, "$top/again";
+        rename "$top/again", "$maildrop/$id." . token();
+    } else {
+        kill 'KILL', $gp->master_pid, map { @$_ } values %{ $gp->roles };
+    }
+    wait_until(10, sub { !%{ $gp->roles } });
+    my @down = by_subject('down');
+    $gp->mark;
+    start_without_sendmail();
+    arrives($subject);
+    ok(wait_until(20, sub { !files() }), 'the file goes') or diag join ' ', files(), "\n" . tail($gp->{log}, 20);
+    $gp->wait_log(qr{: maildrop/\w+\.\w+ was picked up before$}, 'with a line') if $how !~ /killed/;
+    is(scalar(() = by_subject($subject)), 1, 'it has arrived once');
+    is(scalar(() = by_subject('down')), scalar(@down), 'and no other');
+}
+# One that never was a message begins anew.
+$gp->mark;
+my $before = () = by_subject('down');
+put($first, name => 'FFFFFFFFFFF.' . token());
+arrives('down', $before + 1);
+ok(!$gp->log_lines(qr/was picked up before/), 'an id that no message has');
+ok($gp->drained, 'the queue is empty');
+ok(!files(), 'and maildrop');
+$gp->stop;
+done_testing;
