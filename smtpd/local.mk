@@ -10,6 +10,7 @@ smtpd_smtpd_SOURCES = \
 	%D%/dnsbl.c %D%/dnsbl.h \
 	%D%/etrn.c %D%/etrn.h \
 	%D%/evaluation.c %D%/evaluation.h \
+	%D%/farewell.c %D%/farewell.h \
 	%D%/footer.c %D%/footer.h \
 	%D%/gate.c %D%/gate.h \
 	%D%/inquiry.c %D%/inquiry.h \

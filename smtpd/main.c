@@ -6,6 +6,7 @@
 #include "server/counters.h"
 #include "smtpd/auth.h"
 #include "smtpd/auth_vault.h"
+#include "smtpd/farewell.h"
 #include "smtpd/limits.h"
 #include "smtpd/probe.h"
 #include "smtpd/session.h"
@@ -139,21 +140,27 @@ static void close_listeners(void)
 	loop_timer_set(&full_timer, CLOCK_NEVER);
 }
 
+static void end_without_sessions(void)
+{
+	if (session_total() > 0)
+		return;
+	farewell_end_all();
+	server_done();
+}
+
 static void drain(bool now)
 {
 	close_listeners();
 	if (now)
 		session_end_idle("Service is being restarted");
-	if (session_total() == 0)
-		server_done();
+	end_without_sessions();
 }
 
 static void stop(void)
 {
 	close_listeners();
 	session_end_all();
-	if (session_total() == 0)
-		server_done();
+	end_without_sessions();
 }
 
 static void peer_new(struct server_peer *peer)

@@ -2,8 +2,10 @@
 #include "smtpd/report.h"
 
 #include "mail/address.h"
+#include "smtpd/farewell.h"
 #include "smtpd/transcript.h"
 #include "util/log.h"
+#include "util/mem.h"
 
 enum { LINE_LIMIT = 1024, EXCERPT = 100 };
 
@@ -22,11 +24,13 @@ static void add_count(struct buf *out, const char *name, uint32_t ok, uint32_t a
 		(void)buf_add_fmt(out, "/%u", all);
 }
 
-void report_disconnect(const struct session *s)
+void report_disconnect(struct session *s)
 {
 	struct buf line = BUF_INIT(LINE_LIMIT);
 	uint32_t ok = 0, all = 0;
 
+	if (s->last_words != NULL)
+		farewell_say(s->farewell, s->last_words);
 	/* Who has not been announced is not taken leave of. */
 	if (s->is_local || s->namaddr == NULL || !s->name_known || !s->counted)
 		return;
@@ -41,20 +45,23 @@ void report_disconnect(const struct session *s)
 		(void)buf_add_fmt(&line, "/%u", all);
 	if (s->noted_bare_lf)
 		(void)buf_add_str(&line, " notes=bare_lf");
-	log_info("disconnect from %s%s", s->namaddr, buf_str(&line));
+	char *text = mem_fmt("disconnect from %s%s", s->namaddr, buf_str(&line));
+	farewell_say(s->farewell, text);
+	mem_free(text);
 	buf_clear(&line);
 }
 
-void report_lost(const struct session *s, const char *what)
+void report_lost(struct session *s, const char *what)
 {
 	if (s->is_local || s->namaddr == NULL)
 		return;
 	transcript_reason(s->transcript, what);
+	mem_free(s->last_words);
 	if (s->state == CONTENT && s->transaction != NULL)
-		log_info("%s after %s (%llu bytes) from %s", what, s->where,
+		s->last_words = mem_fmt("%s after %s (%llu bytes) from %s", what, s->where,
 			(unsigned long long)s->transaction->came, s->namaddr);
 	else
-		log_info("%s after %s from %s", what, s->where, s->namaddr);
+		s->last_words = mem_fmt("%s after %s from %s", what, s->where, s->namaddr);
 }
 
 void report_pipelining(const struct session *s, enum smtp_verb verb, struct slice input)

@@ -7,6 +7,7 @@
 #include "server/counters.h"
 #include "smtp/ehlo.h"
 #include "smtpd/auth.h"
+#include "smtpd/farewell.h"
 #include "smtpd/footer.h"
 #include "smtpd/gate.h"
 #include "smtpd/inquiry.h"
@@ -36,6 +37,7 @@ static size_t total;
 static void end_program(void *arg)
 {
 	(void)arg;
+	farewell_end_all();
 	server_done();
 }
 
@@ -62,6 +64,7 @@ static void reap(void *arg)
 	for (int i = 0; i < 3; i++)
 		mem_free(s->deferral[i]);
 	mem_free(s->chunk_reply);
+	mem_free(s->last_words);
 	mem_free(s->login);
 	mem_free(s->sasl_method);
 	xforward_clear(s);
@@ -93,6 +96,7 @@ void session_drop(struct session *s)
 		(void)stream_write_slice(s->stream, buf_slice(&s->held));
 	stream_finish(&s->stream);
 	report_disconnect(s);
+	farewell_end(&s->farewell);
 	TAILQ_REMOVE(&sessions, s, next);
 	total--;
 	counters_add(COUNTER_SESSIONS, -1);

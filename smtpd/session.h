@@ -91,6 +91,8 @@ struct session {
 	/* The dialogue. */
 	struct smtp_lines lines;
 	struct transaction *transaction; /* owned; NULL outside */
+	struct farewell *farewell;       /* owned; transactions whose queue ID is to come */
+	char *last_words;                /* owned; report_lost */
 	struct evaluation *evaluation;   /* owned; the policy is being asked */
 	struct recipient *recipient;     /* owned; RCPT under way */
 	struct auth *auth;               /* owned; an exchange under way */

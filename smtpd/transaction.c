@@ -10,6 +10,7 @@
 #include "queue/envelope.h"
 #include "server/counters.h"
 #include "smtpd/content.h"
+#include "smtpd/farewell.h"
 #include "smtpd/inquiry.h"
 #include "smtpd/recipient.h"
 #include "smtpd/limits.h"
@@ -63,99 +64,20 @@ static void first_line(const struct transaction *t, struct buf *line)
 	buf_clear(&from);
 }
 
-/* How a line that waits for the id says that it is a warning. */
-#define WARNING "warning: "
-
-/* Lines that waited for the queue id. */
-static void flush_log(struct buf *log, const char *id)
-{
-	struct slice rest = buf_slice(log), line;
-
-	while (slice_token(&rest, "\n", &line)) {
-		if (slice_starts(line, WARNING))
-			log_warning("%s: %.*s", id, SLICE_FMT(slice_from(line, strlen(WARNING))));
-		else
-			log_info("%s: %.*s", id, SLICE_FMT(line));
-	}
-	buf_clear(log);
-}
-
-static void say_first(bool is_local, const char *id, const char *line)
-{
-	if (is_local)
-		log_info_as("pickup", "%s: %s", id, line);
-	else
-		log_info("%s: %s", id, line);
-}
-
-/* A transaction that ended before its queue id came: its lines wait for that alone. */
-struct farewell {
-	struct message *message;
-	struct buf first, log;
-	bool is_local;
-};
-
-static void farewell_free(struct farewell *f, const char *id)
-{
-	flush_log(&f->log, id);
-	message_free(&f->message);
-	buf_clear(&f->first);
-	mem_free(f);
-}
-
-static void farewell_opened(void *arg)
-{
-	struct farewell *f = arg;
-	const char *id = message_queue_id(f->message);
-
-	say_first(f->is_local, id, buf_str(&f->first));
-	farewell_free(f, id);
-}
-
-static void farewell_room(void *arg)
-{
-	(void)arg;
-}
-
-static void farewell_facts(struct message_facts *f, void *arg)
-{
-	(void)f;
-	(void)arg;
-}
-
-static void farewell_over(void *arg)
-{
-	farewell_free(arg, "NOQUEUE");
-}
-
-static void farewell_failed(int code, const char *status, struct slice text, void *arg)
-{
-	(void)code;
-	(void)status;
-	(void)text;
-	farewell_over(arg);
-}
-
-static const struct message_events farewell_events = {farewell_opened, farewell_room,
-	farewell_facts, farewell_over, farewell_failed, farewell_over};
-
-/* False: there is nothing to wait for. */
+/* It ended before its queue id came: its lines wait for that alone. False: there is nothing to wait
+ * for. */
 static bool part(struct transaction *t)
 {
-	struct farewell *f = NULL;
+	struct session *s = t->session;
+	struct buf first = BUF_INIT(LOG_LIMIT);
 
 	if (t->message == NULL || *message_queue_id(t->message) != '\0')
 		return false;
-	f = mem_alloc(sizeof(*f));
-	if (!message_hand_over(t->message, &farewell_events, f)) {
-		mem_free(f);
+	first_line(t, &first);
+	if (!farewell_begin(&s->farewell, t->message, s->is_local, &first, &t->log)) {
+		buf_clear(&first);
 		return false;
 	}
-	f->message = t->message;
-	f->is_local = t->session->is_local;
-	f->log = t->log;
-	buf_init(&f->first, LOG_LIMIT);
-	first_line(t, &f->first);
 	buf_init(&t->log, LOG_LIMIT);
 	t->message = NULL;
 	return true;
@@ -169,7 +91,7 @@ void transaction_free(struct transaction **tp)
 	if (t == NULL)
 		return;
 	if (!part(t))
-		flush_log(&t->log, "NOQUEUE");
+		farewell_lines(&t->log, "NOQUEUE");
 	message_free(&t->message);
 	buf_clear(&t->sender);
 	buf_clear(&t->effects);
@@ -206,7 +128,7 @@ void transaction_warn(struct session *s, const char *text)
 	struct transaction *t = s->transaction;
 
 	if (t->message != NULL && *message_queue_id(t->message) == '\0')
-		(void)buf_add_fmt(&t->log, WARNING "%s\n", text);
+		(void)buf_add_fmt(&t->log, FAREWELL_WARNING "%s\n", text);
 	else
 		log_warning("%s: %s", transaction_id(s), text);
 }
@@ -252,9 +174,9 @@ static void on_opened(void *arg)
 	struct buf line = BUF_INIT(LOG_LIMIT);
 
 	first_line(t, &line);
-	say_first(s->is_local, id, buf_str(&line));
+	farewell_first(s->is_local, id, buf_str(&line));
 	buf_clear(&line);
-	flush_log(&t->log, id);
+	farewell_lines(&t->log, id);
 }
 
 static void on_room(void *arg)

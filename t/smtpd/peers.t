@@ -57,6 +57,35 @@ is($r->{code}, 0, 'Q6: silence is neither yes nor no');
 ok(time - $begin > 4 && $pace->within(7, $begin), 'after 5 seconds');
 $st->wait_log(qr/warning: [0-9A-F]+: in doubt: cleanup was lost before it answered/);
 
+# The queue ID comes when the session is over: the log has both in the order of the events.
+sub log_of {
+    my ($text) = $st->log_text =~ /(: connect from [^\n]*\n(?:(?!.*: connect from ).*\n)*)\z/;
+    return [map { s/^.*smtpd\[\d+\]: //r =~ s/\b4F[0-9A-F]{5}\b/ID/r } split /\n/, $text];
+}
+$c = $st->session;
+$c->cmd('MAIL FROM:<late-id@b.test>', 250);
+$c->cmd('RCPT TO:<root>', 250);
+$c->cmd('RCPT TO:<x@far.test>', 554);
+$c->cmd('RSET', 250);
+$c->cmd('MAIL FROM:<late-id@b.test>', 250);
+$c->cmd('RCPT TO:<root>', 250);
+$c->close;
+my $client = 'unknown[127.0.0.1]';
+$st->wait_log(qr/: disconnect from .* rset=1/);
+my $denied = "reject: RCPT from $client: 554 5.7.1 <x\@far.test>: Relay access denied; from=<late-id\@b.test> to=<x\@far.test> proto=ESMTP helo=<client.example>";
+is_deeply(log_of(), ["connect from $client", "ID: client=$client", "ID: $denied", "ID: client=$client", "lost connection after RCPT from $client",
+    "disconnect from $client ehlo=1 mail=2 rcpt=2/3 rset=1 commands=6/7"], 'a late ID: before the end of the session');
+$c = $st->session;
+$c->cmd('MAIL FROM:<no-id@b.test>', 250);
+$c->cmd('RCPT TO:<root>', 250);
+$begin = time;
+$c->quit;
+$st->wait_log(qr/: disconnect from .* rcpt=1 quit=1/);
+cmp_ok(time - $begin, '>', 0.9, 'the log waits for it');
+is_deeply(log_of(), ["connect from $client", "disconnect from $client ehlo=1 mail=1 rcpt=1 quit=1 commands=4"], 'but not for ever');
+is($st->order('id')->session->mail('a@b.test', 'root', "x\r\n")->{code}, 250, 'others go on');
+$st->wait_log(qr/disconnect from .* quit=1 commands=4\n(?:.*\n)*?.*: 4F[0-9A-F]{5}: client=/);
+
 # Away for a while: RCPT waits.
 is($st->order('away')->said, 'away', 'cleanup is away');
 $c = $st->session;

@@ -9,8 +9,9 @@
  * Takes DIR/main.cf, starts SMTPD with a TCP listener (prints "port N") and the UNIX listener
  * DIR/sendmail, and writes each committed message to DIR/mail/ID: lines name=value, an empty line,
  * the content. Reads orders on standard input: full, room, drain, drain now, stop, away (no
- * cleanup; prints "away"), back, go (smtpd is continued); ends at its end. What cleanup does with a
- * message is told by the sender's local part: see the table of scripts.
+ * cleanup; prints "away"), back, go (smtpd is continued), id (sends what NO_ID has kept); ends at
+ * its end. What cleanup does with a message is told by the sender's local part: see the table of
+ * scripts.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -45,6 +46,8 @@ enum script {
 	DIE_DURABLE,    /* at the commit; the next cleanup knows the id */
 	DIE_SILENT,     /* at the commit; nobody knows */
 	SLOW,           /* credit and commit after a while */
+	LATE_ID,        /* MSG_OPENED after a while */
+	NO_ID,          /* MSG_OPENED by the order */
 	STOPPED,        /* smtpd is stopped before the commit is answered; prints "stopped" */
 };
 
@@ -58,6 +61,8 @@ static const struct {
 	{"die-durable@", DIE_DURABLE},
 	{"die-silent@", DIE_SILENT},
 	{"slow@", SLOW},
+	{"late-id@", LATE_ID},
+	{"no-id@", NO_ID},
 	{"stopped@", STOPPED},
 };
 
@@ -73,6 +78,7 @@ struct letter {
 };
 
 static struct ipc *control, *cleanup;
+static struct letter *nameless; /* NO_ID */
 static const char *dir;
 static unsigned next_id = 0xA1;
 static char durable_id[16];
@@ -176,6 +182,8 @@ static void slowly(void *arg)
 		letter_free(l);
 		return;
 	}
+	if (l->script == LATE_ID)
+		send_id(l, PROTO_MSG_OPENED);
 	if (l->owed > 0)
 		grant(l, l->owed);
 	l->owed = 0;
@@ -251,6 +259,10 @@ static void open_letter(struct ipc_msg *msg)
 	note_number(l, msg, "size", FIELD_SIZE);
 	if (l->script == REFUSE_AT_ONCE)
 		refuse(l, 451, "4.3.0", "Error: refused by script");
+	else if (l->script == LATE_ID)
+		loop_timer_set(&l->timer, loop_now() + 100 * CLOCK_MSEC);
+	else if (l->script == NO_ID)
+		nameless = l;
 	else
 		send_id(l, PROTO_MSG_OPENED);
 }
@@ -517,7 +529,10 @@ static void obey(struct slice order)
 		ipc_send(control, PROTO_STOP, 0);
 	else if (slice_eq_str(order, "go"))
 		(void)kill(child, SIGCONT);
-	else if (slice_eq_str(order, "away")) {
+	else if (slice_eq_str(order, "id") && nameless != NULL) {
+		send_id(nameless, PROTO_MSG_OPENED);
+		nameless = NULL;
+	} else if (slice_eq_str(order, "away")) {
 		away = true;
 		life++;
 		ipc_free(&cleanup);
