@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: ISC
 pkglibexec_PROGRAMS += smtpd/smtpd
 smtpd_smtpd_SOURCES = \
+	%D%/answer.c %D%/answer.h \
 	%D%/auth.c %D%/auth.h %D%/auth_backend.h \
 	%D%/auth_dovecot.c %D%/auth_dovecot.h \
 	%D%/auth_vault.c %D%/auth_vault.h \
 	%D%/author.c %D%/author.h \
 	%D%/command.c \
 	%D%/content.c %D%/content.h \
+	%D%/dialogue.c %D%/dialogue.h \
 	%D%/dnsbl.c %D%/dnsbl.h \
 	%D%/etrn.c %D%/etrn.h \
 	%D%/evaluation.c %D%/evaluation.h \
@@ -40,5 +42,5 @@ noinst_PROGRAMS += t/smtpd/stage
 t_smtpd_stage_SOURCES = t/smtpd/stage.c
 t_smtpd_stage_LDADD = $(SERVER_LIBS)
 check_SCRIPTS += t/smtpd/chaos.t t/smtpd/client.t t/smtpd/commands.t t/smtpd/complete.t t/smtpd/content.t t/smtpd/dialogue.t t/smtpd/footer.t t/smtpd/gate.t t/smtpd/limits.t t/smtpd/loglines.t t/smtpd/peers.t \
-	t/smtpd/relay.t t/smtpd/sendmail.t t/smtpd/stress.t t/smtpd/tls.t t/smtpd/tls_auth.t t/smtpd/tls_clients.t t/smtpd/tls_hostile.t t/smtpd/tls_loglines.t t/smtpd/upstream.t
+	t/smtpd/relay.t t/smtpd/sendmail.t t/smtpd/stress.t t/smtpd/tls.t t/smtpd/tls_auth.t t/smtpd/tls_clients.t t/smtpd/tls_hostile.t t/smtpd/tls_loglines.t t/smtpd/tls_trust.t t/smtpd/upstream.t
 EXTRA_DIST += t/lib/Gatepost/Stage.pm t/lib/Gatepost/Tls.pm

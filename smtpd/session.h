@@ -131,7 +131,7 @@ void session_set_namaddr(struct session *s);
 /* The only thing said to a client when the port is full. */
 void session_refuse(int fd);
 
-/* One reply line, without its end. Counts nothing. */
+/* smtpd/answer.c. One reply line, without its end. Counts nothing. */
 void session_reply(struct session *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void session_reply_text(struct session *s, struct slice text);
 /* The same for a refusal by policy: it is no error of the protocol, whatever its code. */
@@ -146,7 +146,8 @@ void session_end(struct session *s, const char *fmt, ...) __attribute__((format(
 /* Ends it without a word. */
 void session_drop(struct session *s);
 
-/* The answer has come: counts the command, goes on with what the client has sent meanwhile. */
+/* smtpd/dialogue.c. The answer has come: counts the command, goes on with what the client has sent
+ * meanwhile. */
 void session_go_on(struct session *s);
 /* The client has been given a challenge of AUTH. */
 void session_await_response(struct session *s);
