@@ -86,17 +86,17 @@ for my $row (['other', 'TLS'], ['clear', 'clear']) {
 
 # REQUIRETLS, which smtpd takes inside of TLS alone.
 sub by_tls {
-    my (@to) = @_;
+    my ($from, @to) = @_;
     my $input = "$gp->{dir}/input";
-    spew($input, join '', map {"$_\r\n"} 'EHLO client.test', map({ ("MAIL FROM:<a\@client.test> REQUIRETLS", "RCPT TO:<$_>",
-        'DATA', 'x: y', 'TLS-Required: no', '', '.') } @to), 'QUIT');
+    spew($input, join '', map {"$_\r\n"} 'EHLO client.test', map({ ("MAIL FROM:<$from> REQUIRETLS", "RCPT TO:<$_>",
+        'DATA', 'x: y', 'TLS-Required: no', '', 'confidential', '.') } @to), 'QUIT');
     my ($status, $out) = run_out('sh', '-c', 'openssl s_client -quiet -starttls smtp -connect "$1" <"$2" 2>/dev/null', 'sh',
         '127.0.0.1:' . $gp->port, $input);
     return $out;
 }
 $gp->mark;
 my @to = map { ("q\@$_.test", "q\@$_.verify.test") } qw(keeps forgets clear other);
-my $said = by_tls(@to);
+my $said = by_tls('a@client.test', @to);
 is(scalar(() = $said =~ /^250 2\.0\.0 Ok: queued/mg), scalar @to, 'REQUIRETLS: taken') or diag $said;
 for my $level ('', 'verify.') {
     becomes("q\@keeps.${level}test", $sent, 'TLS', 'a server that promises it');
@@ -111,6 +111,20 @@ is($c->mail('a@client.test', 'p@keeps.test', "x: y\r\n\r\n")->{code}, 250, 'with
 becomes('p@keeps.test', $sent, 'TLS', 'as ever');
 my ($plain) = grep { $_->{rcpts}[0] eq 'p@keeps.test' } $sink{keeps}->messages;
 unlike($plain->{mail}, qr/REQUIRETLS/, 'and says nothing of it');
+
+# A notice about such a message has nothing of its body, so it is sent anywhere rather than lost
+# (RFC 8689, 5; requiretls_redact_dsn).
+for my $row (['keeps', 'TLS'], ['forgets', 'TLS'], ['clear', 'clear']) {
+    my ($kind, $how) = @$row;
+    $gp->mark;
+    like(by_tls("n\@$kind.test", 'bounce@forgets.test'), qr/^250 2\.0\.0 Ok: queued/m, "notice, $kind: taken");
+    becomes("n\@$kind.test", $sent, $how, 'the notice');
+    my ($notice) = grep { $_->{rcpts}[0] eq "n\@$kind.test" } $sink{$kind}->messages;
+    is($notice->{from}, '', "notice, $kind: without a sender");
+    unlike($notice->{mail}, qr/REQUIRETLS/, "notice, $kind: nor a wish");
+    like($notice->{content}, qr/^Diagnostic-Code: .*REQUIRETLS is required|^x: y$/m, "notice, $kind: says what it is about");
+    unlike($notice->{content}, qr/confidential/, "notice, $kind: but not the body");
+}
 
 ok(!$gp->log_lines(qr/panic|fatal/), 'nothing broke');
 diag tail($gp->{log}, 40) if !Test::More->builder->is_passing;

@@ -1,32 +1,45 @@
 #!/usr/bin/perl
 # SPDX-License-Identifier: ISC
 # Descriptors instead of names: watched by strace from after their start, smtpd, smtp-client and vault
-# open nothing and make no socket but smtp-client's to hosts, while tables and the log are replaced and
-# the processes that they talk to begin anew.
+# open nothing and make no socket but smtp-client's to hosts, while tables, certificates with their keys
+# and the log are replaced and the processes that they talk to begin anew.
 use strict;
 use warnings;
 use Gatepost::Instance;
 use Gatepost::Kit;
 use Gatepost::Sasl;
 use Gatepost::Sink;
+use Gatepost::Tls;
+use Gatepost::TlsSink;
+use Gatepost::Vault;
 use MIME::Base64 ();
 use Test::More;
 
 plan skip_all => 'a build with sanitizers opens files of its own'
     if slurp(build() . '/config.h') =~ /^#define GP_SANITIZE/m;
-need('strace', 'gzip');
+need('strace', 'gzip', 'openssl');
 my $dir = tempdir('descriptors');
 my $sink = Gatepost::Sink->new;
 my $port = free_port();
 spew("$dir/pw", 'joe ' . crypt_record('secret') . "\n");
 spew("$dir/access", "bad\@x.test REJECT\n");
+my %pair = map { $_ => pair("$dir/$_", 'p256', name => "$_.test") } qw(old new sni next client other);
+sub use_pair { spew("$dir/$_[0].pem", slurp($pair{ $_[1] }{chain})) }
+sub use_name { spew("$dir/names", "sni.test $pair{ $_[0] }{chain}\n"); $_[1]->tool('gatemap', '-F', "hash:$dir/names") }
+use_pair('chain', 'old');
+use_pair('own', 'client');
+# It wants a certificate of ours, and says whose it got.
+my $tls = Gatepost::TlsSink->new(cert => $pair{old}, server => ['-Verify', 1]);
 my $gp = Gatepost::Instance->new(
-    main => { relayhost => '[127.0.0.1]:' . $sink->port, smtpd_sasl_type => 'table',
+    main => { smtpd_tls_security_level => 'may', smtpd_tls_chain_files => "$dir/chain.pem", tls_server_sni_maps => "hash:$dir/names",
+        transport_maps => 'inline:{tls.test=smtp:[127.0.0.1]:' . $tls->port . '}', smtp_tls_security_level => 'may',
+        smtp_tls_chain_files => "$dir/own.pem", smtp_tls_connection_reuse => 'no', smtp_tls_session_cache_timeout => '0s', relayhost => '[127.0.0.1]:' . $sink->port, smtpd_sasl_type => 'table',
         smtpd_sasl_password_maps => "hash:$dir/pw", smtpd_sender_restrictions => "check_sender_access hash:$dir/access",
         maillog_file_compressor => 'gzip' },
     master => ["$port inet n - n - - smtpd -o smtpd_sasl_auth_enable=yes"],
 );
 $gp->tool('gatemap', "hash:$dir/$_") for qw(pw access);
+use_name('sni', $gp);
 $gp->start;
 
 sub try_login {
@@ -35,6 +48,15 @@ sub try_login {
     $c->hello or return 0;
     $c->send('AUTH PLAIN ' . MIME::Base64::encode_base64("\0joe\0$password", '') . "\r\n");
     return $c->reply->{code};
+}
+
+# The name in the certificate that a client gets.
+sub served {
+    my ($name) = @_;
+    my $c = $gp->session or return 'no session';
+    my $t = starttls($c, $name ? ('-servername', $name) : '-noservername') or return 'no TLS';
+    $t->cmd('QUIT', 221);
+    return $t->{tls}{subject} =~ s/^CN = //r;
 }
 
 # Every process of these programs, with its children, from now on.
@@ -50,8 +72,12 @@ sub works {
     is($gp->mail('a@x.test', 'b@y.test', "Subject: $when\r\n\r\nx\r\n")->{code}, 250, "$when: mail is taken");
     ok($gp->drained, "$when: and delivered");
     is(try_login('secret'), 235, "$when: a login");
+    is($gp->mail('a@x.test', 'b@tls.test', "Subject: $when\r\n\r\nx\r\n")->{code}, 250, "$when: mail for TLS");
+    ok(wait_until(20, sub { grep { $_->{tls} } $tls->messages }), "$when: goes by TLS");
 }
 works('at first');
+is(served(), 'old.test', 'the certificate');
+is(served('sni.test'), 'sni.test', 'that of a name');
 is($gp->mail('bad@x.test', 'b@y.test', "x: y\r\n\r\nx\r\n")->{code}, 554, 'the access table');
 
 spew("$dir/pw", 'joe ' . crypt_record('new') . "\n");
@@ -60,6 +86,17 @@ $gp->tool('gatemap', "hash:$dir/$_") for qw(pw access);
 ok(wait_until(20, sub { try_login('new') == 235 }), 'a new password table is in force');
 ok(wait_until(20, sub { $gp->mail('other@x.test', 'b@y.test', "x: y\r\n\r\nx\r\n")->{code} == 554 }), 'a new access table is in force');
 is($gp->mail('bad@x.test', 'b@y.test', "x: y\r\n\r\nx\r\n")->{code}, 250, 'and the old one is not');
+
+use_pair('chain', 'new');
+use_name('next', $gp);
+ok(wait_until(20, sub { served() eq 'new.test' }), 'a new certificate with its key is in force');
+ok(wait_until(20, sub { served('sni.test') eq 'next.test' }), 'and that of a name');
+$gp->mark;
+use_pair('own', 'other');
+$gp->wait_log(qr/own\.pem: the new certificate is in force/, 'one for servers, too');
+my $before = () = $tls->messages;
+is($gp->mail('a@x.test', 'c@tls.test', "x: y\r\n\r\nx\r\n")->{code}, 250, 'mail for TLS');
+ok(wait_until(20, sub { $tls->messages > $before }), 'goes with it');
 
 my ($status, $out) = $gp->tool('gatepost', 'logrotate');
 is($status, 0, 'the log is rotated') or diag($out);

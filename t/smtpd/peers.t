@@ -59,20 +59,20 @@ $st->wait_log(qr/warning: [0-9A-F]+: in doubt: cleanup was lost before it answer
 
 # The queue ID comes when the session is over: the log has both in the order of the events.
 sub log_of {
-    my ($text) = $st->log_text =~ /(: connect from [^\n]*\n(?:(?!.*: connect from ).*\n)*)\z/;
+    my ($text) = $st->log_text =~ /: (connect from [^\n]*\n(?:(?!.*: connect from ).*\n)*)\z/;
     return [map { s/^.*smtpd\[\d+\]: //r =~ s/\b4F[0-9A-F]{5}\b/ID/r } split /\n/, $text];
 }
 $c = $st->session;
 $c->cmd('MAIL FROM:<late-id@b.test>', 250);
 $c->cmd('RCPT TO:<root>', 250);
-$c->cmd('RCPT TO:<x@far.test>', 554);
+$c->cmd('RCPT TO:<x@far.test>', 454);
 $c->cmd('RSET', 250);
 $c->cmd('MAIL FROM:<late-id@b.test>', 250);
 $c->cmd('RCPT TO:<root>', 250);
 $c->close;
 my $client = 'unknown[127.0.0.1]';
 $st->wait_log(qr/: disconnect from .* rset=1/);
-my $denied = "reject: RCPT from $client: 554 5.7.1 <x\@far.test>: Relay access denied; from=<late-id\@b.test> to=<x\@far.test> proto=ESMTP helo=<client.example>";
+my $denied = "reject: RCPT from $client: 454 4.7.1 <x\@far.test>: Relay access denied; from=<late-id\@b.test> to=<x\@far.test> proto=ESMTP helo=<client.example>";
 is_deeply(log_of(), ["connect from $client", "ID: client=$client", "ID: $denied", "ID: client=$client", "lost connection after RCPT from $client",
     "disconnect from $client ehlo=1 mail=2 rcpt=2/3 rset=1 commands=6/7"], 'a late ID: before the end of the session');
 $c = $st->session;

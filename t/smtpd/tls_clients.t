@@ -1,7 +1,7 @@
 #!/usr/bin/perl
 # SPDX-License-Identifier: ISC
 # Mail clients and servers of others over TLS into smtpd: swaks, curl, posttls-finger, Postfix, Exim (which
-# has GnuTLS), with levels of their own; certificates by SNI name.
+# has GnuTLS), OpenSMTPD, Dovecot's submission, with levels of their own; certificates by SNI name.
 use strict;
 use warnings;
 use Gatepost::Certs;
@@ -12,20 +12,23 @@ use Gatepost::Sasl;
 use Gatepost::Smtp;
 use Gatepost::Tables;
 use Gatepost::Tls;
+use MIME::Base64 ();
 use Test::More;
 
 need(qw(openssl swaks curl));
 my $dir = tempdir('tls');
 my $certs = Gatepost::Certs->new;
 my %chain = map { $_->[0] => $certs->make($_->[0], type => $_->[1], names => $_->[2], by => 'intermediate', @$_[3 .. $#$_]) }
-    ['rsa', 'rsa:2048', ['mx.example']], ['ec', 'ec', ['mx.example']], ['one', 'ec', ['one.test']],
-    ['two', 'ed25519', ['*.two.test']], ['expired', 'ec', ['mx.example'], expired => 1];
+    ['rsa', 'rsa:2048', ['mx.example', 'localhost']], ['ec', 'ec', ['mx.example', 'localhost']], ['one', 'ec', ['one.test']],
+    ['two', 'ed25519', ['*.two.test']], ['expired', 'ec', ['mx.example', 'localhost'], expired => 1], ['wrong', 'ec', ['other.example']],
+    ['short', 'ec', ['mx.example', 'localhost'], alone => 1], ['self', 'ec', ['mx.example', 'localhost'], by => 'self'];
+my @bad = qw(expired self short wrong);
 my $ca = $certs->ca;
 chmod 0755, $certs->dir;
 my $logins = table('hash', "$dir/logins", 'joe@local.test ' . scram_record('joe-secret') . "\n");
 spew("$dir/sni", "one.test $chain{one}{both}\n.two.test $chain{two}{both}\n");
 is(system(build() . '/sbin/gatemap', '-F', "hash:$dir/sni"), 0, 'gatemap -F');
-my %port = map { $_ => free_port() } qw(wrap encrypt expired sni auth);
+my %port = map { $_ => free_port() } qw(wrap encrypt sni auth), @bad;
 my $gp = Gatepost::Instance->new(
     main => {
         smtpd_tls_security_level => 'may', smtpd_tls_chain_files => "$chain{rsa}{both}, $chain{ec}{both}",
@@ -36,7 +39,7 @@ my $gp = Gatepost::Instance->new(
     master => [
         "$port{wrap} inet n - n - - smtpd -o smtpd_tls_wrappermode=yes",
         "$port{encrypt} inet n - n - - smtpd -o smtpd_tls_security_level=encrypt",
-        "$port{expired} inet n - n - - smtpd -o smtpd_tls_chain_files=$chain{expired}{both}",
+        (map {"$port{$_} inet n - n - - smtpd -o smtpd_tls_chain_files=$chain{$_}{both}"} @bad),
         "$port{sni} inet n - n - - smtpd -o tls_server_sni_maps=hash:$dir/sni",
         "$port{auth} inet n - n - - smtpd -o { smtpd_client_restrictions = permit_sasl_authenticated, reject }"
             . ' -o { smtpd_recipient_restrictions = permit_sasl_authenticated, reject }',
@@ -108,24 +111,31 @@ subtest 'SNI' => sub {
     }
 };
 
+my @levels = qw(none may encrypt fingerprint verify secure dane dane-only);
+my %at = (good => $gp->port, map { $_ => $port{$_} } @bad);
 my $peers = Gatepost::Peers->postfix(
     main => {
         smtp_tls_security_level => 'may', smtp_tls_CAfile => $ca, smtp_tls_loglevel => 1, mydestination => '',
         smtp_connection_cache_on_demand => 'no', smtp_tls_session_cache_database => '',
         transport_maps => 'inline:{' . join(', ', map {"{$_->[0].test=$_->[1]:[127.0.0.1]:$_->[2]}"} ['may', 'smtp', $gp->port],
             ['encrypt', 'smtp', $port{encrypt}], ['verify', 'smtp', $port{auth}], ['wrong', 'smtp', $port{sni}],
-            ['expired', 'smtp', $port{expired}], ['wrap', 'smtps', $port{wrap}]) . '}',
+            ['expired', 'smtp', $port{expired}], ['wrap', 'smtps', $port{wrap}],
+            map { my $level = $_; map { ["$_.at-$level", "at-$level", $at{$_}] } sort keys %at } @levels) . '}',
+        smtp_tls_verify_cert_match => 'mx.example', smtp_tls_secure_cert_match => 'mx.example', smtp_tls_fingerprint_digest => 'sha256',
+        smtp_tls_fingerprint_cert_match => join(' ', map { $certs->fingerprint($chain{$_}{cert}) } qw(rsa ec)),
         smtp_tls_policy_maps => 'inline:{' . join(', ', map {"{[127.0.0.1]:$_->[0]=$_->[1]}"} [$port{encrypt}, 'encrypt'],
             [$port{auth}, 'verify match=mx.example'], [$port{sni}, 'verify match=other.example'],
             [$port{expired}, 'verify match=mx.example']) . '}',
     },
-    services => ['smtps unix - - n - - smtp -o smtp_tls_wrappermode=yes -o smtp_tls_security_level=encrypt'],
+    services => [(map {"at-$_ unix - - n - - smtp -o smtp_tls_security_level=$_ -o smtp_tls_policy_maps="} @levels), 'smtps unix - - n - - smtp -o smtp_tls_wrappermode=yes -o smtp_tls_security_level=encrypt'],
 );
 
 subtest 'posttls-finger' => sub {
     my @rows = (['may', $gp->port, 'Untrusted', 'may'], ['encrypt', $port{encrypt}, 'Untrusted', 'encrypt'],
         ['verify', $gp->port, 'Verified', 'verify', '-F', $ca], ['secure', $gp->port, 'Verified', 'secure', '-F', $ca],
-        ['fingerprint', $port{wrap}, 'Verified', 'fingerprint', '-w', '-d', 'sha256'], ['expired', $port{expired}, 'Untrusted', 'verify', '-F', $ca]);
+        ['fingerprint', $port{wrap}, 'Verified', 'fingerprint', '-w', '-d', 'sha256'],
+        (map { my $kind = $_; map { ["$kind, $_", $port{$kind}, 'Untrusted', $_, /may|encrypt/ ? () : ('-F', $ca)] }
+            qw(may encrypt verify secure) } @bad));
     for my $row (@rows) {
         my ($name, $port, $word, $level, @args) = @$row;
         # Its fingerprint depends on which of our two certificates its list of algorithms prefers.
@@ -151,13 +161,78 @@ subtest 'Postfix' => sub {
     like($peers->log, qr/Verified TLS connection established to 127\.0\.0\.1\[127\.0\.0\.1\]:$port{auth}: TLSv1\.3/, 'it has verified us');
 };
 
-subtest 'Exim' => sub {
-    my $exim = Gatepost::Peers->exim(domains => [], relayhost => '127.0.0.1::' . $port{encrypt});
-    my $c = Gatepost::Smtp->new(port => $exim->port);
-    $c->hello;
-    is($c->mail('a@x.test', 'b@far.test', "Subject: x\r\n\r\nx\r\n")->{code}, 250, 'taken');
+# Whether mail goes out by a server that asks for a certificate which it can verify; $try->(kind) hands one over.
+sub each_kind {
+    my ($outcome, $try) = @_;
+    my %want = (good => 'sent', map { $_ => 'not sent' } @bad);
+    $try->($_) for sort keys %want;
+    for my $kind (sort keys %want) {
+        is(wait_until(30, sub { $outcome->($kind) }) || 'nothing', $want{$kind}, $kind);
+    }
     is(next_protocol(), 'ESMTPS', 'arrives');
-    ok(wait_until(20, sub { $exim->log =~ /=> b\@far\.test.* X=TLS1\.3:/ }), 'by TLS 1.3') or diag $exim->log;
+    is(scalar(grep { !$known{$_} } map {s{.*/}{}r} glob $gp->queue . '/hold/*/*'), 0, 'nothing else does');
+}
+sub to_peer {
+    my ($port, $to) = @_;
+    my $c = Gatepost::Smtp->new(port => $port) or return fail "$to: session";
+    $c->hello;
+    is($c->mail('', $to, "Subject: x\r\n\r\nx\r\n")->{code}, 250, "$to: taken");
+    $c->quit;
+}
+
+subtest 'Exim' => sub {
+    my $exim = Gatepost::Peers->exim(domains => [], relayhost => { map { ("$_.test" => "localhost::$at{$_}") } keys %at },
+        out => ["tls_verify_certificates = $ca", 'tls_verify_hosts = *', 'tls_verify_cert_hostnames = *', 'hosts_require_tls = *', 'connection_max_messages = 1']);
+    each_kind(sub { my ($kind) = @_; $exim->log =~ /=> b\@\Q$kind\E\.test.* X=TLS1\.3:/ ? 'sent' : $exim->log =~ /== b\@\Q$kind\E\.test.*defer|\*\* b\@\Q$kind\E\.test/ ? 'not sent' : undef },
+        sub { to_peer($exim->port, "b\@$_[0].test") });
+    diag $exim->log if !Test::More->builder->is_passing;
+};
+
+# A bad certificate closes the address to it for a while: one for each.
+subtest 'OpenSMTPD' => sub {
+    my %open = map { $_ => Gatepost::Peers->opensmtpd(ca => $ca, relay => { "$_.test" => qq(host "smtp+tls://localhost:$at{$_}" tls) }) } keys %at;
+    each_kind(sub { my $log = $open{ $_[0] }->log; $log =~ /delivery .*result="Ok"/ ? 'sent' : $log =~ /SSL certificate check failed/ ? 'not sent' : undef },
+        sub { to_peer($open{ $_[0] }->port, "b\@$_[0].test") });
+    diag map { $_->log } values %open if !Test::More->builder->is_passing;
+};
+
+# It logs in to us on nobody's behalf, and gives each transaction on as it comes.
+subtest 'Dovecot' => sub {
+    for my $row (['good', 'starttls', $gp->port, 250], ['TLS from connect', 'smtps', $port{wrap}, 250], map { [$_, 'starttls', $at{$_}, 0] } @bad) {
+        my ($name, $ssl, $port, $want) = @$row;
+        my $dove = Gatepost::Peers->dovecot(relay => { port => $port, ssl => $ssl, more => ['submission_relay_ssl_verify = yes', "ssl_client_ca_file = $ca"] });
+        my $c = Gatepost::Smtp->new(port => $dove->{submission}) or fail("$name: session"), next;
+        $c->hello;
+        my $r = $c->cmd('AUTH PLAIN ' . MIME::Base64::encode_base64("\0anna\0secret", ''));
+        $r = $c->mail('a@x.test', 'b@y.test', "Subject: x\r\n\r\nx\r\n") if $r->{code} == 235;
+        is($r->{code} == 250 ? 250 : 0, $want, "$name: $r->{text}") or diag $dove->log;
+        is(next_protocol(), 'ESMTPS', "$name: arrives") if $want;
+        $dove->stop;
+    }
+};
+
+subtest 'Postfix, each level with each certificate' => sub {
+    my $sent = qr/sent/;
+    my $distrust = qr/deferred \(Server certificate not (?:trusted|verified)\)/;
+    my %want = (
+        (map { $_ => { map { $_ => $sent } keys %at } } qw(none may encrypt dane)),
+        (map { $_ => { good => $sent, map { $_ => $distrust } @bad } } qw(fingerprint verify secure)),
+        # It asks no DNS here.
+        'dane-only' => { map { $_ => qr/deferred \(client TLS configuration problem\)/ } keys %at },
+    );
+    for my $level (@levels) {
+        my $c = Gatepost::Smtp->new(port => $peers->port) or return fail 'session';
+        $c->hello;
+        is($c->mail('', [map {"b\@$_.at-$level.test"} sort keys %at], "Subject: x\r\n\r\nx\r\n")->{code}, 250, "$level: taken");
+    }
+    for my $level (@levels) {
+        for my $kind (sort keys %at) {
+            my $status = wait_until(30, sub { $peers->log =~ /to=<b\@\Q$kind.at-$level\E\.test>.*status=(.*)/ ? $1 : undef }) // 'nothing';
+            like($status, $want{$level}{$kind}, "$level, $kind");
+        }
+    }
+    my $n = () = $peers->log =~ /to=<b\@\w+\.at-\w+\.test>.*status=sent/g;
+    ok(wait_until(20, sub { $n == grep { !$known{$_} } map {s{.*/}{}r} glob $gp->queue . '/hold/*/*' }), "$n of them arrive");
 };
 
 $gp->stop;

@@ -41,6 +41,14 @@ sub served {
     return '' if $out !~ /^New, TLS/m;
     return $out =~ /^subject=CN = (\S+)/m ? $1 : '';
 }
+# A session to be resumed, in FILE; whether that one is.
+sub handshake {
+    my (@args) = @_;
+    # Not ended by the letter Q, but by the server: the ticket comes with its first reply.
+    my ($status, $out) = run_out('/bin/sh', '-c', 'echo QUIT | timeout 20 openssl s_client -starttls smtp -noservername -nocommands -ign_eof "$@" 2>&1',
+        'sh', '-connect', '127.0.0.1:' . $gp->port, @args);
+    return $out =~ /^(New|Reused), TLS/m ? $1 : "nothing: $out";
+}
 sub becomes { my ($port, $want, $name) = @_; return wait_until(20, sub { served($port, $name) eq $want }) }
 
 # A session in TLS that stays open.
@@ -105,12 +113,17 @@ ok(becomes($gp->port, 'next.test'), 'a good one is there at once behind a reload
 
 # ---- vaults that die ----
 
+is(handshake('-sess_out', "$dir/ticket"), 'New', 'a session');
+is(handshake('-sess_in', "$dir/ticket"), 'Reused', 'is resumed');
 for my $round (1 .. 2) {
     $gp->kill_role('vault');
     is(served($gp->port), 'next.test', 'a vault dies: others sign');
 }
 kill 'KILL', @{ $gp->roles->{vault} };
 ok(becomes($gp->port, 'next.test'), 'all die: new ones sign');
+is(handshake('-sess_in', "$dir/ticket"), 'Reused', 'what was given before is resumed');
+is(handshake('-sess_out', "$dir/ticket"), 'New', 'a session of after it');
+is(handshake('-sess_in', "$dir/ticket"), 'Reused', 'is resumed, too');
 ok(talks($open), 'the open session goes on');
 
 # ---- handshakes all the time ----

@@ -8,7 +8,11 @@
 #   my $e = Gatepost::Peers->exim(domains => [...]) or (relayhost => '127.0.0.1::2525')
 #   my $d = Gatepost::Peers->dovecot(users => ['anna', 'bert']);        # LMTP: {port}, {path}
 #   Exim: more => further sections of its configuration
-#   Exim and Dovecot: tls => { cert, key, chain } (Gatepost::Certs) offers STARTTLS; Postfix by its parameters
+#   my $o = Gatepost::Peers->opensmtpd(domains => [...]) or (relay => { 'a.test' => 'host "smtp+tls://…" tls' }, ca => $file)
+#   Exim, Dovecot: tls => { cert, key, chain } (Gatepost::Certs) offers STARTTLS; Postfix by its parameters
+#   Exim: ports => { port => { cert … } } further ports with certificates of their own; relayhost may be
+#   { domain => '127.0.0.1::2525' }, out => its transport's options
+#   Dovecot: relay => { port, ssl, more } submission at {submission} that relays, as submission_relay_* say
 #   $p->received;     # the messages' texts, as they lie in the Maildirs
 #   $p->wait_received($n);  $p->stop;  $p->start;
 package Gatepost::Peers;
@@ -47,7 +51,7 @@ sub _chown {
 
 sub start {
     my ($self) = @_;
-    $self->{pid} = spawn({ out => "$self->{dir}/out" }, 'chroot', $self->{root}, @{ $self->{command} });
+    $self->{pid} = spawn({ out => "$self->{dir}/out" }, @{ $self->{before} // [] }, 'chroot', $self->{root}, @{ $self->{command} });
     wait_until(20, sub {
         my $s = IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $self->{port}, Timeout => 2)
             or return;
@@ -111,15 +115,24 @@ sub exim {
     my $dir = $self->{dir};
     $self->_chown('Debian-exim', "$dir/spool", "$dir/log", "$dir/mail");
     my $domains = join ' : ', @{ $arg{domains} // [] };
-    my $relay = $arg{relayhost} ? <<"END" : '';
+    my %route = ref $arg{relayhost} ? %{ $arg{relayhost} } : $arg{relayhost} ? ('*' => $arg{relayhost}) : ();
+    my $list = join ' ; ', map {"$_ $route{$_} byname"} sort keys %route;
+    my $options = join '', map {"  $_\n"} @{ $arg{out} // [] };
+    my %cert = (($arg{tls} ? ($self->{port} => $arg{tls}) : ()), %{ $arg{ports} // {} });
+    for my $what (qw(chain key)) {
+        spew("$dir/$what.of", join '', map {"$_: $cert{$_}{$what}\n"} sort keys %cert);
+    }
+    my $ports = join ' : ', $self->{port}, sort keys %{ $arg{ports} // {} };
+    my $relay = %route ? <<"END" : '';
 out:
   driver = manualroute
-  route_list = * $arg{relayhost} byname
+  route_list = $list
   transport = out
   self = send
 END
     my $tls = !$arg{tls} ? 'tls_advertise_hosts =' : join "\n", 'tls_advertise_hosts = *',
-        "tls_certificate = $arg{tls}{chain}", "tls_privatekey = $arg{tls}{key}", @{ $arg{tls}{more} // [] };
+        "tls_certificate = \${lookup{\$received_port}lsearch{$dir/chain.of}}",
+        "tls_privatekey = \${lookup{\$received_port}lsearch{$dir/key.of}}", @{ $arg{tls}{more} // [] };
     spew("$dir/exim.conf", <<"END");
 exim_path = /usr/sbin/exim4
 deliver_drop_privilege = true
@@ -128,7 +141,7 @@ spool_directory = $dir/spool
 log_file_path = $dir/log/%slog
 pid_file_path =
 local_interfaces = 127.0.0.1
-daemon_smtp_ports = $self->{port}
+daemon_smtp_ports = $ports
 domainlist local = $domains
 hostlist relay = 127.0.0.1
 host_lookup =
@@ -138,6 +151,7 @@ pipelining_connect_advertise_hosts =
 $tls
 smtp_enforce_sync = true
 message_size_limit = 50M
+smtp_accept_max = 200
 never_users =
 queue_run_in_order
 acl_smtp_rcpt = take
@@ -164,7 +178,7 @@ out:
   driver = smtp
   allow_localhost
   hosts_try_fastopen =
-begin retry
+${options}begin retry
 * * F,1h,1s
 @{[ $arg{more} // '' ]}
 END
@@ -186,6 +200,13 @@ sub dovecot {
     $self->{path} = "$dir/lmtp";
     $self->{imap} = free_port();
     my $tls = $arg{tls} ? "ssl = yes\nssl_cert = <$arg{tls}{chain}\nssl_key = <$arg{tls}{key}" : 'ssl = no';
+    my $submission = '';
+    if (my $r = $arg{relay}) {
+        $self->{submission} = free_port();
+        $submission = join "\n", 'protocols = lmtp imap submission', 'hostname = dovecot.test', 'submission_relay_host = localhost',
+            "submission_relay_port = $r->{port}", "submission_relay_ssl = $r->{ssl}", @{ $r->{more} // [] },
+            "service submission-login {\n  inet_listener submission {\n    address = 127.0.0.1\n    port = $self->{submission}\n  }\n}";
+    }
     spew("$dir/dovecot.conf", <<"END");
 base_dir = $dir/run
 state_dir = $dir/run
@@ -232,10 +253,35 @@ service imap-login {
     port = 0
   }
 }
+$submission
 END
     $self->{log} = "$dir/log";
     $self->{maildirs} = [map {"$dir/mail/$_"} @{ $arg{users} // ['anna'] }];
     $self->{command} = ['dovecot', '-F', '-c', "$dir/dovecot.conf"];
+    return $self->start;
+}
+
+# ---- OpenSMTPD ----
+
+# Its spool and its socket have fixed places: each instance has file systems of its own there. As a TLS server
+# the package of Debian 12 fails with OpenSSL 3 ("EVP lib") whatever its key is; as a client it works.
+sub opensmtpd {
+    my ($class, %arg) = @_;
+    my $self = _new('opensmtpd', 'opensmtpd', %arg);
+    my ($dir, $root) = @$self{qw(dir root)};
+    $self->_chown('nobody', "$dir/mail");
+    my %relay = %{ $arg{relay} // {} };
+    my @lines = ('table all { "@" = "nobody" }');
+    push @lines, "listen on 127.0.0.1 port $self->{port} hostname opensmtpd.test", qq(action "in" maildir "$dir/mail/all" virtual <all>),
+        (map { $_ eq '*' ? 'match from any for any action "in"' : qq(match from any for domain "$_" action "in") } @{ $arg{domains} // [] }),
+        map { (qq(action "$_" relay $relay{$_}), qq(match from any for domain "$_" action "$_")) } sort keys %relay;
+    spew("$dir/smtpd.conf", join '', map {"$_\n"} @lines);
+    $self->{log} = "$dir/out";
+    $self->{maildirs} = ["$dir/mail/all"];
+    my $mounts = join ' && ', 'mkdir -p "$0/var/spool/smtpd"', 'mount -t tmpfs -o mode=711 x "$0/var/spool/smtpd"', 'mount -t tmpfs -o mode=755 x "$0/run"',
+        $arg{ca} ? qq(mount --bind "$arg{ca}" "\$0/etc/ssl/certs/ca-certificates.crt") : ();
+    $self->{before} = ['unshare', '-m', '--propagation', 'private', 'sh', '-c', qq($mounts && exec "\$\@"), $root];
+    $self->{command} = ['smtpd', '-d', '-f', "$dir/smtpd.conf"];
     return $self->start;
 }
 
