@@ -282,10 +282,13 @@ static void tcp_end(struct stream *s, int err, void *arg)
 	query_next(arg);
 }
 
+/* In the first round what is left of the time is shared, so that each server has its turn. */
 static int64_t try_deadline(const struct query *q)
 {
-	int64_t due = loop_now() + q->engine->rc.timeout * CLOCK_SEC;
-	return due < q->deadline ? due : q->deadline;
+	const struct resolvconf *rc = &q->engine->rc;
+	int64_t left = q->deadline - loop_now(), limit = rc->timeout * CLOCK_SEC;
+	int64_t share = q->tries < rc->servers ? left / (rc->servers - q->tries) : left;
+	return loop_now() + (share < limit ? share : limit);
 }
 
 static void send_tcp(struct query *q)

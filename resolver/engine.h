@@ -11,7 +11,8 @@
  * id; a reply counts only from the server that was asked, with this id and question.
  *
  * A try ends with an answer; with a failure of that server (SERVFAIL, refused port, …: the next one
- * is asked at once), or after the try's time. All servers are tried "attempts" times. As long as
+ * is asked at once), or after the try's time. All servers are tried "attempts" times, each at least
+ * once within the time of all tries. As long as
  * every server only refuses the connection, as one that restarts does, tries go on until the time
  * of all tries together is used. The server that answered last is asked first.
  */

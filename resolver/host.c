@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include "resolver/host.h"
 
+#include <arpa/inet.h>
 #include <stdio.h>
 #include <sys/socket.h>
 
@@ -172,6 +173,17 @@ static void ask_address(struct host_lookup *h, enum dns_type type)
 	struct dns_question q;
 	struct engine_ask *ask = &h->ask[type == DNS_AAAA];
 	h->open++;
+	if (inet_pton(AF_INET, h->name, h->v4[0]) == 1) {
+		/* Not a name, but it is in the DNS as one; Postfix takes it for what it means. */
+		if (type == DNS_A) {
+			h->n4 = 1;
+		} else if ((h->flags & LOOKUP_IPV4) == 0) {
+			h->status = DNS_NXDOMAIN;
+			h->failed = last_type(h);
+		}
+		one_less(h);
+		return;
+	}
 	if (dns_question_set(&q, type, slice_str(h->name)) != 0) {
 		h->status = DNS_NXDOMAIN;
 		h->failed = last_type(h);

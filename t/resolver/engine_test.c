@@ -311,6 +311,12 @@ static void test_servers(struct engine *e)
 	is_int(ask(e, DNS_A, "next.test"), DNS_OK, "another question");
 	ok(one.queries == 0 && two.queries == 1, "goes to the server that answered last");
 
+	struct engine *hasty = engine_new(10, CLOCK_SEC);
+	configure(hasty, "timeout:30 attempts:1");
+	is_int(ask(hasty, DNS_A, "second.test"), DNS_OK,
+		"a silent server's time is longer than there is in all: the second has its turn");
+	engine_free(&hasty);
+
 	server_stop(&two);
 	is_int(ask(e, DNS_A, "third.test"), DNS_OK, "a refused port: the next server at once");
 	server_stop(&one);

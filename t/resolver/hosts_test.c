@@ -67,6 +67,7 @@ static const struct record {
 	/* Next hops. */
 	{"mxalias.test", DNS_MX, AD, "good.test", "10 h.good.test", 60},
 	{"plainmx.test", DNS_MX, 0, NULL, "10 h.good.test", 60},
+	{"number.test", DNS_MX, AD, NULL, "10 127.0.0.9", 60},
 	{"many.test", DNS_A, MANY, NULL, "4", 60},
 	{"many.test", DNS_AAAA, MANY, NULL, "6", 60},
 	{"mostly.test", DNS_A, MANY, NULL, "4", 60},
@@ -343,6 +344,12 @@ static void test_facts(struct engine *e)
 	is_slice(h->host[0].canonical, "none.test", "and where it leads");
 	h = look_up(e, "huge.test", LOOKUP_IPV4);
 	is_int(h->ttl, 0, "a time beyond 31 bits is none");
+	h = look_up(e, "number.test", LOOKUP_MX | LOOKUP_IPV4 | LOOKUP_IPV6 | LOOKUP_TLSA);
+	ok(h->status == DNS_OK && h->n == 1 && memcmp(h->addr[0].addr, "\177\0\0\11", 4) == 0,
+		"an address where the name of a host should be");
+	is_int(h->host[0].tlsa, TLSA_INSECURE, "it has no records");
+	h = look_up(e, "number.test", LOOKUP_MX | LOOKUP_IPV6);
+	is_int(h->status, DNS_NXDOMAIN, "of a family that is not wanted");
 	h = look_up(e, "h.good.test", LOOKUP_IPV4 | LOOKUP_IPV6);
 	is_int(h->host[0].tlsa, TLSA_INSECURE, "without DANE nothing is looked for");
 }
