@@ -138,6 +138,26 @@ static bool is_server_name(struct slice name)
 	return name.len == 0 || is_host_name(name);
 }
 
+static bool is_resolver_option(struct slice item)
+{
+	return slice_eq_str(item, "res_defnames") || slice_eq_str(item, "res_dnsrch");
+}
+
+/* TYPE:NAME, or nothing. */
+static bool is_probe(struct slice item)
+{
+	struct slice rest = item, type;
+
+	(void)slice_part(&rest, ':', &type);
+	return item.len == 0 ||
+	       (rest.len > 0 &&
+		       is_made_of(type, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"));
+}
+
+#define RESOLVER_OPTIONS(p)                                                                        \
+	{                                                                                          \
+		p, true, is_resolver_option, "is no resolver option", "res_defnames or res_dnsrch" \
+	}
 #define TLS_PROTOCOLS(p)                                                       \
 	{                                                                      \
 		p, true, is_tls_protocol, "is no TLS protocol",                \
@@ -183,6 +203,9 @@ static const struct {
 	TLS_PROTOCOLS(P_smtp_tls_mandatory_protocols),
 	TLS_PROTOCOLS(P_lmtp_tls_protocols),
 	TLS_PROTOCOLS(P_lmtp_tls_mandatory_protocols),
+	RESOLVER_OPTIONS(P_smtp_dns_resolver_options),
+	RESOLVER_OPTIONS(P_lmtp_dns_resolver_options),
+	{P_dnssec_probe, false, is_probe, "is no question", "TYPE:NAME or nothing"},
 	TLS_SERVER_NAME(P_smtp_tls_servername),
 	TLS_SERVER_NAME(P_lmtp_tls_servername),
 };

@@ -55,6 +55,24 @@ static void check_row(const struct conf *c, size_t i, struct dict *seen, struct 
 	}
 }
 
+/* Without it all mail of the service would wait. */
+static void check_dane(const struct conf *c, bool is_lmtp, struct dict *seen, struct mistakes *m)
+{
+	enum param p = is_lmtp ? P_lmtp_tls_security_level : P_smtp_tls_security_level;
+	enum param support = is_lmtp ? P_lmtp_dns_support_level : P_smtp_dns_support_level;
+	const struct setting *s = set_find(c, slice_str(conf_name(p)));
+	struct slice level = slice_str(set_str(c, p));
+
+	if (!slice_starts(level, "dane") || strcmp(set_str(c, support), "dnssec") == 0 ||
+		dict_get(seen, level) != NULL)
+		return;
+	mistakes_warning(m, s != NULL ? set_place(s, 0) : (struct place){0},
+		"%s = %.*s without validated answers of name servers; expected %s = dnssec, mail "
+		"waits",
+		conf_name(p), SLICE_FMT(level), conf_name(support));
+	(void)dict_set(seen, level, seen);
+}
+
 void check_trust(const struct instance *in, struct mistakes *m)
 {
 	struct dict *seen = dict_new(PATHS_LIMIT, NULL);
@@ -68,6 +86,8 @@ void check_trust(const struct instance *in, struct mistakes *m)
 			if (!v->is_disabled && (check_program(v->program) & readers) != 0)
 				check_row(in->settings[i], k, seen, m);
 		}
+		if (!v->is_disabled && check_program(v->program) == PROG_CLIENT)
+			check_dane(in->settings[i], v->is_lmtp, seen, m);
 	}
 	dict_free(&seen);
 }

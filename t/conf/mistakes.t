@@ -101,6 +101,10 @@ my @main = (
     ["smtpd_restriction_classes = one, two\none = reject", 34, 'error: smtpd_restriction_classes: "two" has no list; expected two = restriction ...'],
     ['mynetworks = 127.0.0.1, tcp:127.0.0.1:9', 25, 'error: mynetworks: tcp:127.0.0.1:9 answers later; expected a table that answers at once'],
     ['smtpd_forbidden_commands = unionmap:{static:x, proxy:unix:passwd.byname}', 48, 'error: smtpd_forbidden_commands: unix:passwd.byname answers later; expected a table that answers at once'],
+    ['smtp_dns_resolver_options = res_defnames, res_debug', 43, 'error: smtp_dns_resolver_options: "res_debug" is no resolver option; expected res_defnames or res_dnsrch'],
+    ['dnssec_probe = ns', 16, 'error: dnssec_probe: "ns" is no question; expected TYPE:NAME or nothing'],
+    ['smtp_dns_support_level = dnsec', 26, 'error: smtp_dns_support_level: "dnsec" is none of its values; expected one of disabled, enabled, dnssec or nothing'],
+    ['smtp_tls_security_level = dane', 27, 'warning: smtp_tls_security_level = dane without validated answers of name servers; expected smtp_dns_support_level = dnssec, mail waits'],
     ['smtp_tls_per_site = static:may', 1, 'warning: smtp_tls_per_site is not supported; expected another, it has no effect'],
 );
 
