@@ -9,6 +9,13 @@
 
 static void ask_tlsa(struct host_lookup *h, const char *base);
 
+static const struct hostsfile *hosts_file;
+
+void host_set_file(const struct hostsfile *file)
+{
+	hosts_file = file;
+}
+
 static uint32_t min32(uint32_t a, uint32_t b)
 {
 	return a < b ? a : b;
@@ -111,11 +118,49 @@ static void addresses_known(struct host_lookup *h)
 
 /* ---- Addresses. ---- */
 
+/* Adds addresses; says whether there are any. */
+static bool add_addresses(struct host_lookup *h, struct dns_answer a)
+{
+	struct dns_record r;
+	unsigned before = h->n4 + h->n6;
+	while (dns_answer_next(&a, &r)) {
+		if (r.type == DNS_A && h->n4 < HOST_ADDRS) {
+			memcpy(h->v4[h->n4++], r.data.p, 4);
+		} else if (r.type == DNS_AAAA && h->n6 < HOST_ADDRS) {
+			memcpy(h->v6[h->n6++], r.data.p, 16);
+		}
+	}
+	return h->n4 + h->n6 > before;
+}
+
+static bool take_from_file(struct host_lookup *h, enum dns_type type)
+{
+	struct dns_answer a;
+	struct slice known = hostsfile_find(hosts_file, type, slice_str(h->name));
+	if (known.len == 0 || dns_answer_parse(known, &a) != 0) {
+		return false;
+	}
+	h->ttl = min32(h->ttl, a.ttl);
+	return add_addresses(h, a);
+}
+
+/* The families that are wanted. */
+static bool take_all_from_file(struct host_lookup *h)
+{
+	bool v4 = (h->flags & LOOKUP_IPV4) != 0 && take_from_file(h, DNS_A);
+	bool v6 = (h->flags & LOOKUP_IPV6) != 0 && take_from_file(h, DNS_AAAA);
+	return v4 || v6;
+}
+
 static void one_less(struct host_lookup *h)
 {
-	if (--h->open == 0) {
-		addresses_known(h);
+	if (--h->open > 0) {
+		return;
 	}
+	if ((h->flags & LOOKUP_FILE_LAST) != 0 && host_count(h) == 0 && h->status != DNS_TEMP) {
+		(void)take_all_from_file(h);
+	}
+	addresses_known(h);
 }
 
 /* The type that Postfix names when a host has no address: the one that it asks last. */
@@ -124,22 +169,15 @@ static enum dns_type last_type(const struct host_lookup *h)
 	return h->flags & LOOKUP_IPV6 ? DNS_AAAA : DNS_A;
 }
 
-static void take_addresses(struct host_lookup *h, struct dns_answer *a, enum dns_type type)
+static void take_addresses(struct host_lookup *h, const struct dns_answer *a)
 {
-	struct dns_record r;
 	/* What is secure says where the aliases lead. */
 	if (host_count(h) == 0 || (a->secure && !h->secure)) {
 		(void)snprintf(h->canonical, sizeof(h->canonical), "%.*s", SLICE_FMT(a->name));
 	}
 	h->secure = h->secure || a->secure;
 	h->ttl = min32(h->ttl, a->ttl);
-	while (dns_answer_next(a, &r)) {
-		if (type == DNS_A && h->n4 < HOST_ADDRS) {
-			memcpy(h->v4[h->n4++], r.data.p, 4);
-		} else if (type == DNS_AAAA && h->n6 < HOST_ADDRS) {
-			memcpy(h->v6[h->n6++], r.data.p, 16);
-		}
-	}
+	(void)add_addresses(h, *a);
 }
 
 static void address_answer(struct host_lookup *h, struct slice encoded, enum dns_type type)
@@ -149,7 +187,7 @@ static void address_answer(struct host_lookup *h, struct slice encoded, enum dns
 		a.status = DNS_TEMP;
 	}
 	if (a.status == DNS_OK) {
-		take_addresses(h, &a, type);
+		take_addresses(h, &a);
 	} else if (h->status != DNS_TEMP) {
 		/* A temporary failure stays the reason. */
 		h->status = a.status;
@@ -207,10 +245,11 @@ void host_start(struct host_lookup *h, struct engine *e, unsigned flags, uint16_
 	memcpy(h->canonical, h->name, sizeof(h->canonical));
 	/* One more, so that an answer from the cache does not end it before the last is asked. */
 	h->open = 1;
-	if (flags & LOOKUP_IPV4) {
+	bool known = (flags & LOOKUP_FILE) != 0 && take_all_from_file(h);
+	if (!known && flags & LOOKUP_IPV4) {
 		ask_address(h, DNS_A);
 	}
-	if (flags & LOOKUP_IPV6) {
+	if (!known && flags & LOOKUP_IPV6) {
 		ask_address(h, DNS_AAAA);
 	}
 	one_less(h);

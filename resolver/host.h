@@ -3,6 +3,7 @@
 #define RESOLVER_HOST_H
 
 #include "dns/hosts.h"
+#include "dns/hostsfile.h"
 #include "resolver/engine.h"
 
 /*
@@ -22,10 +23,12 @@ enum {
 	LOOKUP_IPV4 = 2,
 	LOOKUP_IPV6 = 4,
 	LOOKUP_TLSA = 8,
-	LOOKUP_FORCE = 16,    /* TLSA for insecure hosts too */
-	LOOKUP_DEFNAMES = 32, /* names without a dot: in the first domain of resolv.conf first */
-	LOOKUP_SEARCH = 64,   /* the same, in all of them */
-	LOOKUP_FLAGS = 127
+	LOOKUP_FORCE = 16,      /* TLSA for insecure hosts too */
+	LOOKUP_DEFNAMES = 32,   /* names without a dot: in the first domain of resolv.conf first */
+	LOOKUP_SEARCH = 64,     /* the same, in all of them */
+	LOOKUP_FILE = 128,      /* addresses of resolver_hosts_file come before name servers' */
+	LOOKUP_FILE_LAST = 256, /* they count where name servers have none */
+	LOOKUP_FLAGS = 511
 };
 
 enum { HOST_ADDRS = HOSTS_ADDR_MAX / HOSTS_MX_MAX };
@@ -54,6 +57,8 @@ struct host_lookup {
 	unsigned n4, n6;
 };
 
+/* What resolver_hosts_file says from now on; borrowed, NULL: nothing. */
+void host_set_file(const struct hostsfile *file);
 /*
  * Begins, with name and pref set. done is called once, perhaps from within this call; it may not
  * free h before host_start has returned. port: of the TLSA records.

@@ -68,6 +68,7 @@ static void take_hosts(int fd)
 	}
 	hostsfile_free(&hosts_file);
 	hosts_file = hostsfile_parse(buf_slice(&text));
+	host_set_file(hosts_file);
 	has_hosts = true;
 	buf_clear(&text);
 }

@@ -58,7 +58,7 @@ static void apply_wishes(struct delivery *d)
 /* Nothing that DANE needs may be switched off: it would silently come to less. */
 static int check_dns(enum tls_level level, struct buf *why)
 {
-	if (servers_dns_support() < DNS_SUPPORT_DNSSEC) {
+	if (servers_dns_support() < DNS_SUPPORT_DNSSEC || !servers_use_dns()) {
 		buf_add_fmt(
 			why, "%s configured with dnssec lookups disabled", tls_level_name(level));
 		return ERR_SYNTAX;

@@ -163,10 +163,18 @@ enum dns_support servers_dns_support(void)
 					       : DNS_SUPPORT_DISABLED;
 }
 
+bool servers_use_dns(void)
+{
+	return has_word(policy_param(P_smtp_host_lookup, P_lmtp_host_lookup), "dns");
+}
+
 static void look_up(struct delivery *d, bool by_mx)
 {
 	bool all = has_word(P_inet_protocols, "all");
 	enum param options = policy_param(P_smtp_dns_resolver_options, P_lmtp_dns_resolver_options);
+	bool disabled = servers_dns_support() == DNS_SUPPORT_DISABLED;
+	enum param ways = policy_param(P_smtp_host_lookup, P_lmtp_host_lookup);
+	bool native = has_word(ways, "native"), dns = servers_use_dns();
 	struct dns_hosts_want want = {.mx = by_mx,
 		.ipv4 = all || has_word(P_inet_protocols, "ipv4"),
 		.ipv6 = all || has_word(P_inet_protocols, "ipv6"),
@@ -175,6 +183,8 @@ static void look_up(struct delivery *d, bool by_mx)
 			P_lmtp_tls_force_insecure_host_tlsa_lookup)),
 		.defnames = has_word(options, "res_defnames"),
 		.search = has_word(options, "res_dnsrch"),
+		.file = disabled || (native && !dns),
+		.file_last = native && dns,
 		.port = delivery_port(d)};
 	d->query = dns_query_hosts(
 		d->nexthop.host, &want, loop_now() + LOOKUP_TIME * CLOCK_SEC, hosts_found, d);

@@ -14,6 +14,8 @@
 /* smtp_dns_support_level (lmtp_dns_support_level), disable_dns_lookups. */
 enum dns_support { DNS_SUPPORT_DISABLED, DNS_SUPPORT_ENABLED, DNS_SUPPORT_DNSSEC };
 enum dns_support servers_dns_support(void);
+/* smtp_host_lookup (lmtp_host_lookup) names dns. */
+bool servers_use_dns(void);
 
 /* Opens tables; at start, as long as there are rights for it. */
 void servers_init(void);

@@ -143,6 +143,11 @@ static bool is_resolver_option(struct slice item)
 	return slice_eq_str(item, "res_defnames") || slice_eq_str(item, "res_dnsrch");
 }
 
+static bool is_host_lookup(struct slice item)
+{
+	return slice_eq_str(item, "dns") || slice_eq_str(item, "native");
+}
+
 /* TYPE:NAME, or nothing. */
 static bool is_probe(struct slice item)
 {
@@ -205,6 +210,8 @@ static const struct {
 	TLS_PROTOCOLS(P_lmtp_tls_mandatory_protocols),
 	RESOLVER_OPTIONS(P_smtp_dns_resolver_options),
 	RESOLVER_OPTIONS(P_lmtp_dns_resolver_options),
+	{P_smtp_host_lookup, true, is_host_lookup, "is none of its values", "dns or native"},
+	{P_lmtp_host_lookup, true, is_host_lookup, "is none of its values", "dns or native"},
 	{P_dnssec_probe, false, is_probe, "is no question", "TYPE:NAME or nothing"},
 	TLS_SERVER_NAME(P_smtp_tls_servername),
 	TLS_SERVER_NAME(P_lmtp_tls_servername),

@@ -46,7 +46,9 @@ enum {
 	FLAG_TLSA = 8,
 	FLAG_FORCE = 16,
 	FLAG_DEFNAMES = 32,
-	FLAG_SEARCH = 64
+	FLAG_SEARCH = 64,
+	FLAG_FILE = 128,
+	FLAG_FILE_LAST = 256
 };
 
 static struct {
@@ -309,7 +311,8 @@ static unsigned hosts_flags(const struct dns_hosts_want *w)
 {
 	return (w->mx ? FLAG_MX : 0) | (w->ipv4 ? FLAG_IPV4 : 0) | (w->ipv6 ? FLAG_IPV6 : 0) |
 	       (w->tlsa ? FLAG_TLSA : 0) | (w->force_tlsa ? FLAG_FORCE : 0) |
-	       (w->defnames ? FLAG_DEFNAMES : 0) | (w->search ? FLAG_SEARCH : 0);
+	       (w->defnames ? FLAG_DEFNAMES : 0) | (w->search ? FLAG_SEARCH : 0) |
+	       (w->file ? FLAG_FILE : 0) | (w->file_last ? FLAG_FILE_LAST : 0);
 }
 
 struct dns_query *dns_query_hosts(struct slice name, const struct dns_hosts_want *want,

@@ -52,6 +52,7 @@ struct dns_hosts_want {
 	bool tlsa; /* TLSA records for the port, of hosts that DNSSEC vouches for (RFC 7672) */
 	bool force_tlsa;       /* smtp_tls_force_insecure_host_tlsa_lookup: of the others, too */
 	bool defnames, search; /* smtp_dns_resolver_options */
+	bool file, file_last;  /* addresses of resolver_hosts_file, before name servers or behind */
 	uint16_t port;
 };
 /*

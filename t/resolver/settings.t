@@ -27,6 +27,7 @@ alias  CNAME four
 viacn  MX 10 alias
 short  A 127.0.0.4
 own    A 127.0.0.4
+filed  A 127.0.0.2
 own    MX 10 three
 lm     A 127.0.0.2
 lm     A 127.0.0.5
@@ -66,13 +67,22 @@ my %case = (
     daneign  => ['smtp_tls_security_level=dane -o smtp_dns_support_level=dnssec -o ignore_mx_lookup_error=yes', 'own.test',
         sprintf $dane, 'configured with MX lookup errors ignored'],
     danesec  => ['smtp_tls_security_level=dane -o smtp_dns_support_level=dnssec', 'own.test', 3],
+    native   => ['smtp_host_lookup=native', '[filed.test]', 4],
+    natlast  => ['smtp_host_lookup=dns,native', '[dead.test]', 'connect to dead.test[127.0.0.2]:25: Connection refused)'],
+    natlast2 => ['smtp_host_lookup=dns,native', '[fileonly.test]', 4],
+    natmx    => ['smtp_host_lookup=native', 'two.test', 3],
+    nofile   => ['', '[fileonly.test]', 'name=fileonly.test type=A: Host not found)'],
+    nodnsf   => ['disable_dns_lookups=yes', '[filed.test]', 4],
+    danefile => ['smtp_host_lookup=native -o smtp_tls_security_level=dane -o smtp_dns_support_level=dnssec', 'own.test',
+        sprintf $dane, 'configured with dnssec lookups disabled'],
     lm       => ["lmtp_dns_reply_filter=regexp:$dir/lm", 'lm.test', 5],
 );
 $sink{5} = $lmtp;
+spew("$dir/hosts", "127.0.0.4 Filed.test fileonly.test dead.test\n");
 my @names = sort keys %case;
 my $gp = Gatepost::Instance->new(main => {
     relayhost => '', notify_classes => '', minimal_backoff_time => '300s', maximal_backoff_time => '400s',
-    smtp_randomize_addresses => 'no', transport_maps => 'inline:{' . join(', ', map {"{$_.test=$_:$case{$_}[1]}"} @names) . '}',
+    smtp_randomize_addresses => 'no', resolver_hosts_file => "$dir/hosts", transport_maps => 'inline:{' . join(', ', map {"{$_.test=$_:$case{$_}[1]}"} @names) . '}',
 }, master => [map { "$_ unix - - n - - smtp-client" . ($_ eq 'lm' ? ' -l' : '') . ($case{$_}[0] ? "\n  -o $case{$_}[0]" : '') } @names]);
 $gp->start;
 my $c = $gp->session;
