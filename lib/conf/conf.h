@@ -16,7 +16,8 @@
  * TYPE: STR; BOOL; INT; SIZE (bytes, 64 bit); TIME (kept in microseconds; a bare number has the
  * unit of the default); MAPS (list of type:name tables); MATCH (match list: networks, hosts or
  * domains, tables, files, '!'); RESTRICT (restriction list); LIST (comma or blank separated); ENUM
- * (the choices stand in the sentence's row as "a|b|c"); FILE (the path of one that programs read); RATE
+ * (the choices stand in the sentence's row as "a|b|c"); FILE (the path of one that programs read);
+ * RATE
  * ("20/1s", see conf/rate.h).
  * min and max bound INT, SIZE and TIME (in units of the default). programs: who reads it,
  * PROG_SMTPD | PROG_CLEANUP …; master hands a program those tables only that stand in a parameter

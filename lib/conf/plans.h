@@ -23,7 +23,8 @@ struct plans;
 
 /*
  * Parses text; out may be NULL, when it is only checked. ERR_SYNTAX, ERR_RANGE, ERR_LIMIT: why is
- * "what is wrong; expected what", *where the offset in text. An empty text makes a set without plans.
+ * "what is wrong; expected what", *where the offset in text. An empty text makes a set without
+ * plans.
  */
 int plans_parse(struct slice text, struct buf *why, size_t *where, struct plans **out);
 void plans_free(struct plans **p);
