@@ -62,6 +62,11 @@ unsigned active_via(const struct active *a, const struct active_rcpt *r)
 	return r->nexthop != NULL ? r->via : active_recipient(a, r).via;
 }
 
+bool active_is_by_relay(const struct active *a, const struct active_rcpt *r)
+{
+	return (active_via(a, r) & QUEUE_VIA_RELAY) == 1;
+}
+
 struct slice active_plan(const struct active *a, const struct active_rcpt *r)
 {
 	return r->nexthop != NULL ? slice_str(r->plan) : active_recipient(a, r).plan;
@@ -223,7 +228,7 @@ static void give(struct active *a, struct active_rcpt *r, struct queue_result *r
 							 : QUEUE_HOW_UNDELIVERABLE;
 		probe_result(a, r, type, result->text);
 		result->type = QUEUE_EV_DELIVERED;
-	} else if (type == QUEUE_EV_DEFERRED && facts->by_relay &&
+	} else if (type == QUEUE_EV_DEFERRED && result->by_relay &&
 		   is_last_by_relay(&a->m->r[r->index])) {
 		line_relay_limit(a, r, a->m->r[r->index].relayed + a->m->r[r->index].doubts + 1);
 		result->type = QUEUE_EV_EXPIRED;
@@ -241,7 +246,7 @@ void active_report(struct active *a, struct active_rcpt *r, enum queue_event_typ
 		.host = host,
 		.text = text,
 		.how = r->how,
-		.by_relay = facts->by_relay};
+		.by_relay = facts->by_relay || (a->m != NULL && active_is_by_relay(a, r))};
 
 	give(a, r, &result, facts);
 }

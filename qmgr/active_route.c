@@ -78,19 +78,13 @@ static void put_off(struct active *a, struct active_rcpt *r, const char *dsn, st
 	active_result(a, r, QUEUE_EV_DEFERRED, slice_str(dsn), SLICE_NONE, text);
 }
 
-/* Every attempt by this route goes through a relay. */
-static bool is_by_relay(const struct active *a, const struct active_rcpt *r)
-{
-	return (active_via(a, r) & QUEUE_VIA_RELAY) == 1;
-}
-
 /* It was in doubt when it had been handed out for the last time: no attempt is left. */
 static bool is_used_up(const struct active *a, const struct active_rcpt *r)
 {
 	const struct queue_rstatus *status = &a->m->r[r->index];
 	int64_t limit = conf_int(P_relay_attempts_limit);
 
-	return limit > 0 && status->relayed + status->doubts >= limit && is_by_relay(a, r) &&
+	return limit > 0 && status->relayed + status->doubts >= limit && active_is_by_relay(a, r) &&
 	       !a->is_probe;
 }
 

@@ -1,0 +1,142 @@
+#!/usr/bin/perl
+# SPDX-License-Identifier: ISC
+# How often each recipient is tried, and when: plans of back-off by next hop and by reply, each
+# recipient of a message by its own; relay_attempts_limit; attempts in doubt and those that were none;
+# the end of a message that waits for its turn. Counted at the next hop, over deaths and restarts.
+use strict;
+use warnings;
+use Gatepost::Instance;
+use Gatepost::Kit;
+use Gatepost::Sink;
+use Test::More;
+
+my $sink = Gatepost::Sink->new(addr => '0.0.0.0', on => {
+    rcpt => sub {
+        my ($s, $arg) = @_;
+        return '450 4.7.1 greylisted' if $arg =~ /^<grey/;
+        return if $arg =~ /^<doubt/ && $s->{sink}->is_set('hang');
+        return '450 4.2.0 not now' if $arg =~ /^<(?:own|usual|limit|doubt|late|count)/;
+        return;
+    },
+    dot => sub {
+        my ($s) = @_;
+        return if !$s->{sink}->is_set('hang');
+        $s->{sink}->flag('hung', 1);
+        return { reply => '250 2.0.0 Ok', delay => 2 };
+    },
+});
+my $port = $sink->port;
+my $gp = Gatepost::Instance->new(main => {
+    relayhost => "[127.0.0.1]:$port", relay_attempts_limit => 3,
+    transport_maps => "inline:{plan.test=smtp:[127.0.0.2]:$port, usual.test=smtp:[127.0.0.3]:$port,"
+        . " late.test=late:[127.0.0.4]:$port, count.test=count:[127.0.0.5]:$port}",
+    backoff_plan_maps => 'inline:{127.0.0.2=mine, 127.0.0.1=relay, 127.0.0.5=often}',
+    backoff_plans => '{ mine = 1s, 4s } { mine 4.7.1 = 2s } { default = 3s } { relay = 1s } { often = 1s }',
+    late_destination_rate_limit => '2/60s', queue_file_delay => '1s',
+    count_destination_concurrency_limit => 1, count_initial_destination_concurrency => 1,
+}, master => ['late unix - - n - - smtp-client', 'count unix - - n - - smtp-client']);
+$gp->start;
+
+sub mail { my ($rcpts, %arg) = @_; $gp->mail('a@client.test', $rcpts, "Subject: x\r\n\r\n", %arg) }
+
+# When the next hop heard of a recipient.
+sub tries {
+    my ($rcpt) = @_;
+    return map { /^(\d+\.\d+) .*C: RCPT TO:<\Q$rcpt\E>/ ? $1 : () } split /\n/, $sink->log;
+}
+
+# Not sooner than said; a machine with much to do may be late.
+sub gaps_are {
+    my ($rcpt, @want) = @_;
+    ok(wait_until(20, sub { tries($rcpt) > @want }), "$rcpt: so many attempts");
+    my @at = tries($rcpt);
+    for my $i (0 .. $#want) {
+        my $gap = $at[$i + 1] - $at[$i];
+        ok($gap >= $want[$i] - 0.01 && $gap < $want[$i] + 3, "$rcpt: $want[$i] s behind attempt " . ($i + 1)) or diag "$gap: @at";
+    }
+    return;
+}
+
+# One message, each recipient by its own plan; qmgr dies while they wait.
+is(mail([qw(own@plan.test grey@plan.test usual@usual.test)])->{code}, 250, 'three plans');
+ok(wait_until(10, sub { 3 == grep { scalar tries($_) } qw(own@plan.test grey@plan.test usual@usual.test) }), 'the first attempts');
+
+# Through a relay: three attempts and no more, by the last reply; one of two in doubt counts.
+is(mail('limit@relay.test')->{code}, 250, 'for a relay');
+$sink->flag('hang', 1);
+is(mail('doubt@relay.test')->{code}, 250, 'another');
+ok(wait_until(10, sub { $sink->is_set('hung') }), 'its content is with the relay');
+$gp->kill_role('smtp-client', $_) for 0 .. $#{ $gp->roles->{'smtp-client'} };
+$sink->flag('hang', 0);
+$gp->wait_log(qr/to=<doubt\@relay\.test>: in doubt: /, 'it is in doubt');
+ok(wait_until(10, sub { tries('doubt@relay.test') >= 2 }), 'and sent again');
+$gp->kill_role('qmgr');
+$gp->wait_log(qr/to=<limit\@relay\.test>, status=expired, returned to sender: 3 attempts through a relay/, 'limit', 20);
+$gp->wait_log(qr/to=<doubt\@relay\.test>, status=expired, returned to sender: 3 attempts through a relay/, 'doubt', 20);
+sub bounce { my ($rcpt) = @_; my ($m) = grep { $_->{from} eq '' && $_->{content} =~ /^Final-Recipient: rfc822; ?\Q$rcpt\E/mi } $sink->messages; $m }
+for my $rcpt (qw(limit@relay.test doubt@relay.test)) {
+    ok(wait_until(10, sub { bounce($rcpt) }), "$rcpt is returned");
+    like(bounce($rcpt)->{content}, qr/450 4\.2\.0 not now/, 'with the last reply');
+    is(scalar(my @at = tries($rcpt)), 3, 'the relay saw it three times');
+}
+
+gaps_are('own@plan.test', 1, 4);
+gaps_are('grey@plan.test', 2, 2, 2);
+gaps_are('usual@usual.test', 3, 3);
+my ($id) = map { /"queue_id": "(\w+)".*own\@/ ? $1 : () } $gp->queue_list;
+ok(!grep({ / (?:own|grey|usual)\@.*in doubt/ } $gp->log_lines(qr/in doubt/)), 'nothing of it was in doubt');
+
+# What show says is what the next hop saw, behind a clean stop, a start with another monotonic clock,
+# and the death of everything.
+sub attempts {
+    my ($of) = @_;
+    my (undef, $text) = $gp->tool('gateq', 'show', $of);
+    my %n;
+    $n{$1} = $2 while $text =~ /^recipient: (\S+)\n(?:.+\n)*?attempts: (\d+)/mg;
+    return \%n;
+}
+$gp->set(backoff_plans => '{ mine = 1h } { default = 1h } { relay = 1s } { often = 1s }')->reload;
+my @three = qw(own@plan.test grey@plan.test usual@usual.test);
+$gp->tool('gateq', 'flush');
+my %before = map { $_ => scalar(my @at = tries($_)) } @three;
+ok(wait_until(10, sub { my $n = attempts($id); !grep { !defined $n->{$_} || $n->{$_} != (my @at = tries($_)) } @three }), 'counted as seen')
+    or diag explain attempts($id);
+$gp->stop;
+is(system('unshare', '-T', '--monotonic', '1000000', build() . '/sbin/gatepost', '-c', $gp->dir, 'start'), 0, 'a start with another clock');
+ok(wait_until(10, sub { my $n = attempts($id); 3 == grep { ($n->{$_} // 0) == (my @at = tries($_)) } @three }), 'the same') or diag explain attempts($id);
+$gp->kill_role($_) for qw(master qmgr);
+ok(wait_until(10, sub { !%{ $gp->roles } }), 'all is dead') or diag explain $gp->roles;
+$gp->start;
+ok(wait_until(10, sub { my $n = attempts($id); 3 == grep { ($n->{$_} // 0) == (my @at = tries($_)) } @three }), 'the same') or diag explain attempts($id);
+$gp->tool('gateq', 'delete', $id);
+
+# Retries that are prepared for a destination that dies meanwhile had no attempt.
+mail("count$_\@count.test") for 1 .. 12;
+ok(wait_until(15, sub { 12 == (() = $gp->log_lines(qr/smtp\[\d+\]: \w+: to=<count\d+\@count\.test>, .*status=deferred/)) }), 'all are deferred');
+$sink->stop;
+ok(wait_until(15, sub { $gp->log_lines(qr/error\[\d+\]: \w+: to=<count\d+\@count\.test>, .*delivery temporarily suspended/) >= 5 }), 'their destination dies')
+    or diag $gp->log_lines(qr/count\d/);
+$gp->set(defer_transports => 'count')->reload;
+$gp->restart;
+my $wrong = 0;
+for my $line ($gp->queue_list) {
+    my ($of, $rcpt) = $line =~ /"queue_id": "(\w+)".*(count\d+\@count\.test)/ or next;
+    my $seen = () = $gp->log_lines(qr/smtp\[\d+\]: $of: to=<\Q$rcpt\E>/);
+    my $n = attempts($of)->{$rcpt};
+    $wrong++, diag "$of: $n attempts, $seen lines of smtp" if $n != $seen;
+}
+is($wrong, 0, 'each counts what smtp-client had');
+$gp->tool('gateq', 'delete', 'ALL');
+$sink->start;
+
+# Over its time while it waits for its turn: returned, without another attempt.
+$gp->set(maximal_queue_lifetime => '4s', backoff_plans => '{ default = 1s }')->reload;
+mail("late$_\@late.test") for 1 .. 3;
+for my $n (1, 2) {
+    ok(wait_until(15, sub { bounce("late$n\@late.test") }), "late$n is returned");
+    is(scalar(my @at = tries("late$n\@late.test")), 1, 'behind one attempt');
+}
+is(scalar(my @none = tries('late3@late.test')), 0, 'the third waits for its first one');
+$gp->tool('gateq', 'delete', 'ALL');
+$gp->stop;
+done_testing;
