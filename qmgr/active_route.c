@@ -134,6 +134,7 @@ void active_enqueue(struct active *a, struct active_rcpt *r)
 			buf_slice(&key), &r->link);
 	}
 	transport_wanted(r->transport);
+	qmgr_work();
 	buf_clear(&key);
 }
 
