@@ -3,11 +3,15 @@ noinst_LIBRARIES += qmgr/libschedule.a
 qmgr_libschedule_a_SOURCES = \
 	%D%/schedule.c %D%/schedule.h \
 	%D%/schedule_dest.c \
-	%D%/schedule_fair.c \
 	%D%/schedule_index.c \
+	%D%/schedule_job.c \
 	%D%/schedule_memory.c \
+	%D%/schedule_priv.h \
 	%D%/schedule_rate.c \
-	%D%/schedule_priv.h
+	%D%/schedule_site.c \
+	%D%/schedule_timer.c \
+	%D%/schedule_turn.c \
+	%D%/schedule_window.c
 
 pkglibexec_PROGRAMS += qmgr/qmgr
 qmgr_qmgr_SOURCES = \
@@ -41,11 +45,19 @@ qmgr_qmgr_LDADD = qmgr/libschedule.a lib/queue/libqueue.a lib/mail/libmail.a $(S
 
 dist_man8_MANS += man/qmgr.8
 
-check_PROGRAMS += t/qmgr/schedule_test t/qmgr/simulation_test
-t_qmgr_schedule_test_SOURCES = t/qmgr/schedule_test.c
-t_qmgr_schedule_test_LDADD = t/libtap.a qmgr/libschedule.a lib/util/libutil.a $(BSD_LIBS) -lm
+check_PROGRAMS += t/qmgr/schedule_test t/qmgr/rate_test t/qmgr/memory_test t/qmgr/cost_test \
+	t/qmgr/simulation_test
+SCHEDULE_TEST_LIBS = t/libtap.a qmgr/libschedule.a lib/util/libutil.a $(BSD_LIBS) -lm
+t_qmgr_schedule_test_SOURCES = t/qmgr/schedule_test.c t/qmgr/rig.c t/qmgr/rig.h
+t_qmgr_schedule_test_LDADD = $(SCHEDULE_TEST_LIBS)
+t_qmgr_rate_test_SOURCES = t/qmgr/rate_test.c t/qmgr/rig.c t/qmgr/rig.h
+t_qmgr_rate_test_LDADD = $(SCHEDULE_TEST_LIBS)
+t_qmgr_memory_test_SOURCES = t/qmgr/memory_test.c t/qmgr/rig.c t/qmgr/rig.h
+t_qmgr_memory_test_LDADD = $(SCHEDULE_TEST_LIBS)
+t_qmgr_cost_test_SOURCES = t/qmgr/cost_test.c
+t_qmgr_cost_test_LDADD = $(SCHEDULE_TEST_LIBS)
 t_qmgr_simulation_test_SOURCES = t/qmgr/simulation_test.c
-t_qmgr_simulation_test_LDADD = t/libtap.a qmgr/libschedule.a lib/util/libutil.a $(BSD_LIBS) -lm
+t_qmgr_simulation_test_LDADD = $(SCHEDULE_TEST_LIBS)
 
 check_SCRIPTS += t/qmgr/worker.t t/qmgr/retry.t t/qmgr/full.t t/qmgr/unread.t t/qmgr/drain.t \
 	t/qmgr/attempts.t t/qmgr/rates.t

@@ -16,14 +16,23 @@
  * has for one destination is a group; up to `recipients` of a group leave as one job. A
  * destination has a window (jobs at once) that adapts; a transport has a capacity.
  *
- * Fairness. Every transport has a virtual time, in turns. The groups of one message get tags one
- * turn apart, from the present time on (further apart when the sender has more messages), so a
- * newsletter to fifty thousand destinations stretches far ahead and a note that arrives later is
- * next. Of the destinations that may send, that with the lowest tag does. Groups whose turn has
- * come (tag <= time) wait in their destination in rings: senders in turn, in each its messages in
- * turn. A group that has recipients left after a job waits one more turn. Every job also
- * moves time on a little, so that no stream of newcomers keeps an old group waiting for ever.
- * Each step costs at most the logarithm of what is active, and nothing of what is deferred.
+ * Fairness. Decisions are by turns: one goes to the destination that has waited longest since it
+ * was last served, the next one to the sender that has, and in that to the message that has. So
+ * each sender and each destination gets at least half of its fair share of a transport while it has
+ * mail that may go; a note waits for one job of each newsletter of its sender, not for their
+ * recipients; and where many senders wait for one destination they take turns there. A message that
+ * has recipients left after a job waits another turn. Each step costs the same whatever waits, but
+ * for trees of the destinations, senders and timers that are active.
+ *
+ * Room. A transport keeps an eighth of its capacity for destinations that were reached and take
+ * less than five seconds a job. When no more than that is free, the first jobs of new destinations
+ * get what is theirs by number, and destinations that have not answered yet, were dead or are slow
+ * half of that; a job that takes longer than five seconds counts as one of those. Who lets us wait
+ * does not make everybody wait.
+ *
+ * Death. A destination dies when as many cohorts of deliveries failed as its transport allows.
+ * After minimal_backoff one delivery goes out; when that fails it is dead for another such time,
+ * when it succeeds the window grows from one.
  *
  * Ahead. A retry's hand-out must be noted durably before it is sent, and its content comes from a
  * file: jobs of loaded messages are made ahead of a full window, so that the caller can prepare
@@ -40,6 +49,7 @@ struct schedule;
 struct schedule_transport;
 struct schedule_dest;
 struct schedule_message;
+struct schedule_site;
 
 struct schedule_settings {
 	size_t message_limit;   /* qmgr_message_active_limit */
@@ -96,6 +106,12 @@ struct schedule_job {
 	bool suspended; /* not to be sent: the destination rests, see schedule_dest_reason */
 	bool ahead;     /* to be prepared; sent when schedule_job_start says so */
 	void *owner;    /* the caller's */
+
+	/* Private. */
+	struct schedule_site *site;     /* whose jobs it is one of; NULL: none */
+	TAILQ_ENTRY(schedule_job) link; /* while it is out, in the order of starts */
+	int64_t since;
+	uint8_t lane;
 };
 
 enum schedule_what { SCHEDULE_JOB, SCHEDULE_LOAD, SCHEDULE_WAIT };

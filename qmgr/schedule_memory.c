@@ -11,9 +11,11 @@ static void describe(const struct schedule *s, const struct schedule_dest *d, in
 	*m = (struct schedule_memory){
 		.transport = slice_str(d->transport->name),
 		.key = slice_of(d->key, d->key_len),
-		.site = slice_str(d->site),
+		.site = d->site != NULL && !d->site->is_own
+				? slice_of(d->site->name, d->site->name_len)
+				: SLICE_NONE,
 		.reason = slice_str(d->reason),
-		.proven = d->proven,
+		.proven = d->lane == SCHEDULE_QUICK,
 		.window = d->window,
 		.success = d->success,
 		.failure = d->failure,
@@ -25,23 +27,56 @@ static void describe(const struct schedule *s, const struct schedule_dest *d, in
 	};
 }
 
-void schedule_memory_walk(const struct schedule *s, int64_t now,
+static void describe_site(const struct schedule *s, const struct schedule_site *site, int64_t now,
+	struct schedule_memory *m)
+{
+	struct slice name = slice_of(site->name, site->name_len);
+
+	*m = (struct schedule_memory){
+		.transport = slice_str(site->transport->name),
+		.key = name,
+		.site = site->is_own ? SLICE_NONE : name,
+		.is_site = true,
+		.tokens = schedule_bucket_tokens(
+			&site->bucket, &site->transport->limits.site_rate, now + s->skew),
+		.tokens_at = now,
+	};
+}
+
+static bool walk_transport(const struct schedule *s, struct schedule_transport *t, int64_t now,
 	bool (*visit)(const struct schedule_memory *m, void *arg), void *arg)
 {
-	struct schedule_transport *t;
+	struct schedule_memory m;
+	struct schedule_site *site;
 	struct schedule_dest *d;
 
-	TAILQ_FOREACH(t, &s->transports, link)
+	RB_FOREACH(site, schedule_sites, &t->sites)
+	{
+		if (schedule_bucket_is_full(&site->bucket, &t->limits.site_rate, now + s->skew))
+			continue;
+		describe_site(s, site, now, &m);
+		if (!visit(&m, arg))
+			return false;
+	}
 	RB_FOREACH(d, schedule_dests, &t->dests)
 	{
-		struct schedule_memory m;
-
 		if (schedule_dest_is_plain(d, now + s->skew))
 			continue;
 		describe(s, d, now, &m);
 		if (!visit(&m, arg))
-			return;
+			return false;
 	}
+	return true;
+}
+
+void schedule_memory_walk(const struct schedule *s, int64_t now,
+	bool (*visit)(const struct schedule_memory *m, void *arg), void *arg)
+{
+	struct schedule_transport *t;
+
+	TAILQ_FOREACH(t, &s->transports, link)
+	if (!walk_transport(s, t, now, visit, arg))
+		return;
 }
 
 static bool is_part(double x)
@@ -59,30 +94,61 @@ static bool is_possible(const struct schedule_memory *m)
 static void learn(struct schedule *s, struct schedule_dest *d, const struct schedule_memory *m)
 {
 	const struct schedule_limits *limits = &d->transport->limits;
-	int64_t longest = s->settings.maximal_backoff;
 	int64_t left = m->dead_until - s->last;
 
 	if (m->window > 0) {
 		d->window = m->window;
-		if (limits->concurrency != 0 && d->window > limits->concurrency)
-			d->window = limits->concurrency;
 		d->success = m->success < 1 ? m->success : 0;
 		d->failure = m->failure < 1 ? m->failure : 0;
 		d->cohorts = m->cohorts;
-		d->proven = m->proven;
-	} else if (left > 0 && limits->failed_cohorts > 0) {
-		d->window = 0;
-		mem_free(d->reason);
-		d->reason = slice_dup(m->reason);
-		schedule_timer_set(s, &d->timer, s->now + (left < longest ? left : longest));
+		d->proven = d->tried = m->proven;
+		schedule_window_limit(d);
+		return;
 	}
+	if (limits->failed_cohorts == 0)
+		return;
+	if (left > s->settings.minimal_backoff)
+		left = s->settings.minimal_backoff;
+	if (left > 0)
+		schedule_window_dead(s, d, s->now + left, m->reason);
+	else
+		schedule_window_probe(d);
+}
+
+static int restore_site(
+	struct schedule *s, struct schedule_transport *t, const struct schedule_memory *m)
+{
+	const struct schedule_rate *rate = &t->limits.site_rate;
+	struct schedule_site *site;
+
+	if (!schedule_site_is_limited(t))
+		return 0;
+	if (s->sites >= schedule_memory_limit(s))
+		return ERR_LIMIT;
+	site = schedule_site_get(s, t, m->key, m->site.len == 0);
+	schedule_bucket_restore(&site->bucket, rate, s->now, m->tokens, s->last - m->tokens_at);
+	schedule_site_run(s, site);
+	return 0;
+}
+
+static void restore_dest(
+	struct schedule *s, struct schedule_transport *t, const struct schedule_memory *m)
+{
+	struct schedule_dest *d = schedule_dest_get(s, t, m->key);
+
+	if (d->jobs + d->ahead == 0 && d->window > 0)
+		learn(s, d, m);
+	schedule_bucket_restore(
+		&d->bucket, &t->limits.rate, s->now, m->tokens, s->last - m->tokens_at);
+	if (m->site.len > 0 && schedule_site_is_limited(t))
+		schedule_dest_set_site(s, s->last, t, m->key, m->site);
+	else
+		schedule_dest_place(s, d, false);
 }
 
 int schedule_memory_restore(struct schedule *s, int64_t now, const struct schedule_memory *m)
 {
 	struct schedule_transport *t = schedule_transport_find(s, m->transport);
-	int64_t age = m->tokens_at < now ? now - m->tokens_at : 0;
-	struct schedule_dest *d;
 
 	schedule_clock(s, now);
 	if (t == NULL)
@@ -90,15 +156,9 @@ int schedule_memory_restore(struct schedule *s, int64_t now, const struct schedu
 	if (!is_possible(m))
 		return ERR_RANGE;
 	if (m->is_site)
-		return 0;
+		return restore_site(s, t, m);
 	if (s->idle_count >= schedule_memory_limit(s))
 		return ERR_LIMIT;
-	d = schedule_dest_get(s, t, m->key);
-	if (d->jobs + d->ahead == 0)
-		learn(s, d, m);
-	schedule_bucket_restore(&d->bucket, &t->limits.rate, s->now, m->tokens, age);
-	if (m->site.len > 0)
-		schedule_dest_set_site(s, now, t, m->key, m->site);
-	schedule_dest_place(s, d, false);
+	restore_dest(s, t, m);
 	return 0;
 }

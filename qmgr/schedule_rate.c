@@ -60,6 +60,12 @@ void schedule_bucket_take(struct schedule_bucket *b, const struct schedule_rate 
 		*b = after(b, &r, now);
 }
 
+bool schedule_bucket_is_full(
+	const struct schedule_bucket *b, const struct schedule_rate *rate, int64_t now)
+{
+	return is_unlimited(rate) || b->full_at + (b->part > 0) <= now;
+}
+
 int64_t schedule_bucket_tokens(
 	const struct schedule_bucket *b, const struct schedule_rate *rate, int64_t now)
 {
@@ -68,7 +74,7 @@ int64_t schedule_bucket_tokens(
 
 	if (is_unlimited(rate))
 		return -1;
-	if (b->full_at < now)
+	if (schedule_bucket_is_full(b, rate, now))
 		return (int64_t)r.count * 1000000;
 	lack = (double)(b->full_at - now) + (double)b->part / r.count;
 	tokens = floor((1 - lack / (double)r.per) * r.count * 1e6);
@@ -84,6 +90,6 @@ void schedule_bucket_restore(struct schedule_bucket *b, const struct schedule_ra
 	if (is_unlimited(rate) || tokens < 0 || tokens / 1000000 >= r.count)
 		return;
 	lack = ceil((1 - (double)tokens / (r.count * 1e6)) * (double)r.per);
-	b->full_at = now - age + (int64_t)lack;
+	b->full_at = now - (age > 0 ? age : 0) + (int64_t)lack;
 	b->part = 0;
 }
