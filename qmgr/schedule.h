@@ -26,9 +26,9 @@
  *
  * Room. A transport keeps an eighth of its capacity for destinations that were reached and take
  * less than five seconds a job. When no more than that is free, the first jobs of new destinations
- * get what is theirs by number, and destinations that have not answered yet, were dead or are slow
- * half of that; a job that takes longer than five seconds counts as one of those. Who lets us wait
- * does not make everybody wait.
+ * get what is theirs by number (at least a quarter), and destinations that have not answered yet,
+ * were dead or are slow half of that; a job that takes longer than five seconds counts as one of
+ * those. Who lets us wait does not make everybody wait.
  *
  * Death. A destination dies when as many cohorts of deliveries failed as its transport allows.
  * After minimal_backoff one delivery goes out; when that fails it is dead for another such time,

@@ -3,6 +3,8 @@
 #include "util/hash.h"
 #include "util/mem.h"
 
+#define OFFERS 32
+
 static int schedule_dest_cmp(const struct schedule_dest *a, const struct schedule_dest *b)
 {
 	if (a->hash != b->hash)
@@ -195,7 +197,11 @@ static void place_full(struct schedule *s, struct schedule_dest *d)
 		enter(d, SCHEDULE_IN_PREPARE, &s->prepare);
 }
 
-void schedule_dest_enter_lane(struct schedule_dest *d, unsigned room)
+/*
+ * More offers than may go now, so that a sender's turn finds it; but not all at once, for they are
+ * taken back when the destination is full.
+ */
+void schedule_dest_enter_lane(struct schedule_dest *d)
 {
 	struct schedule_transport *t = d->transport;
 
@@ -203,24 +209,26 @@ void schedule_dest_enter_lane(struct schedule_dest *d, unsigned room)
 		d->stamp = ++t->stamp;
 		enter(d, SCHEDULE_IN_LANE, &t->lane[d->lane].dests);
 	}
-	schedule_dest_offer(d, room);
+	schedule_dest_offer(d, d->offered + 2 < OFFERS ? d->offered + 2 : OFFERS);
 }
 
-static void place_open(struct schedule *s, struct schedule_dest *d, unsigned room, bool served)
+static void place_open(struct schedule *s, struct schedule_dest *d, bool served)
 {
 	struct schedule_site *site;
 
-	if (d->transport->limits.rate.count != 0)
-		room = 1;
 	if (!schedule_site_is_limited(d->transport)) {
 		if (d->place != SCHEDULE_IN_LANE)
 			schedule_dest_leave(s, d);
-		schedule_dest_enter_lane(d, room);
+		schedule_dest_enter_lane(d);
 		return;
 	}
 	site = schedule_site_of(s, d);
-	if (d->place == SCHEDULE_IN_SITE || (d->admitted && !served && d->offered > 0))
+	if (d->place == SCHEDULE_IN_SITE)
 		return;
+	if (d->admitted && !served) {
+		schedule_dest_enter_lane(d);
+		return;
+	}
 	schedule_dest_leave(s, d);
 	enter(d, SCHEDULE_IN_SITE, &site->ring);
 	schedule_site_run(s, site);
@@ -254,7 +262,7 @@ void schedule_dest_place(struct schedule *s, struct schedule_dest *d, bool serve
 	else if (d->timer.due != CLOCK_NEVER || lacks_token(s, d))
 		schedule_dest_leave(s, d);
 	else if (d->jobs + d->ahead < d->window)
-		place_open(s, d, d->window - d->jobs - d->ahead, served);
+		place_open(s, d, served);
 	else
 		place_full(s, d);
 	schedule_transport_place(s, t);

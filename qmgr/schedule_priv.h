@@ -17,7 +17,7 @@
  * that no delay gets longer by it (schedule_clock).
  *
  * States of a destination and where its groups are:
- *   open       window > jobs, no delay     as many of them as may go are offers in its lane
+ *   open       window > jobs, no delay     some of them are offers in its lane
  *   queued     the same, its site is full  groups wait in it, it waits in its site
  *   full       window = jobs               groups wait in it; on the prepare list when the next
  *                                          one is a retry and few are prepared
@@ -243,8 +243,8 @@ void schedule_group_leave(struct schedule_group *g);
 /* The group that is next in d, not offered; NULL: none. peek leaves it where it is. */
 struct schedule_group *schedule_dest_take(struct schedule_dest *d);
 struct schedule_group *schedule_dest_peek(const struct schedule_dest *d);
-/* Makes as many offers as may go, or takes back what are too many. d stands in its lane. */
-void schedule_dest_offer(struct schedule_dest *d, unsigned room);
+/* Makes so many offers, or takes back what are too many. d stands in its lane. */
+void schedule_dest_offer(struct schedule_dest *d, unsigned most);
 /* Of the offers of t the one whose turn it is, taken out; NULL: none may go. */
 struct schedule_group *schedule_turn_take(struct schedule_transport *t);
 
@@ -256,7 +256,7 @@ struct schedule_dest *schedule_dest_get(
 void schedule_dest_place(struct schedule *s, struct schedule_dest *d, bool served);
 /* Out of all places; schedule_dest_place is to follow. */
 void schedule_dest_leave(struct schedule *s, struct schedule_dest *d);
-void schedule_dest_enter_lane(struct schedule_dest *d, unsigned room);
+void schedule_dest_enter_lane(struct schedule_dest *d);
 void schedule_dest_drop(struct schedule *s, struct schedule_dest *d);
 /* A new one would know the same. */
 bool schedule_dest_is_plain(const struct schedule_dest *d, int64_t now);

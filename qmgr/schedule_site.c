@@ -108,7 +108,7 @@ void schedule_site_run(struct schedule *s, struct schedule_site *site)
 		d->place = SCHEDULE_IN_NONE;
 		d->admitted = true;
 		site->admitted++;
-		schedule_dest_enter_lane(d, 1);
+		schedule_dest_enter_lane(d);
 	}
 	schedule_transport_place(s, site->transport);
 }

@@ -38,9 +38,21 @@ int64_t schedule_timers_next(const struct schedule *s)
 
 /* ---- Transports. ---- */
 
+/* Destinations of the lane; those whose first job is out are still new. */
+static uint64_t members(const struct schedule_transport *t, int lane)
+{
+	const struct schedule_lane *fresh = &t->lane[SCHEDULE_NEW];
+	unsigned n = t->lane[lane].members;
+
+	if (lane == SCHEDULE_NEW)
+		return (uint64_t)n + fresh->busy;
+	return n > fresh->busy ? n - fresh->busy : 0;
+}
+
 /*
  * As long as an eighth of the room is free everybody may have it. Then new destinations get what is
- * theirs by number, and bad ones half of it: the others find room, whatever those hold.
+ * theirs by number and at least a quarter (it is one job each), and bad ones half of what is
+ * theirs: the others find room, whatever those hold.
  */
 bool schedule_lane_may(const struct schedule_transport *t, int lane)
 {
@@ -52,9 +64,11 @@ bool schedule_lane_may(const struct schedule_transport *t, int lane)
 		return true;
 	for (int i = 0; i < SCHEDULE_LANES; i++)
 		all += t->lane[i].members;
-	part = all == 0 ? 0 : (uint64_t)t->capacity * t->lane[lane].members / all;
+	part = all == 0 ? 0 : t->capacity * members(t, lane) / all;
 	if (lane == SCHEDULE_BAD)
 		part /= 2;
+	else if (part < t->capacity / 4)
+		part = t->capacity / 4;
 	return t->lane[lane].busy < (part > 0 ? part : 1);
 }
 

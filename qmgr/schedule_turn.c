@@ -177,7 +177,7 @@ static void share_free(struct schedule_message *m, struct schedule_share *share)
 	mem_free(share);
 }
 
-/* Of a sender one at a time, so that nobody holds all the places that a destination has. */
+/* Of a sender one at a time. */
 static void offer(struct schedule_dest *d, struct schedule_group *g)
 {
 	TAILQ_REMOVE(&d->ring, g->flow, ring);
@@ -210,13 +210,13 @@ static void take_back(struct schedule_dest *d, struct schedule_group *g)
 	TAILQ_INSERT_HEAD(&d->ring, g->flow, ring);
 }
 
-void schedule_dest_offer(struct schedule_dest *d, unsigned room)
+void schedule_dest_offer(struct schedule_dest *d, unsigned most)
 {
 	struct schedule_group *g;
 
-	while (d->offered > room)
+	while (d->offered > most)
 		take_back(d, TAILQ_LAST(&d->offers, schedule_ring));
-	while (d->offered < room && (g = schedule_dest_peek(d)) != NULL)
+	while (d->offered < most && (g = schedule_dest_peek(d)) != NULL)
 		offer(d, g);
 }
 

@@ -46,6 +46,8 @@ static void fill(struct load *l, uint32_t n)
 	struct schedule_limits limits = {
 		.recipients = 50, .initial_concurrency = 5, .failed_cohorts = 1};
 
+	uint32_t senders = n / 10 < SENDERS ? n / 10 : SENDERS;
+
 	l->n = n;
 	l->s = schedule_new(&settings);
 	l->t = schedule_transport_set(l->s, SLICE_LIT("smtp"), &limits);
@@ -53,7 +55,7 @@ static void fill(struct load *l, uint32_t n)
 		char key[32];
 
 		snprintf(key, sizeof(key), "mail%u.example.test", i % (n / 10));
-		l->m[i] = schedule_message_add(l->s, NULL, i % SENDERS, false);
+		l->m[i] = schedule_message_add(l->s, NULL, i % senders, false);
 		schedule_rcpt_add(l->s, l->m[i], l->t, slice_str(key), &l->rcpts[i]);
 	}
 }
