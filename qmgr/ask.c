@@ -595,6 +595,20 @@ bool ask_msg(struct server_peer *peer, struct ipc_msg *msg)
 	return true;
 }
 
+void ask_transcript(const struct ipc_msg *msg)
+{
+	struct server_peer *peer = choose();
+
+	if (peer == NULL)
+		return;
+	ipc_begin(peer->ipc, PROTO_TRANSCRIPT, 0);
+	ipc_put_u64(peer->ipc, FIELD_FLAGS, ipc_u64(msg, FIELD_FLAGS));
+	ipc_put_text(peer->ipc, FIELD_NAME, ipc_bytes(msg, FIELD_NAME));
+	ipc_put_text(peer->ipc, FIELD_REMOTE, ipc_bytes(msg, FIELD_REMOTE));
+	ipc_put_bytes(peer->ipc, FIELD_BYTES, ipc_bytes(msg, FIELD_BYTES));
+	(void)ipc_end(peer->ipc);
+}
+
 void ask_peer_new(void)
 {
 	/* Meanwhile those of before have given routes: what has not left yet gets its own. */

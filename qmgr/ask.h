@@ -30,6 +30,9 @@ void ask_content(struct queue_message *m, int result, struct slice content);
 
 /* New settings have come: routes are asked for at cleanups that start from now on. */
 void ask_settings_changed(void);
+/* A session of a worker, for the postmaster: goes to a cleanup, if there is one. */
+void ask_transcript(const struct ipc_msg *msg);
+
 void ask_peer_new(void);
 /* RESOLVED, NOTICE_*. False: not one of these. */
 bool ask_msg(struct server_peer *peer, struct ipc_msg *msg);

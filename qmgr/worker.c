@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include "qmgr/worker.h"
 
+#include "qmgr/ask.h"
 #include "qmgr/frames.h"
 #include "qmgr/handout.h"
 #include "qmgr/held.h"
@@ -162,6 +163,7 @@ void worker_msg(struct server_peer *peer, struct ipc_msg *msg)
 		set_room(w, n == 0 ? -(int)w->room : n > 100000 ? 100000 : (int)n);
 		break;
 	case PROTO_SESSION_IDLE: set_idle(w, msg); break;
+	case PROTO_TRANSCRIPT: ask_transcript(msg); break;
 	case PROTO_HELD_ALL:
 		w->has_named = true;
 		qmgr_work();

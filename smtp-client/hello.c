@@ -12,6 +12,7 @@
 #include "smtp-client/self.h"
 #include "smtp-client/starttls.h"
 #include "smtp-client/tables.h"
+#include "smtp-client/transcript.h"
 #include "util/err.h"
 #include "util/log.h"
 #include "util/mem.h"
@@ -79,6 +80,7 @@ static void say_hello(struct session *s, enum session_state state)
 	if (log_is_debug()) {
 		log_debug("> %s: %s %s", s->relay, hello_command(s), name);
 	}
+	transcript_out(s, slice_str(hello_command(s)));
 	(void)stream_printf(s->stream, "%s %s\r\n", hello_command(s), name);
 	stream_deadline(s->stream, s->hello_until);
 }

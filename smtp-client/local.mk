@@ -24,6 +24,7 @@ smtp_client_smtp_client_SOURCES = \
 	%D%/source.c %D%/source.h \
 	%D%/starttls.c %D%/starttls.h \
 	%D%/tables.c %D%/tables.h \
+	%D%/transcript.c %D%/transcript.h \
 	%D%/xact.c %D%/xact.h \
 	%D%/xforward.c %D%/xforward.h
 smtp_client_smtp_client_LDADD = lib/sasl/libsasl.a lib/queue/libqueue.a lib/smtp/libsmtp.a lib/mail/libmail.a \

@@ -11,6 +11,7 @@
 #include "smtp-client/source.h"
 #include "smtp-client/policy.h"
 #include "smtp-client/starttls.h"
+#include "smtp-client/transcript.h"
 #include "tls/keys.h"
 
 /* smtp-client: delivers by SMTP and LMTP, see smtp-client(8). */
@@ -30,6 +31,7 @@ static void init(void)
 	source_init();
 	outcome_init();
 	session_init();
+	transcript_init();
 }
 
 static void abandon(struct job *j)

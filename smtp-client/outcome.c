@@ -53,6 +53,14 @@ static void log_attempt(const struct delivery *d, const struct job_rcpt *r, cons
 	mail_attempt_log(&a);
 }
 
+/* Who says of a success that it was one. A mailbox need not know DSN. */
+static unsigned who_tells(const struct session *s)
+{
+	if (s->ehlo.features & EHLO_DSN)
+		return JOB_TELLS_SUCCESS;
+	return s->lmtp && conf_bool(P_lmtp_assume_final) ? JOB_FINAL : 0;
+}
+
 void outcome_sent(struct delivery *d, struct job_rcpt *r, enum stage stage, const char *status,
 	const char *text)
 {
@@ -63,8 +71,7 @@ void outcome_sent(struct delivery *d, struct job_rcpt *r, enum stage stage, cons
 	(void)buf_add_slice(&shown, slice_first(slice_str(text), STATUS_FILTER_TEXT_MAX - 1));
 	(void)status_filter_apply(&filter, code, &shown);
 	log_attempt(d, r, s->relay, code, "sent", buf_str(&shown));
-	set_facts(d, (unsigned)s->reply.code, stage,
-		(s->ehlo.features & EHLO_DSN) != 0 ? JOB_TELLS_SUCCESS : 0);
+	set_facts(d, (unsigned)s->reply.code, stage, who_tells(s));
 	job_report(d->job, r, RESULT_OK, code, s->relay, text, NULL);
 	buf_clear(&shown);
 }

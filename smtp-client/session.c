@@ -17,6 +17,7 @@
 #include "smtp-client/kept.h"
 #include "smtp-client/policy.h"
 #include "smtp-client/starttls.h"
+#include "smtp-client/transcript.h"
 #include "smtp-client/xact.h"
 #include "util/err.h"
 #include "util/log.h"
@@ -67,6 +68,7 @@ static void session_free(struct session *s)
 	kept_forget(s);
 	starttls_forget(s);
 	auth_forget(s);
+	transcript_end(s);
 	if (s->state == SESSION_QUIT) {
 		TAILQ_REMOVE(&quitting, s, link);
 		quitting_count--;
@@ -361,10 +363,11 @@ static void broken(struct session *s, int err)
 	}
 }
 
-static void note_reply(struct session *s)
+static void note_reply(struct session *s, bool is_bad)
 {
 	s->connected = true;
 	auth_mask(s);
+	transcript_in(s, is_bad);
 	if (log_is_debug()) {
 		struct buf text = BUF_INIT(REPLY_TEXT_LIMIT * 2);
 		reply_add_text(&text, &s->reply);
@@ -392,7 +395,7 @@ static bool next_reply(struct session *s)
 	if (r == ERR_AGAIN || r == ERR_LATER) {
 		return false;
 	}
-	note_reply(s);
+	note_reply(s, r != 0);
 	if (r != 0) {
 		broken(s, r);
 		return false;

@@ -77,6 +77,7 @@ struct session {
 	char *login;               /* owned: whom it is logged in as (auth.h); NULL: as nobody */
 	struct delivery *delivery; /* NULL while idle */
 	struct xact *xact;         /* owned; NULL outside a transaction */
+	struct talk *talk;         /* owned; for a transcript; NULL: nobody wants one */
 	bool *gone;                /* tells the reader of input that the session was freed */
 };
 

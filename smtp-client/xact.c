@@ -9,6 +9,7 @@
 #include "smtp-client/outcome.h"
 #include "smtp-client/policy.h"
 #include "smtp-client/starttls.h"
+#include "smtp-client/transcript.h"
 #include "smtp-client/xforward.h"
 #include "util/err.h"
 #include "util/log.h"
@@ -184,6 +185,7 @@ static void send_more(struct session *s)
 		if (log_is_debug()) {
 			log_debug("> %s: %s", s->relay, log_q(slice_trim(buf_slice(&line))));
 		}
+		transcript_out(s, buf_slice(&line));
 		(void)stream_write_slice(s->stream, buf_slice(&line));
 		x->sent = skip(x, x->sent + 1);
 	}

@@ -3,7 +3,6 @@
 
 #include "mail/address.h"
 #include "smtpd/farewell.h"
-#include "smtpd/transcript.h"
 #include "util/log.h"
 #include "util/mem.h"
 
@@ -55,7 +54,7 @@ void report_lost(struct session *s, const char *what)
 {
 	if (s->is_local || s->namaddr == NULL)
 		return;
-	transcript_reason(s->transcript, what);
+	s->end_reason = what;
 	mem_free(s->last_words);
 	if (s->state == CONTENT && s->transaction != NULL)
 		s->last_words = mem_fmt("%s after %s (%llu bytes) from %s", what, s->where,

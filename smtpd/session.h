@@ -100,7 +100,8 @@ struct session {
 	bool auth_tried;                 /* what the client says next may be a password */
 	struct inquiry *inquiry;         /* owned; a lookup of its own */
 	struct footer *footer;           /* owned; a reply waits for its footer */
-	struct transcript *transcript; /* owned; NULL: nobody wants one, or there is nothing yet */
+	struct talk *talk;               /* owned; for a transcript; NULL: nobody wants one */
+	const char *end_reason;          /* why it ends; NULL: it was asked to */
 	struct loop_task run, reap;
 	struct loop_timer sleep; /* error delay; the reply waits in held */
 	struct buf held;

@@ -9,6 +9,7 @@ lib_mail_libmail_a_SOURCES = \
 	%D%/mailclass.c %D%/mailclass.h \
 	%D%/stage.c %D%/stage.h \
 	%D%/status_filter.c %D%/status_filter.h \
+	%D%/talk.c %D%/talk.h \
 	%D%/template.c %D%/template.h \
 	%D%/verp.c %D%/verp.h \
 	%D%/xtext.c

@@ -159,5 +159,33 @@ $gp->mail('a@client.test', 'good@next.test', "Subject: fine\r\n\r\n");
 ok($gp->drained(20), 'a good session');
 is(scalar(to('errors@post.test')), $errors, 'has no transcript');
 
+# One that goes away in the middle of it, and one that makes too many mistakes.
+$c = $gp->session;
+$c->cmd('MAIL FROM:<t@client.test>');
+$c->cmd('RCPT TO:<refused@next.test>');
+$c->close;
+$m = (wait_to('errors@post.test', ++$errors))[-1];
+like($m->{content} // '', qr/^Session aborted, reason: lost connection\r$/m, 'why it ended');
+
+# smtp-client: a server that does not know a command of ours.
+$gp->mail('cl@client.test', 'odd@next.test', "Subject: odd\r\n\r\n");
+$m = (wait_to('errors@post.test', ++$errors))[-1];
+my $port = $sink->port;
+like($m->{content} // '', qr/^Subject: Gatepost SMTP client: errors from 127\.0\.0\.1\[127\.0\.0\.1\]:$port\r$/m, 'of the client');
+like($m->{content} // '', qr/^ Out: RCPT TO:<odd\@next\.test>.*^ In:  500 5\.5\.2 what do you mean\r$/ms, 'what was said');
+ok($gp->drained(20), 'over');
+
+# Without the class nothing of it.
+$gp->set(notify_classes => 'bounce');
+$gp->restart;
+$c = $gp->session;
+$c->cmd('NONSENSE');
+$c->cmd('MAIL FROM:<t@client.test>');
+$c->cmd('RCPT TO:<refused@next.test>');
+$c->quit;
+$gp->mail('cl@client.test', 'odd@next.test', "Subject: odd\r\n\r\n");
+ok($gp->drained(20), 'over');
+is(scalar(to('errors@post.test')), $errors, 'no class, no transcript');
+
 $gp->stop;
 done_testing;
