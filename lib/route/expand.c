@@ -55,41 +55,14 @@ static int add_address(struct expansion *e, struct slice address)
 	return 0;
 }
 
-/* One right-hand side: "@domain" keeps the local part; an unmatched extension is carried over. */
+/* One right-hand side. */
 static int complete(struct route *r, struct slice item, struct slice from, struct slice extension,
 	struct buf *out)
 {
-	struct buf internal = BUF_INIT(ADDRESS_LIMIT), joined = BUF_INIT(ADDRESS_LIMIT);
-	struct slice local, domain;
-	int err;
+	int err = route_complete_entry(r, item, from, extension, out);
 
-	address_split(from, &local, &domain);
-	if (item.p[0] == '@') {
-		buf_add_slice(&internal, local);
-		buf_add_slice(&internal, item);
-		err = buf_failed(&internal) ? ERR_LIMIT : 0;
-	} else
-		err = address_parse(item, ADDRESS_UTF8, &internal);
-	if (err == 0 && extension.len > 0 && item.p[0] != '@') {
-		struct slice user, ext;
-
-		address_split(buf_slice(&internal), &local, &domain);
-		if (!address_split_extension(local, r->delimiters, &user, &ext)) {
-			buf_add_slice(&joined, local);
-			buf_add_slice(&joined, extension);
-			if (domain.p != NULL)
-				buf_add_char(&joined, '@');
-			buf_add_slice(&joined, domain);
-			buf_reset(&internal);
-			err = buf_add_slice(&internal, buf_slice(&joined));
-		}
-	}
-	if (err == 0)
-		err = address_complete(buf_slice(&internal), &r->rules, out);
 	if (err == 0 && (int64_t)out->len > conf_int(P_virtual_alias_address_length_limit))
 		err = ERR_LIMIT;
-	buf_clear(&internal);
-	buf_clear(&joined);
 	return err;
 }
 

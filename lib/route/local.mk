@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: ISC
 noinst_LIBRARIES += lib/route/libroute.a
-lib_route_libroute_a_SOURCES = %D%/expand.c %D%/lookup.c %D%/plan.c %D%/resolve.c %D%/route.c %D%/route.h %D%/route_priv.h
+lib_route_libroute_a_SOURCES = %D%/entry.c %D%/expand.c %D%/lookup.c %D%/plan.c %D%/resolve.c %D%/route.c %D%/route.h %D%/route_priv.h
 
 check_SCRIPTS += t/route/rows.t
 EXTRA_DIST += t/route/rows.t

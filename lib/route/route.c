@@ -117,6 +117,8 @@ static int open_classes(struct route *r, struct buf *why)
 {
 	int err = open_match("mydestination", P_mydestination, why, &r->local);
 
+	if (r->what & ROUTE_FOR_MAPPING)
+		return err;
 	if (err == 0)
 		err = open_match(
 			"virtual_alias_domains", P_virtual_alias_domains, why, &r->alias_domains);

@@ -31,6 +31,8 @@ enum {
 	ROUTE_FOR_ALL = 7,
 	ROUTE_FOR_PROBES = 8, /* with ROUTES: by address_verify_transport_maps and its kin */
 	ROUTE_FOR_PLANS = 16, /* with ROUTES: plans of backoff_plan_maps, too */
+	/* Alone, for tables of addresses: mydestination is the only list; the rest is default. */
+	ROUTE_FOR_MAPPING = 32,
 };
 int route_open(int what, struct buf *why, struct route **r);
 void route_close(struct route **r);
@@ -111,5 +113,12 @@ enum {
 };
 int route_find_address(struct route *r, struct map_list *table, struct slice address, int keys,
 	struct later *l, struct buf *value, struct buf *extension);
+/*
+ * One address to another by such a table, as in canonical(5) and generic(5), once: all keys, the
+ * extension carried over when propagate says so, the result completed. out is reset.
+ * ERR_NOT_FOUND: it stays as it is; ERR_SYNTAX, ERR_LIMIT: what was found is no address.
+ */
+int route_map_address(struct route *r, struct map_list *table, struct slice address, bool propagate,
+	struct later *l, struct buf *out);
 
 #endif

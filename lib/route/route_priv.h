@@ -30,6 +30,13 @@ int route_find_domain(struct route *r, struct map_list *table, struct slice addr
 int route_find_plan(struct route *r, struct slice nexthop, struct later *l, struct buf *plan);
 /* Is it found in the table of virtual aliases? 0, ERR_NOT_FOUND, ERR_TEMP or ERR_LATER. */
 int route_is_alias(struct route *r, struct slice address, struct later *l);
+/*
+ * What a right-hand side means for the address that it was found for: "@domain" keeps the local
+ * part, an unmatched extension is carried over, myorigin and its kin complete it. ERR_SYNTAX,
+ * ERR_LIMIT.
+ */
+int route_complete_entry(struct route *r, struct slice item, struct slice from,
+	struct slice extension, struct buf *out);
 /* Whether propagate_unmatched_extensions holds the word. */
 bool route_list_has(const char *list, const char *word);
 
