@@ -170,6 +170,10 @@ static void pump(void *arg)
 			want_dot(x);
 			return;
 		}
+		if (r == ERR_LATER) {
+			xact_set_deadline(s);
+			return; /* content wakes pump */
+		}
 		if (r != 0) {
 			xact_break_off(s, r);
 			return;
@@ -208,6 +212,10 @@ static void pump_chunks(struct xact *x)
 	struct session *s = x->session;
 	for (int turn = 0; turn < TURN; turn++) {
 		int r = read_chunk(x);
+		if (r == ERR_LATER) {
+			xact_set_deadline(s);
+			return; /* content wakes pump */
+		}
 		if (r != 0) {
 			xact_break_off(s, r);
 			return;
@@ -257,7 +265,7 @@ void body_drained(struct session *s)
 void body_begin(struct session *s)
 {
 	struct xact *x = s->xact;
-	content_init(&x->content, s->delivery->job, !x->chunking);
+	content_init(&x->content, s, !x->chunking, pump, x);
 	loop_timer_init(&x->again, pump, x);
 	x->chunk = BUF_INIT(CHUNK + CHUNK_SLACK);
 	if (!x->chunking && !s->slow_dot && content_is_small(&x->content, CHUNK)) {

@@ -3,6 +3,8 @@
 
 #include "conf/conf.h"
 #include "mail/address.h"
+#include "smtp-client/content.h"
+#include "smtp-client/generic.h"
 #include "smtp-client/level.h"
 #include "smtp-client/policy.h"
 
@@ -23,12 +25,12 @@ bool command_needs_utf8(const struct session *s)
 	if ((j->flags & QUEUE_FLAG_SMTPUTF8) && (j->flags & QUEUE_FLAG_8BIT_HEADER)) {
 		return true;
 	}
-	if (!slice_is_ascii(slice_str(j->sender))) {
+	if (!slice_is_ascii(generic_sender(s->delivery->generic, j))) {
 		return true;
 	}
 	for (size_t i = 0; i < j->n; i++) {
 		if (j->rcpts[i].state == RCPT_OPEN &&
-			!slice_is_ascii(slice_str(j->rcpts[i].address))) {
+			!slice_is_ascii(generic_rcpt(s->delivery->generic, j, &j->rcpts[i]))) {
 			return true;
 		}
 	}
@@ -37,7 +39,7 @@ bool command_needs_utf8(const struct session *s)
 
 static struct slice sender_of(const struct session *s)
 {
-	struct slice sender = slice_str(s->delivery->job->sender);
+	struct slice sender = generic_sender(s->delivery->generic, s->delivery->job);
 	struct slice other = slice_str(conf_str(P_relay_sender));
 	return sender.len > 0 && other.len > 0 && delivery_is_relay(s->delivery) ? other : sender;
 }
@@ -50,7 +52,7 @@ void command_mail(struct buf *out, const struct session *s)
 		       (j->flags & (QUEUE_FLAG_8BIT | QUEUE_FLAG_8BIT_HEADER)) != 0;
 	buf_add_str(out, "MAIL FROM:");
 	add_path(out, sender_of(s));
-	if (f & EHLO_SIZE) {
+	if ((f & EHLO_SIZE) && !content_is_converted(s)) {
 		buf_add_fmt(out, " SIZE=%llu", (unsigned long long)j->size);
 	}
 	if ((f & EHLO_8BITMIME) && is_8bit) {
@@ -113,7 +115,7 @@ static void add_orcpt(struct buf *out, const struct session *s, const struct job
 void command_rcpt(struct buf *out, const struct session *s, const struct job_rcpt *r)
 {
 	buf_add_str(out, "RCPT TO:");
-	add_path(out, slice_str(r->address));
+	add_path(out, generic_rcpt(s->delivery->generic, s->delivery->job, r));
 	if (s->ehlo.features & EHLO_DSN) {
 		add_notify(out, r->notify);
 		add_orcpt(out, s, r);

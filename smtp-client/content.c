@@ -5,6 +5,8 @@
 
 #include "conf/conf.h"
 #include "queue/envelope.h"
+#include "server/server.h"
+#include "smtp-client/convert.h"
 #include "util/err.h"
 
 /* Whether any line is longer than max; lines end with CRLF. */
@@ -20,12 +22,26 @@ static bool has_long_line(struct slice in, size_t max)
 	return false;
 }
 
-void content_init(struct content *c, const struct job *j, bool dots)
+bool content_is_converted(const struct session *s)
 {
-	int64_t limit = conf_int(P_smtp_line_length_limit);
+	return (s->delivery->job->flags & QUEUE_FLAG_8BIT) != 0 &&
+	       (s->ehlo.features & EHLO_8BITMIME) == 0 &&
+	       !conf_bool(P_disable_mime_output_conversion);
+}
+
+void content_init(
+	struct content *c, const struct session *s, bool dots, void (*wake)(void *arg), void *arg)
+{
+	const struct job *j = s->delivery->job;
+	int64_t limit =
+		conf_int(server_is_lmtp() ? P_lmtp_line_length_limit : P_smtp_line_length_limit);
 	size_t max = limit > 0 ? (size_t)limit : 0;
+	bool to_7bit = content_is_converted(s);
 	*c = (struct content){.job = j, .dots = dots, .rest = buf_slice(&j->content)};
-	c->encode = (dots && (j->flags & QUEUE_FLAG_DOT_LINE) != 0) ||
+	if (to_7bit || convert_has_tables()) {
+		c->convert = convert_new(j->id, to_7bit, wake, arg);
+	}
+	c->encode = c->convert != NULL || (dots && (j->flags & QUEUE_FLAG_DOT_LINE) != 0) ||
 		    (max > 0 && (j->body_fd >= 0 || has_long_line(c->rest, max)));
 	dot_encoder_init(&c->encoder, max);
 	c->encoder.no_dots = !dots;
@@ -37,6 +53,7 @@ void content_init(struct content *c, const struct job *j, bool dots)
 
 void content_clear(struct content *c)
 {
+	convert_free(&c->convert);
 	if (c->job != NULL && c->job->body_fd >= 0) {
 		queue_body_reader_clear(&c->body);
 	}
@@ -45,7 +62,12 @@ void content_clear(struct content *c)
 
 bool content_is_small(const struct content *c, size_t limit)
 {
-	return c->job->body_fd < 0 && c->rest.len <= limit;
+	return c->convert == NULL && c->job->body_fd < 0 && c->rest.len <= limit;
+}
+
+const char *content_why(const struct content *c, const char **status)
+{
+	return convert_why(c->convert, status);
 }
 
 /* The next chunk of the body; empty at the end. */
@@ -70,37 +92,48 @@ static void note_last(struct content *c, struct slice s)
 	}
 }
 
-/* One step: the next piece of rest. */
+/* One step: the next piece of what is ready. */
 static struct slice take_piece(struct content *c, size_t room)
 {
-	struct slice piece = slice_first(c->rest, room), window = piece;
+	struct slice piece = slice_first(c->ready, room), window = piece;
 	if (c->encode) {
 		if (!dot_encode(&c->encoder, &window, &piece)) {
 			return SLICE_NONE;
 		}
-		c->rest = slice_from(c->rest, slice_first(c->rest, room).len - window.len);
+		c->ready = slice_from(c->ready, slice_first(c->ready, room).len - window.len);
 	} else {
-		c->rest = slice_from(c->rest, room);
+		c->ready = slice_from(c->ready, room);
 	}
 	note_last(c, piece);
 	return piece;
 }
 
+/* More that is ready: what was kept, or what becomes of it. ERR_CLOSED: nothing is left. */
+static int get_ready(struct content *c)
+{
+	int r = 0;
+	if (c->convert == NULL) {
+		r = c->rest.len > 0 || c->at_end ? 0 : refill(c);
+		c->ready = c->rest;
+		c->rest = SLICE_NONE;
+		return r == 0 && c->ready.len == 0 ? ERR_CLOSED : r;
+	}
+	/* It may still hold on to a chunk that it has taken whole: another only when it asks. */
+	while ((r = convert_next(c->convert, &c->rest, c->at_end, &c->ready)) == ERR_AGAIN) {
+		r = refill(c);
+		if (r != 0) {
+			break;
+		}
+	}
+	return r;
+}
+
 /* The next piece; ERR_CLOSED: there is none. */
 static int next_piece(struct content *c, size_t room, struct slice *piece)
 {
-	*piece = SLICE_NONE;
-	if (c->rest.len == 0) {
-		int r = c->at_end ? 0 : refill(c);
-		if (r != 0) {
-			return r;
-		}
-		if (c->at_end) {
-			return ERR_CLOSED;
-		}
-	}
-	*piece = take_piece(c, room);
-	return 0;
+	int r = c->ready.len == 0 ? get_ready(c) : 0;
+	*piece = r == 0 ? take_piece(c, room) : SLICE_NONE;
+	return r;
 }
 
 int content_write(struct content *c, struct stream *s, size_t limit)

@@ -10,6 +10,7 @@
 #include "mail/address.h"
 #include "queue/envelope.h"
 #include "server/server.h"
+#include "smtp-client/generic.h"
 #include "smtp-client/level.h"
 #include "smtp-client/outcome.h"
 #include "smtp-client/kept.h"
@@ -20,9 +21,10 @@
 #include "smtp-client/xact.h"
 #include "util/err.h"
 #include "util/fd.h"
+#include "util/log.h"
 #include "util/mem.h"
 
-enum { SMTP_PORT = 25, POLICY_QUESTIONS = 100 };
+enum { SMTP_PORT = 25, POLICY_QUESTIONS = 100, MAPPING_QUESTIONS = 1000 };
 
 static void next_site(struct delivery *d);
 static void find_policy(void *arg);
@@ -51,6 +53,8 @@ static void delivery_free(struct delivery *d)
 {
 	forget_hosts(d);
 	forget_policy(d);
+	later_clear(&d->mapping);
+	generic_envelope_free(&d->generic);
 	session_drop(&d->session);
 	problem_clear(&d->why);
 	mem_free(d->site);
@@ -104,6 +108,24 @@ static bool is_whole(const struct job *j)
 	       wants_body == (j->body_fd >= 0);
 }
 
+/* The envelope's addresses for other hosts; then the first of them. */
+static void map_envelope(void *arg)
+{
+	struct delivery *d = arg;
+	int r = generic_is_on() ? generic_envelope(d->job, &d->mapping, &d->generic) : 0;
+	if (r == ERR_LATER) {
+		return;
+	}
+	later_clear(&d->mapping);
+	if (r != 0) {
+		log_warning("%s: generic address lookup error", d->job->id);
+		problem_set(&d->why, "4.3.0", "generic address lookup error");
+		give_up(d);
+		return;
+	}
+	next_site(d);
+}
+
 void delivery_start(struct job *j)
 {
 	struct delivery *d = mem_alloc(sizeof(*d));
@@ -113,6 +135,7 @@ void delivery_start(struct job *j)
 	servers_attach(d);
 	d->sites = slice_str(j->nexthop);
 	later_init(&d->later, POLICY_QUESTIONS, find_policy, d);
+	later_init(&d->mapping, MAPPING_QUESTIONS, map_envelope, d);
 	if (j->open == 0) {
 		delivery_end(d);
 		return;
@@ -127,7 +150,7 @@ void delivery_start(struct job *j)
 		struct slice local;
 		address_split(slice_str(j->rcpts[0].address), &local, &d->sites);
 	}
-	next_site(d);
+	map_envelope(d);
 }
 
 /* ---- Sites. ---- */

@@ -49,6 +49,9 @@ struct delivery {
 	bool unreadable;    /* the message itself cannot be read */
 	struct problem why; /* the last one */
 	int64_t begun, connected; /* real times; connected 0: not yet */
+
+	struct later mapping;             /* tables that are asked for generic */
+	struct generic_envelope *generic; /* owned: addresses on the wire; NULL: as they are */
 };
 
 void delivery_start(struct job *j);

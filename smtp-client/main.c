@@ -2,7 +2,9 @@
 #include "dns/client.h"
 #include "server/server.h"
 #include "smtp-client/auth.h"
+#include "smtp-client/checks.h"
 #include "smtp-client/delivery.h"
+#include "smtp-client/generic.h"
 #include "smtp-client/kept.h"
 #include "smtp-client/outcome.h"
 #include "smtp-client/self.h"
@@ -26,6 +28,8 @@ static void init(void)
 {
 	self_init();
 	policy_init();
+	checks_init();
+	generic_init();
 	starttls_init();
 	servers_init();
 	source_init();

@@ -83,9 +83,18 @@ static void finish_dropped(struct session *s)
 void xact_break_off(struct session *s, int err)
 {
 	struct delivery *d = s->delivery;
-	log_warning("%s: the body cannot be read: %s", d->job->id, err_str(err));
-	problem_set(&d->why, "4.3.0", "queue file is damaged");
-	d->unreadable = true;
+	const char *status, *why;
+	if (err == ERR_DENIED) {
+		why = content_why(&s->xact->content, &status);
+		session_problem(s, STAGE_DATA, status, "%s", why);
+	} else if (err == ERR_TEMP) {
+		session_problem(
+			s, STAGE_DATA, "4.3.0", "local data error while talking to %s", s->host);
+	} else {
+		log_warning("%s: the body cannot be read: %s", d->job->id, err_str(err));
+		problem_set(&d->why, "4.3.0", "queue file is damaged");
+		d->unreadable = true;
+	}
 	outcome_all_failed(d, true);
 	finish_dropped(s);
 }
@@ -209,11 +218,6 @@ static bool is_deliverable(struct session *s)
 	} else if (command_needs_utf8(s) && !(s->ehlo.features & EHLO_SMTPUTF8)) {
 		session_problem(s, STAGE_MAIL, "5.6.7",
 			"SMTPUTF8 is required, but was not offered by host %s", s->host);
-	} else if ((j->flags & QUEUE_FLAG_8BIT) && !(s->ehlo.features & EHLO_8BITMIME) &&
-		   !conf_bool(P_disable_mime_output_conversion)) {
-		session_problem(s, STAGE_MAIL, "5.6.3",
-			"message content is 8-bit, but 8BITMIME was not offered by host %s",
-			s->host);
 	} else {
 		return true;
 	}

@@ -60,7 +60,10 @@ bool xact_is_untouched(const struct xact *x);
 
 /* From body.c: what is awaited next has its time from now on. */
 void xact_set_deadline(struct session *s);
-/* The body on disk is damaged: what was sent is no message. The session and the attempt end. */
+/*
+ * Content cannot be had, or not be changed as it must (content_write says err): what was sent is no
+ * message. The session and the attempt end.
+ */
 void xact_break_off(struct session *s, int err);
 
 #endif

@@ -302,7 +302,10 @@ static void test_parameters(void)
 	fresh();
 	a.keywords = "SIZE";
 	is_str(deliver((struct job_spec){.rcpts = "u", .flags = bit8}, "[127.0.0.1]"),
-		"R0=F5.6.3 END1", "8-bit content, no 8BITMIME");
+		"DOT R0=O2.0.0 END1", "8-bit content, no 8BITMIME");
+	is_str(buf_str(&a.mail_line), "MAIL FROM:<from@example.test>", "its size is not known");
+	fresh();
+	a.keywords = "SIZE";
 	is_str(deliver((struct job_spec){.rcpts = "\xc3\xbc"}, "[127.0.0.1]"), "R0=F5.6.7 END1",
 		"a UTF-8 address, no SMTPUTF8");
 	is_str(buf_str(&a.commands), "EHLO", "nothing was tried");

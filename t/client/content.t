@@ -1,0 +1,265 @@
+#!/usr/bin/perl
+# SPDX-License-Identifier: ISC
+# Content on its way out, beside Postfix: the same messages through the same tables to the same kind
+# of server, byte for byte, and the same log lines. Where Gatepost does something else, the row says
+# what and why. Python's email package reads what was converted.
+use strict;
+use warnings;
+use Gatepost::Instance;
+use Gatepost::Kit;
+use Gatepost::Peers;
+use Gatepost::Sink;
+use Gatepost::Smtp;
+use Gatepost::Tables;
+use Test::More;
+
+my @SEVEN = qw(PIPELINING SIZE DSN ENHANCEDSTATUSCODES);
+my %sink = map { $_ => Gatepost::Sink->new(keywords => [@SEVEN]) } qw(gp postfix);
+my $eight = Gatepost::Sink->new;    # has 8BITMIME and SMTPUTF8
+my $lmtp = Gatepost::Sink->new(lmtp => 1, keywords => [@SEVEN]);
+
+# ---- Tables ----
+my $dir = tempdir('content');
+chmod 0755, $dir;
+sub regexp {
+    my ($name, $text) = @_;
+    spew("$dir/$name", $text);
+    chmod 0644, "$dir/$name";
+    return "regexp:$dir/$name";
+}
+my %checks = (
+    smtp_header_checks => regexp('header', <<'END'),
+/^X-Drop:/ IGNORE
+/^X-Strip:/ STRIP stripped because
+/^X-Info:/ INFO seen
+/^X-Warn:/ WARN
+/^X-Dunno:/ DUNNO
+/^X-Swap: (.*)$/ REPLACE X-Swapped: $1
+/^X-Top:/ PREPEND X-Above: it
+/^X-Folded: a.*b$/ IGNORE
+/^X-Bad:/ REPLACE no header
+/^X-Wrong:/ REJECT go away
+/^Content-Type:/ IGNORE
+END
+    smtp_mime_header_checks => regexp('mime', "/^Content-Disposition:/ IGNORE\n/^X-Part:/ REPLACE X-Parted: yes\n"
+        . "/^(MIME-Version|Content-(Type|Transfer-Encoding|Description|ID)):/ INFO mime\n"),
+    smtp_nested_header_checks => regexp('nested', "/^X-Inner:/ STRIP\n/^Subject:/ PREPEND X-Before: y\n"),
+    smtp_body_checks => regexp('body', "/^drop/ IGNORE\n/^warn/ WARN body text\n/^replace (.*)/ REPLACE with \$1\n"
+        . "/^top/ PREPEND above\n/^=C3=A4/ INFO encoded\n/^never this REPLACE/ REPLACE\n"),
+);
+my $generic = "$dir/generic";
+spew($generic, "anna\@own.example anna.x\@far.test\n\@in.example \@out.example\nbert berta\@far.test\n"
+    . "quoted\@own.example \"a b\"\@far.test\n");
+chmod 0644, $generic;
+my %both = (myhostname => 'own.example', mydomain => 'example', mydestination => 'own.example', recipient_delimiter => '+',
+    smtp_tls_security_level => 'none', lmtp_tls_security_level => 'none', bounce_size_limit => 100_000);
+
+sub pair {
+    my (%main) = @_;
+    my $postfix = Gatepost::Peers->postfix(main => { %both, default_transport => 'smtp', local_recipient_maps => '',
+        relayhost => '[127.0.0.1]:' . $sink{postfix}->port, local_transport => 'smtp:[127.0.0.1]:' . $sink{postfix}->port,
+        header_checks => '', %main });
+    my %ours = %main;
+    /_(checks|maps)$/ and $ours{$_} = table_name($ours{$_}) for keys %ours;
+    my $gp = Gatepost::Instance->new(main => { %both, relayhost => '[127.0.0.1]:' . $sink{gp}->port,
+        local_transport => 'smtp:[127.0.0.1]:' . $sink{gp}->port,
+        transport_maps => 'inline:{{eight.test=smtp:[127.0.0.1]:' . $eight->port . '},{lmtp.test=lmtp:inet:127.0.0.1:'
+            . $lmtp->port . '}}', %ours });
+    $gp->start;
+    return ($gp, $postfix);
+}
+
+# What both add on top is left out.
+my $nr = 0;
+sub through {
+    my ($gp, $postfix, $from, $to, $text, %arg) = @_;
+    my $id = 'row' . ++$nr . '@test';
+    $text = "X-Begin: $id\r\n$text";
+    my %got;
+    my $c = Gatepost::Smtp->new(port => $postfix->port) or die 'no Postfix';
+    $c->hello;
+    $c->mail($from, $to, $text, %arg)->{code} == 250 or diag 'Postfix refuses';
+    $c->quit;
+    $gp->mail($from, $to, $text, %arg)->{code} == 250 or diag 'Gatepost refuses';
+    for my $who ('gp', 'postfix') {
+        wait_until(10, sub { ($got{$who}) = grep { $_->{content} =~ /^X-Begin: \Q$id\E\r$/m } $sink{$who}->messages });
+        $got{$who}{text} = $got{$who} ? $got{$who}{content} =~ s/\A.*?^X-Begin: [^\n]*\n//msr : "nothing came to $who";
+    }
+    return \%got;
+}
+
+# The log line of an action, without what differs: time, process, id.
+sub actions {
+    my ($log) = @_;
+    return join '', map { /(?:smtp|lmtp)\[\d+\]: (?:warning: )?(?:[0-9A-Za-z]+: )?((?:info|warning|replace|prepend|strip|reject): .*|.* in smtp_\w+ map.*)/ ? "$1\n" : () }
+        split /\n/, $log;
+}
+
+my $head = "From: <s\@client.test>\r\nTo: <r\@dest.test>\r\nDate: Sat, 21 Nov 2026 10:00:00 +0000\r\nMessage-Id: <1\@client.test>\r\n"
+    . "Subject: x\r\nMIME-Version: 1.0\r\n";
+my $umlaut = "gr\xc3\xbc\xc3\x9fe = \t \r\n\xc3\xa4 drop\r\n.dot\r\n..dots\r\n" . ("lang \xe9" x 60) . "\r\n" . ('x' x 73) . "\r\n" . ('y' x 76) . "\r\n";
+my $label = "Content-Transfer-Encoding: 8bit\r\n";
+sub parts { my ($b, @parts) = @_; return join('', map {"--$b\r\n$_\r\n"} @parts) . "--$b--\r\n" }
+
+# ---- Conversion ----
+# what, the text behind the common head, what is done otherwise (undef: the same)
+my @conversions = (
+    ['text', "Content-Type: text/plain; charset=utf-8\r\n$label\r\n$umlaut"],
+    ['no label', "\r\n$umlaut"],
+    ['label before the type', "${label}Content-Type: text/plain\r\n\r\n$umlaut"],
+    ['binary', "Content-Type: application/octet-stream\r\nContent-Transfer-Encoding: (as is) BINARY\r\n\r\n\x01\x7f\xff\r\n"],
+    ['base64 stays', "Content-Type: image/png\r\nContent-Transfer-Encoding: base64\r\n\r\nw7w=\r\n\xff\r\n"],
+    ['alternatives', "Content-Type: multipart/alternative; boundary=\"=_b\"\r\n$label\r\npre\xe9\r\n"
+        . parts('=_b', "Content-Type: text/plain\r\n$label\r\n$umlaut", "Content-Type: text/html\r\n$label\r\n<p>\xc3\xbc</p>", "\r\nplain")
+        . "post\r\n"],
+    ['nested', "Content-Type: multipart/mixed; boundary=a\r\n$label\r\n" . parts('a', "Content-Type: multipart/related;\r\n\tboundary=b\r\n$label\r\n"
+        . parts('b', "Content-Type: text/html\r\n$label\r\n\xc3\xa4", "Content-Type: image/x\r\nContent-Transfer-Encoding: base64\r\n\r\nAAAA"),
+        "Content-Type: message/rfc822\r\n$label\r\nSubject: in\r\nContent-Type: text/plain\r\n$label\r\n\xc3\xb6 in it")],
+    ['signed', "Content-Type: multipart/signed; boundary=s\r\n$label\r\n" . parts('s', "Content-Type: text/plain\r\n$label\r\n\xc3\xa4", "Content-Type: "
+        . "application/pgp-signature\r\n\r\nsignature")],
+    ['digest', "Content-Type: multipart/digest; boundary=d\r\n$label\r\n" . parts('d', "\r\nSubject: one\r\n$label\r\n\xc3\xa4")],
+    ['inner end missing', "Content-Type: multipart/mixed; boundary=a\r\n$label\r\n--a\r\nContent-Type: multipart/x; boundary=b\r\n$label\r\n--b\r\n$label\r\n\xe9\r\n"
+        . "--a\r\n$label\r\n\xea\r\n--a--\r\n"],
+    ['a label on a line of its own', "Content-Transfer-Encoding:\r\n 8bit\r\n\r\n\xe9\r\n"],
+    ['8-bit headers', "Subject: gr\xc3\xbc\xc3\x9f\r\n\r\nplain\r\n"],
+    ['empty', "$label\r\n\xe9"],
+    ['a part without an empty line', "Content-Type: multipart/mixed; boundary=a\r\n\r\n--a\r\n$label\xe9 text\r\n--a--\r\n",
+        'a new label has an empty line behind it', sub { s/(quoted-printable\r\n)(=E9)/$1\r\n$2/r }],
+    ['quoted boundary with blanks', "Content-Type: multipart/mixed; (comment)\r\n boundary=\"a \\\"b\"\r\n$label\r\n" . parts('a "b', "$label\r\n\xe9")],
+    ['other messages', "Content-Type: multipart/report; boundary=a\r\n\r\n" . parts('a', "Content-Type: message/delivery-status\r\n$label\r\nX: \xe9"),
+        'labelled as it is encoded', sub { s/7bit\r\n\r\nX: =E9/quoted-printable\r\n\r\nX: =E9/r }],
+    ['ASCII with a label', "$label\r\nplain = text\r\n", 'what is 7 bit is not encoded', sub { s/quoted-printable/8bit/r =~ s/=3D/=/r }],
+    ['long lines of 7 bit', "\r\n" . ('0123456789' x 250) . "\r\n" . ('x' x 998) . "\r\n" . ('y' x 999) . "\r\n\xe9\r\n"],
+);
+my ($gp, $postfix) = pair(smtp_generic_maps => '');
+my @converted;
+for my $row (@conversions) {
+    my ($what, $text, $why, $change) = @$row;
+    my $got = through($gp, $postfix, 's@client.test', 'r@dest.test', $head . $text, mail => 'BODY=8BITMIME');
+    my $want = $got->{postfix}{text};
+    $want = $change->() for $change ? $want : ();
+    is($got->{gp}{text}, $want, "conversion: $what" . ($why ? ", but $why" : ''));
+    push @converted, [$what, $got->{gp}{path}, $head . $text];
+}
+is(($sink{gp}->messages)[0]{mail}, '<s@client.test>', 'SIZE is not said of what is converted');
+
+# Python finds the text that was there before.
+my $script = <<'END';
+import email, sys
+from email import policy
+def leaves(path):
+    m = email.message_from_bytes(open(path, 'rb').read(), policy=policy.compat32)
+    return [p.get_payload(decode=True) for p in m.walk() if not p.is_multipart()]
+a, b = leaves(sys.argv[1]), leaves(sys.argv[2])
+norm = lambda x: x.replace(b'\r\n', b'\n').rstrip(b'\n')
+print('same' if [norm(x) for x in a] == [norm(x) for x in b] else (a, b))
+raw = open(sys.argv[1], 'rb').read()
+END
+spew("$dir/leaves.py", $script);
+for my $row (@converted) {
+    my ($what, $path, $text) = @$row;
+    next if $what =~ /long lines|without an empty|other messages|quoted boundary/;    # what Python reads in another way
+    spew("$dir/before.eml", $text);
+    my ($status, $out) = run_out('/usr/bin/python3', "$dir/leaves.py", $path, "$dir/before.eml");
+    is($out =~ s/\s+\z//r, 'same', "Python reads the same: $what");
+}
+
+# To who has 8BITMIME all goes as it is; and to who has none when that is wanted.
+my $text = "X-Eight: 1\r\n$head$label\r\n$umlaut";
+is($gp->mail('s@client.test', 'r@eight.test', $text)->{code}, 250, 'mail for a server with 8BITMIME');
+my ($m) = $eight->wait_messages(1);
+is($m->{content} =~ s/\A.*?(?=^X-Eight)//msr, $text, 'as it is') if $m;
+like($m->{mail}, qr/SIZE=\d+ BODY=8BITMIME/, 'with its size');
+is($gp->mail('s@client.test', 'r@lmtp.test', $text)->{code}, 250, 'mail by LMTP');
+my ($l) = $lmtp->wait_messages(1);
+like($l->{content}, qr/^Content-Transfer-Encoding: quoted-printable\r\n\r\ngr=C3=BC=C3=9Fe =3D \t=20\r\n/m, 'LMTP: converted, too');
+
+# A body in a file of its own, larger than what is sent at once.
+my $large = "X-Large: 1\r\n$head$label\r\n" . ("gr\xc3\xbc\xc3\x9fe " . 'x' x 60 . "\r\n") x 8000;
+is($gp->mail('s@client.test', 'r@dest.test', $large)->{code}, 250, 'large mail');
+my ($big) = wait_until(20, sub { grep { $_->{content} =~ /^X-Large: 1\r$/m } $sink{gp}->messages });
+($big) = grep { $_->{content} =~ /^X-Large: 1\r$/m } $sink{gp}->messages;
+my $decoded = ($big->{content} // '') =~ s/\A.*?(?=^X-Large)//msr;
+$decoded =~ s/=\r\n//g;
+$decoded =~ s/=([0-9A-F]{2})/chr hex $1/ge;
+is($decoded =~ s/^Content-Transfer-Encoding: quoted-printable/Content-Transfer-Encoding: 8bit/mr, $large, 'large: the same when it is decoded');
+
+# What cannot be.
+$gp->mark;
+my $partial = "X-Partial: 1\r\n${head}Content-Type: message/partial; id=x\r\n$label\r\n\xe9\r\n";
+is($gp->mail('s@client.test', 'r@dest.test', $partial)->{code}, 250, 'a part of a message with 8 bit');
+$gp->wait_log(qr/to=<r\@dest\.test>, relay=127\.0\.0\.1\[127\.0\.0\.1\]:\d+, .*, dsn=5\.6\.3, status=bounced \(8-bit data inside /, 'is returned');
+my $deep = join '', "X-Deep: 1\r\n$head", map {"Content-Type: multipart/x; boundary=b$_\r\n$label\r\n--b$_\r\n"} 1 .. 105;
+$deep .= "\r\n\xe9\r\n";
+is($gp->mail('s@client.test', 'r@dest.test', $deep)->{code}, 250, 'parts in parts in parts');
+$gp->wait_log(qr/to=<r\@dest\.test>, .*, dsn=5\.6\.0, status=bounced \(MIME nesting exceeds safety limit\)/, 'are returned');
+my $utf8 = Gatepost::Smtp->new(port => $gp->port);
+$utf8->hello;
+is($utf8->mail("s\@client.test", "r\@dest.test", "Subject: gr\xc3\xbcn\r\n\r\nx\r\n", mail => 'SMTPUTF8')->{code}, 250, 'mail in UTF-8');
+$gp->wait_log(qr/dsn=5\.6\.7, status=bounced \(SMTPUTF8 is required, but was not offered by host /, 'is returned, too');
+ok(!(grep { $_->{content} =~ /^X-(Partial|Deep): 1\r$/m && $_->{from} ne '' } $sink{gp}->messages), 'nothing of them was taken');
+$_->stop for $gp, $postfix;
+
+# ---- Checks ----
+($gp, $postfix) = pair(%checks, disable_mime_output_conversion => 'yes');
+my @checked = (
+    ['every action', "X-Drop: 1\r\nX-Strip: 2\r\nX-Info: 3\r\nX-Warn: 4 " . ('long ' x 30) . "\r\nX-Dunno: 5\r\nX-Swap: six\r\nX-Top: 7\r\nX-Bad: 8\r\nX-Wrong: 9\r\n"
+        . "X-Folded: a\r\n\tb\r\n\r\ndrop me\r\nwarn me\r\nreplace me\r\ntop\r\nplain\r\n"],
+    ['parts', "Content-Type: multipart/mixed; boundary=b\r\nContent-Disposition: x\r\n\r\n" . parts('b', "Content-Disposition: inline;\r\n x=y\r\nX-Part: 1\r\n"
+        . "X-Drop: kept\r\n\r\ndrop\r\ntext", "Content-Type: message/rfc822\r\n\r\nX-Inner: 1\r\nSubject: in\r\nX-Part: 2\r\nContent-ID: x\r\n\r\nwarn\r\nbody")],
+    ['8 bit as it is', "$label\r\n\xe9 drop\r\ndrop \xe9\r\n"],
+    ['long lines', "\r\n" . ('0123456789' x 500) . "\r\ndrop" . ('x' x 3000) . "\r\nend\r\n"],
+    ['addresses stay', "Cc: anna\@own.example\r\n\r\nx\r\n"],
+);
+$gp->mark;
+for my $row (@checked) {
+    my ($what, $text) = @$row;
+    my $got = through($gp, $postfix, 's@client.test', 'r@dest.test', $head . $text, mail => 'BODY=8BITMIME');
+    is($got->{gp}{text}, $got->{postfix}{text}, "checks: $what");
+}
+ok($gp->drained, 'all is sent');
+is(actions(join "\n", $gp->log_lines), actions($postfix->log), 'the log lines are the same');
+like(actions(join "\n", $gp->log_lines), qr/^strip: header X-Strip: 2: stripped because$/m, 'and they are there');
+$_->stop for $gp, $postfix;
+
+# ---- Conversion, checks and addresses together ----
+($gp, $postfix) = pair(%checks, smtp_generic_maps => "texthash:$generic");
+my @mapped = (
+    ['from, to', 's@client.test', 'r@dest.test', "Cc: anna\@own.example\r\nReply-To: Bert <bert\@own.example>\r\n\r\nanna\@own.example\r\n"],
+    ['extensions', 'anna+x@own.example', 'bert+y@own.example', "Sender: bert+z\@own.example\r\n\r\nx\r\n"],
+    ['domains', 'x+y@in.example', 'X@In.Example', "Resent-From: x\@in.example\r\nResent-Date: Sat, 21 Nov 2026 10:00:00 +0000\r\n"
+        . "Resent-Message-Id: <r\@x>\r\n\r\nx\r\n"],
+    ['quoted', 'quoted@own.example', 'anna@own.example', "Cc: quoted\@own.example\r\n\r\nx\r\n"],
+    ['null sender', '', 'r@dest.test', "\r\nx\r\n"],
+    ['the new text is not looked up again', 'bert@own.example', 'r@out.example', "\r\nx\r\n"],
+    ['many', 's@client.test', 'r@dest.test', "Cc: x\@in.example, anna\@own.example, somebody\@else.test, y\@in.example,\r\n\tz\@in.example, zz\@in.example\r\n\r\nx\r\n",
+        'folding stays where it was', sub { s/(\nCc:.*?\r\n)(?![ \t])/$1 =~ s|\s+| |gr . "\r\n"/sre }],
+    ['with 8 bit', 'anna@own.example', 'r@dest.test', "Cc: anna\@own.example\r\n$label\r\n\xc3\xa4\r\ndrop\r\n"],
+    ['inside of parts', 's@client.test', 'r@dest.test', "Content-Type: message/rfc822\r\n\r\nFrom: anna\@own.example\r\nSubject: y\r\n\r\nx\r\n"],
+);
+for my $row (@mapped) {
+    my ($what, $from, $to, $text, $why, $change) = @$row;
+    my $got = through($gp, $postfix, $from, $to, $head . $text, mail => 'BODY=8BITMIME');
+    my ($ours, $theirs) = @$got{qw(gp postfix)};
+    is($ours->{from}, $theirs->{from}, "generic: $what: sender");
+    is_deeply($ours->{rcpts}, $theirs->{rcpts}, "generic: $what: recipients");
+    if ($change) { $_->{text} = do { local $_ = $_->{text}; $change->() } for $ours, $theirs }
+    is($ours->{text}, $theirs->{text}, "generic: $what: content" . ($why ? ", but $why" : ''));
+}
+$gp->stop;
+$postfix->stop;
+
+# ---- Tables that fail ----
+$gp->set(smtp_generic_maps => '', smtp_body_checks => 'fail:no');
+$gp->mark;
+ok($gp->start, 'with a table that fails');
+is($gp->mail('s@client.test', 'r@dest.test', "${head}\r\nx\r\n")->{code}, 250, 'mail');
+$gp->wait_log(qr/to=<r\@dest\.test>, .*, dsn=4\.3\.0, status=deferred \(local data error while talking to 127\.0\.0\.1\[127\.0\.0\.1\]\)/, 'waits');
+$gp->stop;
+$gp->set(smtp_generic_maps => 'fail:no', smtp_body_checks => '');
+$gp->mark;
+ok($gp->start, 'with another one');
+$gp->wait_log(qr/to=<r\@dest\.test>, .*, dsn=4\.3\.0, status=deferred \(generic address lookup error\)/, 'and goes on waiting');
+$gp->tool('gateq', 'delete', 'ALL');
+$gp->stop;
+done_testing;
