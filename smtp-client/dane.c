@@ -4,7 +4,6 @@
 #include "smtp-client/delivery.h"
 #include "util/err.h"
 #include "util/log.h"
-#include "util/wire.h"
 
 enum { RECORD_HEAD = 3, HEX_SHOWN = 64 };
 
@@ -90,14 +89,13 @@ void dane_log(enum tls_level level, const struct tlsa_answer *a, const char *hos
 
 void dane_add_key(struct buf *out, const struct tlsa_answer *a)
 {
-	wire_counted(out, slice_str(a->base));
-	wire_counted(out, slice_str(a->mx_name));
+	buf_add_fmt(out, "%s\n%s", a->base, a->mx_name);
 	for (size_t i = 0; i < a->n; i++) {
 		const struct tls_tlsa *r = &a->records[i];
-		wire_u8(out, r->usage);
-		wire_u8(out, r->selector);
-		wire_u8(out, r->matching);
-		wire_counted(out, slice_of(r->data, r->len));
+		buf_add_fmt(out, "\n%u %u %u ", r->usage, r->selector, r->matching);
+		for (size_t k = 0; k < r->len; k++) {
+			buf_add_fmt(out, "%02x", r->data[k]);
+		}
 	}
 }
 

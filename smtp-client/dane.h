@@ -37,8 +37,8 @@ int dane_choose(enum tls_level level, const struct tlsa_answer *a, enum tls_leve
 void dane_log(enum tls_level level, const struct tlsa_answer *a, const char *host, uint16_t port);
 
 /*
- * What a server had to show on level TLS_DANE: two hosts for which this is the same are known by
- * the same.
+ * What a server had to show on level TLS_DANE, as text: two hosts for which this is the same are
+ * known by the same.
  */
 void dane_add_key(struct buf *out, const struct tlsa_answer *a);
 

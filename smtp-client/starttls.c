@@ -364,6 +364,23 @@ static bool is_wanted_server(const struct session *s, const struct tls_facts *f)
 	       (f->is_matched && (is_trusted(f) || !must_be_trusted(s->level)));
 }
 
+/*
+ * As in Postfix: a host that its records vouch for, but insecure MX records have led to, is not
+ * called verified.
+ */
+static const char *trust_word(const struct session *s, const struct tls_facts *f)
+{
+	struct tlsa_answer tlsa;
+	if (!is_wanted_server(s, f) && f->has_cert) {
+		return "Untrusted";
+	}
+	if (f->is_dane && s->delivery != NULL) {
+		client_tlsa(s->delivery, &tlsa);
+		return tlsa.mx && !tlsa.mx_secure ? "Trusted" : tls_trust_word(f);
+	}
+	return tls_trust_word(f);
+}
+
 static void log_session(const struct session *s, const struct tls_facts *f, const char *what)
 {
 	int64_t level = conf_int(policy_param(P_smtp_tls_loglevel, P_lmtp_tls_loglevel));
@@ -376,10 +393,9 @@ static void log_session(const struct session *s, const struct tls_facts *f, cons
 			s->relay, f->subject_cn, f->issuer_cn, f->fingerprint, f->key_fingerprint);
 	}
 	if (level >= 1) {
-		bool good = is_wanted_server(s, f) || !f->has_cert;
 		tls_add_summary(&summary, f);
-		log_info("%s TLS connection %s to %s: %s", good ? tls_trust_word(f) : "Untrusted",
-			what, s->relay, buf_str(&summary));
+		log_info("%s TLS connection %s to %s: %s", trust_word(s, f), what, s->relay,
+			buf_str(&summary));
 	}
 	buf_clear(&summary);
 }

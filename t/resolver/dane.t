@@ -118,7 +118,7 @@ my %both = (
     'd-bareok.sec' => [deferred('TLS is required, but was not offered by host bareok\.sec\[127\.0\.0\.13\]', '4.7.4')],
     (map { ("d-$_.sec" => [$encrypted, $unusable]) } qw(pkix odd noder)),
     'd-barepkix.sec' => [deferred('TLS is required, but was not offered by host barepkix\.sec\[127\.0\.0\.13\]', '4.7.4'), $unusable],
-    'd-host.plain' => [$encrypted, $insecure], 'd-sec.plain' => [$verified, $insecure],
+    'd-host.plain' => [$encrypted, $insecure], 'd-sec.plain' => [['TLS', qr/status=sent/, 'Trusted'], $insecure],
     '[host.plain]' => [$encrypted, $unknown], '[127.0.0.11]' => [$encrypted, $unknown],
     'd-mx.bog' => [name_error('d-mx\.bog', 'MX')], 'd-mx.old' => [name_error('d-mx\.old', 'MX')],
     'd-lostaddr.sec' => [name_error('addr\.bog', 'A')], 'd-oldhost.sec' => [name_error('host\.old', 'A')],
