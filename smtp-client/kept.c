@@ -9,20 +9,11 @@
 #include "smtp-client/level.h"
 #include "smtp-client/policy.h"
 #include "smtp-client/starttls.h"
-#include "smtp-client/tables.h"
 #include "util/mem.h"
 
 TAILQ_HEAD(session_list, session);
 static struct session_list idle = TAILQ_HEAD_INITIALIZER(idle);
 static unsigned idle_count, idle_limit;
-static struct match *destinations;
-
-void kept_init(void)
-{
-	tables_open_match(policy_param(P_smtp_connection_cache_destinations,
-				  P_lmtp_connection_cache_destinations),
-		0, &destinations);
-}
 
 void kept_start(unsigned limit)
 {
@@ -63,13 +54,25 @@ void kept_end(struct session *s, bool said)
 
 /* ---- What is kept. ---- */
 
+/* smtp_connection_cache_destinations; "static:" matches any. */
+static bool is_listed(const char *site)
+{
+	struct slice rest = slice_str(conf_str(policy_param(P_smtp_connection_cache_destinations,
+			     P_lmtp_connection_cache_destinations))),
+		     word;
+	while (slice_token(&rest, ", \t\r\n", &word)) {
+		if (slice_case_eq_str(word, site) || slice_starts(word, "static:")) {
+			return true;
+		}
+	}
+	return false;
+}
+
 static bool is_wanted(const struct session *s)
 {
-	if (conf_bool(policy_param(
-		    P_smtp_connection_cache_on_demand, P_lmtp_connection_cache_on_demand))) {
-		return true;
-	}
-	return destinations != NULL && match_domain(destinations, slice_str(s->site), NULL) == 0;
+	return conf_bool(policy_param(
+		       P_smtp_connection_cache_on_demand, P_lmtp_connection_cache_on_demand)) ||
+	       is_listed(s->site);
 }
 
 static bool may_be_kept(const struct session *s)

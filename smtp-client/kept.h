@@ -11,8 +11,6 @@
  * login.
  */
 
-/* Opens lists, as long as there are rights for it. */
-void kept_init(void);
 /* At most limit sessions are kept idle; the oldest goes first. */
 void kept_start(unsigned limit);
 /* The transaction is over: kept idle when it may be, else QUIT. True: it is idle. */

@@ -40,7 +40,6 @@ static const struct stream_events events = {on_input, on_drained, on_end};
 void session_init(void)
 {
 	hello_init();
-	kept_init();
 	filter_init();
 	auth_init();
 }

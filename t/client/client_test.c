@@ -211,6 +211,70 @@ static void test_reuse(void)
 	is_int(a.connections, 1, "by a new session");
 }
 
+/* What plans of back-off and notices go by. */
+static void test_facts(void)
+{
+	static const struct {
+		const char *nexthop, *rcpts, *greeting, *ehlo, *mail, *rcpt, *data, *dot, *keywords;
+		const char *facts;
+	} rows[] = {
+		{"[127.0.0.1]", "u", .facts = "dot/250/2 "},
+		{"[127.0.0.1]", "u r5 r4", .keywords = "PIPELINING",
+			.facts = "rcpt/550/0 rcpt/450/0 dot/250/0 "},
+		{"nx.test", "u", .facts = "dns/0/0 "},
+		{"self.test", "u", .facts = "dns/0/0 "},
+		{"[127.0.0.3]", "u", .facts = "connect/0/0 "},
+		{"[127.0.0.1]", "u", .greeting = "554 5.7.1 no", .facts = "greeting/554/0 "},
+		{"[127.0.0.1]", "u", .greeting = "drop", .facts = "greeting/0/0 "},
+		{"[127.0.0.1]", "u", .ehlo = "421 4.3.2 busy", .facts = "helo/421/0 "},
+		{"[127.0.0.1]", "u v", .mail = "451 4.7.1 no", .facts = "mail/451/0 mail/451/0 "},
+		{"[127.0.0.1]", "u", .mail = "drop", .keywords = "SIZE", .facts = "mail/0/0 "},
+		{"[127.0.0.1]", "u", .rcpt = "552 5.5.3 many", .facts = "rcpt/452/0 "},
+		{"[127.0.0.1]", "u", .data = "451 4.3.0 no", .facts = "data/451/0 "},
+		{"[127.0.0.1]", "u", .dot = "554 5.6.0 no", .facts = "dot/554/0 "},
+		{"[127.0.0.1]", "u", .dot = "drop", .facts = "dot/0/0 "},
+		{"[127.0.0.1]", "u", .keywords = "SIZE 1", .facts = "mail/0/0 "},
+	};
+	for (size_t i = 0; i < COUNT_OF(rows); i++) {
+		fresh();
+		a.keywords = rows[i].keywords != NULL ? rows[i].keywords : a.keywords;
+		a.greeting = rows[i].greeting;
+		a.ehlo = rows[i].ehlo;
+		a.mail = rows[i].mail;
+		a.rcpt = rows[i].rcpt;
+		a.data = rows[i].data;
+		a.dot = rows[i].dot;
+		buf_reset(&w.facts);
+		(void)deliver((struct job_spec){.rcpts = rows[i].rcpts}, rows[i].nexthop);
+		is_str(buf_str(&w.facts), rows[i].facts, "facts %zu", i);
+	}
+}
+
+/* Next hops behind one host share its sessions. */
+static void test_site(void)
+{
+	fresh();
+	is_str(deliver((struct job_spec){.rcpts = "u"}, "one.test"), "DOT R0=O2.0.0 END1",
+		"a session");
+	is_str(deliver((struct job_spec){.rcpts = "v"}, "also.test"), "DOT R0=O2.0.0 END1",
+		"another next hop behind the same host");
+	is_int(a.connections, 1, "by the same session");
+	unsigned asked = w.asked;
+	is_str(deliver((struct job_spec){.rcpts = "v"}, "also.test"), "DOT R0=O2.0.0 END1",
+		"once more");
+	is_int(w.asked, asked, "it is that one's now: nobody is asked");
+	is_str(deliver((struct job_spec){.rcpts = "v"}, "two.test"), "DOT R0=O2.0.0 END1",
+		"another name of the host's");
+	is_int(a.connections, 2, "by a session of its own");
+	is_str(deliver((struct job_spec){.rcpts = "u"}, "one.test"), "DOT R0=O2.0.0 END1",
+		"back again");
+	is_int(a.connections, 2, "by the first");
+	a.mail = "421 4.4.2 idle for too long";
+	is_str(deliver((struct job_spec){.rcpts = "u"}, "also.test"), "R0=D4.4.2 END0",
+		"a dead one: a new session");
+	is_int(a.connections, 3, "once");
+}
+
 static void test_servers(void)
 {
 	fresh();
@@ -537,6 +601,8 @@ static void test_fallback(void)
 	is_str(deliver((struct job_spec){.rcpts = "u"}, "nx.test"), "DOT R0=O2.0.0 END1",
 		"no such domain");
 	is_int(b.messages, 1, "goes to the fall-back");
+	ok(slice_ends(buf_slice(&w.facts), "dot/250/3 "), "which qmgr counts: %s",
+		buf_str(&w.facts));
 	ok(slice_starts(buf_slice(&b.mail_line), "MAIL FROM:<relay@example.test>"),
 		"with relay_sender");
 	is_str(deliver((struct job_spec){.rcpts = "u"}, "[127.0.0.3]"), "DOT R0=O2.0.0 END1",
@@ -651,6 +717,8 @@ int main(void)
 	worker_start(&w, false, settings);
 	test_cases();
 	test_reuse();
+	test_facts();
+	test_site();
 	test_servers();
 	test_names();
 	test_parameters();

@@ -16,6 +16,7 @@
 #include "conf/set.h"
 #include "conf/mistake.h"
 #include "dns/hosts.h"
+#include "mail/stage.h"
 #include "t/tap.h"
 #include "util/err.h"
 #include "util/fd.h"
@@ -35,6 +36,9 @@ static void add_report(struct worker *w, const char *kind, const struct ipc_msg 
 {
 	buf_add_fmt(&w->events, "%s%llu=%c%.*s ", kind, (unsigned long long)ipc_u64(m, FIELD_INDEX),
 		result_letter(ipc_u64(m, FIELD_RESULT)), SLICE_FMT(ipc_bytes(m, FIELD_STATUS)));
+	buf_add_fmt(&w->facts, "%s/%llu/%llu ", stage_str((enum stage)ipc_u64(m, FIELD_STAGE)),
+		(unsigned long long)ipc_u64(m, FIELD_CODE),
+		(unsigned long long)ipc_u64(m, FIELD_FLAGS));
 	if (ipc_has(m, FIELD_TRANSPORT)) {
 		buf_add_fmt(&w->events, "%.*s:%.*s ", SLICE_FMT(ipc_bytes(m, FIELD_TRANSPORT)),
 			SLICE_FMT(ipc_bytes(m, FIELD_NEXTHOP)));
@@ -115,7 +119,7 @@ static void resolver_msg(struct ipc *c, struct ipc_msg *m, void *arg)
 		add_addr(h, 20, "127.0.0.1", "b.down.test");
 	} else if (slice_eq_str(name, "self.test")) {
 		add_addr(h, 10, "192.0.2.99", "mx.self.test");
-	} else if (slice_eq_str(name, "one.test")) {
+	} else if (slice_eq_str(name, "one.test") || slice_eq_str(name, "also.test")) {
 		add_addr(h, 10, "127.0.0.1", "mx.one.test");
 	} else {
 		h->status = slice_eq_str(name, "nx.test")     ? DNS_NXDOMAIN
@@ -241,7 +245,8 @@ static void run_program(int fd)
 void worker_start(struct worker *w, bool lmtp, const char *settings)
 {
 	int fds[2];
-	*w = (struct worker){.log = BUF_INIT(1 << 20), .events = BUF_INIT(1 << 20)};
+	*w = (struct worker){
+		.log = BUF_INIT(1 << 20), .events = BUF_INIT(1 << 20), .facts = BUF_INIT(1 << 20)};
 	(void)snprintf(w->log_path, sizeof(w->log_path), "/tmp/gp-client-XXXXXX");
 	int fd = mkstemp(w->log_path);
 	fd_close(&fd);
@@ -387,4 +392,5 @@ void worker_stop(struct worker *w)
 	(void)unlink(w->log_path);
 	buf_clear(&w->log);
 	buf_clear(&w->events);
+	buf_clear(&w->facts);
 }

@@ -7,13 +7,14 @@
 /*
  * smtp-client as a child process, with the test in the places of master, qmgr and resolver. The
  * resolver knows one.test (127.0.0.1), two.test (127.0.0.1, then 127.0.0.2), down.test (127.0.0.3,
- * then 127.0.0.1), nx.test, null.test, fail.test.
+ * then 127.0.0.1), also.test (the host of one.test), nx.test, null.test, fail.test.
  */
 struct worker {
 	pid_t pid;
 	struct ipc *master, *qmgr, *old_qmgr, *resolver;
 	struct buf log;    /* what it has logged so far: worker_read_log */
 	struct buf events; /* what it has told qmgr, a word an event: see worker.c */
+	struct buf facts;  /* of reports: "stage/code/flags", a word each */
 	unsigned room, ended, asked;
 	bool ready, gone;
 	char log_path[64];

@@ -4,7 +4,7 @@
 #
 #   my $s = Gatepost::Script->new(good => {}, busy => { mail => '421 4.3.2 busy' }, odd => sub { my ($c) = @_; ... });
 #   $s->port('busy');  $s->took('good');   # recipients of messages that were accepted, in order
-#   $s->log('good');                       # C: and S: lines, "connect" for each connection
+#   $s->log('good');                       # C: and S: lines; "connect" and "from ADDRESS" for each connection
 #
 # A hash says what is different from an honest server: the stages greeting, ehlo, helo, mail, rcpt,
 # data, body (while content comes), dot, bdat, auth, rset, quit. A value is a reply, one of the words
@@ -65,6 +65,7 @@ sub _accept {
             my $script = $self->{script}{ $name{$l} };
             my $c = bless { sock => $sock, in => '', base => "$self->{dir}/$name{$l}" }, __PACKAGE__ . '::Connection';
             $c->note('connect');
+            $c->note('from ' . $sock->peerhost);
             eval { ref $script eq 'CODE' ? $script->($c) : $c->serve(%$script); 1 } or $c->note("ended: $@");
             POSIX::_exit(0);
         }
