@@ -20,4 +20,4 @@ t_resolver_hosts_test_LDADD = t/libtap.a lib/dns/libdns.a lib/ipc/libipc.a lib/n
 
 dist_man8_MANS += man/resolver.8
 
-check_SCRIPTS += t/resolver/dane.t t/resolver/kept.t t/resolver/settings.t t/resolver/servers.t
+check_SCRIPTS += t/resolver/dane.t t/resolver/kept.t t/resolver/settings.t t/resolver/sites.t t/resolver/servers.t

@@ -13,7 +13,7 @@
  * asking (its callback still comes from the loop).
  */
 enum state { WAITING, SENT, DECIDED };
-enum kind { RECORDS, HOSTS, SITE, LATER };
+enum kind { RECORDS, HOSTS, LATER };
 
 struct dns_query {
 	TAILQ_ENTRY(dns_query) link;
@@ -28,8 +28,6 @@ struct dns_query {
 	enum dns_status decided;
 	dns_done_fn *done;
 	dns_hosts_fn *hosts_done;
-	dns_site_fn *site_done;
-	char *nexthop; /* owned; of SITE */
 	uint16_t port;
 	void *arg;
 	struct later_answer *later;
@@ -70,7 +68,6 @@ static void query_free(struct dns_query *q)
 	client.count--;
 	loop_timer_clear(&q->timer);
 	loop_task_cancel(&q->task);
-	mem_free(q->nexthop);
 	mem_free(q);
 }
 
@@ -112,24 +109,12 @@ static void answered(struct dns_query *q, struct slice encoded)
 	}
 }
 
-static void site_answered(struct dns_query *q, int result, struct slice site, uint32_t ttl)
-{
-	dns_site_fn *done = q->site_done;
-	void *arg = q->arg;
-	query_free(q);
-	done(arg, result, site, ttl);
-}
-
 /* Answers without a resolver's word. */
 static void decide(void *arg)
 {
 	struct dns_query *q = arg;
 	struct buf b = BUF_INIT(1024);
 	char name[DNS_NAME_MAX + 1];
-	if (q->kind == SITE) {
-		site_answered(q, ERR_TEMP, SLICE_NONE, 0);
-		return;
-	}
 	memcpy(name, q->q.name, sizeof(name));
 	if (q->kind == HOSTS) {
 		struct hosts *h = mem_alloc(sizeof(*h));
@@ -158,7 +143,7 @@ static void timed_out(void *arg)
 static struct ipc *choose(const struct dns_query *q)
 {
 	unsigned sum = 0;
-	for (const char *p = q->kind == SITE ? q->nexthop : q->q.name; *p != '\0'; p++) {
+	for (const char *p = q->q.name; *p != '\0'; p++) {
 		sum = sum * 31 + (unsigned char)*p;
 	}
 	return client.resolver[sum % client.resolvers];
@@ -177,9 +162,6 @@ static void query_send(struct dns_query *q)
 		ipc_put_bytes(c, FIELD_KEY, slice_str(q->q.name));
 		ipc_put_u64(c, FIELD_FLAGS, q->flags);
 		ipc_put_u64(c, FIELD_PORT, q->port);
-	} else if (q->kind == SITE) {
-		ipc_begin(c, PROTO_DNS_SITE, id);
-		ipc_put_str(c, FIELD_NEXTHOP, q->nexthop);
 	} else {
 		ipc_begin(c, PROTO_DNS_QUERY, id);
 		ipc_put_u64(c, FIELD_TYPE, q->q.type);
@@ -240,13 +222,7 @@ void dns_client_msg(struct ipc *c, struct ipc_msg *msg)
 	struct dns_query *q = msg->arg;
 	if (q != NULL) {
 		q->state = DECIDED; /* the request is over: nothing is left to be cleared there */
-		if (q->kind == SITE) {
-			bool good = ipc_u64(msg, FIELD_RESULT) == RESULT_OK;
-			site_answered(q, good ? 0 : ERR_TEMP, ipc_bytes(msg, FIELD_SITE),
-				(uint32_t)ipc_u64(msg, FIELD_TTL));
-		} else {
-			answered(q, ipc_bytes(msg, FIELD_VALUE));
-		}
+		answered(q, ipc_bytes(msg, FIELD_VALUE));
 	}
 }
 
@@ -325,19 +301,6 @@ struct dns_query *dns_query_hosts(struct slice name, const struct dns_hosts_want
 	q->flags = hosts_flags(want);
 	q->port = want->port;
 	q->hosts_done = done;
-	q->arg = arg;
-	if (q->state != DECIDED) {
-		query_send(q);
-	}
-	return q;
-}
-
-struct dns_query *dns_query_site(
-	struct slice nexthop, int64_t deadline, dns_site_fn *done, void *arg)
-{
-	struct dns_query *q = query_new(SITE, 0, deadline);
-	q->nexthop = slice_dup(nexthop);
-	q->site_done = done;
 	q->arg = arg;
 	if (q->state != DECIDED) {
 		query_send(q);

@@ -28,8 +28,6 @@ void dns_client_remove(struct ipc *c);
 typedef void dns_done_fn(void *arg, const struct dns_answer *a);
 /* h is valid during the call only. */
 typedef void dns_hosts_fn(void *arg, const struct hosts *h);
-/* result: 0, or ERR_TEMP: site is empty. site is valid during the call only; ttl: seconds. */
-typedef void dns_site_fn(void *arg, int result, struct slice site, uint32_t ttl);
 
 struct dns_query;
 
@@ -61,13 +59,6 @@ struct dns_hosts_want {
  */
 struct dns_query *dns_query_hosts(struct slice name, const struct dns_hosts_want *want,
 	int64_t deadline, dns_hosts_fn *done, void *arg);
-/*
- * Asks for the site of a next hop (dns/site.h), which is spelled as in nexthop.h; of several
- * destinations the first one counts. done is called once, after this has returned, with ERR_TEMP
- * when name servers do not say, at the deadline, and over the limit. For qmgr alone.
- */
-struct dns_query *dns_query_site(
-	struct slice nexthop, int64_t deadline, dns_site_fn *done, void *arg);
 /* Withdraws: done is not called. *q may be NULL; it is cleared. */
 void dns_cancel(struct dns_query **q);
 

@@ -33,26 +33,12 @@ static void answer(struct ipc *c, uint64_t id, bool hosts)
 	buf_clear(&b);
 }
 
-static void answer_site(struct ipc *c, uint64_t id, struct slice nexthop)
-{
-	bool good = slice_eq_str(nexthop, "a.test, b.test");
-	ipc_begin(c, PROTO_DNS_SITE_ANSWER, id);
-	ipc_put_u64(c, FIELD_RESULT, good ? RESULT_OK : RESULT_DEFERRED);
-	if (good) {
-		ipc_put_str(c, FIELD_SITE, "mx.test");
-		ipc_put_u64(c, FIELD_TTL, 60);
-	}
-	(void)ipc_end(c);
-}
-
 static void resolver_msg(struct ipc *c, struct ipc_msg *m, void *arg)
 {
 	struct resolver *r = arg;
 	r->asked++;
 	r->last = m->id;
-	if (!r->silent && m->type == PROTO_DNS_SITE) {
-		answer_site(c, m->id, ipc_bytes(m, FIELD_NEXTHOP));
-	} else if (!r->silent) {
+	if (!r->silent) {
 		answer(c, m->id, m->type == PROTO_DNS_HOSTS);
 	}
 }
@@ -66,7 +52,7 @@ static void ended(struct ipc *c, int err, void *arg)
 {
 }
 
-static void start_as(struct resolver *r, enum role asker)
+static void resolver_start(struct resolver *r)
 {
 	static const struct ipc_events mine = {resolver_msg, ended, NULL},
 				       theirs = {client_msg, ended, NULL};
@@ -75,14 +61,9 @@ static void start_as(struct resolver *r, enum role asker)
 		bail_out("socketpair failed");
 	}
 	*r = (struct resolver){0};
-	r->here = ipc_new(fds[0], ROLE_RESOLVER, asker, &mine, r, 0);
-	r->there = ipc_new(fds[1], asker, ROLE_RESOLVER, &theirs, NULL, 0);
+	r->here = ipc_new(fds[0], ROLE_RESOLVER, ROLE_CLIENT, &mine, r, 0);
+	r->there = ipc_new(fds[1], ROLE_CLIENT, ROLE_RESOLVER, &theirs, NULL, 0);
 	dns_client_add(r->there);
-}
-
-static void resolver_start(struct resolver *r)
-{
-	start_as(r, ROLE_CLIENT);
 }
 
 static void resolver_stop(struct resolver *r)
@@ -195,53 +176,6 @@ static void test_restart(void)
 	resolver_stop(&two);
 }
 
-struct place {
-	unsigned calls;
-	int result;
-	char site[32];
-	uint32_t ttl;
-};
-
-static void take_site(void *arg, int result, struct slice site, uint32_t ttl)
-{
-	struct place *p = arg;
-	p->calls++;
-	p->result = result;
-	p->ttl = ttl;
-	(void)snprintf(p->site, sizeof(p->site), "%.*s", SLICE_FMT(site));
-}
-
-static void test_sites(void)
-{
-	struct resolver r;
-	struct place p = {0};
-	struct dns_query *q = NULL;
-	start_as(&r, ROLE_QMGR);
-	(void)dns_query_site(SLICE_LIT("a.test, b.test"), soon(5000), take_site, &p);
-	is_int(p.calls, 0, "a site: never from inside the call");
-	while (p.calls == 0) {
-		loop_once(soon(20));
-	}
-	ok(p.result == 0 && p.ttl == 60, "a site");
-	is_str(p.site, "mx.test", "its name");
-	(void)dns_query_site(SLICE_LIT("fail.test"), soon(5000), take_site, &p);
-	while (p.calls == 1) {
-		loop_once(soon(20));
-	}
-	ok(p.result == ERR_TEMP && p.site[0] == '\0', "cannot be said now");
-	r.silent = true;
-	(void)dns_query_site(SLICE_LIT("a.test"), soon(60), take_site, &p);
-	while (p.calls == 2) {
-		loop_once(soon(20));
-	}
-	is_int(p.result, ERR_TEMP, "silence until the deadline");
-	q = dns_query_site(SLICE_LIT("a.test"), soon(60), take_site, &p);
-	dns_cancel(&q);
-	loop_once(soon(80));
-	is_int(p.calls, 3, "withdrawn");
-	resolver_stop(&r);
-}
-
 static unsigned woken;
 
 static void wake(void *arg)
@@ -285,6 +219,5 @@ int main(void)
 	test_queries();
 	test_restart();
 	test_later();
-	test_sites();
 	return done_testing();
 }
