@@ -57,6 +57,16 @@ void notice_open(void)
 	tells = mail_classes(slice_str(conf_str(P_notify_classes)));
 }
 
+void notice_double_bounce(struct buf *out)
+{
+	struct slice sender = slice_str(conf_str(P_double_bounce_sender));
+
+	buf_reset(out);
+	(void)buf_add_slice(out, sender);
+	if (slice_find(sender, '@') < 0)
+		(void)buf_add_fmt(out, "@%s", conf_str(P_myhostname));
+}
+
 bool notice_is_idle(void)
 {
 	return TAILQ_EMPTY(&all);
@@ -276,7 +286,7 @@ static void send_copy(struct notice *n, const char *recipient)
 	struct message *m = NULL;
 
 	buf_reset(&n->sender);
-	route_complete(cleanup.route, slice_str(conf_str(P_double_bounce_sender)), &n->sender);
+	notice_double_bounce(&n->sender);
 	route_complete(cleanup.route, slice_str(recipient), &to);
 	if (message_new(&copy_calls, &copy_owner, &m) != 0) {
 		log_warning("%s: postmaster notice failed: no queue id", n->parent_id);
@@ -393,7 +403,7 @@ static bool address(struct notice *n)
 	const char *postmaster = postmaster_of(n);
 	bool is_double;
 
-	route_complete(cleanup.route, slice_str(conf_str(P_double_bounce_sender)), &double_bounce);
+	notice_double_bounce(&double_bounce);
 	is_double = slice_case_eq(sender, buf_slice(&double_bounce));
 	if (is_double && (n->kind == DSN_FAILED || n->kind == DSN_DELAYED)) {
 		log_warning("%s: undeliverable postmaster notification discarded", n->parent_id);

@@ -22,6 +22,8 @@
  * nothing of the message but its Message-ID (requiretls_redact_dsn).
  */
 void notice_open(void);
+/* double_bounce_sender, at myhostname when it names no domain, as in Postfix. */
+void notice_double_bounce(struct buf *out);
 void notice_msg(struct server_peer *qmgr, struct ipc_msg *msg);
 void notice_peer_gone(struct server_peer *qmgr);
 bool notice_is_idle(void);

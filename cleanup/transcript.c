@@ -3,6 +3,7 @@
 
 #include "cleanup/cleanup.h"
 #include "cleanup/message.h"
+#include "cleanup/notice.h"
 #include "cleanup/space.h"
 #include "cleanup/trace.h"
 #include "conf/conf.h"
@@ -57,7 +58,7 @@ static void add_line(struct buf *out, struct slice line)
 static void add_headers(struct buf *out, struct ipc_msg *msg, struct slice to)
 {
 	(void)buf_add_fmt(out, "From: Mail Delivery System <MAILER-DAEMON@%s>\r\nTo: Postmaster <",
-		conf_str(P_myorigin));
+		conf_str(P_myhostname));
 	address_add_external(out, to);
 	(void)buf_add_fmt(out,
 		">\r\nSubject: %s %.*s: errors from %.*s\r\nAuto-Submitted: auto-generated\r\n",
@@ -86,7 +87,8 @@ static const struct message_failure *fill(struct message *m, struct ipc_msg *msg
 	m->env.arrival = clock_real();
 	m->env.flags = QUEUE_FLAG_NOTICE;
 	m->env.service = SLICE_LIT("bounce");
-	message_set_sender(m, slice_str(conf_str(P_double_bounce_sender)));
+	notice_double_bounce(&m->sender);
+	m->env.sender = buf_slice(&m->sender);
 	(void)message_add_rcpt(m, to, SLICE_NONE, SLICE_NONE, 0);
 	add_headers(&content, msg, to);
 	add_text(&content, msg);

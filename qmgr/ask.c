@@ -276,6 +276,19 @@ static struct slice reply_to_success(const struct queue_event *ev)
 	return ev->host.len > 0 && slice_starts(ev->text, "2") ? ev->text : SLICE_NONE;
 }
 
+/* As Postfix says it: a success has only the host's reply. */
+static void put_text(struct ipc *c, const struct queue_event *ev)
+{
+	struct buf text = BUF_INIT(4096);
+
+	if (ev->type == QUEUE_EV_DELIVERED && ev->host.len > 0)
+		(void)buf_add_fmt(&text, "delivery via %.*s: ", SLICE_FMT(ev->host));
+	(void)buf_add_slice(&text, ev->text);
+	if (ev->text.len > 0)
+		ipc_put_text(c, FIELD_TEXT, buf_slice(&text));
+	buf_clear(&text);
+}
+
 static void put_rcpt(struct ipc *c, const struct ask *q, uint32_t index)
 {
 	const struct queue_message *m = q->a->m;
@@ -306,8 +319,7 @@ static void put_rcpt(struct ipc *c, const struct ask *q, uint32_t index)
 		ipc_put_text(c, FIELD_REMOTE, ev.host);
 	if (reply.len > 0)
 		ipc_put_text(c, FIELD_DIAGNOSTIC, reply);
-	if (ev.text.len > 0)
-		ipc_put_text(c, FIELD_TEXT, ev.text);
+	put_text(c, &ev);
 	if (ev.time > 0)
 		ipc_put_u64(c, FIELD_TIME, (uint64_t)ev.time);
 	ipc_end(c);

@@ -14,8 +14,8 @@ enum { LINE = 78 };
 /* Description of the last part. */
 static const char *const attached[] = {
 	[DSN_FAILED] = "Undelivered ",
-	[DSN_DELAYED] = "Delayed ",
-	[DSN_DELIVERED] = "Delivered ",
+	[DSN_DELAYED] = "Undelivered ",
+	[DSN_DELIVERED] = "",
 	[DSN_TRACED] = "",
 };
 
@@ -173,10 +173,10 @@ static void add_headers(struct buf *out, const struct dsn_report *r, bool is_8bi
 		buf_add_fmt(out, "References: %.*s\r\nIn-Reply-To: %.*s\r\n",
 			SLICE_FMT(r->message_id), SLICE_FMT(r->message_id));
 	buf_add_fmt(out,
-		"Auto-Submitted: auto-replied\r\nMIME-Version: 1.0\r\n"
+		"Auto-Submitted: auto-%s\r\nMIME-Version: 1.0\r\n"
 		"Content-Type: multipart/report; report-type=%sdelivery-status;\r\n"
 		"\tboundary=\"",
-		r->is_utf8 ? "global-" : "");
+		r->is_copy ? "generated" : "replied", r->is_utf8 ? "global-" : "");
 	add_boundary(out, r);
 	buf_add_fmt(out, "\"\r\n%s\r\nThis is a MIME-encapsulated message.\r\n\r\n",
 		is_8bit ? "Content-Transfer-Encoding: 8bit\r\n" : "");
@@ -197,8 +197,7 @@ static void add_notification(
 	add_part(out, r, "Notification", buf_str(&type), is_8bit);
 	while (rest.len > 0 && slice_part(&rest, '\n', &line))
 		(void)buf_add_fmt(out, "%.*s\r\n", SLICE_FMT(line));
-	if (!r->is_copy)
-		buf_add_str(out, "\r\n");
+	buf_add_str(out, "\r\n");
 	buf_add_slice(out, text);
 	buf_clear(&type);
 }
@@ -212,6 +211,8 @@ static void add_message_fields(struct buf *out, const struct dsn_report *r)
 	buf_add_fmt(out, "X-%.*s-Sender: %s; ", SLICE_FMT(r->mail_name),
 		r->is_utf8 && !slice_is_ascii(r->sender) ? "utf-8" : "rfc822");
 	add_address(out, r->sender);
+	if (r->sender.len == 0)
+		buf_add_fmt(out, "@%.*s", SLICE_FMT(r->host));
 	buf_add_str(out, "\r\n");
 	add_date(out, "Arrival-Date", r->arrival);
 }

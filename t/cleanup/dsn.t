@@ -72,6 +72,7 @@ like($m->{mail}, qr/RET=HDRS/, 'RET goes on');
 like($m->{mail}, qr/ENVID=QQ314159/, 'and ENVID');
 like($m->{rcpt}[0], qr/NOTIFY=SUCCESS,FAILURE/, 'and NOTIFY');
 like($m->{rcpt}[0], qr/ORCPT=rfc822;first\@else\.test/, 'and ORCPT');
+is(scalar notices($s), 0, 'nothing is to be told here');
 
 # 5.2.2: one that knows no DSN: relayed. Others hear nothing of a success.
 my $r = send_mail([['b@plain.test', 'NOTIFY=SUCCESS ORCPT=rfc822;first+2Blast@else.test'], ['c@plain.test', 'NOTIFY=FAILURE'],

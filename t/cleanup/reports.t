@@ -73,7 +73,7 @@ like(Gatepost::Dsn::mutt($trace), qr/<later\@next\.test>/, '-v: mutt shows it');
 # The delay of it is told of, to the postmaster, too.
 my ($delay) = wait_to('delays@post.test', 1);
 like($delay->{content}, qr/^Subject: Postmaster Warning: Delayed Mail\r$/m, 'delay: the postmaster');
-is($delay->{from}, 'double-bounce@client.test', 'delay: from nobody');
+is($delay->{from}, 'double-bounce@mx.example', 'delay: from nobody');
 wait_to('v@client.test', 3);
 $gp->tool('gateq', 'delete', 'ALL');
 ok($gp->drained(20), 'deleted');
@@ -132,9 +132,9 @@ like($copy->{content}, qr/^Subject: Postmaster Copy: Undelivered Mail\r$/m, 'bou
 unlike($copy->{content}, qr/^body\r$/m, 'bounce: without the body');
 $gp->mail('', 'bad@next.test', "Subject: two\r\n\r\nbody two\r\n");
 ($m) = wait_to('double@post.test', 1);
-is($m->{from}, 'double-bounce@client.test', '2bounce: the sender of what is never returned');
+is($m->{from}, 'double-bounce@mx.example', '2bounce: the sender of what is never returned');
 like($m->{content}, qr/^body two\r$/m, '2bounce: with all of it');
-$gp->mail('double-bounce@client.test', 'bad@next.test', "Subject: three\r\n\r\n");
+$gp->mail('double-bounce@mx.example', 'bad@next.test', "Subject: three\r\n\r\n");
 ok(wait_until(20, sub { $gp->log_lines(qr/warning: [0-9A-F]+: undeliverable postmaster notification discarded/) }), 'a third is dropped');
 ok($gp->drained(20), 'over');
 
@@ -150,7 +150,7 @@ is(scalar(to('errors@post.test')), $errors, 'nothing before the session ends');
 $c->quit;
 $m = (wait_to('errors@post.test', ++$errors))[-1];
 like($m->{content}, qr/^Subject: Gatepost SMTP server: errors from \S*\[127\.0\.0\.1\]\r$/m, 'policy: a transcript');
-is($m->{from}, 'double-bounce@client.test', 'from nobody');
+is($m->{from}, 'double-bounce@mx.example', 'from nobody');
 like($m->{content}, qr/^Transcript of session follows\.\r$/m, 'its text');
 like($m->{content}, qr/^ In:  RCPT TO:<refused\@next\.test>\r\n Out: 554 5\.7\.1 .*not wanted/m, 'what was said');
 like($m->{content}, qr/^ In:  NONSENSE\r\n Out: 5/m, 'all of it');
