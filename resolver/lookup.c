@@ -19,8 +19,9 @@ struct lookup {
 	uint16_t best;
 	uint32_t ttl, mx_ttl;
 	unsigned n;
-	struct host_lookup *host; /* owned, HOSTS_MX_MAX */
-	struct hosts *result;     /* owned */
+	struct host_lookup *host; /* owned */
+	unsigned room;            /* of host: most next hops have few */
+	struct hosts *result;     /* owned; at the end */
 	bool *gone;               /* tells lookup_new that all was done at once; else NULL */
 };
 
@@ -32,6 +33,13 @@ static void clear_hosts(struct lookup *l)
 		host_clear(&l->host[i]);
 	}
 	l->n = 0;
+}
+
+static void make_room(struct lookup *l, unsigned hosts)
+{
+	mem_free(l->host);
+	l->room = hosts < HOSTS_MX_MAX ? hosts : HOSTS_MX_MAX;
+	l->host = mem_array(l->room, sizeof(*l->host));
 }
 
 static void lookup_finish(struct lookup *l)
@@ -69,6 +77,7 @@ static void lookup_done(struct lookup *l)
 
 static void fail(struct lookup *l, enum dns_status status, enum dns_type type, const char *name)
 {
+	l->result = l->result != NULL ? l->result : mem_alloc(sizeof(*l->result));
 	l->result->status = status;
 	l->result->type = type;
 	l->result->name = slice_str(name);
@@ -92,7 +101,7 @@ static void add_ttl(struct lookup *l, const struct host_lookup *h)
 /* Everything is in, or is not to be had. */
 static void collect(struct lookup *l)
 {
-	struct hosts *h = l->result;
+	struct hosts *h = l->result = mem_alloc(sizeof(*h));
 	const struct host_lookup *bad = NULL;
 	size_t room = HOSTS_TLSA_BYTES;
 	for (unsigned i = 0; i < l->n; i++) {
@@ -147,7 +156,8 @@ static void ask_hosts(struct lookup *l)
 	one_less(l);
 }
 
-/* Keeps the nearest HOSTS_MX_MAX hosts; a host named twice counts once, at its best place. */
+/* Keeps the nearest hosts that there is room for; a host named twice counts once, at its best
+ * place. */
 static void add_host(struct lookup *l, struct slice name, uint16_t pref)
 {
 	struct host_lookup *at = NULL;
@@ -157,7 +167,7 @@ static void add_host(struct lookup *l, struct slice name, uint16_t pref)
 			return;
 		}
 	}
-	if (l->n < HOSTS_MX_MAX) {
+	if (l->n < l->room) {
 		at = &l->host[l->n++];
 	} else {
 		for (unsigned i = 0; i < l->n; i++) {
@@ -184,6 +194,7 @@ static void find_itself(struct lookup *l)
 {
 	const char *domain = next_domain(l);
 	char *full = domain != NULL ? mem_fmt("%s.%s", l->name, domain) : NULL;
+	make_room(l, 1);
 	if (full != NULL && strlen(full) <= DNS_NAME_MAX) {
 		add_host(l, slice_str(full), 0);
 	} else {
@@ -201,6 +212,7 @@ static void take_mx(struct lookup *l, struct dns_answer *a)
 	l->mx_ttl = l->ttl = a->ttl;
 	l->best = UINT16_MAX;
 	(void)snprintf(l->mx_name, sizeof(l->mx_name), "%.*s", SLICE_FMT(a->name));
+	make_room(l, a->count);
 	while (dns_answer_next(a, &r)) {
 		l->best = r.pref < l->best ? r.pref : l->best;
 		add_host(l, r.data, r.pref);
@@ -245,8 +257,6 @@ void lookup_new(struct engine *e, struct slice name, unsigned flags, uint16_t po
 	l->done = done;
 	l->arg = arg;
 	l->ttl = l->mx_ttl = DNS_TTL_MAX;
-	l->host = mem_array(HOSTS_MX_MAX, sizeof(*l->host));
-	l->result = mem_alloc(sizeof(*l->result));
 	l->gone = &gone;
 	l->ask = (struct engine_ask){.done = mx_answer, .arg = l};
 	if (dns_question_set(&q, DNS_MX, name) != 0) {

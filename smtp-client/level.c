@@ -49,6 +49,9 @@ static void apply_wishes(struct delivery *d)
 	} else if (level_is_required(d)) {
 		if (level < TLS_FINGERPRINT) {
 			policy_set_level(&d->policy, TLS_SECURE);
+		} else if (level == TLS_DANE) {
+			/* It may come to less than a server that is known. */
+			policy_set_level(&d->policy, TLS_DANE_ONLY);
 		}
 	} else if ((flags & JOB_TLS_OPTIONAL) != 0 && level > TLS_MAY) {
 		policy_set_level(&d->policy, starttls_is_wrapped() ? TLS_ENCRYPT : TLS_MAY);
@@ -119,7 +122,9 @@ static bool choose_by_dane(struct delivery *d, const char *host, uint16_t port)
 		buf_add_fmt(&why, " for %s:%u", host, port);
 	}
 	if (r != 0) {
-		problem_set(&d->why, "4.7.5", "%s", buf_str(&why));
+		/* RFC 8689, 4.2.1: it is returned where nobody vouches for the server. */
+		bool final = level_is_required(d) && tlsa.status != TLSA_FAILED;
+		problem_set(&d->why, final ? "5.7.30" : "4.7.5", "%s", buf_str(&why));
 	}
 	buf_clear(&why);
 	return r == 0;

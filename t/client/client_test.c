@@ -687,6 +687,8 @@ static void test_wishes(void)
 			"TLS-Required: no, whatever the level", 1},
 		{"none", QUEUE_FLAG_REQUIRETLS, "[127.0.0.1]", "R0=F5.7.30 END2",
 			"REQUIRETLS, at level none too", 1},
+		{"dane; smtp_dns_support_level=dnssec", QUEUE_FLAG_REQUIRETLS, "one.test",
+			"R0=F5.7.30 END2", "REQUIRETLS, at level dane without records", 0},
 		{"may", QUEUE_FLAG_REQUIRETLS, "two.test", "R0=F5.7.30 END2",
 			"REQUIRETLS: every host is tried", 2},
 		{"encrypt", QUEUE_FLAG_REQUIRETLS | QUEUE_FLAG_TLS_OPTIONAL, "[127.0.0.1]",
