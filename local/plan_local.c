@@ -2,6 +2,7 @@
 #include "conf/conf.h"
 #include "local/alias.h"
 #include "local/delivery.h"
+#include "local/work.h"
 #include "mail/address.h"
 #include "util/err.h"
 #include "util/mem.h"
@@ -10,6 +11,7 @@
 
 int plan_open(struct buf *why)
 {
+	work_open_filter(P_local_delivery_status_filter);
 	return alias_open(why);
 }
 

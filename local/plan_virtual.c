@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: ISC */
 #include "local/delivery.h"
+#include "local/work.h"
 
 /* virtual: what a recipient is stands in tables that the spawner's children look into. */
 
 int plan_open(struct buf *why)
 {
 	(void)why;
+	work_open_filter(P_virtual_delivery_status_filter);
 	return 0;
 }
 

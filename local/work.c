@@ -12,6 +12,7 @@
 #include "local/forward.h"
 #include "local/spawner.h"
 #include "mail/attempt.h"
+#include "mail/status_filter.h"
 #include "queue/envelope.h"
 #include "util/err.h"
 #include "util/fd.h"
@@ -41,6 +42,7 @@ struct work {
 
 static int spawner;
 static struct loop_watch *spawner_end;
+static struct status_filter filter;
 
 static void run(struct work *w);
 static bool forward(struct work *w);
@@ -96,6 +98,25 @@ static void log_outcome(const struct work *w, const struct job_rcpt *r, const st
 	log_flush();
 }
 
+void work_open_filter(enum param p)
+{
+	status_filter_open(&filter, p);
+}
+
+/* What the filter makes of it. */
+static void sift(struct outcome *o)
+{
+	struct buf text = BUF_INIT(sizeof(o->text));
+	(void)buf_add_slice(&text, slice_first(slice_str(o->text), sizeof(o->text) - 1));
+	if (status_filter_apply(&filter, o->status, &text)) {
+		(void)snprintf(o->text, sizeof(o->text), "%s", buf_str(&text));
+		o->result = o->status[0] == '2'   ? o->result
+			    : o->status[0] == '5' ? RESULT_FAILED
+						  : RESULT_DEFERRED;
+	}
+	buf_clear(&text);
+}
+
 /* The present recipient is done. */
 static void finish(struct work *w, const struct outcome *outcome)
 {
@@ -107,6 +128,7 @@ static void finish(struct work *w, const struct outcome *outcome)
 		w->at = w->j->n;
 		return;
 	}
+	sift(&o);
 	if (o.result == RESULT_FAILED && conf_bool(P_soft_bounce)) {
 		o.result = RESULT_DEFERRED;
 		o.status[0] = '4';

@@ -159,6 +159,62 @@ static bool is_probe(struct slice item)
 		       is_made_of(type, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"));
 }
 
+/* An address of one family, or nothing. */
+static bool is_of_family(struct slice s, int family)
+{
+	char text[HOST_LIMIT + 1];
+	unsigned char room[sizeof(struct in6_addr)];
+
+	if (s.len > HOST_LIMIT)
+		return false;
+	memcpy(text, s.p, s.len);
+	text[s.len] = '\0';
+	return s.len == 0 || inet_pton(family, text, room) == 1;
+}
+
+static bool is_source(struct slice item)
+{
+	return is_of_family(item, AF_INET);
+}
+
+static bool is_source6(struct slice item)
+{
+	return is_of_family(item, AF_INET6);
+}
+
+static bool is_one_of(struct slice item, const char *const *words, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (slice_case_eq_str(item, words[i]))
+			return true;
+	return false;
+}
+
+static bool is_sasl_option(struct slice item)
+{
+	static const char *const words[] = {"noplaintext", "noanonymous", "nodictionary",
+		"noactive", "forward_secrecy", "mutual_auth"};
+
+	return is_one_of(item, words, sizeof(words) / sizeof(*words));
+}
+
+static bool is_pix_word(struct slice item)
+{
+	static const char *const words[] = {"disable_esmtp", "delay_dotcrlf"};
+
+	return is_one_of(item, words, sizeof(words) / sizeof(*words));
+}
+
+#define SASL_OPTIONS(p)                                                                         \
+	{                                                                                       \
+		p, true, is_sasl_option, "is none of its values",                               \
+			"noplaintext, noanonymous, nodictionary, noactive, forward_secrecy or " \
+			"mutual_auth"                                                           \
+	}
+#define PIX_WORDS(p)                                                                            \
+	{                                                                                       \
+		p, true, is_pix_word, "is none of its values", "disable_esmtp or delay_dotcrlf" \
+	}
 #define RESOLVER_OPTIONS(p)                                                                        \
 	{                                                                                          \
 		p, true, is_resolver_option, "is no resolver option", "res_defnames or res_dnsrch" \
@@ -215,6 +271,18 @@ static const struct {
 	{P_dnssec_probe, false, is_probe, "is no question", "TYPE:NAME or nothing"},
 	TLS_SERVER_NAME(P_smtp_tls_servername),
 	TLS_SERVER_NAME(P_lmtp_tls_servername),
+	{P_smtp_bind_address, false, is_source, "is no IPv4 address", "one or nothing"},
+	{P_smtp_bind_address6, false, is_source6, "is no IPv6 address", "one or nothing"},
+	{P_lmtp_bind_address, false, is_source, "is no IPv4 address", "one or nothing"},
+	{P_lmtp_bind_address6, false, is_source6, "is no IPv6 address", "one or nothing"},
+	SASL_OPTIONS(P_smtp_sasl_security_options),
+	SASL_OPTIONS(P_smtp_sasl_tls_security_options),
+	SASL_OPTIONS(P_smtp_sasl_tls_verified_security_options),
+	SASL_OPTIONS(P_lmtp_sasl_security_options),
+	SASL_OPTIONS(P_lmtp_sasl_tls_security_options),
+	SASL_OPTIONS(P_lmtp_sasl_tls_verified_security_options),
+	PIX_WORDS(P_smtp_pix_workarounds),
+	PIX_WORDS(P_lmtp_pix_workarounds),
 };
 
 static void check_rule(const struct conf *c, size_t i, struct mistakes *m)

@@ -13,21 +13,21 @@ enum { TEXT_LIMIT = 4 << 20, PATHS_LIMIT = 20000, PATH_LIMIT = 4096 };
 /* The parameters of one program that name secrets. */
 struct side {
 	enum param chains, pairs[2][2]; /* certificate and key */
-	enum param relay, sender_dependent;
+	enum param relay, sender_dependent, auth;
 };
 
 static const struct side server_side = {P_smtpd_tls_chain_files,
 	{{P_smtpd_tls_cert_file, P_smtpd_tls_key_file},
 		{P_smtpd_tls_eccert_file, P_smtpd_tls_eckey_file}},
-	P_COUNT, P_COUNT};
+	P_COUNT, P_COUNT, P_COUNT};
 static const struct side smtp_side = {P_smtp_tls_chain_files,
 	{{P_smtp_tls_cert_file, P_smtp_tls_key_file},
 		{P_smtp_tls_eccert_file, P_smtp_tls_eckey_file}},
-	P_smtp_sasl_password_maps, P_smtp_sender_dependent_authentication};
+	P_smtp_sasl_password_maps, P_smtp_sender_dependent_authentication, P_smtp_sasl_auth_enable};
 static const struct side lmtp_side = {P_lmtp_tls_chain_files,
 	{{P_lmtp_tls_cert_file, P_lmtp_tls_key_file},
 		{P_lmtp_tls_eccert_file, P_lmtp_tls_eckey_file}},
-	P_lmtp_sasl_password_maps, P_lmtp_sender_dependent_authentication};
+	P_lmtp_sasl_password_maps, P_lmtp_sender_dependent_authentication, P_lmtp_sasl_auth_enable};
 
 /* NULL: a service without secrets. */
 static const struct side *side_of(const struct service *v)
@@ -369,20 +369,26 @@ static const struct setting *tls_setting(const struct conf *c, bool *is_mandator
 	return NULL;
 }
 
+/* What services share is said once. */
+static bool is_said(const struct key_check *k, const struct setting *s)
+{
+	char where[PATH_LIMIT];
+
+	(void)snprintf(where, sizeof(where), "%s:%u:%u", s->path != NULL ? s->path : "", s->line,
+		s->column);
+	if (dict_get(k->seen, slice_str(where)) != NULL)
+		return true;
+	(void)dict_set(k->seen, slice_str(where), k->seen);
+	return false;
+}
+
 static void check_level(const struct key_check *k, const struct service *v)
 {
 	bool is_mandatory = false;
 	const struct setting *s = tls_setting(k->c, &is_mandatory);
-	char where[PATH_LIMIT];
 
-	if (v->type != SERVICE_INET || s == NULL || vault_has_chain(v, k->c))
+	if (v->type != SERVICE_INET || s == NULL || vault_has_chain(v, k->c) || is_said(k, s))
 		return;
-	/* What services share is said once. */
-	(void)snprintf(where, sizeof(where), "%s:%u:%u", s->path != NULL ? s->path : "", s->line,
-		s->column);
-	if (dict_get(k->seen, slice_str(where)) != NULL)
-		return;
-	(void)dict_set(k->seen, slice_str(where), k->seen);
 	if (is_mandatory)
 		mistakes_error(k->m, set_place(s, 0),
 			"TLS is required of clients, but there is no certificate; expected one in "
@@ -391,6 +397,22 @@ static void check_level(const struct key_check *k, const struct service *v)
 		mistakes_warning(k->m, set_place(s, 0),
 			"TLS is not offered, since there is no certificate; expected one in "
 			"smtpd_tls_chain_files");
+}
+
+/* ---- logins that need credentials ---- */
+
+static void check_login(const struct key_check *k, const struct side *side)
+{
+	const struct setting *s = NULL;
+
+	if (side->auth == P_COUNT || !set_bool(k->c, side->auth) ||
+		*set_str(k->c, side->relay) != '\0')
+		return;
+	s = set_find(k->c, slice_str(conf_name(side->auth)));
+	if (s != NULL && !is_said(k, s))
+		mistakes_error(k->m, set_place(s, 0),
+			"%s: there are no credentials to log in with; expected a table in %s",
+			conf_name(side->auth), conf_name(side->relay));
 }
 
 void vault_check(const struct instance *in, bool with_files, struct mistakes *m)
@@ -408,6 +430,8 @@ void vault_check(const struct instance *in, bool with_files, struct mistakes *m)
 			check_chain_files(&k, side);
 		if (side == &server_side)
 			check_level(&k, &in->services.service[i]);
+		else if (side != NULL)
+			check_login(&k, side);
 		if (side == &server_side && s != NULL &&
 			(reported == NULL || s->line != reported->line)) {
 			check_sni(&k);

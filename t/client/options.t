@@ -74,6 +74,8 @@ my %at = (postfix => '[127.0.0.1]:' . $postfix->port, map { $_ => $s->at($_) } k
 my $gp = Gatepost::Instance->new(main => {
     transport_maps => 'inline:{' . join(', ', map {"{$_.test=t$_:$at{$_}}"} sort keys %at) . '}', notify_classes => '',
     minimal_backoff_time => '600s', maximal_backoff_time => '600s', relayhost => '[127.0.0.1]:1', log_level => 'debug',
+    mydestination => 'here.test', local_transport => 'local', local_delivery_status_filter => 'regexp:'
+        . spew("$dir/local", "/^5\\.1\\.1 (.*)\$/ 4.1.1 not yet: \$1\n"),
     smtpd_authorized_xforward_hosts => '127.0.0.0/8', smtp_connection_cache_time_limit => '20s', lmtp_connection_cache_time_limit => '20s',
 }, master => [map {
     "t$_ unix - - n - - smtp-client" . (/^lmtp/ ? ' -l' : '') . ($with{$_} ? "\n  -o $with{$_}" : '')
@@ -123,6 +125,9 @@ becomes('bless', 'sent', qr/dsn=2\.0\.0, /);
 ok($gp->find_log(qr/warning: smtp_delivery_status_filter: "5\.0\.0 cursed" would change whether mail was delivered/), 'what is sent is sent');
 becomes('what', 'bounced', qr/dsn=5\.1\.2, /);
 ok($gp->find_log(qr/warning: smtp_delivery_status_filter: "what\?" has no status code/), 'a result without a status');
+
+is($c->mail('s@client.test', 'no.body.here@here.test', "x\r\n")->{code}, 250, 'local: taken');
+$gp->wait_log(qr/local\[\d+\]: \w+: to=<no\.body\.here\@here\.test>, .*dsn=4\.1\.1, status=deferred \(not yet: unknown user/, 'local has one, too');
 
 # Keywords.
 becomes('discard', 'sent');
