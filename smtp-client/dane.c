@@ -1,11 +1,65 @@
 /* SPDX-License-Identifier: ISC */
 #include "smtp-client/dane.h"
 
+#include "conf/conf.h"
 #include "smtp-client/delivery.h"
 #include "util/err.h"
 #include "util/log.h"
 
-enum { RECORD_HEAD = 3, HEX_SHOWN = 64 };
+enum { RECORD_HEAD = 3, HEX_SHOWN = 64, WHOLE = 0 };
+
+/* The matching type of a name in tls_dane_digests (RFC 6698, 7.4); 0: none of these. */
+static unsigned matching_of(struct slice word)
+{
+	struct slice name;
+	(void)slice_part(&word, '=', &name);
+	return slice_case_eq_str(name, "sha256") ? 1 : slice_case_eq_str(name, "sha512") ? 2 : 0;
+}
+
+/* The place of a digest in that list, the best is 0; -1: it is not there. */
+static int rank_of(uint8_t matching)
+{
+	struct slice rest = slice_str(conf_str(P_tls_dane_digests)), word;
+	for (int rank = 0; slice_token(&rest, ", \t\r\n", &word); rank++) {
+		if (matching_of(word) == matching) {
+			return rank;
+		}
+	}
+	return -1;
+}
+
+static bool is_usable(const struct tls_tlsa *r)
+{
+	return tls_tlsa_is_usable(r) && (r->matching == WHOLE || rank_of(r->matching) >= 0);
+}
+
+/* RFC 7671, 9: beside a better digest of the same thing a record does not count. */
+static bool is_outdone(const struct tls_tlsa *r, const struct tls_tlsa *by)
+{
+	return is_usable(by) && by->usage == r->usage && by->selector == r->selector &&
+	       r->matching != WHOLE && by->matching != WHOLE &&
+	       rank_of(by->matching) < rank_of(r->matching);
+}
+
+/* Where there are usable records the others are left out. */
+static void keep_best(struct tlsa_answer *a)
+{
+	struct tls_tlsa kept[DNS_RECORDS_MAX];
+	size_t n = 0;
+	for (size_t i = 0; i < a->n; i++) {
+		bool good = is_usable(&a->record[i]);
+		for (size_t k = 0; good && k < a->n; k++) {
+			good = !is_outdone(&a->record[i], &a->record[k]);
+		}
+		if (good) {
+			kept[n++] = a->record[i];
+		}
+	}
+	if (n > 0) {
+		memcpy(a->record, kept, n * sizeof(kept[0]));
+		a->n = n;
+	}
+}
 
 static void set_name(char to[static DNS_NAME_MAX + 1], struct slice name)
 {
@@ -46,12 +100,13 @@ void client_tlsa(const struct delivery *d, struct tlsa_answer *out)
 	while (out->n < DNS_RECORDS_MAX && host_record_next(&rest, &data)) {
 		out->record[out->n++] = record_of(data);
 	}
+	keep_best(out);
 }
 
 static bool has_usable(const struct tlsa_answer *a)
 {
 	for (size_t i = 0; i < a->n; i++) {
-		if (tls_tlsa_is_usable(&a->records[i])) {
+		if (is_usable(&a->records[i])) {
 			return true;
 		}
 	}

@@ -21,7 +21,10 @@ struct tlsa_answer {
 
 struct delivery;
 
-/* The records of the host of the delivery's present address. They borrow from its hosts. */
+/*
+ * The records of the host of the delivery's present address, where some are usable the best of them
+ * alone (tls_dane_digests). They borrow from its hosts.
+ */
 void client_tlsa(const struct delivery *d, struct tlsa_answer *out);
 
 /*

@@ -148,6 +148,12 @@ static bool is_host_lookup(struct slice item)
 	return slice_eq_str(item, "dns") || slice_eq_str(item, "native");
 }
 
+static bool is_dane_digest(struct slice item)
+{
+	return slice_case_eq_str(item, "sha256") || slice_case_eq_str(item, "sha512") ||
+	       slice_case_eq_str(item, "sha256=1") || slice_case_eq_str(item, "sha512=2");
+}
+
 /* TYPE:NAME, or nothing. */
 static bool is_probe(struct slice item)
 {
@@ -268,6 +274,8 @@ static const struct {
 	RESOLVER_OPTIONS(P_lmtp_dns_resolver_options),
 	{P_smtp_host_lookup, true, is_host_lookup, "is none of its values", "dns or native"},
 	{P_lmtp_host_lookup, true, is_host_lookup, "is none of its values", "dns or native"},
+	{P_tls_dane_digests, true, is_dane_digest, "is no digest of TLSA records",
+		"sha256 or sha512"},
 	{P_dnssec_probe, false, is_probe, "is no question", "TYPE:NAME or nothing"},
 	TLS_SERVER_NAME(P_smtp_tls_servername),
 	TLS_SERVER_NAME(P_lmtp_tls_servername),

@@ -10,6 +10,7 @@
 #include "net/loop.h"
 #include "smtp-client/anchors.h"
 #include "smtp-client/dane.h"
+#include "smtp-client/delivery.h"
 #include "smtp-client/policy.h"
 #include "util/err.h"
 #include "util/fd.h"
@@ -296,6 +297,60 @@ static void test_dane(void)
 	}
 }
 
+/* What stays of a host's records. */
+static void test_records(void)
+{
+	static const struct {
+		const char *in, *out; /* usage, selector, matching type; x: cut off */
+	} rows[] = {
+		{"311", "311"},
+		{"311 312", "312"},
+		{"312 311 311", "312"},
+		{"311 302", "311 302"},
+		{"211 312", "211 312"},
+		{"111 311 x", "311"},
+		{"111 x 319", "111 x 319"},
+		{"x", "x"},
+		{"311 112", "311"},
+	};
+	static char bytes[64];
+	static struct hosts h;
+	struct delivery d = {.hosts = &h, .at = 1};
+	for (size_t i = 0; i < COUNT_OF(rows); i++) {
+		struct buf records = BUF_INIT(1 << 16), out = BUF_INIT(1000);
+		struct slice rest = slice_str(rows[i].in), word;
+		struct tlsa_answer a;
+		h = (struct hosts){0};
+		hosts_add_addr(&h, hosts_add_host(&h, SLICE_LIT("mx.test"), 10), 2, "1234");
+		while (slice_token(&rest, " ", &word)) {
+			struct buf data = BUF_INIT(100);
+			for (size_t k = 0; k < 3 && word.len == 3; k++) {
+				buf_add_char(&data, (char)(word.p[k] - '0'));
+			}
+			buf_add(&data, bytes, word.len != 3 ? 2 : word.p[2] == '2' ? 64 : 32);
+			host_record_add(&records, buf_slice(&data));
+			h.host[0].count++;
+			buf_clear(&data);
+		}
+		h.host[0].tlsa = TLSA_FOUND;
+		h.host[0].records = buf_slice(&records);
+		client_tlsa(&d, &a);
+		for (size_t k = 0; k < a.n; k++) {
+			const struct tls_tlsa *r = &a.records[k];
+			buf_add_str(&out, k > 0 ? " " : "");
+			buf_add_fmt(&out, r->usage == UINT8_MAX ? "x" : "%u%u%u", r->usage,
+				r->selector, r->matching);
+		}
+		is_str(buf_str(&out), rows[i].out, "records %s", rows[i].in);
+		buf_clear(&records);
+		buf_clear(&out);
+	}
+	d.at = 0;
+	struct tlsa_answer a;
+	client_tlsa(&d, &a);
+	ok(a.status == TLSA_INSECURE && a.n == 0, "no present address: nothing is known");
+}
+
 int main(void)
 {
 	set_up();
@@ -306,6 +361,7 @@ int main(void)
 	test_sites();
 	test_defaults();
 	test_dane();
+	test_records();
 	(void)unlink(pem);
 	(void)unlink(secret);
 	char *main_cf = mem_fmt("%s/main.cf", dir);

@@ -131,7 +131,7 @@ my $odd_addr = '127.0.0.55';
 my @odd = qw(tlsa0 tlsa3 tlsa19 tlsamixed servfail silent nxdomain insecure badname);
 my (%to, @routes);
 for my $i (0 .. $#hops) {
-    for my $level (@levels, 'may-mx') {
+    for my $level (@levels, 'may-mx', 'sha512') {
         $to{$level}{ $hops[$i] } = "u\@$level.$i.test";
         push @routes, "$level.$i.test=$level:$hops[$i]";
     }
@@ -147,7 +147,8 @@ my $gp = Gatepost::Instance->new(main => {
     smtp_dns_support_level => 'dnssec', smtp_tls_loglevel => 1, smtp_connection_cache_on_demand => 'no',
     transport_maps => 'inline:{' . join(', ', map {"{$_}"} @routes) . '}',
 }, master => [map({"$_ unix - - n - - smtp-client\n  -o smtp_tls_security_level=$_"} @levels),
-    "may-mx unix - - n - - smtp-client\n  -o smtp_tls_security_level=dane -o smtp_tls_dane_insecure_mx_policy=may"]);
+    "may-mx unix - - n - - smtp-client\n  -o smtp_tls_security_level=dane -o smtp_tls_dane_insecure_mx_policy=may",
+    "sha512 unix - - n - - smtp-client\n  -o smtp_tls_security_level=dane-only -o tls_dane_digests=sha512"]);
 $gp->start;
 my $c = $gp->session;
 
@@ -177,6 +178,10 @@ for my $level (@levels) {
 }
 $c->mail('', $to{'may-mx'}{'d-sec.plain'}, "Subject: x\r\n\r\nx\r\n");
 becomes('smtp_tls_dane_insecure_mx_policy=may', $to{'may-mx'}{'d-sec.plain'}, $encrypted);
+for (['d-good.sec', $unusable], ['d-sha512.sec', $verified]) {
+    $c->mail('', $to{sha512}{ $_->[0] }, "Subject: x\r\n\r\nx\r\n");
+    becomes("tls_dane_digests=sha512, $_->[0]", $to{sha512}{ $_->[0] }, $_->[1]);
+}
 ok(scalar($gp->log_lines(qr/warning: TLS policy lookup for d-losthosts\.sec\/tlsa\.bog: TLSA lookup error for tlsa\.bog:25$/)),
     'a host that is passed over: the reason is in the log');
 ok(scalar($gp->log_lines(qr/warning: DANE TLSA lookup problem: Host or domain name not found\. Name service error for name=_25\._tcp\.tlsa\.bog type=TLSA: Host not found, try again$/)),
