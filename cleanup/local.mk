@@ -12,7 +12,7 @@ cleanup_cleanup_SOURCES = \
 	%D%/link.c %D%/link.h \
 	%D%/main.c \
 	%D%/message.c %D%/message.h \
-	%D%/notice.c %D%/notice.h \
+	%D%/notice.c %D%/notice.h %D%/notice_make.c %D%/notice_private.h \
 	%D%/pickup.c %D%/pickup.h \
 	%D%/recipients.c %D%/recipients.h \
 	%D%/requeue.c %D%/requeue.h \
