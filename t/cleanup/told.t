@@ -59,7 +59,7 @@ for my $round (1 .. 8) {
     }
     my $role = $roles[$round % @roles];
     select undef, undef, undef, 0.02 * ($round % 5);
-    ok($gp->kill_role($role), "$role is killed");
+    ok(wait_until(20, sub { $gp->kill_role($role) }), "$role is killed");
 }
 kill 9, map {@$_} values %{ $gp->roles };
 ok(wait_until(20, sub { !%{ $gp->roles } }), 'everything is killed');
