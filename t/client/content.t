@@ -54,25 +54,42 @@ chmod 0644, $generic;
 my %both = (myhostname => 'own.example', mydomain => 'example', mydestination => 'own.example', recipient_delimiter => '+',
     smtp_tls_security_level => 'none', lmtp_tls_security_level => 'none', bounce_size_limit => 100_000);
 
-sub pair {
-    my (%main) = @_;
-    my $postfix = Gatepost::Peers->postfix(main => { %both, default_transport => 'smtp', local_recipient_maps => '',
-        relayhost => '[127.0.0.1]:' . $sink{postfix}->port, local_transport => 'smtp:[127.0.0.1]:' . $sink{postfix}->port,
-        header_checks => '', %main });
-    my %ours = %main;
-    /_(checks|maps)$/ and $ours{$_} = table_name($ours{$_}) for keys %ours;
-    my $gp = Gatepost::Instance->new(main => { %both, relayhost => '[127.0.0.1]:' . $sink{gp}->port,
-        local_transport => 'smtp:[127.0.0.1]:' . $sink{gp}->port,
-        transport_maps => 'inline:{{eight.test=smtp:[127.0.0.1]:' . $eight->port . '},{lmtp.test=lmtp:inet:127.0.0.1:'
-            . $lmtp->port . '}}', %ours });
-    $gp->start;
-    return ($gp, $postfix);
+# A service for each kind of work; which, says the recipient's domain.
+my %services = (
+    convert => {},
+    check   => { %checks, disable_mime_output_conversion => 'yes' },
+    map     => { %checks, smtp_generic_maps => "texthash:$generic" },
+    nobody  => { smtp_body_checks => 'fail:no' },
+    nowhere => { smtp_generic_maps => 'fail:no' },
+);
+sub service_lines {
+    my ($program, $how) = @_;
+    return map {
+        my $set = $services{$_};
+        join "\n", "$_ unix - - n - - $program", map {
+            my $value = /_(checks|maps)$/ ? $how->($set->{$_}) : $set->{$_};
+            "  -o { $_ = $value }"
+        } sort keys %$set;
+    } sort keys %services;
 }
+sub routes {
+    my ($port, @more) = @_;
+    return 'inline:{' . join(',', @more, "{client.test=convert:[127.0.0.1]:$port}", map {"{$_.test=$_:[127.0.0.1]:$port}"} sort keys %services) . '}';
+}
+my ($to_gp, $to_postfix) = map { $sink{$_}->port } qw(gp postfix);
+my $postfix = Gatepost::Peers->postfix(main => { %both, local_recipient_maps => '', default_transport => "map:[127.0.0.1]:$to_postfix",
+    local_transport => "map:[127.0.0.1]:$to_postfix", transport_maps => routes($to_postfix) },
+    services => [service_lines('smtp', sub { $_[0] })]);
+my $gp = Gatepost::Instance->new(main => { %both, default_transport => "map:[127.0.0.1]:$to_gp",
+    local_transport => "map:[127.0.0.1]:$to_gp", transport_maps => routes($to_gp,
+        '{eight.test=convert:[127.0.0.1]:' . $eight->port . '}', '{lmtp.test=lmtp:inet:127.0.0.1:' . $lmtp->port . '}') },
+    master => [service_lines('smtp-client', \&table_name)]);
+$gp->start;
 
 # What both add on top is left out.
 my $nr = 0;
 sub through {
-    my ($gp, $postfix, $from, $to, $text, %arg) = @_;
+    my ($from, $to, $text, %arg) = @_;
     my $id = 'row' . ++$nr . '@test';
     $text = "X-Begin: $id\r\n$text";
     my %got;
@@ -131,11 +148,10 @@ my @conversions = (
     ['ASCII with a label', "$label\r\nplain = text\r\n", 'what is 7 bit is not encoded', sub { s/quoted-printable/8bit/r =~ s/=3D/=/r }],
     ['long lines of 7 bit', "\r\n" . ('0123456789' x 250) . "\r\n" . ('x' x 998) . "\r\n" . ('y' x 999) . "\r\n\xe9\r\n"],
 );
-my ($gp, $postfix) = pair(smtp_generic_maps => '');
 my @converted;
 for my $row (@conversions) {
     my ($what, $text, $why, $change) = @$row;
-    my $got = through($gp, $postfix, 's@client.test', 'r@dest.test', $head . $text, mail => 'BODY=8BITMIME');
+    my $got = through('s@client.test', 'r@convert.test', $head . $text, mail => 'BODY=8BITMIME');
     my $want = $got->{postfix}{text};
     $want = $change->() for $change ? $want : ();
     is($got->{gp}{text}, $want, "conversion: $what" . ($why ? ", but $why" : ''));
@@ -176,7 +192,7 @@ like($l->{content}, qr/^Content-Transfer-Encoding: quoted-printable\r\n\r\ngr=C3
 
 # A body in a file of its own, larger than what is sent at once.
 my $large = "X-Large: 1\r\n$head$label\r\n" . ("gr\xc3\xbc\xc3\x9fe " . 'x' x 60 . "\r\n") x 8000;
-is($gp->mail('s@client.test', 'r@dest.test', $large)->{code}, 250, 'large mail');
+is($gp->mail('s@client.test', 'r@convert.test', $large)->{code}, 250, 'large mail');
 my ($big) = wait_until(20, sub { grep { $_->{content} =~ /^X-Large: 1\r$/m } $sink{gp}->messages });
 ($big) = grep { $_->{content} =~ /^X-Large: 1\r$/m } $sink{gp}->messages;
 my $decoded = ($big->{content} // '') =~ s/\A.*?(?=^X-Large)//msr;
@@ -187,21 +203,19 @@ is($decoded =~ s/^Content-Transfer-Encoding: quoted-printable/Content-Transfer-E
 # What cannot be.
 $gp->mark;
 my $partial = "X-Partial: 1\r\n${head}Content-Type: message/partial; id=x\r\n$label\r\n\xe9\r\n";
-is($gp->mail('s@client.test', 'r@dest.test', $partial)->{code}, 250, 'a part of a message with 8 bit');
-$gp->wait_log(qr/to=<r\@dest\.test>, relay=127\.0\.0\.1\[127\.0\.0\.1\]:\d+, .*, dsn=5\.6\.3, status=bounced \(8-bit data inside /, 'is returned');
+is($gp->mail('s@client.test', 'r@convert.test', $partial)->{code}, 250, 'a part of a message with 8 bit');
+$gp->wait_log(qr/to=<r\@convert\.test>, relay=127\.0\.0\.1\[127\.0\.0\.1\]:\d+, .*, dsn=5\.6\.3, status=bounced \(8-bit data inside /, 'is returned');
 my $deep = join '', "X-Deep: 1\r\n$head", map {"Content-Type: multipart/x; boundary=b$_\r\n$label\r\n--b$_\r\n"} 1 .. 105;
 $deep .= "\r\n\xe9\r\n";
-is($gp->mail('s@client.test', 'r@dest.test', $deep)->{code}, 250, 'parts in parts in parts');
-$gp->wait_log(qr/to=<r\@dest\.test>, .*, dsn=5\.6\.0, status=bounced \(MIME nesting exceeds safety limit\)/, 'are returned');
+is($gp->mail('s@client.test', 'r@convert.test', $deep)->{code}, 250, 'parts in parts in parts');
+$gp->wait_log(qr/to=<r\@convert\.test>, .*, dsn=5\.6\.0, status=bounced \(MIME nesting exceeds safety limit\)/, 'are returned');
 my $utf8 = Gatepost::Smtp->new(port => $gp->port);
 $utf8->hello;
-is($utf8->mail("s\@client.test", "r\@dest.test", "Subject: gr\xc3\xbcn\r\n\r\nx\r\n", mail => 'SMTPUTF8')->{code}, 250, 'mail in UTF-8');
+is($utf8->mail("s\@client.test", "r\@convert.test", "Subject: gr\xc3\xbcn\r\n\r\nx\r\n", mail => 'SMTPUTF8')->{code}, 250, 'mail in UTF-8');
 $gp->wait_log(qr/dsn=5\.6\.7, status=bounced \(SMTPUTF8 is required, but was not offered by host /, 'is returned, too');
 ok(!(grep { $_->{content} =~ /^X-(Partial|Deep): 1\r$/m && $_->{from} ne '' } $sink{gp}->messages), 'nothing of them was taken');
-$_->stop for $gp, $postfix;
 
 # ---- Checks ----
-($gp, $postfix) = pair(%checks, disable_mime_output_conversion => 'yes');
 my @checked = (
     ['every action', "X-Drop: 1\r\nX-Strip: 2\r\nX-Info: 3\r\nX-Warn: 4 " . ('long ' x 30) . "\r\nX-Dunno: 5\r\nX-Swap: six\r\nX-Top: 7\r\nX-Bad: 8\r\nX-Wrong: 9\r\n"
         . "X-Folded: a\r\n\tb\r\n\r\ndrop me\r\nwarn me\r\nreplace me\r\ntop\r\nplain\r\n"],
@@ -212,18 +226,18 @@ my @checked = (
     ['addresses stay', "Cc: anna\@own.example\r\n\r\nx\r\n"],
 );
 $gp->mark;
+my $mark = length $postfix->log;
 for my $row (@checked) {
     my ($what, $text) = @$row;
-    my $got = through($gp, $postfix, 's@client.test', 'r@dest.test', $head . $text, mail => 'BODY=8BITMIME');
+    my $got = through('s@client.test', 'r@check.test', $head . $text, mail => 'BODY=8BITMIME');
     is($got->{gp}{text}, $got->{postfix}{text}, "checks: $what");
 }
 ok($gp->drained, 'all is sent');
-is(actions(join "\n", $gp->log_lines), actions($postfix->log), 'the log lines are the same');
+my $log = substr $postfix->log, $mark;
+is(actions(join "\n", $gp->log_lines), actions($log), 'the log lines are the same');
 like(actions(join "\n", $gp->log_lines), qr/^strip: header X-Strip: 2: stripped because$/m, 'and they are there');
-$_->stop for $gp, $postfix;
 
 # ---- Conversion, checks and addresses together ----
-($gp, $postfix) = pair(%checks, smtp_generic_maps => "texthash:$generic");
 my @mapped = (
     ['from, to', 's@client.test', 'r@dest.test', "Cc: anna\@own.example\r\nReply-To: Bert <bert\@own.example>\r\n\r\nanna\@own.example\r\n"],
     ['extensions', 'anna+x@own.example', 'bert+y@own.example', "Sender: bert+z\@own.example\r\n\r\nx\r\n"],
@@ -239,27 +253,20 @@ my @mapped = (
 );
 for my $row (@mapped) {
     my ($what, $from, $to, $text, $why, $change) = @$row;
-    my $got = through($gp, $postfix, $from, $to, $head . $text, mail => 'BODY=8BITMIME');
+    my $got = through($from, $to, $head . $text, mail => 'BODY=8BITMIME');
     my ($ours, $theirs) = @$got{qw(gp postfix)};
     is($ours->{from}, $theirs->{from}, "generic: $what: sender");
     is_deeply($ours->{rcpts}, $theirs->{rcpts}, "generic: $what: recipients");
     if ($change) { $_->{text} = do { local $_ = $_->{text}; $change->() } for $ours, $theirs }
     is($ours->{text}, $theirs->{text}, "generic: $what: content" . ($why ? ", but $why" : ''));
 }
-$gp->stop;
-$postfix->stop;
 
 # ---- Tables that fail ----
-$gp->set(smtp_generic_maps => '', smtp_body_checks => 'fail:no');
 $gp->mark;
-ok($gp->start, 'with a table that fails');
-is($gp->mail('s@client.test', 'r@dest.test', "${head}\r\nx\r\n")->{code}, 250, 'mail');
-$gp->wait_log(qr/to=<r\@dest\.test>, .*, dsn=4\.3\.0, status=deferred \(local data error while talking to 127\.0\.0\.1\[127\.0\.0\.1\]\)/, 'waits');
-$gp->stop;
-$gp->set(smtp_generic_maps => 'fail:no', smtp_body_checks => '');
-$gp->mark;
-ok($gp->start, 'with another one');
-$gp->wait_log(qr/to=<r\@dest\.test>, .*, dsn=4\.3\.0, status=deferred \(generic address lookup error\)/, 'and goes on waiting');
+is($gp->mail('s@client.test', 'r@nobody.test', "${head}\r\nx\r\n")->{code}, 250, 'mail with a table that fails');
+$gp->wait_log(qr/to=<r\@nobody\.test>, .*, dsn=4\.3\.0, status=deferred \(local data error while talking to 127\.0\.0\.1\[127\.0\.0\.1\]\)/, 'waits');
+is($gp->mail('s@client.test', 'r@nowhere.test', "${head}\r\nx\r\n")->{code}, 250, 'mail with another one');
+$gp->wait_log(qr/to=<r\@nowhere\.test>, .*, dsn=4\.3\.0, status=deferred \(generic address lookup error\)/, 'waits, too');
 $gp->tool('gateq', 'delete', 'ALL');
 $gp->stop;
 done_testing;
