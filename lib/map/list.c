@@ -62,15 +62,27 @@ bool map_list_is_empty(const struct map_list *list)
 	return list == NULL || list->count == 0;
 }
 
-int map_list_find(struct map_list *list, struct slice key, struct later *l, struct buf *value)
+static int find(
+	struct map_list *list, bool patterns, struct slice key, struct later *l, struct buf *value)
 {
 	buf_reset(value);
 	for (size_t i = 0; list != NULL && i < list->count; i++) {
-		int r = map_find(list->maps[i], key, l, value);
+		struct map *m = list->maps[i];
+		int r = patterns || !map_is_pattern(m) ? map_find(m, key, l, value) : ERR_NOT_FOUND;
 		if (r != ERR_NOT_FOUND)
 			return r;
 	}
 	return ERR_NOT_FOUND;
+}
+
+int map_list_find(struct map_list *list, struct slice key, struct later *l, struct buf *value)
+{
+	return find(list, true, key, l, value);
+}
+
+int map_list_find_part(struct map_list *list, struct slice key, struct later *l, struct buf *value)
+{
+	return find(list, false, key, l, value);
 }
 
 struct list_walk {

@@ -107,6 +107,8 @@ int map_list_open(const char *text, struct buf *why, struct map_list **list);
 void map_list_close(struct map_list **list);
 bool map_list_is_empty(const struct map_list *list);
 int map_list_find(struct map_list *list, struct slice key, struct later *l, struct buf *value);
+/* The same for a part of a name or address: tables of patterns (map_is_pattern) are not asked. */
+int map_list_find_part(struct map_list *list, struct slice key, struct later *l, struct buf *value);
 /* map_walk over those of them that can be walked, until visit returns false. */
 void map_list_walk(const struct map_list *list, map_visitor *visit, void *arg);
 

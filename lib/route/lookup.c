@@ -18,8 +18,11 @@ static struct parts split(const struct route *r, struct slice address)
 	return p;
 }
 
-static int find(struct map_list *table, struct slice a, const char *sep, struct slice b,
-	struct later *l, struct buf *value)
+/* How a table is asked: for a whole address, or for a part of it. */
+typedef int finder(struct map_list *table, struct slice key, struct later *l, struct buf *value);
+
+static int find(finder *ask, struct map_list *table, struct slice a, const char *sep,
+	struct slice b, struct later *l, struct buf *value)
 {
 	struct buf key = BUF_INIT(MAP_KEY_LIMIT);
 	int err = ERR_NOT_FOUND;
@@ -28,7 +31,7 @@ static int find(struct map_list *table, struct slice a, const char *sep, struct 
 	buf_add_str(&key, sep);
 	buf_add_slice(&key, b);
 	if (!buf_failed(&key) && key.len > 0)
-		err = map_list_find(table, buf_slice(&key), l, value);
+		err = ask(table, buf_slice(&key), l, value);
 	buf_clear(&key);
 	return err;
 }
@@ -44,11 +47,11 @@ static int find_full(struct map_list *table, const struct parts *p, struct later
 	struct buf *value, struct buf *extension)
 {
 	const char *at = p->domain.p != NULL ? "@" : "";
-	int err = find(table, p->local, at, p->domain, l, value);
+	int err = find(map_list_find, table, p->local, at, p->domain, l, value);
 
 	if (err != ERR_NOT_FOUND || !p->has_ext)
 		return err;
-	err = find(table, p->user, at, p->domain, l, value);
+	err = find(map_list_find_part, table, p->user, at, p->domain, l, value);
 	if (err == 0)
 		give_extension(p, extension);
 	return err;
@@ -67,10 +70,10 @@ static int find_user(struct route *r, struct map_list *table, const struct parts
 		if (class != ROUTE_LOCAL)
 			return ERR_NOT_FOUND;
 	}
-	err = find(table, p->local, "", SLICE_NONE, l, value);
+	err = find(map_list_find_part, table, p->local, "", SLICE_NONE, l, value);
 	if (err != ERR_NOT_FOUND || !p->has_ext)
 		return err;
-	err = find(table, p->user, "", SLICE_NONE, l, value);
+	err = find(map_list_find_part, table, p->user, "", SLICE_NONE, l, value);
 	if (err == 0)
 		give_extension(p, extension);
 	return err;
@@ -92,7 +95,7 @@ int route_find_address(struct route *r, struct map_list *table, struct slice add
 	if (err == ERR_NOT_FOUND && (keys & ROUTE_KEY_USER))
 		err = find_user(r, table, &p, l, value, extension);
 	if (err == ERR_NOT_FOUND && (keys & ROUTE_KEY_DOMAIN) && p.domain.len > 0)
-		err = find(table, SLICE_NONE, "@", p.domain, l, value);
+		err = find(map_list_find_part, table, SLICE_NONE, "@", p.domain, l, value);
 	return err;
 }
 

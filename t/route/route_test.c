@@ -538,6 +538,65 @@ static void test_own(void)
 	route_close(&r);
 }
 
+/* One address to another, as generic(5) and canonical(5) of Postfix. */
+static void test_mapping(bool behind_later)
+{
+	static const struct {
+		const char *table, *address, *want;
+		bool propagate;
+	} rows[] = {
+		{"inline:{{a@far.example = b@other.example}}", "A@Far.Example", "b@other.example"},
+		{"inline:{{a@far.example = b@other.example}}", "x@far.example", "!"},
+		{"inline:{{a@far.example = b@other.example}}", "a+e@far.example",
+			"b@other.example"},
+		{"inline:{{a@far.example = b@other.example}}", "a+e@far.example",
+			"b+e@other.example", true},
+		{"inline:{{a+e@far.example = c@x}, {a@far.example = b@x}}", "a+e@far.example",
+			"c@x", true},
+		{"inline:{{a = b@x}}", "a@mx.example", "b@x"},
+		{"inline:{{a = b@x}}", "a+e@[192.0.2.7]", "b@x"},
+		{"inline:{{a = b@x}}", "a@far.example", "!"},
+		{"inline:{{a = b@x}}", "a@relay.example", "!"},
+		{"inline:{{@far.example = @other.example}}", "a+e@far.example",
+			"a+e@other.example"},
+		{"inline:{{@far.example = b@other.example}}", "a+e@far.example", "b@other.example"},
+		{"inline:{{a@far.example = b}}", "a@far.example", "b@mx.example"},
+		{"inline:{{a@far.example = \"b c\"@x}}", "a@far.example", "b c@x"},
+		{"inline:{{a@far.example = <>}}", "a@far.example", "?"},
+		{"inline:{{a@b = c@d}, {c@d = e@f}}", "a@b", "c@d"},
+		{"pcre:{{/^a$/ b@x}, {/^@/ c@x}, {/^a@far/ d@x}}", "a@mx.example", "!"},
+		{"pcre:{{/^a$/ b@x}, {/^@/ c@x}, {/^a@far/ d@x}}", "a@far.example", "d@x"},
+		{"pcre:{{/^(.)@far/ $1.$1@x}}", "a@far.example", "a.a@x"},
+		{"", "a@far.example", "!"},
+	};
+
+	for (size_t i = 0; i < COUNT_OF(rows); i++) {
+		struct route *r = open_route("recipient_delimiter=+", behind_later);
+		char *spec = mem_fmt(
+			"%s%s", behind_later && rows[i].table[0] ? "later:" : "", rows[i].table);
+		struct map_list *table = NULL;
+		struct buf out = BUF_INIT(2048), why = BUF_INIT(2048);
+		int rounds = 0, err;
+
+		if (map_list_open(spec, &why, &table) != 0)
+			bail_out("%s: %s", spec, buf_str(&why));
+		do
+			err = route_map_address(r, table, slice_str(rows[i].address),
+				rows[i].propagate, &later, &out);
+		while (again(err, &rounds));
+		later_clear(&later);
+		is_str(err == ERR_NOT_FOUND ? "!"
+			: err != 0          ? "?"
+					    : buf_str(&out),
+			rows[i].want, "%s: %s", spec, rows[i].address);
+		map_list_close(&table);
+		route_close(&r);
+		mem_free(spec);
+		buf_clear(&out);
+		buf_clear(&why);
+	}
+}
+
 int main(void)
 {
 	char path[80];
@@ -558,6 +617,7 @@ int main(void)
 		test_expansions(behind_later);
 		test_recipients(behind_later);
 		test_refusals(behind_later);
+		test_mapping(behind_later);
 	}
 	test_followed();
 	test_own();
