@@ -12,7 +12,7 @@ my $sink = Gatepost::Sink->new(addr => '0.0.0.0');
 my $port = $sink->port;
 my $gp = Gatepost::Instance->new(main => {
     transport_maps => "inline:{rate.test=smtp:[127.0.0.2]:$port}",
-    smtp_destination_rate_limit => '2/2s', minimal_backoff_time => '30s', queue_file_delay => '1s' });
+    smtp_destination_rate_limit => '2/2s', initial_destination_concurrency => 1, minimal_backoff_time => '30s', queue_file_delay => '1s' });
 $gp->start;
 
 sub mail { my ($rcpt) = @_; is($gp->mail('a@client.test', $rcpt, "Subject: x\r\n\r\n")->{code}, 250, $rcpt) }
