@@ -193,6 +193,9 @@ static void send_job(struct job *j)
 		return;
 	err = queue_store_send(j->a->m, j->index, j->count);
 	if (err == ERR_AGAIN) {
+		/* Another job of the message was noted meanwhile. Its content is read once more. */
+		buf_reset(&j->content);
+		j->wait = queue_store_noted(qmgr.store);
 		job_set_stage(j, JOB_NOTING);
 		return;
 	}

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: ISC */
 #include "qmgr/job.h"
 
+#include "conf/conf.h"
 #include "qmgr/memory.h"
 #include "qmgr/qmgr.h"
 #include "qmgr/worker.h"
+#include "util/log.h"
 #include "util/mem.h"
 
 #define AHEAD_BYTES (16u << 20) /* content of jobs that may not start yet */
@@ -95,6 +97,32 @@ void job_not_ahead(struct job *j)
 	j->ahead_bytes = 0;
 }
 
+/* Postfix's lines, for who studies how concurrency goes. */
+static void log_feedback(struct transport *t, struct slice key, enum schedule_outcome outcome)
+{
+	struct schedule_memory m = {0};
+
+	/* One without anything to remember has what it began with. */
+	if (!schedule_memory_find(qmgr.schedule, qmgr_time(), t->scheduled, key, &m))
+		m.window = t->initial;
+	log_info("qmgr_queue_%s: queue %s: limit %u window %u success %g failure %g fail_cohorts "
+		 "%g",
+		outcome == SCHEDULE_FAILED ? "throttle" : "unthrottle", log_q(key), t->limit,
+		m.window, m.success, m.failure, m.cohorts);
+}
+
+static void end_scheduled(struct job *j, enum schedule_outcome outcome, struct slice reason)
+{
+	bool is_wanted =
+		outcome != SCHEDULE_NEUTRAL && conf_bool(P_destination_concurrency_feedback_debug);
+	char *key = is_wanted ? slice_dup(schedule_dest_key(j->scheduled->dest)) : NULL;
+
+	schedule_job_done(qmgr.schedule, &j->scheduled, qmgr_time(), outcome, reason);
+	if (is_wanted)
+		log_feedback(j->transport, slice_str(key), outcome);
+	mem_free(key);
+}
+
 void job_free(struct job *j, enum schedule_outcome outcome, struct slice reason)
 {
 	struct active *a = j->a;
@@ -105,7 +133,7 @@ void job_free(struct job *j, enum schedule_outcome outcome, struct slice reason)
 	sent_jobs -= j->stage == JOB_SENT;
 	if (j->worker != NULL)
 		TAILQ_REMOVE(&j->worker->jobs, j, of_work);
-	schedule_job_done(qmgr.schedule, &j->scheduled, qmgr_time(), outcome, reason);
+	end_scheduled(j, outcome, reason);
 	memory_touch();
 	/* A job that has ended makes room only when its worker says so. */
 	transport_room(t, 0);

@@ -191,25 +191,33 @@ void memory_start(void)
 
 /* ---- Not known before. ---- */
 
-static void meet(const struct transport *t, struct slice key, bool is_site)
+static bool is_past(const struct transport *t)
 {
-	struct schedule_memory m = {
-		.transport = slice_str(t->name), .key = key, .is_site = is_site};
+	return !begins_empty || qmgr_time() > started + t->slowest;
+}
 
-	if (!begins_empty || key.len == 0 || qmgr_time() > started + t->slowest)
-		return;
-	if (!meets(m.transport, key, is_site))
-		return;
-	empty(&m);
-	(void)schedule_memory_restore(qmgr.schedule, qmgr_time(), &m);
+static void restore_empty(struct schedule_memory *m)
+{
+	empty(m);
+	(void)schedule_memory_restore(qmgr.schedule, qmgr_time(), m);
 }
 
 void memory_meet(const struct transport *t, struct slice key)
 {
-	meet(t, key, false);
+	struct schedule_memory m = {
+		.transport = slice_str(t->name), .key = key, .window = t->initial};
+
+	if (!is_past(t) && meets(m.transport, key, false))
+		restore_empty(&m);
 }
 
-void memory_meet_site(const struct transport *t, struct slice site)
+void memory_meet_site(const struct transport *t, struct slice key, struct slice site)
 {
-	meet(t, site, true);
+	struct schedule_memory m = {.transport = slice_str(t->name),
+		.key = site.len > 0 ? site : key,
+		.site = site,
+		.is_site = true};
+
+	if (!is_past(t) && meets(m.transport, m.key, true))
+		restore_empty(&m);
 }

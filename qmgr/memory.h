@@ -19,8 +19,8 @@ void memory_tick(void);
 void memory_save(void);
 /* A job is over: there may be something new. */
 void memory_touch(void);
-/* A destination, a site that mail is for: maybe unknown before. */
+/* A destination that mail is for, maybe unknown before; its site (empty: one of its own). */
 void memory_meet(const struct transport *t, struct slice key);
-void memory_meet_site(const struct transport *t, struct slice site);
+void memory_meet_site(const struct transport *t, struct slice key, struct slice site);
 
 #endif

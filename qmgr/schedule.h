@@ -285,6 +285,9 @@ struct schedule_memory {
 void schedule_memory_walk(const struct schedule *s, int64_t now,
 	bool (*visit)(const struct schedule_memory *m, void *arg), void *arg);
 int schedule_memory_restore(struct schedule *s, int64_t now, const struct schedule_memory *m);
+/* What is known of one destination, as walk would say it. False: there is none. */
+bool schedule_memory_find(struct schedule *s, int64_t now, struct schedule_transport *t,
+	struct slice key, struct schedule_memory *m);
 
 struct schedule_counts {
 	size_t messages, recipients; /* active; recipients that are in no job */

@@ -79,6 +79,17 @@ void schedule_memory_walk(const struct schedule *s, int64_t now,
 		return;
 }
 
+bool schedule_memory_find(struct schedule *s, int64_t now, struct schedule_transport *t,
+	struct slice key, struct schedule_memory *m)
+{
+	const struct schedule_dest *d = schedule_dest_find(t, key);
+
+	schedule_clock(s, now);
+	if (d != NULL)
+		describe(s, d, s->last, m);
+	return d != NULL;
+}
+
 static bool is_part(double x)
 {
 	return isfinite(x) && x >= 0 && x <= 1e6;

@@ -118,7 +118,7 @@ static void answered(struct question *q, struct slice site)
 
 	schedule_dest_set_site(
 		qmgr.schedule, qmgr_time(), q->transport->scheduled, slice_str(q->key), site);
-	memory_meet_site(q->transport, site);
+	memory_meet_site(q->transport, slice_str(q->key), site);
 	q->waiters = NULL;
 	question_free(q);
 	for (size_t i = 0; i < n; i++) {

@@ -94,6 +94,8 @@ static void set(struct transport *t)
 		.site_concurrency = number(t->name, P_transport_site_concurrency_limit),
 	};
 
+	t->initial = limits.initial_concurrency;
+	t->limit = limits.concurrency;
 	t->slowest =
 		limits.rate.per > limits.site_rate.per ? limits.rate.per : limits.site_rate.per;
 	t->by_recipient = limits.recipients == 1;

@@ -24,6 +24,8 @@ struct transport {
 	struct schedule_transport *scheduled;
 	bool is_off;           /* in defer_transports */
 	bool by_recipient;     /* recipient limit 1: each recipient is a destination */
+	unsigned initial;      /* concurrency of a new destination */
+	unsigned limit;        /* concurrency of any; 0: none */
 	int64_t slowest;       /* the longest time in which a bucket of it fills; 0: it has none */
 	unsigned workers;      /* connected */
 	unsigned room;         /* jobs that they would take */

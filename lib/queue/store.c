@@ -418,7 +418,7 @@ static void retry_segments(struct queue_store *s)
 void queue_store_tick(struct queue_store *s, int64_t now, int64_t mono, int64_t *next)
 {
 	const struct swaiter *w;
-	bool dirty;
+	bool dirty, is_time;
 
 	store_set_now(s, now);
 	s->mono = mono;
@@ -434,9 +434,12 @@ void queue_store_tick(struct queue_store *s, int64_t now, int64_t mono, int64_t 
 	if (w != NULL && w->ticket <= s->log.durable)
 		store_durable(s);
 	dirty = queue_log_is_dirty(&s->log);
+	is_time = mono - s->last_sync >= s->setup.sync_interval;
 	if (!s->sync_ordered && dirty &&
-		(s->sync_wanted || mono - s->last_sync >= s->setup.sync_interval ||
-			queue_log_load(&s->log) > 25))
+		(s->sync_wanted || is_time || queue_log_load(&s->log) > 25))
+		store_order_sync(s);
+	/* A note found no room, and none has found any since: whether there is some now. */
+	else if (!s->sync_ordered && s->has_no_room && is_time)
 		store_order_sync(s);
 	queue_log_flush(&s->log);
 	*next = mono + s->setup.sync_interval;
