@@ -25,6 +25,15 @@ struct server {
 	bool dead;
 };
 
+enum { SEEN = 40 };
+
+/* Of the last questions by UDP: what a guess would have to meet. */
+static struct {
+	uint16_t port, id;
+	char name[SEEN + 1];
+} seen[SEEN];
+static unsigned seen_n;
+
 static struct server one, two;
 
 static void put16(struct buf *b, unsigned v)
@@ -112,6 +121,16 @@ static void answer(struct server *s, struct buf *b, struct slice q, bool tcp)
 	}
 }
 
+static void note(struct slice q, const struct net_addr *from)
+{
+	if (seen_n < SEEN) {
+		seen[seen_n].port = net_addr_port(from);
+		memcpy(&seen[seen_n].id, q.p, 2);
+		struct slice name = slice_first(slice_from(q, 13), (size_t)q.p[12]);
+		(void)snprintf(seen[seen_n++].name, SEEN, "%.*s", SLICE_FMT(name));
+	}
+}
+
 static void udp_ready(int what, void *arg)
 {
 	struct server *s = arg;
@@ -124,6 +143,7 @@ static void udp_ready(int what, void *arg)
 		return;
 	}
 	struct slice q = slice_of(packet, (size_t)n);
+	note(q, &from);
 	answer(s, &b, q, false);
 	if (b.len > 0 && asks(q, "guess")) {
 		/* An attacker's packets come first: another id, another question. */
@@ -283,6 +303,34 @@ static void test_answers(struct engine *e)
 		is_int(one.queries + two.queries, rows[i].queries, "asked");
 		is_int(one.by_tcp + two.by_tcp, rows[i].by_tcp, "by TCP");
 	}
+}
+
+/* Of 40 questions hardly any two have the same port, id, or case of letters. */
+static void test_chance(struct engine *e)
+{
+	unsigned ports = 0, ids = 0, cases = 0;
+	char name[64];
+	seen_n = 0;
+	for (int i = 0; i < SEEN; i++) {
+		(void)snprintf(name, sizeof(name), "abcdefghijklmnopqrst%c%c.test", 'a' + i / 26,
+			'a' + i % 26);
+		(void)ask(e, DNS_A, name);
+	}
+	is_int(seen_n, SEEN, "questions by UDP");
+	for (unsigned i = 0; i < seen_n; i++) {
+		bool port = false, id = false, same = false;
+		for (unsigned k = 0; k < i; k++) {
+			port = port || seen[k].port == seen[i].port;
+			id = id || seen[k].id == seen[i].id;
+			same = same || strncmp(seen[k].name, seen[i].name, 20) == 0;
+		}
+		ports += !port;
+		ids += !id;
+		cases += !same;
+	}
+	ok(ports > SEEN / 2, "a new port for each (%u)", ports);
+	ok(ids > SEEN - 3, "a new id for each (%u)", ids);
+	ok(cases > SEEN - 3, "letters in another case (%u)", cases);
 }
 
 static void test_shared(struct engine *e)
@@ -461,6 +509,7 @@ int main(void)
 	configure(e, "timeout:1 attempts:2");
 	test_answers(e);
 	test_shared(e);
+	test_chance(e);
 	test_hosts(e);
 	test_sites(e);
 	test_servers(e);
