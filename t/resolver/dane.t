@@ -22,6 +22,7 @@ my $self_signed = $certs->make('self', names => ['whatever.sec'], by => 'self', 
 my $by_ca = $certs->make('ca1', names => ['ta.sec', 'tafull.sec', 'real.sec', 'nexthop.sec', 'behind.sec'], by => 'intermediate');
 spew("$by_ca->{chain}", slurp($by_ca->{chain}) . slurp($certs->ca));
 my $tls = Gatepost::TlsSink->new(cert => $self_signed, addr => '127.0.0.11', port => 25);
+my $other = Gatepost::TlsSink->new(cert => $self_signed, addr => '127.0.0.11', port => 2525);
 my $ca = Gatepost::TlsSink->new(cert => $by_ca, addr => '127.0.0.12', port => 25);
 my $clear = Gatepost::TlsSink->new(cert => $self_signed, addr => '127.0.0.13', port => 25, starttls => 'none');
 
@@ -81,6 +82,8 @@ d-losthosts MX 20 good
 d-oldhost MX 10 host.old.
 d-cname CNAME behind
 behind MX 10 taname
+port A 127.0.0.11
+_2525._tcp.port TLSA $ok
 nomx A 127.0.0.11
 _25._tcp.nomx TLSA $ok
 END
@@ -110,7 +113,7 @@ sub lookup_error { return deferred("TLSA lookup error for \Q$_[0]\E:25") }
 # next hop => what becomes of mail at level dane, and at dane-only when that is something else.
 my %both = (
     (map { ("d-$_.sec" => [$verified]) } qw(good sha512 whole full fullkey several ta tafull alias alias2 leaves named cname)),
-    'nexthop.sec' => [$verified], 'nomx.sec' => [$verified], '[good.sec]' => [$verified],
+    'nexthop.sec' => [$verified], 'nomx.sec' => [$verified], '[good.sec]' => [$verified], '[port.sec]:2525' => [$verified], '[good.sec]:2525' => [$encrypted, $unknown],
     (map { ("d-$_.sec" => [$unverified]) } qw(wrong tawrong taname)),
     'd-none.sec' => [$encrypted, $unknown], '[none.sec]' => [$encrypted, $unknown], 'd-leaves2.sec' => [$encrypted, $unknown],
     'd-away.sec' => [$encrypted, $unknown],
@@ -154,7 +157,7 @@ my $c = $gp->session;
 
 sub got {
     my ($to) = @_;
-    return join ' ', map { $_->{tls} ? 'TLS' : 'clear' } grep { $_->{rcpts}[0] eq $to } map { $_->messages } $tls, $ca, $clear;
+    return join ' ', map { $_->{tls} ? 'TLS' : 'clear' } grep { $_->{rcpts}[0] eq $to } map { $_->messages } $tls, $ca, $clear, $other;
 }
 
 sub becomes {
