@@ -119,6 +119,13 @@ static bool is_encoded(const struct mime_part *p)
 				       : p->type != MIME_MULTIPART_TYPE;
 }
 
+/* RFC 2046, 5.2.2 and 5.2.3. */
+static bool is_never_encoded(const struct mime_part *p)
+{
+	return p->type == MIME_MESSAGE &&
+	       (p->subtype == MIME_PARTIAL || p->subtype == MIME_EXTERNAL_BODY);
+}
+
 static void put_line(
 	struct convert *c, struct slice line, struct slice eol, enum convert_stage behind)
 {
@@ -163,7 +170,7 @@ static int take_line(struct convert *c)
 	if (is_8bit && is_encoded(&c->mime.part)) {
 		c->rest = e->text;
 		c->stage = AT_ENCODE;
-	} else if (is_8bit && !slice_is_ascii(e->text)) {
+	} else if (is_8bit && is_never_encoded(&c->mime.part) && !slice_is_ascii(e->text)) {
 		return refuse(c, "5.6.3",
 			"8-bit data inside a part of type message/partial or "
 			"message/external-body cannot be converted");

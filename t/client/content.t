@@ -15,6 +15,7 @@ use Test::More;
 
 my @SEVEN = qw(PIPELINING SIZE DSN ENHANCEDSTATUSCODES);
 my %sink = map { $_ => Gatepost::Sink->new(keywords => [@SEVEN]) } qw(gp postfix);
+my $chunks = Gatepost::Sink->new(keywords => [qw(PIPELINING CHUNKING)]);
 my $eight = Gatepost::Sink->new;    # has 8BITMIME and SMTPUTF8
 my $lmtp = Gatepost::Sink->new(lmtp => 1, keywords => [@SEVEN]);
 
@@ -82,7 +83,7 @@ my $postfix = Gatepost::Peers->postfix(main => { %both, local_recipient_maps => 
     services => [service_lines('smtp', sub { $_[0] })]);
 my $gp = Gatepost::Instance->new(main => { %both, default_transport => "map:[127.0.0.1]:$to_gp",
     local_transport => "map:[127.0.0.1]:$to_gp", transport_maps => routes($to_gp,
-        '{eight.test=convert:[127.0.0.1]:' . $eight->port . '}', '{lmtp.test=lmtp:inet:127.0.0.1:' . $lmtp->port . '}') },
+        '{chunks.test=map:[127.0.0.1]:' . $chunks->port . '}', '{eight.test=convert:[127.0.0.1]:' . $eight->port . '}', '{lmtp.test=lmtp:inet:127.0.0.1:' . $lmtp->port . '}') },
     master => [service_lines('smtp-client', \&table_name)]);
 $gp->start;
 
@@ -189,6 +190,13 @@ like($m->{mail}, qr/SIZE=\d+ BODY=8BITMIME/, 'with its size');
 is($gp->mail('s@client.test', 'r@lmtp.test', $text)->{code}, 250, 'mail by LMTP');
 my ($l) = $lmtp->wait_messages(1);
 like($l->{content}, qr/^Content-Transfer-Encoding: quoted-printable\r\n\r\ngr=C3=BC=C3=9Fe =3D \t=20\r\n/m, 'LMTP: converted, too');
+
+my $many = "X-Chunks: 1\r\n$head$label\r\n" . ".gr\xc3\xbc\xc3\x9fe\r\ndrop\r\n" x 9000;
+is($gp->mail('s@client.test', 'anna@chunks.test', $many)->{code}, 250, 'mail for a server with BDAT');
+my ($k) = $chunks->wait_messages(1);
+like($chunks->log, qr/C: BDAT \d+.*C: BDAT \d+ LAST/s, 'by chunks');
+is(($k->{content} // '') =~ s/\A.*?(?=^X-Chunks)//msr, "X-Chunks: 1\r\n" . $head . "Content-Transfer-Encoding: quoted-printable\r\n\r\n"
+    . ".gr=C3=BC=C3=9Fe\r\n" x 9000, 'converted and checked, without a dot more');
 
 # A body in a file of its own, larger than what is sent at once.
 my $large = "X-Large: 1\r\n$head$label\r\n" . ("gr\xc3\xbc\xc3\x9fe " . 'x' x 60 . "\r\n") x 8000;

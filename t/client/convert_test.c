@@ -117,6 +117,11 @@ static const struct row by_conversion[] = {
 		"Content-Type: message/partial|Content-Transfer-Encoding: 8bit||\xe9|",
 		"!5.6.3 8-bit data inside a part of type message/partial or message/external-body "
 		"cannot be converted"},
+	{"no empty line behind what holds parts",
+		"Content-Type: multipart/x; boundary=b|Content-Transfer-Encoding: 8bit|\xe9|--b|"
+		"Content-Transfer-Encoding: 8bit||\xe9|",
+		"Content-Type: multipart/x; boundary=b|Content-Transfer-Encoding: 7bit||\xe9|--b|"
+		"Content-Transfer-Encoding: quoted-printable||=E9|"},
 	{"too deep",
 		"Content-Type: multipart/x; boundary=a||--a|Content-Type: multipart/x; boundary=b||"
 		"--b|Content-Type: multipart/x; boundary=c||--c|Content-Type: multipart/x; "
