@@ -3,13 +3,16 @@
 
 #include <event2/event.h>
 #include <event2/event_struct.h>
+#include <sys/queue.h>
 
 #include "util/log.h"
 #include "util/mem.h"
 
 struct loop_watch {
 	struct event ev;
-	int fd, what;
+	int fd, what, want; /* what the kernel watches, and what it is to */
+	bool changed;
+	TAILQ_ENTRY(loop_watch) next; /* of those whose wants are to be told */
 	void (*ready)(int what, void *arg);
 	void *arg;
 };
@@ -27,25 +30,10 @@ struct caught {
 };
 
 static struct event_base *base;
+static TAILQ_HEAD(, loop_watch) changes = TAILQ_HEAD_INITIALIZER(changes);
 static struct loop_task *tasks, **tasks_end = &tasks;
 static int64_t now;
 static bool stopping;
-
-void loop_init(void)
-{
-	struct event_config *config = event_config_new();
-
-	if (config == NULL)
-		log_fatal("event loop: out of memory");
-	/* Without precise timers: those cost a timerfd_settime(2) for each wait. */
-	event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK | EVENT_BASE_FLAG_IGNORE_ENV);
-	base = event_base_new_with_config(config);
-	event_config_free(config);
-	if (base == NULL)
-		log_fatal("event loop: cannot be made");
-	now = 0;
-	stopping = false;
-}
 
 void loop_reinit(void)
 {
@@ -67,6 +55,74 @@ static void run_tasks(void)
 	}
 }
 
+static void watch_ready(evutil_socket_t fd, short what, void *arg)
+{
+	struct loop_watch *w = arg;
+	int is = ((what & EV_READ) ? LOOP_READ : 0) | ((what & EV_WRITE) ? LOOP_WRITE : 0);
+
+	(void)fd;
+	is &= w->want;
+	if (is != 0)
+		w->ready(is, w->arg);
+}
+
+static void tell_kernel(struct loop_watch *w)
+{
+	short events = EV_PERSIST;
+
+	if (w->what == w->want)
+		return;
+	if (w->what != 0)
+		event_del(&w->ev);
+	w->what = w->want;
+	if (w->what == 0)
+		return;
+	if (w->what & LOOP_READ)
+		events |= EV_READ;
+	if (w->what & LOOP_WRITE)
+		events |= EV_WRITE;
+	if (event_assign(&w->ev, base, w->fd, events, watch_ready, w) != 0 ||
+		event_add(&w->ev, NULL) != 0)
+		log_panic("event loop: descriptor %d cannot be watched", w->fd);
+}
+
+static void forget_change(struct loop_watch *w)
+{
+	if (w->changed)
+		TAILQ_REMOVE(&changes, w, next);
+	w->changed = false;
+}
+
+void loop_init(void)
+{
+	struct event_config *config = event_config_new();
+
+	if (config == NULL)
+		log_fatal("event loop: out of memory");
+	/* Without precise timers: those cost a timerfd_settime(2) for each wait. */
+	event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK | EVENT_BASE_FLAG_IGNORE_ENV);
+	base = event_base_new_with_config(config);
+	event_config_free(config);
+	if (base == NULL)
+		log_fatal("event loop: cannot be made");
+	/* Those of the process that it was forked from. */
+	while (!TAILQ_EMPTY(&changes))
+		forget_change(TAILQ_FIRST(&changes));
+	now = 0;
+	stopping = false;
+}
+
+/* Once an iteration: much of it was there and back. */
+static void tell_changes(void)
+{
+	struct loop_watch *w;
+
+	while ((w = TAILQ_FIRST(&changes)) != NULL) {
+		forget_change(w);
+		tell_kernel(w);
+	}
+}
+
 static void iterate(void)
 {
 	run_tasks();
@@ -74,6 +130,7 @@ static void iterate(void)
 	if (stopping)
 		return;
 	now = 0;
+	tell_changes();
 	if (event_base_loop(base, EVLOOP_ONCE) == 1)
 		log_fatal("event loop: nothing to wait for");
 	run_tasks();
@@ -115,14 +172,6 @@ int64_t loop_now(void)
 	return now;
 }
 
-static void watch_ready(evutil_socket_t fd, short what, void *arg)
-{
-	struct loop_watch *w = arg;
-
-	(void)fd;
-	w->ready(((what & EV_READ) ? LOOP_READ : 0) | ((what & EV_WRITE) ? LOOP_WRITE : 0), w->arg);
-}
-
 struct loop_watch *loop_watch_new(int fd, void (*ready)(int what, void *arg), void *arg)
 {
 	struct loop_watch *w = mem_alloc(sizeof(*w));
@@ -135,29 +184,22 @@ struct loop_watch *loop_watch_new(int fd, void (*ready)(int what, void *arg), vo
 
 void loop_watch_set(struct loop_watch *w, int what)
 {
-	short events = EV_PERSIST;
-
-	if (w->what == what)
-		return;
-	if (w->what != 0)
-		event_del(&w->ev);
-	w->what = what;
-	if (what == 0)
-		return;
-	if (what & LOOP_READ)
-		events |= EV_READ;
-	if (what & LOOP_WRITE)
-		events |= EV_WRITE;
-	if (event_assign(&w->ev, base, w->fd, events, watch_ready, w) != 0 ||
-		event_add(&w->ev, NULL) != 0)
-		log_panic("event loop: descriptor %d cannot be watched", w->fd);
+	w->want = what;
+	if (w->want == w->what) {
+		forget_change(w);
+	} else if (!w->changed) {
+		w->changed = true;
+		TAILQ_INSERT_TAIL(&changes, w, next);
+	}
 }
 
 void loop_watch_free(struct loop_watch **w)
 {
 	if (*w == NULL)
 		return;
-	loop_watch_set(*w, 0);
+	forget_change(*w);
+	(*w)->want = 0;
+	tell_kernel(*w);
 	mem_free(*w);
 	*w = NULL;
 }
