@@ -3,6 +3,7 @@ noinst_LIBRARIES += lib/tls/libtls.a
 lib_tls_libtls_a_CFLAGS = $(AM_CFLAGS) $(SSL_CFLAGS)
 lib_tls_libtls_a_SOURCES = \
 	%D%/about.c %D%/about.h \
+	%D%/bio.c \
 	%D%/cache.c \
 	%D%/chain.c %D%/chain.h \
 	%D%/cipher.c \

@@ -12,66 +12,6 @@ static struct tls *running;
 /* Handshakes that found no fibre. */
 static TAILQ_HEAD(, tls) job_queue = TAILQ_HEAD_INITIALIZER(job_queue);
 
-/* ------------------------------------------------------------- the socket */
-
-static int bio_write(BIO *bio, const char *p, int len)
-{
-	struct tls *t = BIO_get_data(bio);
-	ssize_t n;
-
-	BIO_clear_retry_flags(bio);
-	if (t->is_dead || len <= 0)
-		return -1;
-	n = send(t->fd, p, (size_t)len, MSG_NOSIGNAL);
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		BIO_set_retry_write(bio);
-	return (int)n;
-}
-
-static int bio_read(BIO *bio, char *p, int len)
-{
-	struct tls *t = BIO_get_data(bio);
-	ssize_t n;
-
-	BIO_clear_retry_flags(bio);
-	if (t->is_dead || len <= 0)
-		return -1;
-	n = recv(t->fd, p, (size_t)len, 0);
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		BIO_set_retry_read(bio);
-	if (n == 0)
-		t->is_eof = true;
-	return (int)n;
-}
-
-static long bio_ctrl(BIO *bio, int what, long number, void *p)
-{
-	const struct tls *t = BIO_get_data(bio);
-
-	if (what == BIO_CTRL_FLUSH)
-		return 1;
-	return what == BIO_CTRL_EOF ? t->is_eof : 0;
-}
-
-static BIO *make_bio(struct tls *t)
-{
-	static BIO_METHOD *method;
-	BIO *bio;
-
-	if (method == NULL) {
-		method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "stream");
-		BIO_meth_set_write(method, bio_write);
-		BIO_meth_set_read(method, bio_read);
-		BIO_meth_set_ctrl(method, bio_ctrl);
-	}
-	bio = BIO_new(method);
-	if (bio != NULL) {
-		BIO_set_data(bio, t);
-		BIO_set_init(bio, 1);
-	}
-	return bio;
-}
-
 /* ----------------------------------------------------------- end of handshake */
 
 static void inactive(struct tls *t)
@@ -111,8 +51,10 @@ static void report(void *arg)
 	struct tls *t = arg;
 
 	t->phase = t->err == 0 ? TLS_PHASE_OPEN : TLS_PHASE_FAILED;
+	/* Behind the stream's own task, which sends what the owner says now. */
+	loop_soon(&t->release);
 	stream_set_arg(t->s, t->owner, t->owner_arg);
-	if (t->err == 0)
+	if (t->err == 0 && SSL_has_pending(t->ssl))
 		stream_retry(t->s);
 	t->events->on_done(t, t->err, t->arg);
 }
@@ -221,20 +163,32 @@ static void wait_for_vault(struct tls *t, int want)
 	}
 }
 
-/* What the socket must be ready for; 0: it waits for something else, or is over. */
-static int handshake(struct tls *t)
+/* First those tasks that stand before it now. */
+static void release(void *arg)
+{
+	struct tls *t = arg;
+
+	if (!t->may_release)
+		loop_soon(&t->release);
+	else
+		(void)tls_bio_release(t);
+	t->may_release = true;
+}
+
+static int advance(struct tls *t)
 {
 	int r, e, saved;
 
 	ERR_clear_error();
 	errno = 0;
 	running = t;
+	t->has_asked = false;
 	r = SSL_do_handshake(t->ssl);
 	saved = errno;
 	running = NULL;
 	if (r == 1) {
 		succeeded(t);
-		return 0;
+		return LOOP_READ;
 	}
 	e = SSL_get_error(t->ssl, r);
 	switch (e) {
@@ -250,6 +204,20 @@ static int handshake(struct tls *t)
 		return 0;
 	default: failed(t, t->is_eof ? ERR_CLOSED : t->err != 0 ? t->err : ERR_CORRUPT); return 0;
 	}
+}
+
+/* What the socket must be ready for; 0: it waits for something else, or is over. */
+static int handshake(struct tls *t)
+{
+	int want;
+
+	if (!tls_bio_release(t))
+		return LOOP_WRITE;
+	want = advance(t);
+	/* The last words are held until the owner has had his turn. */
+	if (t->phase == TLS_PHASE_REPORT && t->err == 0)
+		return want;
+	return tls_bio_release(t) ? want : LOOP_WRITE;
 }
 
 /* In the fibre. The asking is done outside, where the stack is large. */
@@ -414,10 +382,12 @@ static void filter_free(void *filter)
 	struct tls *t = filter;
 
 	loop_task_cancel(&t->report);
+	loop_task_cancel(&t->release);
 	end_fibre(t);
 	tls_hello_forget(t);
 	inactive(t);
 	SSL_free(t->ssl);
+	buf_clear(&t->held);
 	SSL_SESSION_free(t->fresh);
 	tls_check_clear(&t->check);
 	tls_facts_clear(t);
@@ -482,8 +452,10 @@ struct tls *tls_session_new(
 	t->events = events;
 	t->arg = arg;
 	loop_task_init(&t->report, report, t);
+	loop_task_init(&t->release, release, t);
+	buf_init(&t->held, TLS_HELD_MAX);
 	t->ssl = SSL_new(c->ssl);
-	bio = t->ssl != NULL ? make_bio(t) : NULL;
+	bio = t->ssl != NULL ? tls_bio_new(t) : NULL;
 	if (bio == NULL) {
 		tls_session_free(&t);
 		return NULL;

@@ -19,6 +19,7 @@
  *   ticket.c    ticket keys                                 name.c     names in certificates
  *   facts.c     what was agreed, as text                    cache.c    the client's sessions
  *   log.c       OpenSSL's reasons                           about.c    its version
+ *   bio.c       the socket, below OpenSSL
  *
  * A handshake of a side with a key runs in a fibre (SSL_MODE_ASYNC) of 32 KB of stack: what runs in
  * callbacks of OpenSSL asks nobody; it leaves a note, returns or pauses, and session.c does the
@@ -29,6 +30,7 @@ enum {
 	TLS_JOBS = 1024,            /* fibres of a process */
 	TLS_CERT_LIST = 100 * 1024, /* bytes of certificates that a peer may send */
 	TLS_WHY_MAX = 300,
+	TLS_HELD_MAX = 8192, /* of a last flight that waits for company */
 };
 
 /* protocols and ciphers of one session, as OpenSSL wants them. */
@@ -122,7 +124,9 @@ struct tls {
 	void *arg;
 	const struct stream_events *owner; /* whose turn it is again after the handshake */
 	void *owner_arg;
-	struct loop_task report;
+	struct loop_task report, release;
+	struct buf held; /* bytes for the socket, in front of all that follow */
+	bool has_written, has_asked, may_release; /* has_asked: in this call of OpenSSL */
 	enum tls_phase phase;
 	int err;
 	int later, later_errno; /* an error that comes behind bytes */
@@ -148,6 +152,15 @@ struct tls {
 	char **names;
 	size_t names_n;
 };
+
+/*
+ * bio.c. A flight of the handshake that may be the last one is held until its call of OpenSSL is
+ * over, and when it was the last one until the owner has said what he has to say: a ticket and a
+ * greeting, a Finished and an EHLO go out as one.
+ */
+BIO *tls_bio_new(struct tls *t);
+/* Sends what is held. False: not all of it now. */
+bool tls_bio_release(struct tls *t);
 
 /* In a fibre: asks for the signature and returns when it is there. 0, or why not. */
 int tls_wait_for_signature(struct tls_sign *sign);
