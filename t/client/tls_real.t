@@ -42,7 +42,7 @@ my %verified = (good => 'TLS', old => $failure, map { $_ => $unverified } qw(exp
 my %want = (
     none => { map { $_ => 'clear' } @kinds, 'old' }, (map { $_ => { %tls, old => $failure } } qw(may encrypt dane)),
     (map { $_ => \%verified } qw(fingerprint verify secure)),
-    'dane-only' => { map { $_ => 'status=deferred (non DNSSEC destination)' } @kinds, 'old' },
+    'dane-only' => { map { $_ => 'status=deferred (no TLSA records found)' } @kinds, 'old' },
 );
 my (%to, @routes);
 for my $server (sort keys %port) {
@@ -61,7 +61,7 @@ my %main = map { my $side = $_; (
 my $gp = Gatepost::Instance->new(
     main => { %main, minimal_backoff_time => '300s', maximal_backoff_time => '400s', notify_classes => '',
         transport_maps => 'inline:{' . join(', ', @routes) . '}' },
-    master => [map { ("$_ unix - - n - - smtp-client -o smtp_tls_security_level=$_", "l$_ unix - - n - - smtp-client -l -o lmtp_tls_security_level=$_") } @levels],
+    master => [map { ("$_ unix - - n - - smtp-client -o smtp_tls_security_level=$_ -o smtp_dns_support_level=dnssec", "l$_ unix - - n - - smtp-client -l -o lmtp_tls_security_level=$_ -o lmtp_dns_support_level=dnssec") } @levels],
 );
 $gp->start;
 
