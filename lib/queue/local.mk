@@ -33,6 +33,9 @@ t_fuzz_queue_fuzz_LDADD = $(FUZZ_MAIN) lib/queue/libqueue.a lib/util/libutil.a $
 dist_man5_MANS += man/gatepost-queue.5
 
 QUEUE_LIBS = lib/queue/libqueue.a t/libtap.a lib/util/libutil.a $(BSD_LIBS)
+check_PROGRAMS += t/queue/kept_test
+t_queue_kept_test_SOURCES = t/queue/kept_test.c t/queue/disk.c t/queue/disk.h
+t_queue_kept_test_LDADD = $(QUEUE_LIBS)
 check_PROGRAMS += t/queue/state_test t/queue/id_test t/queue/envelope_test t/queue/damage_test
 t_queue_state_test_SOURCES = t/queue/state_test.c
 t_queue_state_test_LDADD = $(QUEUE_LIBS)
