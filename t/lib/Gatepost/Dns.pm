@@ -30,12 +30,12 @@ sub new {
     return $self;
 }
 
-sub _write {
-    my ($self) = @_;
-    my $dir = $self->{dir};
-    my $conf = <<"END";
+# The beginning of nsd.conf: everything below DIR, on port 53 of ADDR.
+sub nsd_conf {
+    my ($dir, $addr) = @_;
+    return <<"END";
 server:
-  ip-address: $self->{addr}\@53
+  ip-address: $addr\@53
   server-count: 1
   username: ""
   chroot: ""
@@ -49,6 +49,12 @@ server:
 remote-control:
   control-enable: no
 END
+}
+
+sub _write {
+    my ($self) = @_;
+    my $dir = $self->{dir};
+    my $conf = nsd_conf($dir, $self->{addr});
     for my $zone (sort keys %{ $self->{zones} }) {
         my $serial = $self->{serial}++;
         spew("$dir/$zone.zone", "\$ORIGIN $zone.\n\$TTL " . ($self->{ttl} // 1) . "\n"

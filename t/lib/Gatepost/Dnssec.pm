@@ -73,21 +73,7 @@ sub resolv_conf { "nameserver $_[0]{addr}\noptions timeout:3 attempts:1 trust-ad
 sub _start_nsd {
     my ($self, @zones) = @_;
     my $dir = $self->{dir};
-    my $conf = <<"END";
-server:
-  ip-address: $self->{server}\@53
-  server-count: 1
-  username: ""
-  chroot: ""
-  zonesdir: "$dir"
-  zonelistfile: "$dir/zone.list"
-  pidfile: ""
-  database: ""
-  xfrdfile: "$dir/xfrd.state"
-  xfrdir: "$dir"
-remote-control:
-  control-enable: no
-END
+    my $conf = Gatepost::Dns::nsd_conf($dir, $self->{server});
     $conf .= "zone:\n  name: \"$_\"\n  zonefile: \"$dir/" . ($_ eq '.' ? 'root' : $_) . ".zone\"\n" for @zones;
     spew("$dir/nsd.conf", $conf);
     spawn({ out => "$dir/nsd.log" }, '/usr/sbin/nsd', '-d', '-c', "$dir/nsd.conf");
