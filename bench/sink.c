@@ -3,11 +3,11 @@
  * A fast SMTP server for measurements: one process, epoll, throws content away. It answers as
  * little as a client needs, and tells on standard output when the N-th message has arrived.
  *
- * usage: sink [-v] [-a address] [-n messages] [-t file] port
+ * usage: sink [-v] [-a address] [-d seconds] [-n messages] [-t file] port
  * Prints "ready" when it listens, and after N messages (at SIGTERM, without -n) one line:
  *   messages sessions first last      (first and last: seconds on the monotonic clock)
- * With -v also a line "at TIME" for each message; with -t it offers STARTTLS, key and certificate
- * being in that file. SIGTERM ends it.
+ * With -d every reply comes that much later. With -v also a line "at TIME" for each message; with
+ * -t it offers STARTTLS, key and certificate being in that file. SIGTERM ends it.
  */
 #include <arpa/inet.h>
 #include <err.h>
@@ -32,16 +32,28 @@ enum { MAX_FD = 20000, IN_SIZE = 4096, OUT_SIZE = 1024, READ_SIZE = 65536, EVENT
 struct conn {
 	bool in_data;
 	bool quit;
-	bool to_tls;    /* behind the replies that are to be written */
-	SSL *ssl;       /* NULL: in the clear */
-	unsigned tail;  /* the last four bytes of content, for CRLF.CRLF */
-	size_t in_len;  /* an unfinished command line */
-	size_t out_len; /* replies not yet written */
+	bool to_tls;     /* behind the replies that are to be written */
+	SSL *ssl;        /* NULL: in the clear */
+	bool waits;      /* for the time of its replies */
+	unsigned serial; /* which session it is */
+	unsigned tail;   /* the last four bytes of content, for CRLF.CRLF */
+	size_t in_len;   /* an unfinished command line */
+	size_t out_len;  /* replies not yet written */
 	char in[IN_SIZE];
 	char out[OUT_SIZE];
 };
 
+/* Replies that wait: the time is the same for all, so they are in order. */
+struct held {
+	double due;
+	int fd;
+	unsigned serial;
+};
+
 static struct conn conns[MAX_FD];
+static struct held held[MAX_FD];
+static unsigned held_first, held_len;
+static double delay;
 static unsigned long messages, sessions, wanted;
 static double first, last;
 static bool verbose;
@@ -171,6 +183,41 @@ static void input(struct conn *c, const char *data, size_t len)
 	}
 }
 
+/* One reply of a session waits at a time; false: nothing is to be written yet. */
+static bool is_time(int fd, struct conn *c)
+{
+	if (delay <= 0 || c->out_len == 0)
+		return true;
+	if (!c->waits && held_len < MAX_FD)
+		held[(held_first + held_len++) % MAX_FD] =
+			(struct held){now() + delay, fd, c->serial};
+	c->waits = true;
+	return false;
+}
+
+static bool flush(int fd, struct conn *c);
+static void end(int fd);
+
+/* Writes what is due; returns the milliseconds until the next. */
+static int release(void)
+{
+	while (held_len > 0) {
+		struct held *h = &held[held_first];
+		double left = h->due - now();
+
+		if (left > 0)
+			return (int)(left * 1000) + 1;
+		held_first = (held_first + 1) % MAX_FD;
+		held_len--;
+		if (!conns[h->fd].waits || conns[h->fd].serial != h->serial)
+			continue;
+		conns[h->fd].waits = false;
+		if (!flush(h->fd, &conns[h->fd]))
+			end(h->fd);
+	}
+	return -1;
+}
+
 static bool flush(int fd, struct conn *c)
 {
 	if (c->out_len > 0) {
@@ -200,6 +247,7 @@ static void end(int fd)
 		ERR_clear_error();
 		conns[fd].ssl = NULL;
 	}
+	conns[fd].waits = false;
 	close(fd);
 }
 
@@ -216,10 +264,10 @@ static void accept_all(int listener, int epoll)
 			continue;
 		}
 		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-		conns[fd] = (struct conn){0};
-		sessions++;
+		conns[fd] = (struct conn){.serial = (unsigned)++sessions};
 		say(&conns[fd], "220 sink ESMTP\r\n");
-		if (!flush(fd, &conns[fd]) || epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &ev) != 0)
+		if ((is_time(fd, &conns[fd]) && !flush(fd, &conns[fd])) ||
+			epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &ev) != 0)
 			end(fd);
 	}
 }
@@ -253,7 +301,7 @@ static void serve(int fd)
 		return;
 	if (n > 0)
 		input(c, data, (size_t)n);
-	if (n <= 0 || !flush(fd, c))
+	if (n <= 0 || (is_time(fd, c) && !flush(fd, c)))
 		end(fd);
 }
 
@@ -292,7 +340,7 @@ static void run(int listener)
 	if (epoll < 0 || epoll_ctl(epoll, EPOLL_CTL_ADD, listener, &ev) != 0)
 		err(1, "epoll");
 	while (!stopping) {
-		int n = epoll_wait(epoll, events, EVENTS, -1);
+		int n = epoll_wait(epoll, events, EVENTS, release());
 		for (int i = 0; i < n; i++) {
 			if (events[i].data.fd == listener)
 				accept_all(listener, epoll);
@@ -308,20 +356,23 @@ int main(int argc, char **argv)
 	struct sigaction sa = {.sa_handler = stop};
 	int c;
 
-	while ((c = getopt(argc, argv, "a:n:t:v")) != -1) {
+	while ((c = getopt(argc, argv, "a:d:n:t:v")) != -1) {
 		if (c == 'v')
 			verbose = true;
 		else if (c == 'a')
 			address = optarg;
+		else if (c == 'd')
+			delay = (double)strtonum(optarg, 0, 3600, &bad);
 		else if (c == 'n')
 			wanted = (unsigned long)strtonum(optarg, 0, 1000000000, &bad);
 		else if (c == 't')
 			offer_tls(optarg);
 		if (c == '?' || bad != NULL)
-			errx(2, "usage: sink [-v] [-a address] [-n messages] [-t file] port");
+			errx(2, "usage: sink [-v] [-a address] [-d seconds] [-n messages] [-t "
+				"file] port");
 	}
 	if (argc - optind != 1)
-		errx(2, "usage: sink [-v] [-a address] [-n messages] [-t file] port");
+		errx(2, "usage: sink [-v] [-a address] [-d seconds] [-n messages] [-t file] port");
 	sigaction(SIGTERM, &sa, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	int listener = listen_on(address, argv[optind]);

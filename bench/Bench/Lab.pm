@@ -164,13 +164,13 @@ sub sink_stop {
     close $sink->{out};
 }
 
-# smtp-source: COUNT messages over CONCURRENCY sessions, to 1user@..., 2user@... with rcpts. Returns (start, end, error text).
+# smtp-source: COUNT messages over CONCURRENCY sessions, to 1user@..., 2user@... with rcpts; one each with numbered. Returns (start, end, error text).
 sub load {
     my ($root, $port, %arg) = @_;
     my @cmd = (
         "$root/usr/sbin/smtp-source", '-s', $arg{concurrency}, '-m', $arg{count},
-        '-l', $arg{size} // 4096, '-f', 'sender@client.example', '-t', 'user@next.example',
-        ($arg{reuse} ? '-d' : ()), ($arg{rcpts} ? ('-r', $arg{rcpts}) : ()), "127.0.0.1:$port");
+        '-l', $arg{size} // 4096, '-f', 'sender@client.example', '-t', $arg{to} // 'user@next.example',
+        ($arg{numbered} ? '-N' : ()), ($arg{reuse} ? '-d' : ()), ($arg{rcpts} ? ('-r', $arg{rcpts}) : ()), "127.0.0.1:$port");
     local $ENV{LD_LIBRARY_PATH} = "$root/usr/lib/postfix";
     my $start = mono();
     my ($status, $out) = run_out(@cmd);
