@@ -15,7 +15,7 @@ vault_vault_SOURCES = %D%/main.c $(VAULT_KEYS) \
 	%D%/sign.c %D%/sign.h \
 	%D%/sni.c %D%/sni.h \
 	%D%/tables.c %D%/tables.h \
-	%D%/ticket.c %D%/ticket.h
+	%D%/ticket.c %D%/ticket.h %D%/token.c %D%/token.h
 vault_vault_LDADD = lib/sasl/libsasl.a lib/mail/libmail.a $(SERVER_LIBS) $(SASL_LIBS)
 dist_man8_MANS += man/vault.8
 check_SCRIPTS += t/vault/auth.t t/vault/crowd.t t/vault/dovecot.t t/vault/records.t

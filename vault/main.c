@@ -16,6 +16,7 @@
 #include "vault/service.h"
 #include "vault/sign.h"
 #include "vault/ticket.h"
+#include "vault/token.h"
 
 /* vault: holds the secrets, see vault(8). */
 
@@ -138,6 +139,12 @@ static void drain(bool now)
 		loop_timer_set(&leave, loop_now() + LEAVE_MSEC * CLOCK_MSEC);
 }
 
+static void file(const char *name, int fd)
+{
+	if (!token_file(name, fd))
+		chain_file(name, fd);
+}
+
 /* vault --check DIRECTORY GROUP…: what is wrong with each group of chains, a line for each. */
 static int check_chains(int argc, char **argv)
 {
@@ -168,7 +175,7 @@ int main(int argc, char **argv)
 		.init = init,
 		.split = crew_start,
 		.start = start,
-		.file = chain_file,
+		.file = file,
 		.peer_new = peer_new,
 		.peer_msg = peer_msg,
 		.peer_gone = peer_gone,

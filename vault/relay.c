@@ -12,6 +12,7 @@
 #include "util/err.h"
 #include "util/log.h"
 #include "util/mem.h"
+#include "vault/token.h"
 
 enum { BINDING_MAX = 512, QUESTIONS = 100, NONCE = 18, KEY_MAX = 4096, REMEMBERED = 16 };
 
@@ -101,16 +102,18 @@ static void say(struct talk *t, const struct buf *message)
 }
 
 /* By the mark two sessions are known to be those of one login. */
-static void say_first(struct talk *t, const struct buf *message, struct slice credentials)
+static void say_first(
+	struct talk *t, const struct buf *message, struct slice login, struct slice password)
 {
 	static uint8_t key[SASL_KEY];
 	static bool has_key;
-	uint8_t mark[SASL_KEY];
+	uint8_t inner[SASL_KEY], mark[SASL_KEY];
 
 	if (!has_key)
 		arc4random_buf(key, sizeof(key));
 	has_key = true;
-	sasl_hmac(slice_of(key, sizeof(key)), credentials, mark);
+	sasl_hmac(slice_of(key, sizeof(key)), login, inner);
+	sasl_hmac(slice_of(inner, sizeof(inner)), password, mark);
 	ipc_begin(t->ipc, PROTO_RELAY_SAY, t->id);
 	ipc_put_str(t->ipc, FIELD_MECHANISM, sasl_client_name(t->client.kind));
 	if (message != NULL)
@@ -164,16 +167,14 @@ static enum sasl_client_kind choose(unsigned offered)
 	return (enum sasl_client_kind)kind;
 }
 
-static void begin(struct talk *t, struct slice credentials)
+static void begin(struct talk *t, struct slice login, struct slice password)
 {
-	struct slice password = credentials, login;
 	struct buf nonce = BUF_INIT(100), out = BUF_SECRET(SASL_CLIENT_MESSAGE_MAX);
 	enum sasl_client_kind kind = choose(t->offered);
 	uint8_t bytes[NONCE];
 	bool has = false;
 	int r;
 
-	(void)slice_part(&password, ':', &login);
 	arc4random_buf(bytes, sizeof(bytes));
 	base64_encode(&nonce, slice_of(bytes, sizeof(bytes)));
 	r = sasl_client_begin(&t->client, kind, login, password, buf_slice(&nonce),
@@ -181,11 +182,31 @@ static void begin(struct talk *t, struct slice credentials)
 	t->has_begun = true;
 	t->client.derive = derive;
 	if (r == 0)
-		say_first(t, has ? &out : NULL, credentials);
+		say_first(t, has ? &out : NULL, login, password);
 	else
 		done(t, RESULT_FAILED, "the login or password in the table is none");
 	buf_clear(&nonce);
 	buf_clear(&out);
+}
+
+/* "login:password", or "login:{FILE}/path". */
+static void begin_by(struct talk *t, struct slice credentials)
+{
+	struct buf token = BUF_SECRET(TOKEN_MAX);
+	struct slice password = credentials, login;
+	int r = 0;
+
+	(void)slice_part(&password, ':', &login);
+	r = token_find(password, &token);
+	if (r == ERR_NOT_FOUND)
+		begin(t, login, password);
+	else if (r == 0)
+		begin(t, login, buf_slice(&token));
+	else if (r == ERR_STATE)
+		done(t, RESULT_FAILED, "the file of its token is not in smtp_sasl_token_files");
+	else
+		done(t, RESULT_DEFERRED, "the file of its token cannot be read");
+	buf_clear(&token);
 }
 
 static int find(struct talk *t, struct slice key, struct buf *value)
@@ -232,7 +253,7 @@ static void look(void *arg)
 	} else if (r == 0 && t->offered == 0) {
 		done(t, RESULT_FAILED, "the host offers no mechanism that can be used");
 	} else if (r == 0) {
-		begin(t, buf_slice(&value));
+		begin_by(t, buf_slice(&value));
 	} else if (r != ERR_LATER) {
 		done(t, RESULT_DEFERRED, table_fails);
 	}

@@ -6,10 +6,10 @@
 
 /*
  * Authentication at a relay, by smtp_sasl_password_maps of the asking service: a value is
- * "login:password". Looked up as Postfix does: the sender (where that is asked for: whole, without
- * extension, @domain), the host's name, the next hop. The mechanism is the first of
- * SCRAM-SHA-256-PLUS, SCRAM-SHA-256, PLAIN, LOGIN, XOAUTH2 (the password is a token then) that the
- * host offers.
+ * "login:password", or names a file of a token (token.h). Looked up as Postfix does: the sender
+ * (where that is asked for: whole, without extension, @domain), the host's name, the next hop. The
+ * mechanism is the first of SCRAM-SHA-256-PLUS, SCRAM-SHA-256, PLAIN, LOGIN, XOAUTH2 (the password
+ * is a token then) that the host offers.
  *
  *   LOOK   a table answers later
  *   TALK   the host's challenge is awaited

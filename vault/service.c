@@ -5,6 +5,7 @@
 #include "conf/line.h"
 #include "util/log.h"
 #include "util/mem.h"
+#include "vault/token.h"
 
 enum { SERVICES_MAX = 1000 };
 
@@ -33,6 +34,8 @@ static void open_service(struct slice text)
 	struct slice domain = take_group(&text), logins = take_group(&text),
 		     chain = take_group(&text), sni = take_group(&text), relay = take_group(&text);
 	bool by_sender = line_item(&text, &word) && slice_eq_str(word, "yes");
+	if (slice_trim(text).len > 0)
+		token_open(take_group(&text));
 	if (logins.len > 0)
 		v->logins = tables_open(v->name, domain, logins);
 	if (chain.len > 0)

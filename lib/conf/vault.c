@@ -13,21 +13,23 @@ enum { TEXT_LIMIT = 4 << 20, PATHS_LIMIT = 20000, PATH_LIMIT = 4096 };
 /* The parameters of one program that name secrets. */
 struct side {
 	enum param chains, pairs[2][2]; /* certificate and key */
-	enum param relay, sender_dependent, auth;
+	enum param relay, sender_dependent, auth, tokens;
 };
 
 static const struct side server_side = {P_smtpd_tls_chain_files,
 	{{P_smtpd_tls_cert_file, P_smtpd_tls_key_file},
 		{P_smtpd_tls_eccert_file, P_smtpd_tls_eckey_file}},
-	P_COUNT, P_COUNT, P_COUNT};
+	P_COUNT, P_COUNT, P_COUNT, P_COUNT};
 static const struct side smtp_side = {P_smtp_tls_chain_files,
 	{{P_smtp_tls_cert_file, P_smtp_tls_key_file},
 		{P_smtp_tls_eccert_file, P_smtp_tls_eckey_file}},
-	P_smtp_sasl_password_maps, P_smtp_sender_dependent_authentication, P_smtp_sasl_auth_enable};
+	P_smtp_sasl_password_maps, P_smtp_sender_dependent_authentication, P_smtp_sasl_auth_enable,
+	P_smtp_sasl_token_files};
 static const struct side lmtp_side = {P_lmtp_tls_chain_files,
 	{{P_lmtp_tls_cert_file, P_lmtp_tls_key_file},
 		{P_lmtp_tls_eccert_file, P_lmtp_tls_eckey_file}},
-	P_lmtp_sasl_password_maps, P_lmtp_sender_dependent_authentication, P_lmtp_sasl_auth_enable};
+	P_lmtp_sasl_password_maps, P_lmtp_sender_dependent_authentication, P_lmtp_sasl_auth_enable,
+	P_lmtp_sasl_token_files};
 
 /* NULL: a service without secrets. */
 static const struct side *side_of(const struct service *v)
@@ -184,6 +186,20 @@ static void add_chains(struct given *g, const struct conf *c, const struct side 
 	(void)buf_add_str(&g->services, "} ");
 }
 
+static void add_tokens(struct given *g, const struct conf *c, const struct side *s)
+{
+	struct slice rest = slice_str(s->tokens != P_COUNT ? set_str(c, s->tokens) : ""), item;
+
+	(void)buf_add_str(&g->services, "{ ");
+	while (line_item(&rest, &item)) {
+		char *path = slice_dup(item);
+
+		add_file(g, path);
+		mem_free(path);
+	}
+	(void)buf_add_str(&g->services, "} ");
+}
+
 static void add_service(struct given *g, const struct instance *in, size_t i)
 {
 	const struct service *v = &in->services.service[i];
@@ -197,8 +213,10 @@ static void add_service(struct given *g, const struct instance *in, size_t i)
 	add_chains(g, c, s);
 	add_maps(g, sni_maps(s, c));
 	add_maps(g, relay_maps(s, c));
-	(void)buf_add_fmt(&g->services, "%s } ",
+	(void)buf_add_fmt(&g->services, "%s ",
 		s->sender_dependent != P_COUNT && set_bool(c, s->sender_dependent) ? "yes" : "no");
+	add_tokens(g, c, s);
+	(void)buf_add_str(&g->services, "} ");
 }
 
 static void set_to(struct conf *c, enum param p, struct slice value)
@@ -277,6 +295,11 @@ struct key_check {
 	struct mistakes *m;
 };
 
+static bool is_token(enum param p)
+{
+	return p == P_smtp_sasl_token_files || p == P_lmtp_sasl_token_files;
+}
+
 static void check_file(const struct key_check *k, enum param p, struct slice name, size_t offset)
 {
 	const struct setting *s = set_find(k->c, slice_str(conf_name(p)));
@@ -295,8 +318,8 @@ static void check_file(const struct key_check *k, enum param p, struct slice nam
 	if (why != NULL) {
 		(void)dict_set(k->seen, buf_slice(&path), k->seen);
 		mistakes_error(k->m, s != NULL ? set_place(s, offset) : (struct place){0},
-			"%s: %s: %s; expected a readable PEM file", conf_name(p), buf_str(&path),
-			why);
+			"%s: %s: %s; expected a readable %sfile", conf_name(p), buf_str(&path), why,
+			is_token(p) ? "" : "PEM ");
 	}
 	buf_clear(&spec);
 	buf_clear(&path);
@@ -318,6 +341,17 @@ static void check_chain_files(const struct key_check *k, const struct side *side
 			check_file(k, side->pairs[i][j],
 				slice_str(set_str(k->c, side->pairs[i][j])), 0);
 	}
+}
+
+static void check_token_files(const struct key_check *k, const struct side *side)
+{
+	struct slice rest = SLICE_NONE, item;
+
+	if (side->tokens == P_COUNT)
+		return;
+	rest = slice_str(set_str(k->c, side->tokens));
+	while (line_item(&rest, &item))
+		check_file(k, side->tokens, item, 0);
 }
 
 /* vault has descriptors of tables alone, not of files that are named in them. */
@@ -426,8 +460,10 @@ void vault_check(const struct instance *in, bool with_files, struct mistakes *m)
 			set_find(in->settings[i], SLICE_LIT("tls_server_sni_maps"));
 
 		k.c = in->settings[i];
-		if (side != NULL && with_files)
+		if (side != NULL && with_files) {
 			check_chain_files(&k, side);
+			check_token_files(&k, side);
+		}
 		if (side == &server_side)
 			check_level(&k, &in->services.service[i]);
 		else if (side != NULL)

@@ -10,12 +10,12 @@
  * credentials for relays. master puts it into three settings of vault, which no file sets:
  *
  *   vault_tables    all tables
- *   vault_files     all chain and key files, as "pem:NAME"
+ *   vault_files     all files of chains, keys and tokens, as "pem:NAME"
  *   vault_services  { service/type { login domain } { password tables } { chains } { SNI tables }
- *                   { relay tables } yes|no } …
+ *                   { relay tables } yes|no { files of tokens } } …
  *
  * chains: files that are read one behind the other, or, from the older parameters,
- * { certificate key } once or twice. The last word: the sender's address is looked up first.
+ * { certificate key } once or twice. yes: the sender's address is looked up first.
  */
 
 /* A file that is handed to vault unread: the type before its name. */

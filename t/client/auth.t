@@ -98,9 +98,15 @@ my %case = (
     liar     => ['AUTH SCRAM-SHA-256', by_scram(liar => 1), $joe, 'deferred', qr/${why}the host does not prove/],
     fails    => ['AUTH PLAIN', \&is_plain, undef, 'deferred', qr/${why}the table of credentials cannot be read/, 'fails'],
     cached   => ['AUTH PLAIN', '535 5.7.8 wrong', $joe, 'deferred', qr/${said}535/, 'cached'],
+    file     => ['AUTH XOAUTH2', sub { decode_base64($_[1] =~ s/^XOAUTH2 //r) eq "user=me\@x.test\1auth=Bearer " . slurp("$dir/token") =~ s/\n//r . "\1\1"
+        ? '235 ok' : '535 5.7.8 no' }, "me\@x.test:{FILE}$dir/token", 'sent', undef, 'file'],
+    nofile   => ['AUTH XOAUTH2', '535 5.7.8 no', "me\@x.test:{FILE}$dir/missing", 'deferred', qr/${why}the file of its token cannot be read/, 'nofile'],
+    unlisted => ['AUTH XOAUTH2', '535 5.7.8 no', "me\@x.test:{FILE}/etc/shadow", 'deferred', qr/${why}the file of its token is not in smtp_sasl_token_files/],
     bysender => ['AUTH PLAIN', sub { $_[1] eq 'PLAIN ' . b64("\0ann\0anns") ? '235 ok' : '535 5.7.8 no' }, $joe, 'sent', undef, 'bysender'],
     lmtp     => ['AUTH PLAIN', \&is_plain, $joe, 'sent', undef, 'lmtp'],
 );
+spew("$dir/token", "first.tokenYY\n");
+spew("$dir/missing", '');
 my $s = Gatepost::Script->new(map { $_ => { keywords => ['PIPELINING', $case{$_}[0]], auth => $case{$_}[1],
     ($_ eq 'lmtp' ? (lmtp => 1) : ()) } } keys %case);
 
@@ -148,6 +154,8 @@ my $gp = Gatepost::Instance->new(main => {
     'fails unix - - n - - smtp-client -o smtp_sasl_password_maps=fail:x',
     'cached unix - - n - - smtp-client -o smtp_sasl_auth_cache_name=memory',
     'bysender unix - - n - - smtp-client -o smtp_sender_dependent_authentication=yes',
+    "file unix - - n - - smtp-client -o smtp_connection_cache_on_demand=no -o smtp_sasl_token_files=$dir/token",
+    "nofile unix - - n - - smtp-client -o smtp_sasl_token_files=$dir/missing",
     'tls unix - - n - - smtp-client -o smtp_tls_security_level=encrypt',
 ]);
 ok($server->start, 'a server of our own') and $gp->start;
@@ -189,6 +197,19 @@ for (1 .. 3) {
 cmp_ok($s->connections('plain') - $before, '<', 3, 'a session is used again');
 is(scalar(() = $s->log('plain') =~ /^C: AUTH/mg), $s->connections('plain'), 'and logged in once');
 
+# A token that was refreshed, as a new file and in place.
+spew("$dir/token", "second.tokenYY\n");
+ok(wait_until(15, sub {
+    $gp->mark;
+    $c->mail('ann@annhome.test', 'new@file.test', "x\r\n");
+    ($gp->find_log(qr/to=<new\@file\.test>, .*status=/) // '') =~ /status=sent/;
+}), 'a new file with a token');
+open my $fh, '+<', "$dir/token" or die "$dir/token: $!";
+syswrite $fh, "third0.tokenYY\n";
+$gp->mark;
+$c->mail('ann@annhome.test', 'place@file.test', "x\r\n");
+$gp->wait_log(qr/to=<place\@file\.test>, .*status=sent/, 'the file written in its place');
+
 # vault may die.
 $gp->mark;
 ok($gp->kill_role('vault'), 'vault is killed');
@@ -196,7 +217,7 @@ $c->mail('ann@annhome.test', 'after@scram.test', "x\r\n");
 $gp->wait_log(qr/to=<after\@scram\.test>, .*status=sent/, 'mail goes on with the next one');
 
 my $log = slurp($gp->{log});
-unlike($log, qr/\Q$password\E|\Q$simple\E|\Q$plain\E|ya29|anns/, 'no secret is in the log, with the dialogue in it');
+unlike($log, qr/\Q$password\E|\Q$simple\E|\Q$plain\E|ya29|anns|tokenYY/, 'no secret is in the log, with the dialogue in it');
 unlike($log, qr/\Q@{[ b64($password) ]}\E/, 'nor encoded');
 like($log, qr/> 127\.0\.0\.1\[127\.0\.0\.1\]:\d+: AUTH PLAIN$/m, 'the dialogue says that there was AUTH');
 unlike($log, qr/panic|fatal/, 'nothing broke');
