@@ -236,6 +236,22 @@ static bool is_pix_word(struct slice item)
 			"a host name, hostname, nexthop or nothing" \
 	}
 
+static bool is_notify_class(struct slice item)
+{
+	static const char *const words[] = {
+		"bounce", "2bounce", "data", "delay", "policy", "protocol", "resource", "software"};
+
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+		if (slice_case_eq_str(item, words[i]))
+			return true;
+	return false;
+}
+
+static bool is_two_delimiters(struct slice item)
+{
+	return item.len == 2;
+}
+
 static const struct {
 	enum param p;
 	bool is_list;
@@ -276,6 +292,10 @@ static const struct {
 	{P_lmtp_host_lookup, true, is_host_lookup, "is none of its values", "dns or native"},
 	{P_tls_dane_digests, true, is_dane_digest, "is no digest of TLSA records",
 		"sha256 or sha512"},
+	{P_notify_classes, true, is_notify_class, "is no class of notices",
+		"bounce, 2bounce, data, delay, policy, protocol, resource or software"},
+	{P_default_verp_delimiters, false, is_two_delimiters, "is no pair of delimiters",
+		"two characters such as +="},
 	{P_dnssec_probe, false, is_probe, "is no question", "TYPE:NAME or nothing"},
 	TLS_SERVER_NAME(P_smtp_tls_servername),
 	TLS_SERVER_NAME(P_lmtp_tls_servername),

@@ -107,6 +107,8 @@ my @main = (
     ['mynetworks = 127.0.0.1, tcp:127.0.0.1:9', 25, 'error: mynetworks: tcp:127.0.0.1:9 answers later; expected a table that answers at once'],
     ['smtpd_forbidden_commands = unionmap:{static:x, proxy:unix:passwd.byname}', 48, 'error: smtpd_forbidden_commands: unix:passwd.byname answers later; expected a table that answers at once'],
     ['smtp_dns_resolver_options = res_defnames, res_debug', 43, 'error: smtp_dns_resolver_options: "res_debug" is no resolver option; expected res_defnames or res_dnsrch'],
+    ['notify_classes = bounce, bounces', 26, 'error: notify_classes: "bounces" is no class of notices; expected bounce, 2bounce, data, delay, policy, protocol, resource or software'],
+    ['default_verp_delimiters = +', 27, 'error: default_verp_delimiters: "+" is no pair of delimiters; expected two characters such as +='],
     ['tls_dane_digests = sha512 sha256=2', 27, 'error: tls_dane_digests: "sha256=2" is no digest of TLSA records; expected sha256 or sha512'],
     ['dnssec_probe = ns', 16, 'error: dnssec_probe: "ns" is no question; expected TYPE:NAME or nothing'],
     ['smtp_dns_support_level = dnsec', 26, 'error: smtp_dns_support_level: "dnsec" is none of its values; expected one of disabled, enabled, dnssec or nothing'],
