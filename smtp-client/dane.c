@@ -166,11 +166,16 @@ static int without(enum tls_level level, enum tls_level less, const char *reason
 	return ERR_TEMP;
 }
 
+bool dane_counts(enum tls_level level, const struct tlsa_answer *a, enum tls_level insecure_mx)
+{
+	return !a->mx || a->mx_secure || (level == TLS_DANE && insecure_mx > TLS_MAY);
+}
+
 int dane_choose(enum tls_level level, const struct tlsa_answer *a, enum tls_level insecure_mx,
 	enum tls_level *out, struct buf *why)
 {
 	bool insecure = a->mx && !a->mx_secure;
-	if (insecure && (level == TLS_DANE_ONLY || insecure_mx <= TLS_MAY)) {
+	if (!dane_counts(level, a, insecure_mx)) {
 		return without(level, TLS_MAY, "non DNSSEC destination", out, why);
 	}
 	if (a->status == TLSA_FAILED) {

@@ -27,6 +27,9 @@ struct delivery;
  */
 void client_tlsa(const struct delivery *d, struct tlsa_answer *out);
 
+/* Whether records count at all: not behind insecure MX records, unless insecure_mx says so. */
+bool dane_counts(enum tls_level level, const struct tlsa_answer *a, enum tls_level insecure_mx);
+
 /*
  * level is dane or dane-only; insecure_mx is smtp_tls_dane_insecure_mx_policy: may, encrypt or
  * dane. 0: *out is the level for this host, TLS_DANE with usable records alone. ERR_TEMP: the

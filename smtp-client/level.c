@@ -117,7 +117,9 @@ static bool choose_by_dane(struct delivery *d, const char *host, uint16_t port)
 	struct tlsa_answer tlsa;
 	client_tlsa(d, &tlsa);
 	int r = dane_choose(d->policy->level, &tlsa, insecure_mx(), &d->level, &why);
-	dane_log(d->policy->level, &tlsa, host, port);
+	if (dane_counts(d->policy->level, &tlsa, insecure_mx())) {
+		dane_log(d->policy->level, &tlsa, host, port);
+	}
 	if (r != 0 && tlsa.status == TLSA_FAILED) {
 		buf_add_fmt(&why, " for %s:%u", host, port);
 	}
