@@ -18,6 +18,7 @@ my %sink = map { $_ => Gatepost::Sink->new(keywords => [@SEVEN]) } qw(gp postfix
 my $chunks = Gatepost::Sink->new(keywords => [qw(PIPELINING CHUNKING)]);
 my $eight = Gatepost::Sink->new;    # has 8BITMIME and SMTPUTF8
 my $lmtp = Gatepost::Sink->new(lmtp => 1, keywords => [@SEVEN]);
+my %lmtp_sink = map { $_ => Gatepost::Sink->new(lmtp => 1, keywords => [@SEVEN]) } qw(gp postfix);
 
 # ---- Tables ----
 my $dir = tempdir('content');
@@ -65,7 +66,10 @@ my %services = (
 );
 sub service_lines {
     my ($program, $how) = @_;
-    return map {
+    my $set = $services{map};
+    my @lmtp = map { my $name = $_; $name =~ s/^smtp_/lmtp_/; "  -o { $name = " . $how->($set->{$_}) . ' }' } sort keys %$set;
+    push @lmtp, '  -o lmtp_line_length_limit=40';
+    return join("\n", 'lmtpmap unix - - n - - ' . ($program eq 'smtp' ? 'lmtp' : "$program -l"), @lmtp), map {
         my $set = $services{$_};
         join "\n", "$_ unix - - n - - $program", map {
             my $value = /_(checks|maps)$/ ? $how->($set->{$_}) : $set->{$_};
@@ -78,11 +82,12 @@ sub routes {
     return 'inline:{' . join(',', @more, "{client.test=convert:[127.0.0.1]:$port}", map {"{$_.test=$_:[127.0.0.1]:$port}"} sort keys %services) . '}';
 }
 my ($to_gp, $to_postfix) = map { $sink{$_}->port } qw(gp postfix);
+my $lmtp_route = '{lmtpmap.test=lmtpmap:inet:127.0.0.1:%d}';
 my $postfix = Gatepost::Peers->postfix(main => { %both, local_recipient_maps => '', default_transport => "map:[127.0.0.1]:$to_postfix",
-    local_transport => "map:[127.0.0.1]:$to_postfix", transport_maps => routes($to_postfix) },
+    local_transport => "map:[127.0.0.1]:$to_postfix", transport_maps => routes($to_postfix, sprintf $lmtp_route, $lmtp_sink{postfix}->port) },
     services => [service_lines('smtp', sub { $_[0] })]);
 my $gp = Gatepost::Instance->new(main => { %both, default_transport => "map:[127.0.0.1]:$to_gp",
-    local_transport => "map:[127.0.0.1]:$to_gp", transport_maps => routes($to_gp,
+    local_transport => "map:[127.0.0.1]:$to_gp", transport_maps => routes($to_gp, sprintf($lmtp_route, $lmtp_sink{gp}->port),
         '{chunks.test=map:[127.0.0.1]:' . $chunks->port . '}', '{eight.test=convert:[127.0.0.1]:' . $eight->port . '}', '{lmtp.test=lmtp:inet:127.0.0.1:' . $lmtp->port . '}') },
     master => [service_lines('smtp-client', \&table_name)]);
 $gp->start;
@@ -100,7 +105,7 @@ sub through {
     $c->quit;
     $gp->mail($from, $to, $text, %arg)->{code} == 250 or diag 'Gatepost refuses';
     for my $who ('gp', 'postfix') {
-        wait_until(10, sub { ($got{$who}) = grep { $_->{content} =~ /^X-Begin: \Q$id\E\r$/m } $sink{$who}->messages });
+        wait_until(10, sub { ($got{$who}) = grep { $_->{content} =~ /^X-Begin: \Q$id\E\r$/m } $sink{$who}->messages, $lmtp_sink{$who}->messages });
         $got{$who}{text} = $got{$who} ? $got{$who}{content} =~ s/\A.*?^X-Begin: [^\n]*\n//msr : "nothing came to $who";
     }
     return \%got;
@@ -257,6 +262,7 @@ my @mapped = (
     ['many', 's@client.test', 'r@dest.test', "Cc: x\@in.example, anna\@own.example, somebody\@else.test, y\@in.example,\r\n\tz\@in.example, zz\@in.example\r\n\r\nx\r\n",
         'folding stays where it was', sub { s/(\nCc:.*?\r\n)(?![ \t])/$1 =~ s|\s+| |gr . "\r\n"/sre }],
     ['with 8 bit', 'anna@own.example', 'r@dest.test', "Cc: anna\@own.example\r\n$label\r\n\xc3\xa4\r\ndrop\r\n"],
+    ['LMTP', 'bert@own.example', 'x@lmtpmap.test', "Cc: anna\@own.example\r\nX-Strip: 1\r\n$label\r\n\xc3\xa4" . ('long ' x 20) . "\r\ndrop\r\n"],
     ['inside of parts', 's@client.test', 'r@dest.test', "Content-Type: message/rfc822\r\n\r\nFrom: anna\@own.example\r\nSubject: y\r\n\r\nx\r\n"],
 );
 for my $row (@mapped) {
