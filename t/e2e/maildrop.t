@@ -259,7 +259,7 @@ unlink map {"$maildrop/$_"} files();
 sub cleanup_pids { @{ $gp->roles->{cleanup} // [] } }
 sub killed_at { my ($call, $when, $subject) = @_;
     my %watch = map { $_ => spawn({ out => "$top/strace.$_" }, 'strace', '-qq', $call eq 'fdatasync' ? () : ('-P', $maildrop),
-        '-e', "trace=$call", '-e', "inject=$call:signal=KILL:when=$when", '-p', $_) } cleanup_pids();
+        '-e', "trace=$call", '-e', "inject=$call:error=EIO:signal=KILL:when=$when", '-p', $_) } cleanup_pids();
     wait_until(10, sub { !grep { (slurp("/proc/$_/status") // '') !~ /^TracerPid:\s+[1-9]/m } keys %watch });
     is((sendmail('nobody', "Subject: $subject\n\nx\n", 'r@next.test'))[0], 0, "killed at $call $when");
     my $died = wait_until(10, sub { grep { !is_alive($_) } keys %watch }) ? 1 : 0;
