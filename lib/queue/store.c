@@ -326,9 +326,15 @@ static void compact(struct queue_store *s)
 
 void store_order_scan(struct queue_store *s)
 {
+	struct slost *l;
+
 	if (s->is_scanning || s->now < s->scan_retry)
 		return;
 	s->is_scanning = true;
+	s->scans_sent++;
+	TAILQ_FOREACH(l, &s->lost, entry)
+	if (!l->is_scanned && l->scans == 0)
+		l->scans = s->scans_sent;
 	s->scan_retry = s->now + 10 * QUEUE_RETRY;
 	store_order_put(s, store_order_new(s, QUEUE_ORDER_SCAN), false);
 }

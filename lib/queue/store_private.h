@@ -137,6 +137,7 @@ TAILQ_HEAD(swaiter_list, swaiter);
 struct slost {
 	uint64_t worker;
 	bool is_scanned;
+	unsigned scans; /* replies until that of the first look that began behind its loss */
 	TAILQ_ENTRY(slost) entry;
 };
 TAILQ_HEAD(slost_list, slost);
@@ -171,6 +172,7 @@ struct queue_store {
 	struct slost_list lost;
 	struct sdir_list walk;
 	bool was_clean, is_claimed, is_ingested, is_walking, is_walked;
+	unsigned scans_sent;
 	bool sync_wanted, sync_ordered, piece_ordered, drop_ordered, is_scanning, is_warming;
 	bool is_stopping, is_stopped, stop_noted, is_full;
 	bool is_keeping;  /* an order KEEP is under way */

@@ -365,8 +365,11 @@ static void reply_scan(struct queue_store *s, struct reader *r)
 		seg->state = SEG_LOST;
 		seg->retry = 0;
 	}
+	/* One that was lost while this look went on may have held its segments still. */
+	s->scans_sent--;
 	TAILQ_FOREACH(l, &s->lost, entry)
-	l->is_scanned = true;
+	if (l->scans > 0 && --l->scans == 0)
+		l->is_scanned = true;
 }
 
 static void tell_odd(struct queue_store *s, const struct sdir *d, const char *name, uint8_t kind)
