@@ -10,9 +10,11 @@
 #include "qmgr/qmgr.h"
 #include "qmgr/show.h"
 #include "server/desk.h"
+#include "server/server.h"
 #include "util/users.h"
 #include "util/mem.h"
 
+enum { DOMAIN_MAX = 255 };
 #define OPS 2000 /* requests of one client at a time; more are refused */
 
 static const char *const names[OP_KINDS] = {
@@ -197,6 +199,19 @@ bool command_uses(const struct queue_message *m)
 
 /* ---- What is asked. ---- */
 
+/* A domain's mail waits for where it is routed, which cleanup knows (FLUSH_SITE comes back). */
+static void flush_domain(struct slice name)
+{
+	struct server_peer *peer = TAILQ_FIRST(server_peers(ROLE_CLEANUP));
+
+	if (peer == NULL || name.len > DOMAIN_MAX || slice_find(name, '[') >= 0 ||
+		slice_find(name, ':') >= 0)
+		return;
+	ipc_begin(peer->ipc, PROTO_FLUSH_DOMAIN, 0);
+	ipc_put_text(peer->ipc, FIELD_NAME, name);
+	(void)ipc_end(peer->ipc);
+}
+
 static void flush(struct client *c, struct ipc_msg *msg)
 {
 	struct slice site = ipc_bytes(msg, FIELD_NEXTHOP), id = ipc_bytes(msg, FIELD_QUEUE_ID);
@@ -205,9 +220,10 @@ static void flush(struct client *c, struct ipc_msg *msg)
 	schedule_revive(qmgr.schedule, qmgr_time(), NULL, SLICE_NONE);
 	if (id.len > 0)
 		n = schedule_flush_id(qmgr.schedule, qmgr_time(), active_key(id));
-	else if (site.len > 0)
+	else if (site.len > 0) {
 		n = transport_flush(site);
-	else
+		flush_domain(site);
+	} else
 		n = schedule_flush_all(qmgr.schedule, qmgr_time());
 	command_say(c, msg->id, id.len > 0 && n == 0 ? RESULT_NOT_FOUND : RESULT_OK, n, NULL);
 	qmgr_work();
