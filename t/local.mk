@@ -44,7 +44,7 @@ dev-links:
 	@for p in $(pkglibexec_PROGRAMS); do ln -sf ../$$p libexec/; done
 	@for p in $(sbin_PROGRAMS); do ln -sf ../$$p sbin/; done
 	@for l in mailq:sendmail newaliases:sendmail postmap:gatemap postalias:gatemap \
-	    postconf:gateconf postqueue:gateq postsuper:gateq postcat:gateq; do \
+	    postconf:gateconf postqueue:gateq postsuper:gateq postcat:gateq qshape:gateq; do \
 		test ! -e sbin/$${l#*:} || ln -sf $${l#*:} sbin/$${l%:*}; done
 
 .PHONY: check-long

@@ -198,6 +198,8 @@ static void acted(const char *id, int result, const char *why, void *arg)
 
 static int act(const struct gateq_backend *b, const char *what, struct ids *ids)
 {
+	int err;
+
 	if (dry_run) {
 		for (size_t i = 0; i < ids->count; i++)
 			printf("%s\n", ids->list[i]);
@@ -205,8 +207,10 @@ static int act(const struct gateq_backend *b, const char *what, struct ids *ids)
 			ids->count == 1 ? "" : "s");
 		return 0;
 	}
-	if (b->act(what, ids->list, ids->count, acted, ids) != 0) {
-		gateq_error("the queue manager has ended the connection");
+	err = b->act(what, ids->list, ids->count, acted, ids);
+	if (err != 0) {
+		if (err == ERR_CLOSED)
+			gateq_error("the queue manager has ended the connection");
 		return 1;
 	}
 	printf("%s: %zu message%s\n", what, ids->count - ids->undone,

@@ -46,7 +46,7 @@ struct gateq_backend {
 		bool with_rcpts, void (*each)(const struct gateq_message *m, void *arg), void *arg);
 	/*
 	 * "hold", "release", "requeue", "delete", "expire", "flush" on each id; done is called for
-	 * each: 0, ERR_NOT_FOUND, or an error with its reason.
+	 * each: 0, ERR_NOT_FOUND, or an error with its reason. ERR_CLOSED, ERR_AGAIN (said).
 	 */
 	int (*act)(const char *what, char *const *ids, size_t n, gateq_done *done, void *arg);
 	/* All, or what waits for a site (not NULL). */

@@ -186,6 +186,9 @@ static void fill(struct gateq_message *out, const struct queue_message *m)
 					       .attempts = r->attempts,
 					       .last = ev.time,
 					       .next = r->state == QUEUE_R_WAIT ? r->due : 0});
+		if (r->state == QUEUE_R_WAIT && r->due > 0 &&
+			(out->next == 0 || r->due < out->next))
+			out->next = r->due;
 	}
 }
 
@@ -235,15 +238,15 @@ static int act_on(const char *what, struct queue_message *m)
 		return queue_store_delete(m, now, &ticket);
 	if (strcmp(what, "expire") == 0)
 		return queue_store_expire(m, now, &ticket);
-	return 0; /* flush: see put_back */
+	return ERR_STATE;
 }
 
 /* Out of memory again. What is to be tried now is due when the system starts. */
 static void put_back(const char *what, const char *id)
 {
 	struct queue_message *m = queue_store_get(direct.store, slice_str(id));
-	bool is_due = strcmp(what, "flush") == 0 || strcmp(what, "release") == 0 ||
-		      strcmp(what, "requeue") == 0 || strcmp(what, "expire") == 0;
+	bool is_due = strcmp(what, "release") == 0 || strcmp(what, "requeue") == 0 ||
+		      strcmp(what, "expire") == 0;
 
 	if (m != NULL && m->state != QUEUE_M_ENDED)
 		(void)queue_store_unload(m, is_due ? clock_real() : next_attempt(m));
@@ -269,18 +272,20 @@ static void act_on_some(const char *what, char *const *ids, size_t n, gateq_done
 	run();
 }
 
-static int direct_act(const char *what, char *const *ids, size_t n, gateq_done *done, void *arg)
-{
-	for (size_t i = 0; i < n; i += AT_ONCE)
-		act_on_some(what, ids + i, n - i < AT_ONCE ? n - i : AT_ONCE, done, arg);
-	return 0;
-}
-
 static int direct_flush(const char *site)
 {
 	(void)site;
 	gateq_error("the mail system is down: nothing can be sent now");
 	return ERR_AGAIN;
+}
+
+static int direct_act(const char *what, char *const *ids, size_t n, gateq_done *done, void *arg)
+{
+	if (strcmp(what, "flush") == 0)
+		return direct_flush(NULL);
+	for (size_t i = 0; i < n; i += AT_ONCE)
+		act_on_some(what, ids + i, n - i < AT_ONCE ? n - i : AT_ONCE, done, arg);
+	return 0;
 }
 
 static int direct_cat(

@@ -16,7 +16,12 @@ tools_gateq_SOURCES = %D%/gateq.c %D%/gateq.h %D%/gateq_ask.c %D%/gateq_direct.c
 tools_gateq_LDADD = lib/queue/libqueue.a lib/mail/libmail.a lib/conf/libconf.a lib/ipc/libipc.a \
 	lib/net/libnet.a lib/util/libutil.a $(BSD_LIBS) $(EVENT_LIBS)
 
-check_SCRIPTS += t/gateq/offline.t
+check_PROGRAMS += t/gateq/gateq_test t/queue/drop_test
+t_gateq_gateq_test_SOURCES = t/gateq/gateq_test.c %D%/gateq_filter.c %D%/gateq_print.c %D%/gateq_summary.c %D%/json.c
+t_gateq_gateq_test_LDADD = lib/mail/libmail.a t/libtap.a lib/util/libutil.a $(BSD_LIBS)
+t_queue_drop_test_SOURCES = t/queue/drop_test.c
+t_queue_drop_test_LDADD = $(QUEUE_LIBS)
+check_SCRIPTS += t/gateq/offline.t t/gateq/views.t
 check_SCRIPTS += t/tools/commands.t t/tools/install.t t/tools/options.t
 
 # gatepost: the instance
@@ -48,7 +53,7 @@ dist_man8_MANS += man/maildrop.8
 pkglibexec_PROGRAMS += maildrop
 maildrop_SOURCES = %D%/maildrop.c
 # Who installs as root gets it with its group; gatepost check says what is missing.
-install-exec-hook: install-maildrop
+install-data-hook: install-maildrop
 .PHONY: install-maildrop
 install-maildrop:
 	-cd '$(DESTDIR)$(pkglibexecdir)' && chgrp gp-drop maildrop 2>/dev/null && chmod 2755 maildrop || \

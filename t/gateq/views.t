@@ -1,0 +1,114 @@
+#!/usr/bin/perl
+# SPDX-License-Identifier: ISC
+# Views of the queue by destination, site, reason, age and sender, the table of qshape, filters and
+# --dry-run on what changes more than one message, and flush by site; with qmgr and without it.
+use strict;
+use warnings;
+use Gatepost::Instance;
+use Gatepost::Kit;
+use Gatepost::Sink;
+use JSON::PP;
+use Test::More;
+
+my $down = free_port();
+my $grey = Gatepost::Sink->new(on => { rcpt => sub { '450 4.2.0 <x@y.test>: Greylisted, id ' . int rand 1e6 } });
+my $gp = Gatepost::Instance->new(main => {
+    minimal_backoff_time => '1h', maximal_backoff_time => '1h', queue_file_delay => '1s',
+    transport_maps => "inline:{{down.test=smtp:[127.0.0.1]:$down} {.down.test=smtp:[127.0.0.1]:$down}"
+        . " {grey.test=smtp:[127.0.0.1]:" . $grey->port . '}}',
+    smtp_connect_timeout => '5s' });
+$gp->start;
+
+# from, to …
+my @mail = (['a@one.test', 'u1@down.test', 'u2@down.test'], ['b@one.test', 'u3@down.test'], ['', 'u4@sub.down.test'],
+    ['a@two.test', 'u5@grey.test'], ['c@two.test', 'u6@grey.test', 'u7@down.test']);
+my @id;
+for (@mail) {
+    my ($from, @to) = @$_;
+    my $r = $gp->mail($from, \@to, "Subject: x\r\n\r\nx\r\n");
+    push @id, $r->{text} =~ /queued as (\w+)/;
+}
+is(scalar @id, @mail, 'messages');
+sub gateq { $gp->tool('gateq', @_) }
+sub rows { my ($by, @more) = @_;
+    my ($status, $out) = gateq('summary', '--json', '--by', $by, @more);
+    return map { decode_json($_) } split /\n/, $out }
+sub counts { my ($by, @more) = @_; return { map { $_->{$by} => "$_->{messages} $_->{recipients}" } rows($by, @more) } }
+ok(wait_until(20, sub { my %q = map { /"queue_name": "(\w+)"/; ($1 => 1) } $gp->queue_list; "@{[keys %q]}" eq 'deferred' }),
+    'all are deferred');
+
+sub check_views {
+    my ($how) = @_;
+    my ($d, $g) = ("[127.0.0.1]:$down", '[127.0.0.1]:' . $grey->port);
+    is_deeply(counts('destination'), { "smtp:$d" => '4 5', "smtp:$g" => '2 2' }, "$how: by destination");
+    is_deeply(counts('site'), { $d => '4 5', $g => '2 2' }, 'by site');
+    is_deeply(counts('reason'), { 'connect: Connection refused' => '4 5',
+        'said: 450 4.2.0 <*>: Greylisted, id * (in reply to RCPT TO command)' => '2 2' }, 'by reason');
+    is_deeply(counts('sender'), { '<>' => '1 1', 'a@one.test' => '1 2', 'b@one.test' => '1 1', 'a@two.test' => '1 1',
+        'c@two.test' => '1 2' }, 'by sender');
+    is_deeply(counts('age'), { '< 5m' => '5 7' }, 'by age');
+    is_deeply(counts('sender', '--reason', 'greylisted'), { 'a@two.test' => '1 1', 'c@two.test' => '1 1' }, 'with a filter');
+    is_deeply([map { $_->{sender} } rows('sender', '--top', 1)], ['a@one.test'], 'the first');
+    my ($row) = rows('destination');
+    is_deeply([sort keys %$row], [sort qw(destination messages recipients bytes active deferred hold oldest newest next_attempt)],
+        'members');
+    is("@$row{qw(active deferred hold)}", '0 4 0', 'in which queues');
+    my ($status, $out) = gateq('summary', '--by', 'destination');
+    is($status, 0, 'for people');
+    like($out, qr/\A *messages +recipients +active +deferred +hold +oldest +next +destination\n +5 +7 +0 +5 +0 +\d+\w+ +\d+\w+ +TOTAL\n +4 +5 +0 +4 +0 .*  smtp:\Q$d\E\n +2 +2 .*\Q$g\E\n\z/,
+        'a table') or diag $out;
+    ($status, $out) = $gp->tool('qshape', 'deferred');
+    is($status, 0, 'qshape');
+    my $head = '  T  5 10 20 40 80 160 320 640 1280 1280+';
+    is($out, join('', map {"$_\n"} ' ' x 39 . $head, map { sprintf '%39s%s', $_->[0],
+        sprintf '%3d%3d%3d%3d%3d%3d%4d%4d%4d%5d%6d', $_->[1], $_->[1], (0) x 9 }
+        ['TOTAL', 7], ['down.test', 4], ['grey.test', 2], ['sub.down.test', 1]), 'its table');
+    ($status, $out) = $gp->tool('qshape', '-s', '-b', 3, '-t', 10, '-l', 'deferred');
+    is_deeply([map { [split ' '] } split /\n/, $out], [[qw(T 10 20 20+)], ['TOTAL', 5, 5, 0, 0], ['one.test', 2, 2, 0, 0],
+        ['two.test', 2, 2, 0, 0], ['MAILER-DAEMON', 1, 1, 0, 0]], 'qshape -s -b -t -l');
+    ($status, $out) = $gp->tool('qshape', '-p', '-m', 1, 'deferred');
+    like($out, qr/^ +\.down\.test +1 +1/m, 'qshape -p');
+    like(($gp->tool('qshape'))[1], qr/\A.*\n +TOTAL(?: +0){11}\n\z/, 'nothing is active');
+}
+
+sub check_dry_runs {
+    my ($how) = @_;
+    my $before = join "\n", sort $gp->queue_list;
+    for (['delete', '--recipient', 'down.test', 0, 1, 4], ['hold', '--sender', '@one.test', 0, 1],
+        ['requeue', '--reason', 'greylisted', 3, 4], ['expire', '--sender', '<>', 2], ['delete', 'ALL', 0 .. 4],
+        ['hold', '--older', '1h'], ['flush', '--site', '.down.test', 2], ['flush', 0 .. 4], ['delete', '--queue', 'hold'],
+        ['hold', '--recipient', 'u6@grey.test', '--site', 'down.test'], ['release', 'ALL']) {
+        my @args = grep { !/^\d$/ } @$_;
+        my ($status, $out) = gateq(@args, '--dry-run');
+        is_deeply([sort grep {!/^gateq: /} split /\n/, $out], [sort map { $id[$_] } grep {/^\d$/} @$_], "$how: @args --dry-run");
+        is($status, 0, 'done');
+    }
+    is(join("\n", sort $gp->queue_list), $before, 'and nothing has changed');
+}
+
+check_views('online');
+check_dry_runs('online');
+is((gateq('summary'))[0], 1, 'summary wants to know by what');
+is((gateq('summary', '--by', 'colour'))[0], 1, 'and something that there is');
+
+$gp->stop;
+check_views('offline');
+check_dry_runs('offline');
+is((gateq('hold', '--sender', '@two.test'))[0], 0, 'offline: hold by a filter');
+is_deeply([sort map { decode_json($_)->{queue_id} } grep {/"hold"/} $gp->queue_list], [sort @id[3, 4]], 'these are held');
+is((gateq('release', '--queue', 'hold'))[0], 0, 'release by a filter');
+is((gateq('delete', '--sender', 'b@one.test'))[0], 0, 'delete by a filter');
+is(scalar(() = $gp->queue_list), 4, 'one less');
+is_deeply([gateq('flush', '--sender', '<>')], [1, "gateq: the mail system is down: nothing can be sent now\n"], 'nothing to flush offline');
+
+# Flush by site: a next hop, or the domain that is routed there.
+my $sink = Gatepost::Sink->new(port => $down);
+$gp->start;
+is((gateq('flush', '--sender', '<>'))[0], 0, 'flush by a filter');
+ok(wait_until(20, sub { grep { $_->{rcpts}[0] eq 'u4@sub.down.test' } $sink->messages }), 'it goes');
+is(scalar(() = $sink->messages), 1, 'and no other');
+is(($gp->tool('postqueue', '-s', 'down.test'))[0], 0, 'postqueue -s with the domain');
+ok(wait_until(20, sub { my %r = map { $_ => 1 } map { @{ $_->{rcpts} } } $sink->messages; $r{'u1@down.test'} && $r{'u2@down.test'} }),
+    'all of it goes');
+$gp->stop;
+done_testing;
