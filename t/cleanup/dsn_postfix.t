@@ -126,6 +126,8 @@ sub lines {
     return [sort @all];
 }
 is_deeply(lines(slurp($gp->{log})), lines($postfix->log), 'the same lines in the log');
+# It takes its time to end in good order, and nothing depends on it.
+kill 'KILL', $postfix->{pid}, Gatepost::Kit::descendants($postfix->{pid});
 $postfix->stop;
 $gp->stop;
 done_testing;
