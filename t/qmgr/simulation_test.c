@@ -21,7 +21,7 @@
 enum { DESTS = 100000, BIG = 20, CAPACITY = 400, WINDOW = 20, SITE_SIZE = 10 };
 enum { CROWD = 2000, OWN = 2500, NEWS = 20, NOTES = 1000, SENDERS = CROWD + OWN + NEWS + NOTES };
 enum { TRANSPORTS = 3, SMTP = 0, RATED = 1, SITED = 2 };
-enum { SITE_WINDOW = 3 };
+enum { SITE_WINDOW = 3, ACTIVE = 1000000 };
 
 static const struct schedule_rate rate = {3, 7 * CLOCK_SEC};
 static const struct schedule_rate site_rate = {7, 3 * CLOCK_SEC};
@@ -438,18 +438,19 @@ static void arrive(uint32_t i)
 	load(&w.mails[i], false);
 }
 
-/* All but the notes is there from the beginning; they come one by one. */
+/* All but the notes is there from the beginning, as far as there is room; they come one by one. */
 static void run(uint32_t first_note)
 {
 	const int64_t pause = 20 * CLOCK_MSEC;
 	int64_t next_note = 0;
-	uint32_t note = first_note;
+	uint32_t note = first_note, bulk = 0;
 
-	for (uint32_t i = 0; i < first_note; i++)
-		arrive(i);
 	while (w.ended < w.mail_count) {
-		int64_t until = decide();
+		int64_t until;
 
+		while (bulk < first_note && schedule_room(w.s, w.now, true) > 0)
+			arrive(bulk++);
+		until = decide();
 		if (w.heap_len > 0 && w.heap[0].end < until)
 			until = w.heap[0].end;
 		if (note < w.mail_count && next_note < until)
@@ -514,10 +515,10 @@ static uint32_t compose_all(uint32_t rcpts)
 	return bulk;
 }
 
-static void set_up(uint32_t rcpts)
+static void set_up(void)
 {
-	struct schedule_settings settings = {.message_limit = rcpts,
-		.recipient_limit = 2 * (size_t)rcpts,
+	struct schedule_settings settings = {.message_limit = ACTIVE,
+		.recipient_limit = ACTIVE,
 		.minimal_backoff = 300 * CLOCK_SEC,
 		.maximal_backoff = 4000 * CLOCK_SEC,
 		.lifetime = 432000 * CLOCK_SEC,
@@ -578,7 +579,7 @@ static void simulate(uint32_t rcpts)
 	uint32_t first_note;
 
 	w.seed = 20261121;
-	set_up(rcpts);
+	set_up();
 	first_note = compose_all(rcpts);
 	run(first_note);
 	schedule_count(w.s, &c);
