@@ -2,18 +2,13 @@
 #include "qmgr/handout.h"
 
 #include "qmgr/active_private.h"
+#include "qmgr/content.h"
 #include "qmgr/frames.h"
 #include "qmgr/line.h"
 #include "qmgr/qmgr.h"
 #include "qmgr/worker.h"
 #include "util/err.h"
 #include "util/log.h"
-
-/* The content that was read last: the jobs of a message mostly come one after the other. */
-static struct {
-	char id[QUEUE_ID_MAX + 1];
-	struct buf content;
-} last = {.content = {.limit = QUEUE_RECORD_MAX}};
 
 /* ---- Decided by the scheduler. ---- */
 
@@ -230,20 +225,13 @@ static void got_content(struct job *j, int result, struct slice content)
 
 static void read_content(struct job *j)
 {
-	struct queue_message *m = j->a->m;
-	int err = 0;
+	struct slice content;
+	int err = content_read(j->a->m, &content);
 
-	if (strcmp(last.id, m->id) != 0) {
-		buf_reset(&last.content);
-		strlcpy(last.id, m->id, sizeof(last.id));
-		err = queue_store_content(m, &last.content);
-		if (err != 0)
-			last.id[0] = '\0';
-	}
 	if (err == ERR_LATER)
 		job_set_stage(j, JOB_READING);
 	else
-		got_content(j, err, buf_slice(&last.content));
+		got_content(j, err, content);
 }
 
 void handout_content(struct queue_message *m, int result, struct slice content)

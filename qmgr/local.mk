@@ -23,6 +23,7 @@ qmgr_qmgr_SOURCES = \
 	%D%/ask.c %D%/ask.h \
 	%D%/command.c %D%/command.h %D%/command_private.h \
 	%D%/command_change.c %D%/command_see.c \
+	%D%/content.c %D%/content.h \
 	%D%/frames.c %D%/frames.h \
 	%D%/handout.c %D%/handout.h \
 	%D%/held.c %D%/held.h \
