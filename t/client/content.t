@@ -105,7 +105,7 @@ sub through {
     $c->quit;
     $gp->mail($from, $to, $text, %arg)->{code} == 250 or diag 'Gatepost refuses';
     for my $who ('gp', 'postfix') {
-        wait_until(10, sub { ($got{$who}) = grep { $_->{content} =~ /^X-Begin: \Q$id\E\r$/m } $sink{$who}->messages, $lmtp_sink{$who}->messages });
+        wait_until(30, sub { ($got{$who}) = grep { $_->{content} =~ /^X-Begin: \Q$id\E\r$/m } $sink{$who}->messages, $lmtp_sink{$who}->messages });
         $got{$who}{text} = $got{$who} ? $got{$who}{content} =~ s/\A.*?^X-Begin: [^\n]*\n//msr : "nothing came to $who";
     }
     return \%got;
