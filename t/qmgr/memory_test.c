@@ -263,12 +263,12 @@ static bool visit(const struct schedule_memory *m, void *arg)
 	return ++notes->n < notes->most;
 }
 
-static struct notes walk(struct rig *r)
+/* The slices in notes are of its own text: it must stay where it is. */
+static void walk(struct rig *r, struct notes *notes)
 {
-	struct notes notes = {.most = 64};
-
-	schedule_memory_walk(r->s, r->now, visit, &notes);
-	return notes;
+	notes->n = 0;
+	notes->most = 64;
+	schedule_memory_walk(r->s, r->now, visit, notes);
 }
 
 static const struct schedule_memory *find(const struct notes *notes, const char *key, bool is_site)
@@ -323,7 +323,7 @@ static void test_memory(void)
 	j[0] = job(&r);
 	done(&r, j[0], SCHEDULE_NEUTRAL);
 	r.now += 5 * CLOCK_SEC;
-	before = walk(&r);
+	walk(&r, &before);
 	m = find(&before, "a.test", false);
 	ok(m != NULL && m->window > 5 && m->proven, "a window that grew is told");
 	is_slice(m->site, "mx", "with its site");
@@ -338,7 +338,7 @@ static void test_memory(void)
 	rig_free(&r);
 
 	r = restart(&before, r.now + 5 * CLOCK_SEC);
-	after = walk(&r);
+	walk(&r, &after);
 	m = find(&after, "a.test", false);
 	is_int(m->window, find(&before, "a.test", false)->window, "the window is the same");
 	is_int(m->tokens, 2000000, "tokens are what the time gave, not what the start did");
@@ -408,7 +408,7 @@ static void test_damage(void)
 	m.window = 0;
 	m.dead_until = NOW + 1000 * 86400 * CLOCK_SEC;
 	is_int(schedule_memory_restore(r.s, NOW, &m), 0, "dead for years");
-	notes = walk(&r);
+	walk(&r, &notes);
 	is_int(find(&notes, "x.test", false)->window, limits.concurrency, "is held to it");
 	is_int(find(&notes, "y.test", false)->dead_until, NOW + settings.minimal_backoff,
 		"is held to the back-off");
@@ -452,7 +452,7 @@ static void test_forgetting(void)
 	}
 	schedule_count(r.s, &c);
 	is_int(c.dests, 40, "as many are remembered as may be");
-	notes = walk(&r);
+	walk(&r, &notes);
 	ok(find(&notes, "dead0.test", false) != NULL && find(&notes, "dead9.test", false) != NULL,
 		"those that are dead longest");
 	ok(find(&notes, "live999.test", false) != NULL && find(&notes, "live5.test", false) == NULL,
