@@ -312,49 +312,93 @@ static bool is_due(const struct queue_rstatus *status, int64_t until)
 	return status->due <= until || status->due > qmgr_now() + plan_longest();
 }
 
+/* So many may be in memory beside those of others; a few of each message always. */
+static uint32_t room_for_recipients(void)
+{
+	int64_t limit = conf_int(P_qmgr_message_recipient_limit);
+	int64_t least = conf_int(P_qmgr_message_recipient_minimum);
+	struct schedule_counts c;
+
+	schedule_count(qmgr.schedule, &c);
+	limit -= (int64_t)c.recipients;
+	return (uint32_t)(limit > least ? limit : least);
+}
+
+static void take(struct active *a, const struct queue_recipient *to, bool fresh)
+{
+	const struct queue_rstatus *status = &a->m->r[to->index];
+	struct active_rcpt *r = &a->rcpts[a->count];
+
+	*r = (struct active_rcpt){.index = to->index, .state = ACTIVE_RESOLVING};
+	a->count++;
+	a->open++;
+	a->resolving++;
+	if (status->state == QUEUE_R_OUT) {
+		a->resolving--;
+		r->state = ACTIVE_OUT;
+		held_attach(a, r);
+	} else if (to->flags & QUEUE_RCPT_EXPANDED) {
+		r->how = QUEUE_HOW_EXPANDED;
+		active_result(a, r, QUEUE_EV_DELIVERED, SLICE_LIT("2.0.0"), SLICE_NONE,
+			SLICE_LIT("alias expanded"));
+	} else if (to->flags & QUEUE_RCPT_DROPPED) {
+		active_result(a, r, QUEUE_EV_DELIVERED, SLICE_LIT("2.0.0"), SLICE_NONE,
+			SLICE_LIT("dropped"));
+	} else if (fresh) {
+		r->transport = transport_get(to->transport);
+		active_enqueue(a, r);
+	}
+}
+
 /*
- * Those that are due: each waits by its own plan. Fresh mail goes by the routes that cleanup wrote
- * a moment ago, anything older by new ones.
+ * Those that are due, each waits by its own plan, as far as there is room. Fresh mail goes by the
+ * routes that cleanup wrote a moment ago, anything older by new ones. What workers hold from before
+ * cannot wait.
  */
-static void start(struct active *a, bool fresh, int64_t until)
+static void take_some(struct active *a, bool fresh)
 {
 	struct queue_message *m = a->m;
+	uint32_t room = m->is_recovered ? UINT32_MAX : room_for_recipients();
 	struct queue_recipient to;
-	uint32_t offset = 0, index = 0;
 
 	a->is_passing = true;
-	while (queue_recipient_next(&m->env, &offset, &index, &to)) {
-		struct queue_rstatus *status = &m->r[to.index];
-		struct active_rcpt *r = &a->rcpts[a->count];
+	a->has_more = false;
+	a->taken = 0;
+	while (!a->has_more && queue_recipient_next(&m->env, &a->offset, &a->index, &to)) {
+		const struct queue_rstatus *status = &m->r[to.index];
 
 		if (status->state != QUEUE_R_OUT &&
-			!(active_is_open(status) && is_due(status, until)))
+			!(active_is_open(status) && is_due(status, a->until)))
 			continue;
-		*r = (struct active_rcpt){.index = to.index, .state = ACTIVE_RESOLVING};
-		a->count++;
-		a->open++;
-		a->resolving++;
-		if (status->state == QUEUE_R_OUT) {
-			a->resolving--;
-			r->state = ACTIVE_OUT;
-			held_attach(a, r);
-		} else if (to.flags & QUEUE_RCPT_EXPANDED) {
-			r->how = QUEUE_HOW_EXPANDED;
-			active_result(a, r, QUEUE_EV_DELIVERED, SLICE_LIT("2.0.0"), SLICE_NONE,
-				SLICE_LIT("alias expanded"));
-		} else if (to.flags & QUEUE_RCPT_DROPPED) {
-			active_result(a, r, QUEUE_EV_DELIVERED, SLICE_LIT("2.0.0"), SLICE_NONE,
-				SLICE_LIT("dropped"));
-		} else if (fresh) {
-			r->transport = transport_get(to.transport);
-			active_enqueue(a, r);
-		}
+		take(a, &to, fresh);
+		a->has_more = ++a->taken >= room;
 	}
 	a->is_passing = false;
-	if (m->is_recovered)
+}
+
+static void start(struct active *a, bool fresh, int64_t until)
+{
+	a->until = until;
+	take_some(a, fresh);
+	if (a->m->is_recovered)
 		held_begun(a);
 	ask_routes(a);
 	active_check(a);
+}
+
+void active_refill(struct active *a)
+{
+	if (!a->has_more || a->is_passing || a->open > a->taken / 2)
+		return;
+	if (a->m == NULL || a->scheduled == NULL || a->m->state != QUEUE_M_LIVE ||
+		active_is_over(a)) {
+		a->has_more = false;
+		return;
+	}
+	do
+		take_some(a, false);
+	while (a->has_more && a->open == 0);
+	ask_routes(a);
 }
 
 static bool has_out(const struct queue_message *m)
@@ -480,6 +524,7 @@ int active_requeue(struct queue_message *m)
 	}
 	/* Until the new one is read nothing here may end the pass. */
 	a->is_asking = a->is_requeue = true;
+	a->has_more = false;
 	handout_withdraw(a);
 	active_withdraw(a);
 	if (schedule_message_is_idle(a->scheduled))

@@ -41,9 +41,12 @@ struct active {
 	struct schedule_message *scheduled;
 	struct active_rcpt *rcpts;
 	uint32_t count;
-	uint32_t open;      /* recipients that are not DONE */
-	uint32_t resolving; /* recipients */
+	uint32_t open;                 /* recipients that are not DONE */
+	uint32_t resolving;            /* recipients */
+	uint32_t offset, index, taken; /* what is taken on next; how many were the last time */
+	int64_t until;                 /* those due until then belong to this pass */
 	int64_t since;
+	bool has_more; /* recipients of this pass that are not taken on yet */
 	bool is_probe;
 	bool is_asking;  /* a notice is under way, or a forward has not been read yet */
 	bool is_forward; /* the latter */

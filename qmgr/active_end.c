@@ -326,6 +326,7 @@ static void settle(struct active *a)
 
 void active_check(struct active *a)
 {
+	active_refill(a);
 	if (a->open > 0 || a->is_asking || a->is_passing)
 		return;
 	if (a->scheduled != NULL && !schedule_message_is_idle(a->scheduled))

@@ -19,6 +19,8 @@ struct active *active_new(struct queue_message *m, bool loaded);
 void active_free(struct active *a);
 /* The recipient has its result, or nothing is to be done for it any more. */
 void active_rcpt_done(struct active *a, struct active_rcpt *r);
+/* Takes on more of its recipients when there is time for them. */
+void active_refill(struct active *a);
 /* Gives up its place in the scheduler. */
 void active_release_slot(struct active *a);
 /* Every attempt by its route goes through a relay. */

@@ -221,6 +221,7 @@ void active_withdraw(struct active *a)
 	struct schedule_rcpts list = STAILQ_HEAD_INITIALIZER(list);
 	struct schedule_rcpt *link;
 
+	a->has_more = false;
 	if (a->scheduled != NULL)
 		schedule_withdraw(qmgr.schedule, a->scheduled, &list);
 	while ((link = STAILQ_FIRST(&list)) != NULL) {

@@ -77,7 +77,10 @@ sub bounce { my ($rcpt) = @_; my ($m) = grep { $_->{from} eq '' && $_->{content}
 for my $rcpt (qw(limit@relay.test doubt@relay.test)) {
     ok(wait_until(10, sub { bounce($rcpt) }), "$rcpt is returned");
     like(bounce($rcpt)->{content}, qr/450 4\.2\.0 not now/, 'with the last reply');
-    is(scalar(my @at = tries($rcpt)), 3, 'the relay saw it three times');
+    # What was noted, and not yet sent, when qmgr was killed is in doubt, counts, and was not seen.
+    my $unseen = $gp->log_lines(qr/to=<\Q$rcpt\E>: in doubt/) - ($rcpt =~ /^doubt/ ? 1 : 0);
+    my @at = tries($rcpt);
+    ok(@at <= 3 && @at >= 3 - $unseen, 'the relay saw it three times') or diag "@at, $unseen in doubt beside";
 }
 
 gaps_are('own@plan.test', 1, 4);

@@ -27,11 +27,13 @@ for my $i (1 .. $n) {
     $taken += 250 == $c->mail("s$i\@client.test", $_, "Subject: x\r\n\r\nhello\r\n")->{code}
         for "bad$i\@next.test", "later$i\@next.test", ["g$i\@next.test", "h$i\@next.test", "bad$i\@next.test"];
 }
+my $many = 60;
+$taken += 250 == $c->mail('big@client.test', [map {"many$_\@next.test"} 1 .. $many], "Subject: x\r\n\r\nhello\r\n")->{code};
 $c->quit;
-is($taken, 3 * $n, 'all mail is taken');
+is($taken, 3 * $n + 1, 'all mail is taken');
 sub bounces { scalar grep { $_->{from} eq '' } $sink->messages }
 ok(wait_until(40, sub { bounces() >= 2 * $n }), 'all bounces come') or diag bounces();
-is(scalar(my @l = $gp->queue_list), $n, 'what is deferred waits');
+ok(wait_until(20, sub { $n == (my @l = $gp->queue_list) }), 'what is deferred waits');
 $gp->kill_role('qmgr');
 $sink->flag('open', 1);
 ok($gp->drained(40), 'the queue drains') or diag $gp->queue_list;
@@ -42,5 +44,8 @@ is(scalar(grep {/^[gh]\d/} keys %copies), 2 * $n, 'so did the good ones');
 my $doubts = () = $gp->log_lines(qr/in doubt/);
 cmp_ok(scalar(grep { $_ > 1 } values %copies), '<=', $doubts, 'no second copy in silence');
 is(bounces(), 2 * $n, 'each sender was told once');
+# One message with more recipients than there is room for goes in parts (qmgr_message_recipient_minimum).
+is(scalar(grep {/^many/} keys %copies), $many, 'the one with many recipients arrives');
+is(scalar(grep { $_->{from} eq 'big@client.test' && @{ $_->{rcpts} } > 10 } $sink->messages), 0, 'some of them at a time');
 $gp->stop;
 done_testing;
