@@ -64,7 +64,9 @@ static void keep_best(struct tlsa_answer *a)
 static void set_name(char to[static DNS_NAME_MAX + 1], struct slice name)
 {
 	name = slice_first(name, DNS_NAME_MAX);
-	memcpy(to, name.p, name.len);
+	if (name.len > 0) {
+		memcpy(to, name.p, name.len);
+	}
 	to[name.len] = '\0';
 }
 
