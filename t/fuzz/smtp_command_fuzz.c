@@ -40,6 +40,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	unsigned options = size > 0 ? data[0] & 127 : 0;
 	int err = 0;
 
+	if (size > 0 && (data[0] & 128))
+		options |= SMTP_OPT_REQUIRETLS | SMTP_OPT_XVERP | SMTP_OPT_REPORTS;
+
 	while (err != ERR_AGAIN && err != ERR_RANGE) {
 		size_t used = 0;
 		bool bare = false;
