@@ -379,10 +379,8 @@ static void chunk_reply(struct session *s)
 	}
 }
 
-static const char *end_command(const struct xact *x)
-{
-	return x->chunking ? "BDAT command" : "end of DATA command";
-}
+/* The end of content by BDAT, too, in the words that log tools know. */
+#define END_COMMAND "end of DATA command"
 
 /* LMTP: one reply for each recipient. True: more of them come. */
 static bool lmtp_reply(struct session *s, bool good)
@@ -392,7 +390,7 @@ static bool lmtp_reply(struct session *s, bool good)
 	if (r != NULL && good) {
 		server_took(s, r, STAGE_DOT);
 	} else if (r != NULL) {
-		session_said(s, STAGE_DOT, end_command(x));
+		session_said(s, STAGE_DOT, END_COMMAND);
 		outcome_rcpt_failed(s->delivery, r);
 	}
 	x->accepted--;
@@ -422,7 +420,7 @@ static void dot_reply(struct session *s)
 			server_took(s, r, STAGE_DOT);
 		}
 	} else {
-		session_said(s, STAGE_DOT, end_command(x));
+		session_said(s, STAGE_DOT, END_COMMAND);
 		outcome_all_failed(s->delivery, false);
 	}
 	finish(s, !good && x->chunking);

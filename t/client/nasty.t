@@ -54,7 +54,7 @@ add('bdat-silent', { bdat => 'silent', keywords => [qw(PIPELINING CHUNKING)] }, 
 add('bdat-garbage', { bdat => 'garbage', keywords => [qw(CHUNKING)] }, 'a b', 'dd', 'no reply', 'large');
 add('bdat-good', { keywords => [qw(PIPELINING CHUNKING)] }, 'a b', 'ss', undef, 'large');
 add('bdat-step', { keywords => [qw(CHUNKING)] }, 'a b', 'ss', undef, 'large');
-add('bdat-dot', { dot => '550 5.6.9 not this', keywords => [qw(PIPELINING CHUNKING)] }, 'a b', 'bb', 'BDAT command');
+add('bdat-dot', { dot => '550 5.6.9 not this', keywords => [qw(PIPELINING CHUNKING)] }, 'a b', 'bb', 'end of DATA command');
 add('bdat-dot-drop', { dot => 'drop', keywords => [qw(PIPELINING CHUNKING)] }, 'a b', 'dd', 'more than once');
 # SIZE.
 add('size-small', { keywords => ['SIZE 10'] }, 'a', 'b', 'exceeds size limit 10');

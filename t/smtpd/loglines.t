@@ -64,7 +64,7 @@ my %main = (
     smtpd_peername_lookup => 'no', smtpd_recipient_limit => 3, hopcount_limit => 5,
     smtpd_forbid_unauth_pipelining => 'yes', smtpd_recipient_overshoot_limit => 1,
     smtpd_forbid_bare_newline => 'no', inet_protocols => 'ipv4', inet_interfaces => '127.0.0.1',
-    smtp_connection_cache_on_demand => 'no', smtpd_error_sleep_time => 0, fast_flush_domains => '',
+    smtp_connection_cache_on_demand => 'no', lmtp_connection_cache_on_demand => 'no', smtpd_error_sleep_time => 0, fast_flush_domains => '',
     unknown_virtual_mailbox_reject_code => 550, notify_classes => '',
 );
 my $pf = Gatepost::Peers->postfix(main => { %main, disable_dns_lookups => 'yes' });
