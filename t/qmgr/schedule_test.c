@@ -243,6 +243,24 @@ static void test_fairness(void)
 	rig_free(&r);
 }
 
+/* Two messages of a sender for one destination, more than a job of each. */
+static void test_message_turns(void)
+{
+	struct rig r = rig_new(&limits, 1);
+	char got[8] = "";
+
+	add(&r, "a1", "x.test", 150);
+	add(&r, "a2", "x.test", 150);
+	for (int i = 0; i < 6; i++) {
+		struct schedule_job *j = job(&r);
+
+		got[i] = name_of(j)[1];
+		done(&r, j, SCHEDULE_REACHED);
+	}
+	is_str(got, "121212", "messages of a sender take turns at a destination");
+	rig_free(&r);
+}
+
 static void test_backlog(void)
 {
 	struct rig r = rig_new(&limits, 20);
@@ -539,6 +557,7 @@ int main(void)
 	test_suspend();
 	test_rate();
 	test_fairness();
+	test_message_turns();
 	test_backlog();
 	test_withdraw();
 	test_backoff();

@@ -617,8 +617,8 @@ int main(void)
 	const char *size = getenv("GP_SIMULATION_RECIPIENTS");
 	uint64_t rcpts = 1000000;
 
-	if (size != NULL && slice_u64(slice_str(size), 100000, 100000000, &rcpts) < 0)
-		bail_out("GP_SIMULATION_RECIPIENTS=%s: expected a number", size);
+	if (size != NULL && slice_u64(slice_str(size), 1000000, 100000000, &rcpts) < 0)
+		bail_out("GP_SIMULATION_RECIPIENTS=%s: expected a number from 1000000", size);
 	simulate((uint32_t)rcpts);
 	return done_testing();
 }
