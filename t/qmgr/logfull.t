@@ -12,7 +12,7 @@ use Gatepost::Sink;
 use Test::More;
 
 my $dir = tempdir('logfull');
-run_ok('a small disk', 'mount', '-t', 'tmpfs', '-o', 'size=200m,mode=755', 'small', $dir);
+run_ok('a small disk', 'mount', '-t', 'tmpfs', '-o', 'size=420m,mode=755', 'small', $dir);
 Gatepost::Kit::at_end(sub { system 'umount', '-l', $dir });
 my $sink = Gatepost::Sink->new(on => { rcpt => sub { $_[0]{sink}->is_set('open') ? undef : '450 4.2.0 ' . 'x' x 900 } });
 my $gp = Gatepost::Instance->new(main => {
