@@ -145,3 +145,12 @@ void schedule_dest_set_site(struct schedule *s, int64_t now, struct schedule_tra
 	}
 	schedule_dest_place(s, d, false);
 }
+
+struct slice schedule_dest_site(struct schedule_transport *t, struct slice key)
+{
+	const struct schedule_dest *d = schedule_dest_find(t, key);
+
+	if (d == NULL || d->site == NULL || d->site->is_own)
+		return SLICE_NONE;
+	return slice_of(d->site->name, d->site->name_len);
+}

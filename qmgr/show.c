@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 #include "qmgr/show.h"
 
+#include "qmgr/qmgr.h"
+
 const char *show_queue(const struct queue_message *m)
 {
 	if (m->place == QUEUE_PLACE_CORRUPT)
@@ -32,6 +34,18 @@ static void put_if(struct ipc *c, enum proto_field field, struct slice text)
 		ipc_put_text(c, field, text);
 }
 
+/* As far as the scheduler knows it. */
+static void put_site(struct ipc *c, const struct queue_recipient *to)
+{
+	struct schedule_transport *t = schedule_transport_find(qmgr.schedule, to->transport);
+	struct buf key = BUF_INIT(QUEUE_STRING_MAX);
+
+	buf_add_lower(&key, to->nexthop);
+	if (t != NULL && key.len > 0)
+		put_if(c, FIELD_SITE, schedule_dest_site(t, buf_slice(&key)));
+	buf_clear(&key);
+}
+
 static void list_rcpt(struct ipc *c, uint64_t request, const struct queue_message *m,
 	const struct queue_recipient *to)
 {
@@ -42,6 +56,7 @@ static void list_rcpt(struct ipc *c, uint64_t request, const struct queue_messag
 	put_if(c, FIELD_ORIG_TO, to->orig_to);
 	put_if(c, FIELD_TRANSPORT, to->transport);
 	put_if(c, FIELD_NEXTHOP, to->nexthop);
+	put_site(c, to);
 	if (m->r[to->index].attempts > 0)
 		ipc_put_u64(c, FIELD_ATTEMPTS, m->r[to->index].attempts);
 	if (queue_store_last(m, to->index, &ev)) {

@@ -23,6 +23,8 @@ my $c = $gp->session;
 for my $name (@together, @apart) {
     is($c->mail('', "x\@$name.test", "Subject: $name\r\n\r\nx\r\n")->{code}, 250, "$name: taken");
 }
+ok(wait_until(5, sub { ($gp->tool('gateq', 'list', '--json'))[1] =~ /"nexthop": *"(?:one|two|mx)\.test".*"site": *"mx\.test"/ }),
+    'gateq says the site of what waits') or diag(($gp->tool('gateq', 'list', '--json'))[1]);
 my %waited;
 for my $name (@together, @apart) {
     my $line = $gp->find_log(qr/to=<x\@$name\.test>, .*status=sent/, 20) // '';
