@@ -146,6 +146,9 @@ int sendmail_drop(const char *why)
 		sendmail_fatal(EX_UNAVAILABLE, "message file too big");
 	make_head(&head, from.len);
 	status = run_helper(buf_slice(&head), buf_slice(&from));
+	buf_clear(&head);
+	buf_clear(&from);
+	users_clear(&may);
 	if (status == 0)
 		return 0;
 	sendmail_fatal(status == EX_UNAVAILABLE || status == EX_DATAERR ? status : EX_TEMPFAIL,

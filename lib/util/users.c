@@ -27,6 +27,15 @@ static void drop(struct user *list, size_t count)
 	mem_free(list);
 }
 
+void users_clear(struct users **up)
+{
+	if (*up != NULL) {
+		drop((*up)->list, (*up)->count);
+		mem_free(*up);
+		*up = NULL;
+	}
+}
+
 /* The old set remembers uids of names that cannot be looked up any more. */
 static void look_up(struct user *u, const struct users *old)
 {

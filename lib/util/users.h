@@ -15,6 +15,7 @@
 struct users;
 
 void users_set(struct users **u, const char *list);
+void users_clear(struct users **u);
 /* root always belongs to it. */
 bool users_has(const struct users *u, uid_t uid);
 

@@ -64,8 +64,13 @@ sub stop {
     my ($self) = @_;
     my $pid = delete $self->{pid} or return;
     my @all = Gatepost::Kit::descendants($pid);
+    # The shell that Postfix stays in the foreground with does not pass it on.
+    kill 'TERM', @all;
     stop_pid($pid, 'TERM');
-    wait_until(5, sub { !grep { is_alive($_) } @all }) or kill 'KILL', @all;
+    for my $signal ('KILL', undef) {
+        last if wait_until(5, sub { !grep { is_alive($_) } @all });
+        kill $signal, @all if $signal;
+    }
     return $self;
 }
 
