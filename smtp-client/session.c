@@ -383,7 +383,10 @@ static bool next_reply(struct session *s)
 {
 	size_t used = 0;
 	struct slice in = stream_input(s->stream);
-	if (s->asks || (in.len == 0 && !reply_is_pending(&s->reply))) {
+	/* What comes in clear text behind the reply to STARTTLS was said by nobody (RFC 3207, 5).
+	 */
+	bool is_deaf = s->asks || s->state == SESSION_HANDSHAKE;
+	if (is_deaf || (in.len == 0 && !reply_is_pending(&s->reply))) {
 		return false;
 	}
 	int r = reply_feed(&s->reply, in, &used);
