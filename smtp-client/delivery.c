@@ -323,6 +323,10 @@ void delivery_fall_back(struct delivery *d)
 		d->at--;
 		d->fall_back = true;
 		d->sessions -= session_is_up(d->session);
+		/* Of a reused session, too: were it passed over, the next host would get clear
+		 * text. */
+		mem_free(d->tried);
+		d->tried = NULL;
 	}
 }
 

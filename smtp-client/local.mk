@@ -35,8 +35,8 @@ smtp_client_smtp_client_LDADD = lib/route/libroute.a lib/mime/libmime.a lib/sasl
 
 dist_man8_MANS += man/smtp-client.8
 
-check_SCRIPTS += t/client/auth.t t/client/content.t t/client/nasty.t t/client/options.t t/client/settings.t t/client/tls.t t/client/tls_peers.t t/client/tls_real.t t/client/tls_ways.t t/client/tls_wishes.t
-EXTRA_DIST += t/client/auth.t t/client/content.t t/client/nasty.t t/client/options.t t/client/settings.t t/client/tls.t t/client/tls_peers.t t/client/tls_real.t t/client/tls_ways.t t/client/tls_wishes.t
+check_SCRIPTS += t/client/auth.t t/client/content.t t/client/nasty.t t/client/options.t t/client/settings.t t/client/tls.t t/client/tls_later.t t/client/tls_peers.t t/client/tls_real.t t/client/tls_ways.t t/client/tls_wishes.t
+EXTRA_DIST += t/client/auth.t t/client/content.t t/client/nasty.t t/client/options.t t/client/settings.t t/client/tls.t t/client/tls_later.t t/client/tls_peers.t t/client/tls_real.t t/client/tls_ways.t t/client/tls_wishes.t
 check_PROGRAMS += t/client/client_test
 t_client_client_test_SOURCES = t/client/client_test.c t/client/peer.c t/client/peer.h \
 	t/client/worker.c t/client/worker.h

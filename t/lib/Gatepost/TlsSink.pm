@@ -6,7 +6,9 @@
 #     starttls => 'none'      not offered              'refuse' 454      'refuse5' 502
 #                 'garbage'   no TLS behind the 220    'close' the connection instead of a ServerHello
 #                 'inject'    replies in the same packet as the 220, before TLS
+#                 'begin'     the begin of a reply in that packet
 #                 'drop'      the connection ends where TLS is up, at MAIL
+#                 'cut'       the same at RCPT for <cut...>
 #     wrapper => 1            TLS from connect         server => [options of s_server]
 #     tls_keywords => [...]   what EHLO says inside of TLS    keywords => [...]   what it says before
 #     plain => 1              as starttls says, but takes mail in clear text too (the default)
@@ -160,6 +162,8 @@ sub _starttls {
     return _say($s, "502 5.5.1 no such thing\r\n"), 1 if $how =~ /^(?:refuse5|none)$/;
     if ($how eq 'inject') {
         _say($s, "220 go\r\n250-evil.test\r\n250-XCLIENT NAME\r\n250 SIZE 1\r\n250 ok\r\n250 ok\r\n354 go\r\n");
+    } elsif ($how eq 'begin') {
+        _say($s, "220 go\r\n250-evil.test\r\n250-SIZE 1000000\r\n250-XCLIENT NAME\r\n");
     } else {
         _say($s, "220 2.0.0 go\r\n");
     }
@@ -214,6 +218,7 @@ sub _command {
     }
     elsif ($line =~ /^RCPT TO:(.*)/i) {
         my $bad = $1 =~ /^<bad/;
+        return if $s->{tls} && $s->{starttls} eq 'cut' && $1 =~ /^<cut/;
         push @{ $s->{rcpt} }, $1 if !$bad;
         _say($s, $bad ? "550 5.1.1 no\r\n" : "250 2.1.5 Ok\r\n");
     }
