@@ -292,6 +292,11 @@ static void wish_make(struct wish *w, const struct session *s)
 	/* RFC 7672, 8.1: the name that the records are of. */
 	w->servername = s->level == TLS_DANE ? mem_str(w->tlsa.base) : servername(&way);
 	add_key(&w->key, s);
+	if (s->level == TLS_DANE) {
+		/* A session is no proof by records that came later. */
+		buf_add_char(&w->key, '\n');
+		dane_add_key(&w->key, &w->tlsa);
+	}
 	w->ask.level = s->level;
 	w->ask.protocols = policy_protocols(s->policy, s->level);
 	w->ask.grade = policy_grade(s->policy, s->level);
