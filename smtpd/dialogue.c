@@ -117,7 +117,8 @@ static void carry_out_line(struct session *s, struct slice line, bool bare)
 	smtp_command_parse(line, &c);
 	s->auth_tried = s->auth_tried || c.verb == SMTP_AUTH;
 	log_command(s, line, &c);
-	transcript_in(s, is_secret(s, line) ? SLICE_LIT("(not shown)") : line, c.verb);
+	bool hide = is_secret(s, line) || (c.verb == SMTP_UNKNOWN && s->auth_tried);
+	transcript_in(s, hide ? SLICE_LIT("(not shown)") : line, c.verb);
 	if (s->state == RESPONSE)
 		auth_line(s, line);
 	else if (!is_out_of_step(s, c.verb))
