@@ -299,9 +299,10 @@ void active_doubt(struct active *a, struct active_rcpt *r, const char *reason)
 
 void active_passed(struct active *a, struct active_rcpt *r)
 {
-	active_rcpt_done(a, r);
+	/* First: while it is open nothing that ends here takes a with it. */
 	if (a->m != NULL)
 		queue_store_passed(a->m, r->index);
+	active_rcpt_done(a, r);
 }
 
 /* ---- A pass begins. ---- */
@@ -539,10 +540,9 @@ int active_requeue(struct queue_message *m)
 
 void active_requeue_failed(struct active *a, const uint32_t *rcpts, uint32_t n)
 {
-	if (a->m != NULL) {
-		queue_store_ask_failed(a->m, rcpts, n);
+	if (a->m != NULL)
 		command_requeued(a->m, ERR_SYS);
-	}
+	active_unask(a, rcpts, n);
 	active_no_longer_asking(a);
 	active_check(a);
 }

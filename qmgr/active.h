@@ -114,6 +114,8 @@ void active_doubt(struct active *a, struct active_rcpt *r, const char *reason);
 /* Ends the pass when nothing is under way. May free a. */
 void active_check(struct active *a);
 
+/* What was asked for of its recipients does not come. active_check is to follow. */
+void active_unask(struct active *a, const uint32_t *rcpts, uint32_t n);
 /* A notice is not wanted by anybody (was_made), or could not be made now. */
 void active_notice_done(struct active *a, enum queue_reason reason, bool was_made,
 	const uint32_t *rcpts, uint32_t n);

@@ -337,14 +337,23 @@ void active_check(struct active *a)
 		settle(a);
 }
 
+void active_unask(struct active *a, const uint32_t *rcpts, uint32_t n)
+{
+	if (a->m == NULL)
+		return;
+	/* One that was deleted meanwhile may have waited for nothing else: then it ends here. */
+	a->is_passing = true;
+	queue_store_ask_failed(a->m, rcpts, n);
+	a->is_passing = false;
+}
+
 void active_notice_done(struct active *a, enum queue_reason reason, bool was_made,
 	const uint32_t *rcpts, uint32_t n)
 {
 	if (!a->is_asking)
 		return;
 	a->is_asking = false;
-	if (a->m != NULL)
-		queue_store_ask_failed(a->m, rcpts, n);
+	active_unask(a, rcpts, n);
 	if (was_made)
 		a->told |= 1u << reason;
 	else

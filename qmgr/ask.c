@@ -682,8 +682,8 @@ void ask_worker_done(uint64_t worker)
 		}
 		if (a != NULL && a->m != NULL && a->is_asking) {
 			/* Certainly not committed: ask another one. */
-			queue_store_ask_failed(a->m, q->rcpts, q->count);
 			a->is_asking = false;
+			active_unask(a, q->rcpts, q->count);
 		}
 		ask_free(&notices, q);
 		if (a != NULL)

@@ -197,11 +197,14 @@ void held_gone(struct server_peer *peer)
 			continue;
 		for (size_t i = 0; i < h->count; i++) {
 			struct held_rcpt *hr = &h->rcpts[i];
+			struct active *a = hr->a;
 
-			if (hr->a == NULL || hr->is_done)
+			if (a == NULL || hr->is_done)
 				continue;
 			hr->is_done = true;
-			active_doubt(hr->a, hr->r, "delivery agent died");
+			active_doubt(a, hr->r, "delivery agent died");
+			/* Held or deleted meanwhile, it waited for nothing else. */
+			active_check(a);
 		}
 		h->peer = NULL;
 		held_check(h);
