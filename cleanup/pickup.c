@@ -168,13 +168,21 @@ static void ask_for(struct drop *d)
 		ipc_set_arg(qmgr->ipc, request, true, d);
 }
 
+/* Its writer may not have locked it yet: a lock in its way would be an error to its caller. */
+static bool is_begun_just_now(const struct stat *st)
+{
+	if ((st->st_mode & QUEUE_DROP_COMPLETE) ||
+		clock_real() >= ((int64_t)st->st_ctime + DEAD) * CLOCK_SEC)
+		return false;
+	loop_timer_set(&look_timer, loop_now() + DEAD * CLOCK_SEC);
+	return true;
+}
+
 /* The writer of a file that is not complete has ended, without its last words. */
 static void look_at_rest(const char *name, const struct stat *st)
 {
-	if (clock_real() < ((int64_t)st->st_ctime + DEAD) * CLOCK_SEC) {
-		loop_timer_set(&look_timer, loop_now() + DEAD * CLOCK_SEC);
+	if (is_begun_just_now(st))
 		return;
-	}
 	log_warning("maildrop/%s: uid %u: not complete, and its writer has ended; removed", name,
 		(unsigned)st->st_uid);
 	remove_name(name);
@@ -332,6 +340,8 @@ static bool look_at_name(const char *name, void *arg)
 		return true;
 	if (kind == QUEUE_DROP_NONE || !S_ISREG(st.st_mode))
 		look_at_stranger(name, &st);
+	else if (is_begun_just_now(&st))
+		return true;
 	else if (drops_n < TAKEN)
 		look_at_file(name, kind, id, token);
 	else
