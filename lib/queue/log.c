@@ -114,6 +114,8 @@ int queue_log_publish(struct queue_log *log)
 		err = write_head(log, log->current, &log->follows);
 		log->slots[log->current].is_dirty = true;
 		log->is_unpublished = false;
+		/* Without a head nobody would ever find it. */
+		log->is_bad = log->is_bad || err != 0;
 	}
 	return err;
 }
@@ -260,7 +262,9 @@ int queue_log_note(struct queue_log *log, const struct queue_event *ev, uint64_t
 	log->noted++;
 	if (ticket != NULL)
 		*ticket = log->noted;
-	return log->pending.len > FLUSH_AT ? queue_log_flush(log) : 0;
+	err = log->pending.len > FLUSH_AT ? queue_log_flush(log) : 0;
+	/* It is kept with the others until there is a piece. */
+	return err == ERR_FULL && log->is_bad ? 0 : err;
 }
 
 int queue_log_load(const struct queue_log *log)

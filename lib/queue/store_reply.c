@@ -8,6 +8,11 @@ static int reply_sync(struct queue_store *s, int status)
 	int err;
 
 	s->sync_ordered = false;
+	/* A write has failed meanwhile, and all is in another piece: that is to be synced. */
+	if (!s->log.is_syncing) {
+		s->sync_wanted = true;
+		return 0;
+	}
 	if (status == 0) {
 		s->sync_failures = 0;
 		s->has_no_room = false;
