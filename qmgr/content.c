@@ -21,21 +21,31 @@ static void forget(struct kept *k)
 	k->used = 0;
 }
 
-/* The one that was used longest ago, but for the newest. */
-static struct kept *oldest(const struct kept *newest)
+/* An empty place, else the one that was used longest ago. */
+static struct kept *oldest(void)
 {
-	struct kept *old = NULL;
+	struct kept *old = &all[0];
 
-	for (size_t i = 0; i < CONTENT_KEPT; i++)
-		if (&all[i] != newest && (old == NULL || all[i].used < old->used))
+	for (size_t i = 1; i < CONTENT_KEPT; i++)
+		if (all[i].used < old->used)
 			old = &all[i];
 	return old;
 }
 
+/* The newest stays, however large it is. */
 static void make_room(const struct kept *newest)
 {
-	for (size_t i = 0; i < CONTENT_KEPT && bytes > CONTENT_BYTES; i++)
-		forget(oldest(newest));
+	while (bytes > CONTENT_BYTES) {
+		struct kept *old = NULL;
+
+		for (size_t i = 0; i < CONTENT_KEPT; i++)
+			if (&all[i] != newest && all[i].id[0] != '\0' &&
+				(old == NULL || all[i].used < old->used))
+				old = &all[i];
+		if (old == NULL)
+			return;
+		forget(old);
+	}
 }
 
 static struct kept *find(const char *id)
@@ -53,7 +63,7 @@ int content_read(struct queue_message *m, struct slice *content)
 
 	*content = SLICE_NONE;
 	if (k == NULL) {
-		k = oldest(NULL);
+		k = oldest();
 		forget(k);
 		buf_init(&k->content, QUEUE_RECORD_MAX);
 		err = queue_store_content(m, &k->content);
