@@ -96,8 +96,10 @@ void active_sweep(void)
 	if (loop_now() < last + CLOCK_SEC)
 		return;
 	last = loop_now();
-	for (int n = 0; n < SWEEP && end != NULL && a != end; n++) {
+	for (int n = 0; n < SWEEP && (end == NULL || a != end); n++) {
 		a = TAILQ_FIRST(&actives);
+		if (a == NULL)
+			return;
 		TAILQ_REMOVE(&actives, a, link);
 		TAILQ_INSERT_TAIL(&actives, a, link);
 		if (!active_is_over(a) || a->is_asking || a->open == 0)
@@ -106,8 +108,8 @@ void active_sweep(void)
 		handout_withdraw(a);
 		a->is_passing = false;
 		active_withdraw(a);
-		/* It may be gone, and so may others. */
-		return;
+		/* It may be gone, and so may others: the last one is not known any more. */
+		end = NULL;
 	}
 }
 
