@@ -128,7 +128,7 @@ void active_flush(struct queue_message *m)
 /* Back into the index, with what is known without its envelope. */
 static void try_later(uint64_t key, const char *id, int64_t delay)
 {
-	struct schedule_deferred row = {.id = key, .flags = SCHEDULE_MANY};
+	struct schedule_deferred row = {.id = key, .flags = SCHEDULE_MANY | SCHEDULE_FILE};
 
 	row.due = row.arrival = (uint32_t)((qmgr_time() + delay) / CLOCK_SEC);
 	key_keep(key, id);
