@@ -44,6 +44,7 @@ struct active {
 	uint32_t open;                 /* recipients that are not DONE */
 	uint32_t resolving;            /* recipients */
 	uint32_t offset, index, taken; /* what is taken on next; how many were the last time */
+	uint32_t unasked;              /* those before this place need no question for a route */
 	int64_t until;                 /* those due until then belong to this pass */
 	int64_t since;
 	bool has_more; /* recipients of this pass that are not taken on yet */
@@ -114,6 +115,8 @@ void active_doubt(struct active *a, struct active_rcpt *r, const char *reason);
 /* Ends the pass when nothing is under way. May free a. */
 void active_check(struct active *a);
 
+/* Its route is to be asked for: ask_routes follows. */
+void active_unasked(struct active *a, struct active_rcpt *r);
 /* What was asked for of its recipients does not come. active_check is to follow. */
 void active_unask(struct active *a, const uint32_t *rcpts, uint32_t n);
 /* A notice is not wanted by anybody (was_made), or could not be made now. */

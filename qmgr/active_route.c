@@ -138,6 +138,15 @@ void active_enqueue(struct active *a, struct active_rcpt *r)
 	buf_clear(&key);
 }
 
+void active_unasked(struct active *a, struct active_rcpt *r)
+{
+	uint32_t place = (uint32_t)(r - a->rcpts);
+
+	r->is_asked = false;
+	if (place < a->unasked)
+		a->unasked = place;
+}
+
 void active_wait(struct active *a, struct active_rcpt *r)
 {
 	if (r->state == ACTIVE_RESOLVING)
@@ -201,7 +210,7 @@ static void again(struct active *a, struct active_rcpt *r, bool is_blamed)
 		return;
 	}
 	active_wait(a, r);
-	r->is_asked = false;
+	active_unasked(a, r);
 	if (!a->is_passing)
 		ask_routes(a);
 }
@@ -249,7 +258,7 @@ static void reroute(struct active *a)
 		STAILQ_REMOVE_HEAD(&list, next);
 		r = (struct active_rcpt *)(void *)link;
 		r->state = ACTIVE_RESOLVING;
-		r->is_asked = false;
+		active_unasked(a, r);
 		a->resolving++;
 	}
 	ask_routes(a);

@@ -133,7 +133,8 @@ static void send_route(struct ask *q)
 
 void ask_routes(struct active *a)
 {
-	uint32_t at = 0;
+	/* A message can have a million, and comes here for each hundred. */
+	uint32_t at = a->unasked;
 
 	while (at < a->count) {
 		struct ask *q = ask_new(&routes, a, ROUTES_IN_A_FRAME);
@@ -154,6 +155,7 @@ void ask_routes(struct active *a)
 		else
 			send_route(q);
 	}
+	a->unasked = at;
 }
 
 static void routed(struct ask *q, struct ipc_msg *msg)
@@ -190,7 +192,7 @@ static void routed(struct ask *q, struct ipc_msg *msg)
 			active_route(a, r, transport, nexthop, plan, (unsigned)via);
 	}
 	for (; i < count; i++)
-		a->rcpts[places[i]].is_asked = false;
+		active_unasked(a, &a->rcpts[places[i]]);
 	a->is_passing = false;
 	if (a->resolving > 0)
 		ask_routes(a);
