@@ -26,20 +26,29 @@ my $dns = Gatepost::Dns->nasty(answer => sub {
     my $known = $mx{$name} || ($host && $address{$host});
     return Gatepost::Dns::reply($q, records => \@records, rcode => $known ? 0 : 3);
 });
-my %sink = map { $_ => Gatepost::Sink->new(addr => $address{$_}, port => 25, name => "$_.test") }
+my $welcome = sub { $_[0]{sink}->flag('auth', 1); return '235 2.7.0 ok' };
+my %sink = map { $_ => Gatepost::Sink->new(addr => $address{$_}, port => 25, name => "$_.test", on => { auth => $welcome },
+    keywords => ['PIPELINING', '8BITMIME', 'SIZE', 'ENHANCEDSTATUSCODES', 'AUTH PLAIN']) }
     grep { $_ ne 'dead' } sort keys %address;
+
+$sink{port} = Gatepost::Sink->new(addr => $address{one}, port => 2626, name => 'port.test');
+$sink{clear} = Gatepost::Sink->new(addr => '127.0.0.7', port => 2626, name => 'clear.test');
 
 my $box = tempdir('box');
 my $gp = Gatepost::Instance->new(
     master => ['slow unix - - n - - smtp-client', "plain unix - - n - - smtp-client -o smtp_fallback_relay="],
     main => {
+        smtp_sasl_auth_enable => 'yes', smtp_sasl_security_options => 'noanonymous',
+        smtp_sasl_password_maps => 'inline:{{127.0.0.4=joe:secret}}',
         smtp_fallback_relay => '[127.0.0.6]', relay_sender => 'bounce@relay.test',
         maximal_backoff_time => '1000s', minimal_backoff_time => '1000s', smtp_randomize_addresses => 'no',
         default_destination_concurrency_failed_cohort_limit => 0,
         sender_dependent_relayhost_maps => 'inline:{{@relayed.test=[127.0.0.5]}}',
         sender_dependent_default_transport_maps => 'inline:{{s@slow.test=slow:[127.0.0.4]}}',
         direct_delivery_maps => 'inline:{{direct.test=[127.0.0.2]:25, [127.0.0.4]} {only.test=[127.0.0.2]} '
-            . '{r@user.test=[127.0.0.3]} {.sub.test=[one.test]}}',
+            . '{r@user.test=[127.0.0.3]} {.sub.test=[one.test]} '
+            . '{port.test=[127.0.0.3]:2626} {tls.test=[127.0.0.7]:2626, [127.0.0.4]}}',
+        smtp_tls_policy_maps => 'inline:{{[127.0.0.7]:2626=encrypt}}',
         transport_maps => 'inline:{{several.test=smtp:[127.0.0.2], [127.0.0.3]} {named.test=smtp:[127.0.0.5]} '
             . '{bare.test=plain:[127.0.0.2]} {said.test=error:5.1.2 said no} {wait.test=retry:4.1.2 said later} '
             . '{gone.test=discard:silently}}',
@@ -92,12 +101,20 @@ is_deeply(\@asked, [], 'H2: no name is asked for');
 goes('H6', 'a@b.test', 'r@named.test', ['relay']);
 goes('H6', 'a@relayed.test', 'r@named.test', ['relay']);
 
+ok(!$sink{$_}->is_set('auth'), "H8: no credentials for $_, no AUTH") for sort keys %sink;
+
 # H7: in order, the first that is up; neither DNS nor the fall-back is asked.
 @asked = goes('H7', 'a@relayed.test', 'r@direct.test', ['two']);
 is_deeply(\@asked, [], 'H7: no name is asked for');
 goes('H7', 'a@b.test', 'r@user.test', ['one']);
 @asked = goes('H7', 'a@b.test', 'r@x.sub.test', ['one']);
 is_deeply([grep { !/ one\.test (?:1|28)$/ } @asked], [], 'H7: of a host in brackets its address, no MX');
+goes('H7', 'a@b.test', 'r@port.test', ['port'], undef, qr/relay=127\.0\.0\.3\[127\.0\.0\.3\]:2626, .*status=sent/);
+# A host of its own level of TLS, which it does not offer: the next one.
+goes('H7', 'a@b.test', 'r@tls.test', ['two'], undef, qr/relay=127\.0\.0\.4\[127\.0\.0\.4\]:25, .*status=sent/);
+# H8: credentials for a host of an entry are for it alone.
+ok($sink{two}->is_set('auth'), 'H8: the host with credentials sees AUTH');
+ok(!$sink{$_}->is_set('auth'), "H8: $_ does not") for grep { $_ ne 'two' } sort keys %sink;
 # H9, off: it stays, and no relay gets it.
 goes('H9', 'a@b.test', 'r@only.test', [], undef, qr/relay=none, .*dsn=4\.4\.1, status=deferred \(connect to 127\.0\.0\.2\[127\.0\.0\.2\]:25: Connection refused\)/);
 is(scalar(grep { /r\@only\.test/ } $gp->queue_list), 1, 'H9: it waits');
