@@ -125,6 +125,18 @@ static void apply(const struct found *f, struct slice action, struct slice value
 	}
 }
 
+/* What a pattern has taken from a folded field has its lines as the key has them. */
+static void add_text(struct buf *out, struct slice text)
+{
+	struct slice line;
+	while (text.len > 0 && slice_part(&text, '\n', &line)) {
+		if (line.len > 0) {
+			buf_add_str(out, out->len > 0 ? "\r\n" : "");
+			buf_add_slice(out, line);
+		}
+	}
+}
+
 int checks_find(enum checks_kind kind, const char *id, struct slice key, struct later *l,
 	struct checks_result *result)
 {
@@ -140,7 +152,7 @@ int checks_find(enum checks_kind kind, const char *id, struct slice key, struct 
 		f.args = slice_trim(f.args);
 		apply(&f, action, buf_slice(&value), result);
 		if (result->prepend || result->fate == CHECKS_REPLACE) {
-			buf_add_slice(&result->text, f.args);
+			add_text(&result->text, f.args);
 		}
 	}
 	buf_clear(&value);

@@ -19,7 +19,7 @@ enum checks_fate { CHECKS_KEEP, CHECKS_DROP, CHECKS_REPLACE };
 struct checks_result {
 	enum checks_fate fate;
 	bool prepend;
-	struct buf text; /* for REPLACE, or to stand before it */
+	struct buf text; /* for REPLACE, or to stand before it; lines separated by CRLF */
 };
 
 void checks_init(void);

@@ -55,6 +55,7 @@ static const struct row by_tables[] = {
 	{"IGNORE and STRIP", "A: b|X-Drop: 1| 2|X-Strip: 3|C: d||one|", "A: b|C: d||one|"},
 	{"INFO, WARN, DUNNO", "X-Info: 1|X-Warn: 2|X-Ok: 3||", "X-Info: 1|X-Warn: 2|X-Ok: 3||"},
 	{"REPLACE and PREPEND", "X-New: 1|X-Top: 2||", "X-Newer: 1|X-Upper: x|X-Top: 2||"},
+	{"a folded field in REPLACE", "X-New: 1|\t2| 3|A: b||", "X-Newer: 1|\t2| 3|A: b||"},
 	{"bad texts and actions", "X-Bad: 1|X-Bad2: 2|X-Odd: 3||", "X-Bad: 1|X-Bad2: 2|X-Odd: 3||"},
 	{"the whole field, lines by LF", "X-Fold : a|\tb|B: c||", "B: c||"},
 	{"not the fields of MIME", "Content-Type: text/plain|A: b||",
