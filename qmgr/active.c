@@ -135,13 +135,14 @@ void active_release_slot(struct active *a)
 
 void active_free(struct active *a)
 {
-	for (uint32_t i = 0; i < a->count; i++)
+	for (uint32_t i = 0; i < a->count; i++) {
+		site_forget(&a->rcpts[i]);
 		rcpt_free(&a->rcpts[i]);
+	}
 	if (a->m != NULL && a->m->user == a)
 		a->m->user = NULL;
 	held_forget(a);
 	ask_forget(a);
-	site_forget(a);
 	active_release_slot(a);
 	probe_count(a->is_probe ? -1 : 0);
 	TAILQ_REMOVE(&actives, a, link);
@@ -158,6 +159,7 @@ void active_rcpt_done(struct active *a, struct active_rcpt *r)
 		return;
 	if (r->state == ACTIVE_RESOLVING)
 		a->resolving--;
+	site_forget(r);
 	r->state = ACTIVE_DONE;
 	a->open--;
 	rcpt_free(r);

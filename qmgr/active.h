@@ -31,8 +31,9 @@ struct active_rcpt {
 	bool is_told;              /* a probe: its result is with tally */
 	uint8_t how;               /* enum queue_how, once it is delivered */
 	struct transport *transport;
-	char *nexthop; /* owned; NULL: that of the envelope */
-	char *plan;    /* with nexthop: owned, name of a plan of back-off; NULL: none */
+	struct site_waiter *waiter; /* RESOLVING: until the site of its destination is said */
+	char *nexthop;              /* owned; NULL: that of the envelope */
+	char *plan; /* with nexthop: owned, name of a plan of back-off; NULL: none */
 };
 
 struct active {

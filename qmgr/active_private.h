@@ -29,6 +29,8 @@ bool active_is_open(const struct queue_rstatus *r);
 struct slice active_domain(struct slice address);
 
 /* active_route.c */
+/* What the scheduler knows the destination of r by. */
+void active_dest_key(const struct active *a, const struct active_rcpt *r, struct buf *key);
 /* By the transport that r has. */
 void active_enqueue(struct active *a, struct active_rcpt *r);
 /* RESOLVING: something is to be known of it first. */

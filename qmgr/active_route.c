@@ -99,6 +99,13 @@ static void return_it(struct active *a, struct active_rcpt *r)
 		last.host, last.text);
 }
 
+void active_dest_key(const struct active *a, const struct active_rcpt *r, struct buf *key)
+{
+	buf_reset(key);
+	buf_add_lower(key,
+		r->transport->by_recipient ? active_recipient(a, r).address : active_nexthop(a, r));
+}
+
 void active_enqueue(struct active *a, struct active_rcpt *r)
 {
 	struct buf key = BUF_INIT(QUEUE_STRING_MAX + QUEUE_ADDRESS_MAX);
@@ -123,8 +130,7 @@ void active_enqueue(struct active *a, struct active_rcpt *r)
 		return_it(a, r);
 		return;
 	}
-	buf_add_lower(&key,
-		r->transport->by_recipient ? active_recipient(a, r).address : active_nexthop(a, r));
+	active_dest_key(a, r, &key);
 	if (!site_wait(a, r, buf_slice(&key))) {
 		if (r->state == ACTIVE_RESOLVING)
 			a->resolving--;
@@ -241,7 +247,6 @@ void active_withdraw(struct active *a)
 		if (a->rcpts[i].state == ACTIVE_RESOLVING)
 			active_rcpt_done(a, &a->rcpts[i]);
 	ask_forget_routes(a);
-	site_forget(a);
 	active_check(a);
 }
 

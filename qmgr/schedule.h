@@ -209,6 +209,9 @@ bool schedule_dest_wants_site(
  */
 void schedule_dest_set_site(struct schedule *s, int64_t now, struct schedule_transport *t,
 	struct slice key, struct slice site);
+/* A site of its own, which it shares with other destinations for which the same name is said. */
+void schedule_dest_set_own_site(struct schedule *s, int64_t now, struct schedule_transport *t,
+	struct slice key, struct slice name);
 /* What was said, for a destination that is known; else empty. Borrowed until the next call. */
 struct slice schedule_dest_site(struct schedule_transport *t, struct slice key);
 /* Forgets that destinations are dead: all (NULL), or that of one transport and key. */

@@ -129,21 +129,32 @@ bool schedule_dest_wants_site(
 	return now - d->site_said >= (has_site ? SCHEDULE_SITE_LIFE : SCHEDULE_NO_SITE_LIFE);
 }
 
-void schedule_dest_set_site(struct schedule *s, int64_t now, struct schedule_transport *t,
-	struct slice key, struct slice site)
+static void set_site(
+	struct schedule *s, struct schedule_dest *d, int64_t now, struct slice name, bool is_own)
 {
-	struct schedule_dest *d = schedule_dest_get(s, t, key);
 	struct schedule_site *old = d->site;
 
 	d->site_said = schedule_clock(s, now);
 	schedule_dest_leave(s, d);
-	d->site = schedule_site_get(s, t, site.len > 0 ? site : key, site.len == 0);
+	d->site = schedule_site_get(s, d->transport, name, is_own);
 	d->site->dests++;
 	if (old != NULL) {
 		old->dests--;
 		schedule_site_release(s, old);
 	}
 	schedule_dest_place(s, d, false);
+}
+
+void schedule_dest_set_site(struct schedule *s, int64_t now, struct schedule_transport *t,
+	struct slice key, struct slice site)
+{
+	set_site(s, schedule_dest_get(s, t, key), now, site.len > 0 ? site : key, site.len == 0);
+}
+
+void schedule_dest_set_own_site(struct schedule *s, int64_t now, struct schedule_transport *t,
+	struct slice key, struct slice name)
+{
+	set_site(s, schedule_dest_get(s, t, key), now, name, true);
 }
 
 struct slice schedule_dest_site(struct schedule_transport *t, struct slice key)

@@ -4,26 +4,35 @@
 #include "qmgr/active_private.h"
 #include "qmgr/memory.h"
 #include "qmgr/qmgr.h"
+#include "util/dict.h"
 #include "util/mem.h"
 
-#define ASKED_LIMIT 1000 /* questions at once; about more destinations nothing is said */
+#define ASKED_LIMIT 1000 /* questions at once; others wait until one of them is answered */
+#define NAME_SIZE (1000 + QUEUE_STRING_MAX + QUEUE_ADDRESS_MAX)
 
-struct waiter {
-	struct active *a; /* NULL: it waits no longer */
+struct site_waiter {
+	TAILQ_ENTRY(site_waiter) link;
+	struct question *question;
+	struct active *a;
 	struct active_rcpt *r;
 };
+TAILQ_HEAD(waiters, site_waiter);
 
 struct question {
 	TAILQ_ENTRY(question) link;
 	struct transport *transport;
-	char *key, *nexthop;      /* owned */
+	char *nexthop;            /* owned, in lower case */
 	struct server_peer *peer; /* NULL: not asked yet */
 	uint64_t id;              /* of the request */
-	int64_t until;            /* monotonic */
-	struct waiter *waiters;   /* owned */
-	size_t n, cap;
+	int64_t until;            /* monotonic; 0: there was no room for it yet */
+	struct waiters waiters;
+	bool is_over; /* answered */
 };
-static TAILQ_HEAD(, question) questions = TAILQ_HEAD_INITIALIZER(questions);
+TAILQ_HEAD(questions, question);
+/* In the order of their times, and in that in which they came; each has a waiter at least. */
+static struct questions questions = TAILQ_HEAD_INITIALIZER(questions);
+static struct questions later = TAILQ_HEAD_INITIALIZER(later);
+static struct dict *by_name; /* both, borrowed */
 static size_t asked;
 static struct loop_timer timer;
 
@@ -34,17 +43,13 @@ static void set_timer(void)
 	loop_timer_set(&timer, q != NULL ? q->until : CLOCK_NEVER);
 }
 
-static void question_free(struct question *q)
+/* No transport has a line feed in its name. */
+static void name_of(const struct transport *t, struct slice nexthop, struct buf *name)
 {
-	if (q->peer != NULL)
-		ipc_set_arg(q->peer->ipc, q->id, true, NULL);
-	TAILQ_REMOVE(&questions, q, link);
-	asked--;
-	mem_free(q->waiters);
-	mem_free(q->nexthop);
-	mem_free(q->key);
-	mem_free(q);
-	set_timer();
+	buf_reset(name);
+	buf_add_str(name, t->name);
+	buf_add_char(name, '\n');
+	buf_add_lower(name, nexthop);
 }
 
 static void ask(struct question *q)
@@ -63,91 +68,146 @@ static void ask(struct question *q)
 		q->peer = NULL;
 }
 
-static struct question *find(const struct transport *t, struct slice key)
+static void begin(struct question *q)
 {
-	struct question *q;
-
-	TAILQ_FOREACH(q, &questions, link)
-	if (q->transport == t && slice_eq_str(key, q->key))
-		return q;
-	return NULL;
-}
-
-static struct question *question_new(struct transport *t, struct slice key, struct slice nexthop)
-{
-	struct question *q = mem_alloc(sizeof(*q));
-
-	q->transport = t;
-	q->key = slice_dup(key);
-	q->nexthop = slice_dup(nexthop);
-	q->until = loop_now() + SITE_WAIT;
 	TAILQ_INSERT_TAIL(&questions, q, link);
 	asked++;
+	q->until = loop_now() + SITE_WAIT;
 	set_timer();
 	ask(q);
+}
+
+/* Nobody finds it any more; the next one has its place. */
+static void question_end(struct question *q)
+{
+	struct buf name = BUF_INIT(NAME_SIZE);
+	struct question *next = TAILQ_FIRST(&later);
+
+	name_of(q->transport, slice_str(q->nexthop), &name);
+	(void)dict_take(by_name, buf_slice(&name));
+	buf_clear(&name);
+	if (q->until == 0) {
+		TAILQ_REMOVE(&later, q, link);
+		return;
+	}
+	if (q->peer != NULL)
+		ipc_set_arg(q->peer->ipc, q->id, true, NULL);
+	TAILQ_REMOVE(&questions, q, link);
+	asked--;
+	if (next != NULL) {
+		TAILQ_REMOVE(&later, next, link);
+		begin(next);
+	}
+	set_timer();
+}
+
+static void question_free(struct question *q)
+{
+	mem_free(q->nexthop);
+	mem_free(q);
+}
+
+static struct question *question_of(struct transport *t, struct slice nexthop)
+{
+	struct buf name = BUF_INIT(NAME_SIZE);
+	struct question *q;
+
+	name_of(t, nexthop, &name);
+	q = dict_get(by_name, buf_slice(&name));
+	if (q == NULL) {
+		q = mem_alloc(sizeof(*q));
+		q->transport = t;
+		q->nexthop = slice_dup(slice_from(buf_slice(&name), strlen(t->name) + 1));
+		TAILQ_INIT(&q->waiters);
+		(void)dict_set(by_name, buf_slice(&name), q);
+		if (asked < ASKED_LIMIT)
+			begin(q);
+		else
+			TAILQ_INSERT_TAIL(&later, q, link);
+	}
+	buf_clear(&name);
 	return q;
 }
 
 bool site_wait(struct active *a, struct active_rcpt *r, struct slice key)
 {
-	struct transport *t = r->transport;
-	struct question *q;
+	struct site_waiter *w;
 
-	if (!schedule_dest_wants_site(qmgr.schedule, qmgr_time(), t->scheduled, key))
+	if (!schedule_dest_wants_site(qmgr.schedule, qmgr_time(), r->transport->scheduled, key))
 		return false;
-	q = find(t, key);
-	if (q == NULL && asked < ASKED_LIMIT)
-		q = question_new(t, key, active_nexthop(a, r));
-	if (q == NULL)
-		return false;
-	if (q->n == q->cap) {
-		q->cap = q->cap == 0 ? 8 : 2 * q->cap;
-		q->waiters = mem_resize(q->waiters, q->cap, sizeof(*q->waiters));
-	}
-	q->waiters[q->n++] = (struct waiter){a, r};
+	site_forget(r);
+	w = mem_alloc(sizeof(*w));
+	w->question = question_of(r->transport, active_nexthop(a, r));
+	w->a = a;
+	w->r = r;
+	TAILQ_INSERT_TAIL(&w->question->waiters, w, link);
+	r->waiter = w;
 	active_wait(a, r);
 	r->is_asked = true;
 	return true;
 }
 
+static void waiter_free(struct site_waiter *w)
+{
+	TAILQ_REMOVE(&w->question->waiters, w, link);
+	w->r->waiter = NULL;
+	mem_free(w);
+}
+
+void site_forget(struct active_rcpt *r)
+{
+	struct question *q = r->waiter != NULL ? r->waiter->question : NULL;
+
+	if (q == NULL)
+		return;
+	waiter_free(r->waiter);
+	if (!q->is_over && TAILQ_EMPTY(&q->waiters)) {
+		question_end(q);
+		question_free(q);
+	}
+}
+
+/* Each recipient may be a destination; they are behind one next hop all the same. */
+static void say(const struct question *q, struct slice key, struct slice site)
+{
+	struct schedule_transport *t = q->transport->scheduled;
+	struct slice nexthop = slice_str(q->nexthop);
+
+	if (!schedule_dest_wants_site(qmgr.schedule, qmgr_time(), t, key))
+		return;
+	if (site.len > 0)
+		schedule_dest_set_site(qmgr.schedule, qmgr_time(), t, key, site);
+	else
+		schedule_dest_set_own_site(qmgr.schedule, qmgr_time(), t, key, nexthop);
+	memory_meet_site(q->transport, nexthop, site);
+}
+
 /* The site is said, or (empty) nothing can be: on with all who wait for it. */
 static void answered(struct question *q, struct slice site)
 {
-	struct waiter *waiters = q->waiters;
-	size_t n = q->n;
+	struct buf key = BUF_INIT(QUEUE_STRING_MAX + QUEUE_ADDRESS_MAX);
+	struct site_waiter *w;
 
-	schedule_dest_set_site(
-		qmgr.schedule, qmgr_time(), q->transport->scheduled, slice_str(q->key), site);
-	memory_meet_site(q->transport, slice_str(q->key), site);
-	q->waiters = NULL;
+	question_end(q);
+	q->is_over = true;
+	while ((w = TAILQ_FIRST(&q->waiters)) != NULL) {
+		struct active *a = w->a;
+		struct active_rcpt *r = w->r;
+
+		waiter_free(w);
+		if (a->m != NULL && r->state == ACTIVE_RESOLVING) {
+			active_dest_key(a, r, &key);
+			say(q, buf_slice(&key), site);
+			active_enqueue(a, r);
+		}
+		/* Once for all of a message that stand together; it may free a. */
+		w = TAILQ_FIRST(&q->waiters);
+		if (w == NULL || w->a != a)
+			active_check(a);
+	}
+	buf_clear(&key);
 	question_free(q);
-	for (size_t i = 0; i < n; i++) {
-		struct active *a = waiters[i].a;
-
-		if (a != NULL && a->m != NULL && waiters[i].r->state == ACTIVE_RESOLVING)
-			active_enqueue(a, waiters[i].r);
-	}
-	for (size_t i = 0; i < n; i++) {
-		bool is_last = waiters[i].a != NULL;
-
-		/* It may be freed: only once each. */
-		for (size_t k = i + 1; k < n && is_last; k++)
-			is_last = waiters[k].a != waiters[i].a;
-		if (is_last)
-			active_check(waiters[i].a);
-	}
-	mem_free(waiters);
 	qmgr_work();
-}
-
-void site_forget(const struct active *a)
-{
-	struct question *q;
-
-	TAILQ_FOREACH(q, &questions, link)
-	for (size_t i = 0; i < q->n; i++)
-		if (q->waiters[i].a == a)
-			q->waiters[i].a = NULL;
 }
 
 void site_msg(struct ipc_msg *msg)
@@ -192,5 +252,6 @@ static void too_late(void *arg)
 
 void site_init(void)
 {
+	by_name = dict_new(SIZE_MAX, NULL);
 	loop_timer_init(&timer, too_late, NULL);
 }

@@ -8,16 +8,19 @@
 /*
  * Sites: which destinations are behind the same hosts. resolver is asked (DNS_SITE) about those of
  * transports that have a limit for sites; their recipients wait meanwhile, at most SITE_WAIT. A
- * destination about which nothing comes is a site of its own until it is asked about again.
+ * next hop about which nothing comes is a site of its own until it is asked about again.
  */
 #define SITE_WAIT (5 * CLOCK_SEC)
 
 void site_init(void);
-/* True when r waits for its destination's site; active_enqueue is called again when that is said.
+/*
+ * True when r waits for the site of its destination (key: active_dest_key); active_enqueue is
+ * called again when that is said. All who have the same transport and next hop share a question;
+ * beyond so many at once the questions wait for each other, and SITE_WAIT begins when it is asked.
  */
 bool site_wait(struct active *a, struct active_rcpt *r, struct slice key);
-/* Recipients of a wait no longer. */
-void site_forget(const struct active *a);
+/* It waits no longer, if it did. */
+void site_forget(struct active_rcpt *r);
 
 void site_msg(struct ipc_msg *msg);
 void site_peer_new(void);

@@ -163,6 +163,31 @@ static void test_asking(void)
 	rig_free(&r);
 }
 
+/* Recipients that are destinations of their own, behind a next hop of which no site is known. */
+static void test_own_site(void)
+{
+	struct schedule_limits l = limits;
+	struct rig r;
+	struct schedule_job *j[8];
+	static const char *const keys[] = {"a@x.test", "b@x.test", "c@x.test"};
+
+	l.site_concurrency = 1;
+	r = rig_new(&l, 100);
+	for (int i = 0; i < 3; i++) {
+		schedule_dest_set_own_site(
+			r.s, r.now, r.smtp, slice_str(keys[i]), SLICE_LIT("x.test"));
+		add(&r, "a", keys[i], 1);
+	}
+	ok(!wants(&r, "a@x.test"), "one of its own is said, too");
+	is_int(all_jobs(&r, j, 8), 1, "what shares its own site shares its limit");
+	done(&r, j[0], SCHEDULE_REACHED);
+	for (int i = 0; i < 2; i++)
+		done(&r, job(&r), SCHEDULE_REACHED);
+	r.now += SCHEDULE_NO_SITE_LIFE;
+	ok(wants(&r, "a@x.test"), "and it is asked for again soon");
+	rig_free(&r);
+}
+
 static void test_site_concurrency(void)
 {
 	struct schedule_limits l = limits;
@@ -255,6 +280,7 @@ int main(void)
 	test_one_destination();
 	test_clock();
 	test_asking();
+	test_own_site();
 	test_site_concurrency();
 	test_site_rate();
 	return done_testing();
