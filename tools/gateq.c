@@ -26,7 +26,7 @@ static const char usage[] =
 	"            (--json; --top N: the first rows)\n"
 	"  show ID   envelope, history and next attempt of a message\n"
 	"  cat ID    its content\n"
-	"  flush     try now: all, what --site names, or the given messages\n"
+	"  flush     try now: all, or the given messages\n"
 	"  hold | release | requeue | delete | expire\n"
 	"filters: --sender PATTERN --recipient PATTERN --site NEXTHOP --reason TEXT\n"
 	"         --older TIME --queue NAME; --dry-run shows what would be done\n"
@@ -244,15 +244,6 @@ static int see(const struct gateq_backend *b, const char *what, const struct ids
 	return status;
 }
 
-/* One next hop or domain, and nothing else: qmgr knows what waits for it. */
-static bool is_plain_site(void)
-{
-	return filter.site != NULL && filter.sender == NULL && filter.recipient == NULL &&
-	       filter.reason == NULL && filter.queue == NULL && filter.older == 0 &&
-	       strpbrk(filter.site, "*?,") == NULL && filter.site[0] != '.' &&
-	       filter.site[0] != '@';
-}
-
 static int run(const struct gateq_backend *b, const char *command, struct ids *ids, bool all)
 {
 	static const char *const actions[] = {
@@ -269,8 +260,6 @@ static int run(const struct gateq_backend *b, const char *command, struct ids *i
 			return b->flush(NULL) == 0 ? 0 : 1;
 		all = true;
 	}
-	if (strcmp(command, "flush") == 0 && ids->count == 0 && is_plain_site() && !dry_run)
-		return b->flush(filter.site) == 0 ? 0 : 1;
 	for (size_t i = 0; i < sizeof(actions) / sizeof(actions[0]); i++) {
 		if (strcmp(command, actions[i]) != 0)
 			continue;

@@ -309,14 +309,14 @@ _Noreturn static void list_queue(void)
 
 _Noreturn static void flush_queue(void)
 {
-	char *argv[] = {
-		NULL, arg("-c"), arg(sendmail.config_dir), arg("flush"), arg("ALL"), NULL, NULL};
+	char *argv[] = {NULL, arg("-c"), arg(sendmail.config_dir), arg("flush"), arg("ALL"), NULL};
 
 	if (sendmail.flush_id != NULL)
 		argv[4] = arg(sendmail.flush_id);
 	if (sendmail.flush_site != NULL) {
-		argv[4] = arg("--site");
-		argv[5] = arg(sendmail.flush_site);
+		argv[3] = arg("-s");
+		argv[4] = arg(sendmail.flush_site);
+		become("postqueue", argv);
 	}
 	become("gateq", argv);
 }

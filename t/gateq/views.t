@@ -10,10 +10,11 @@ use Gatepost::Sink;
 use JSON::PP;
 use Test::More;
 
-my $down = free_port();
+my ($down, $relay) = (free_port(), free_port());
 my $grey = Gatepost::Sink->new(on => { rcpt => sub { '450 4.2.0 <x@y.test>: Greylisted, id ' . int rand 1e6 } });
 my $gp = Gatepost::Instance->new(main => {
     minimal_backoff_time => '1h', maximal_backoff_time => '1h', queue_file_delay => '1s',
+    relayhost => "[127.0.0.1]:$relay",
     transport_maps => "inline:{{down.test=smtp:[127.0.0.1]:$down} {.down.test=smtp:[127.0.0.1]:$down}"
         . " {grey.test=smtp:[127.0.0.1]:" . $grey->port . '}}',
     smtp_connect_timeout => '5s' });
@@ -110,5 +111,17 @@ is(scalar(() = $sink->messages), 1, 'and no other');
 is(($gp->tool('postqueue', '-s', 'down.test'))[0], 0, 'postqueue -s with the domain');
 ok(wait_until(20, sub { my %r = map { $_ => 1 } map { @{ $_->{rcpts} } } $sink->messages; $r{'u1@down.test'} && $r{'u2@down.test'} }),
     'all of it goes');
+
+# Of a relay's mail, what --dry-run names and no more; with postqueue -s, and sendmail -qR, all of it.
+my @relayed = map { $gp->mail('a@one.test', $_, "Subject: x\r\n\r\n")->{text} =~ /queued as (\w+)/ } 'u@first.test', 'u@second.test';
+sub later { my ($of) = @_; return grep { $_->{queue_id} eq $of && ($_->{next_attempt} // 0) > time + 1800 } map { decode_json($_) } split /\n/, (gateq('list', '--json'))[1] }
+ok(wait_until(20, sub { later($relayed[0]) && later($relayed[1]) }), 'mail for the relay waits');
+my $next = Gatepost::Sink->new(port => $relay);
+like((gateq('flush', '--site', 'first.test', '--dry-run'))[1], qr/^$relayed[0]\n(?!.*$relayed[1])/s, 'flush --site domain --dry-run');
+is_deeply([gateq('flush', '--site', 'first.test')], [0, "flush: 1 message\n"], 'flush --site domain');
+ok(wait_until(20, sub { scalar(() = $next->messages) }), 'one goes');
+is(scalar(() = later($relayed[1])), 1, 'what is not of the domain still waits');
+is(($gp->tool('sendmail', '-qRfirst.test'))[0], 0, 'sendmail -qR with the domain');
+ok(wait_until(20, sub { grep { $_->{rcpts}[0] eq 'u@second.test' } $next->messages }), 'all for the relay goes');
 $gp->stop;
 done_testing;
