@@ -11,7 +11,8 @@
 #include "util/log.h"
 #include "util/mem.h"
 
-enum { KEY_LIMIT = MAP_KEY_LIMIT, WHY_LIMIT = 1024 };
+/* A whole certificate in hexadecimal digits, too. */
+enum { KEY_LIMIT = 2 * DNS_ANSWER_MAX + 1024, WHY_LIMIT = 1024 };
 
 static struct map_list *tables;
 
