@@ -44,6 +44,7 @@ static void renew(void *arg)
 
 void ticket_start(void)
 {
+	loop_timer_clear(&next);
 	loop_timer_init(&next, renew, NULL);
 	renew(NULL);
 }

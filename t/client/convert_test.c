@@ -189,9 +189,9 @@ static void run(struct slice text, size_t step, bool to_7bit, struct buf *out)
 			chunk = mem_dup(in.p, in.len);
 			in.p = chunk;
 		} else if (r == ERR_LATER) {
-			for (awake = false; !awake;) {
+			awake = false;
+			while (!awake)
 				loop_once(clock_mono());
-			}
 		}
 	}
 	if (r != ERR_CLOSED) {
