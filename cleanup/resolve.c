@@ -46,15 +46,13 @@ static void resolve_free(struct resolve *r)
 	mem_free(r);
 }
 
-static void answer(struct resolve *r, const char *failure)
+static void answer(struct resolve *r)
 {
 	struct ipc *c = r->peer->ipc;
 
 	ipc_begin(c, PROTO_RESOLVED, r->id);
-	ipc_put_u64(c, FIELD_RESULT, failure != NULL ? RESULT_DEFERRED : RESULT_OK);
-	if (failure != NULL)
-		ipc_put_str(c, FIELD_TEXT, failure);
-	for (size_t i = 0; failure == NULL && i < r->n; i++) {
+	ipc_put_u64(c, FIELD_RESULT, RESULT_OK);
+	for (size_t i = 0; i < r->n; i++) {
 		ipc_put_u64(c, FIELD_CLASS, r->routes[i].class);
 		ipc_put_str(c, FIELD_TRANSPORT, r->routes[i].transport);
 		ipc_put_str(c, FIELD_NEXTHOP, r->routes[i].nexthop);
@@ -86,6 +84,16 @@ static bool keep(struct resolve *r)
 	return true;
 }
 
+/* It waits; the others go on. */
+static void put_off(struct resolve *r, int err)
+{
+	log_warning("the route of %s cannot be looked up: %s", log_q(r->recipient), err_str(err));
+	route_result_clear(&r->route);
+	route_result_init(&r->route);
+	(void)buf_add_str(&r->route.transport, "retry");
+	(void)buf_add_str(&r->route.nexthop, "4.3.0 address resolver failure");
+}
+
 static void run(void *arg)
 {
 	struct resolve *r = arg;
@@ -106,17 +114,13 @@ static void run(void *arg)
 		later_clear(&r->later);
 		if (err == 0 && ipc_has(&r->msg, FIELD_FILTER))
 			action_filter(ipc_bytes(&r->msg, FIELD_FILTER), &r->route);
-		if (err != 0) {
-			log_warning("the route of %s cannot be looked up: %s", log_q(r->recipient),
-				err_str(err));
-			answer(r, "4.3.0 address resolver failure");
-			return;
-		}
+		if (err != 0)
+			put_off(r, err);
 		if (!keep(r))
 			break;
 		r->has_recipient = false;
 	}
-	answer(r, NULL);
+	answer(r);
 }
 
 void resolve_msg(struct server_peer *qmgr, struct ipc_msg *msg)

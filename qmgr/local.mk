@@ -61,4 +61,5 @@ t_qmgr_simulation_test_SOURCES = t/qmgr/simulation_test.c
 t_qmgr_simulation_test_LDADD = $(SCHEDULE_TEST_LIBS)
 
 check_SCRIPTS += t/qmgr/worker.t t/qmgr/retry.t t/qmgr/full.t t/qmgr/unread.t t/qmgr/drain.t \
-	t/qmgr/attempts.t t/qmgr/rates.t t/qmgr/logfull.t t/qmgr/gone.t t/qmgr/sites.t
+	t/qmgr/attempts.t t/qmgr/rates.t t/qmgr/logfull.t t/qmgr/gone.t \
+	t/qmgr/sites.t t/qmgr/unrouted.t
