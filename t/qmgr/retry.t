@@ -17,15 +17,27 @@ my $sink = Gatepost::Sink->new(on => {
     } });
 my $gp = Gatepost::Instance->new(main => {
     relayhost => '[127.0.0.1]:' . $sink->port, minimal_backoff_time => '2s', maximal_backoff_time => '2s',
-    maximal_queue_lifetime => '7s', bounce_queue_lifetime => '7s', queue_file_delay => '1s' });
+    maximal_queue_lifetime => '7s', bounce_queue_lifetime => '3s', queue_file_delay => '1s' });
 $gp->start;
 
 sub mail { my ($rcpt, %arg) = @_; $gp->mail('a@client.test', $rcpt, "Subject: x\r\n\r\n", %arg) }
 sub stamp { my ($line) = @_; return $line =~ /^\w+ +\d+ (\d+):(\d+):(\d+) / ? $1 * 3600 + $2 * 60 + $3 : undef }
 
-# K2, K3: attempts two seconds apart, the end after seven, no attempt behind it.
+sub seen { my ($rcpt) = @_; return scalar(() = $sink->log =~ /C: RCPT TO:<\Q$rcpt\E>/g) }
+
+# K2, K3: attempts two seconds apart, the end after seven, no attempt behind it; without a sender the
+# end is bounce_queue_lifetime's.
 is(mail('life@next.test')->{code}, 250, 'accepted');
+is($gp->mail('', 'life0@next.test', "Subject: x\r\n\r\n")->{code}, 250, 'and without a sender');
+$gp->wait_log(qr/from=<>, status=expired/, 'that expires', 20);
+is(scalar(() = $gp->log_lines(qr/from=<a\@client\.test>, status=expired/)), 0, 'the other one later');
 $gp->wait_log(qr/from=<a\@client\.test>, status=expired, returned to sender/, 'it expires', 20);
+my @end = map { stamp($_) } $gp->log_lines(qr/from=<>, status=expired/), $gp->log_lines(qr/from=<a\@client\.test>, status=expired/);
+my @first = map { stamp(($gp->log_lines(qr/to=<$_\@next\.test>, .*status=deferred/))[0]) } qw(life0 life);
+cmp_ok(($end[0] - $first[0]) % 86400, '>=', 2, 'not before three seconds') or diag "@first, @end";
+cmp_ok(($end[1] - $first[1]) % 86400, '>=', 6, 'not before seven seconds') or diag "@first, @end";
+cmp_ok(seen('life0@next.test'), '<=', 3, 'few attempts without a sender');
+my @until = map { seen("$_\@next.test") } qw(life0 life);
 my @tries = map { stamp($_) } $gp->log_lines(qr/to=<life\@next\.test>, .*status=deferred/);
 cmp_ok(scalar @tries, '>=', 3, 'some attempts') or diag "@tries";
 cmp_ok(scalar @tries, '<=', 5, 'not too many') or diag "@tries";
@@ -34,6 +46,7 @@ is(scalar(grep { my $gap = ($tries[$_] - $tries[$_ - 1]) % 86400; $gap < 1 || $g
 ok(wait_until(10, sub { grep { $_->{from} eq '' && $_->{content} =~ /life\@next\.test/ } $sink->messages }), 'the sender is told');
 my ($notice) = grep { $_->{from} eq '' } $sink->messages;
 like($notice->{content}, qr/450 4\.2\.0 not now/, 'why');
+is($until[1], scalar @tries, 'each attempt was one at the next hop');
 ok($gp->drained(10), 'the queue is empty');
 
 # A message that is longer than bounce_size_limit is returned up to there, in whole lines, whether its
@@ -104,4 +117,6 @@ is(join(' ', @{ $gp->roles->{qmgr} }), $qmgr, 'it is the same qmgr');
 $sink->flag('open', 1);
 ok($gp->drained(20), 'the queue is empty');
 $gp->stop;
+is_deeply([map { seen("$_\@next.test") } qw(life0 life)], \@until, 'no attempt came behind the end');
+is(scalar(grep { $_->{content} =~ /life0\@/ } $sink->messages), 0, 'nobody was told of what has no sender');
 done_testing;
