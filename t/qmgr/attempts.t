@@ -9,6 +9,7 @@ use Gatepost::Instance;
 use Gatepost::Kit;
 use Gatepost::Sink;
 use Test::More;
+use Time::HiRes qw(time);
 
 my $sink = Gatepost::Sink->new(addr => '0.0.0.0', on => {
     rcpt => sub {
@@ -67,9 +68,11 @@ $sink->flag('hang', 1);
 is(mail('doubt@relay.test')->{code}, 250, 'another');
 ok(wait_until(10, sub { $sink->is_set('hung') }), 'its content is with the relay');
 $sink->flag('hang', 0);
+my @killed = (time);
 kill 'KILL', @{ $gp->roles->{'smtp-client'} };
 $gp->wait_log(qr/to=<doubt\@relay\.test>: in doubt: /, 'it is in doubt');
 ok(wait_until(10, sub { tries('doubt@relay.test') >= 2 }), 'and sent again');
+push @killed, time;
 $gp->kill_role('qmgr');
 $gp->wait_log(qr/to=<limit\@relay\.test>, status=expired, returned to sender: 3 attempts through a relay/, 'limit', 20);
 $gp->wait_log(qr/to=<doubt\@relay\.test>, status=expired, returned to sender: 3 attempts through a relay/, 'doubt', 20);
@@ -87,7 +90,14 @@ gaps_are('own@plan.test', 1, 4);
 gaps_are('grey@plan.test', 2, 2);
 gaps_are('usual@usual.test', 3);
 my ($id) = map { /"queue_id": "(\w+)".*own\@/ ? $1 : () } $gp->queue_list;
-ok(!grep({ / (?:own|grey|usual)\@.*in doubt/ } $gp->log_lines(qr/in doubt/)), 'nothing of it was in doubt');
+# A death puts in doubt what is on its way just then, and nothing that waits.
+my @doubted;
+for my $line ($gp->log_lines(qr/: in doubt: /)) {
+    my ($rcpt) = $line =~ /to=<((?:own|grey|usual)\@\w+\.test)>/ or next;
+    my @at = tries($rcpt);
+    push @doubted, $line if !grep { my $death = $_; grep { abs($_ - $death) < 0.3 } @at } @killed;
+}
+is_deeply(\@doubted, [], 'nothing of it was in doubt while it waited');
 
 # What show says is what the next hop saw, behind a clean stop, a start with another monotonic clock,
 # and the death of everything.
@@ -121,13 +131,15 @@ ok(wait_until(15, sub { $gp->log_lines(qr/error\[\d+\]: \w+: to=<count\d+\@count
     or diag $gp->log_lines(qr/count\d/);
 $gp->set(defer_transports => 'count')->reload;
 $gp->restart;
-my $wrong = 0;
+my ($wrong, $compared) = (0, 0);
 for my $line ($gp->queue_list) {
     my ($of, $rcpt) = $line =~ /"queue_id": "(\w+)".*(count\d+\@count\.test)/ or next;
     my $seen = () = $gp->log_lines(qr/smtp\[\d+\]: $of: to=<\Q$rcpt\E>/);
     my $n = attempts($of)->{$rcpt};
+    $compared++;
     $wrong++, diag "$of: $n attempts, $seen lines of smtp" if $n != $seen;
 }
+is($compared, 12, 'all are there');
 is($wrong, 0, 'each counts what smtp-client had');
 $gp->tool('gateq', 'delete', 'ALL');
 $sink->start;
