@@ -171,6 +171,8 @@ static bool is_fit(const char *command, const struct gateq_message *m)
 
 	if (strcmp(command, "release") == 0)
 		return held;
+	if (strcmp(command, "flush") == 0)
+		return !held && strcmp(m->queue, "corrupt") != 0;
 	return strcmp(command, "hold") != 0 || !held;
 }
 

@@ -35,8 +35,8 @@ sub rows { my ($by, @more) = @_;
     my ($status, $out) = gateq('summary', '--json', '--by', $by, @more);
     return map { decode_json($_) } split /\n/, $out }
 sub counts { my ($by, @more) = @_; return { map { $_->{$by} => "$_->{messages} $_->{recipients}" } rows($by, @more) } }
-ok(wait_until(20, sub { my %q = map { /"queue_name": "(\w+)"/; ($1 => 1) } $gp->queue_list; "@{[keys %q]}" eq 'deferred' }),
-    'all are deferred');
+sub all_deferred { my %q = map { /"queue_name": "(\w+)"/; ($1 => 1) } $gp->queue_list; return "@{[keys %q]}" eq 'deferred' }
+ok(wait_until(20, sub { all_deferred() }), 'all are deferred');
 
 sub check_views {
     my ($how) = @_;
@@ -74,17 +74,22 @@ sub check_views {
 
 sub check_dry_runs {
     my ($how) = @_;
+    is((gateq('hold', $id[3]))[0], 0, "$how: one is held");
     my $before = join "\n", sort $gp->queue_list;
     for (['delete', '--recipient', 'down.test', 0, 1, 4], ['hold', '--sender', '@one.test', 0, 1],
         ['requeue', '--reason', 'greylisted', 3, 4], ['expire', '--sender', '<>', 2], ['delete', 'ALL', 0 .. 4],
-        ['hold', '--older', '1h'], ['flush', '--site', '.down.test', 2], ['flush', 0 .. 4], ['delete', '--queue', 'hold'],
-        ['hold', '--recipient', 'u6@grey.test', '--site', 'down.test'], ['release', 'ALL']) {
-        my @args = grep { !/^\d$/ } @$_;
+        ['hold', '--older', '1h'], ['delete', '--older', '0s', 0 .. 4], ['flush', '--site', '.down.test', 2],
+        ['flush', 0 .. 2, 4], ['delete', '--queue', 'hold', 3], ['delete', '--queue', 'active,deferred', 0 .. 2, 4],
+        ['hold', '--recipient', 'u6@grey.test', '--site', 'down.test'], ['hold', 'ALL', 0 .. 2, 4], ['release', 'ALL', 3],
+        ['release', '--sender', '@one.test'], ['flush', '--sender', '@two.test', 4]) {
+        my @args = grep { !/^\d\z/ } @$_;
         my ($status, $out) = gateq(@args, '--dry-run');
         is_deeply([sort grep {!/^gateq: /} split /\n/, $out], [sort map { $id[$_] } grep {/^\d$/} @$_], "$how: @args --dry-run");
         is($status, 0, 'done');
     }
     is(join("\n", sort $gp->queue_list), $before, 'and nothing has changed');
+    is_deeply([gateq('release', 'ALL')], [0, "release: 1 message\n"], 'release ALL');
+    ok(wait_until(20, sub { all_deferred() }), 'it waits again');
 }
 
 check_views('online');
@@ -113,9 +118,14 @@ ok(wait_until(20, sub { my %r = map { $_ => 1 } map { @{ $_->{rcpts} } } $sink->
     'all of it goes');
 
 # Of a relay's mail, what --dry-run names and no more; with postqueue -s, and sendmail -qR, all of it.
+my ($oldest) = sort { $a <=> $b } map { decode_json($_)->{arrival_time} } $gp->queue_list;
+my $half = int((time - $oldest) / 2);
+cmp_ok($half, '>=', 2, 'some mail is old by now');
 my @relayed = map { $gp->mail('a@one.test', $_, "Subject: x\r\n\r\n")->{text} =~ /queued as (\w+)/ } 'u@first.test', 'u@second.test';
 sub later { my ($of) = @_; return grep { $_->{queue_id} eq $of && ($_->{next_attempt} // 0) > time + 1800 } map { decode_json($_) } split /\n/, (gateq('list', '--json'))[1] }
 ok(wait_until(20, sub { later($relayed[0]) && later($relayed[1]) }), 'mail for the relay waits');
+is_deeply([sort grep {!/^gateq: /} split /\n/, (gateq('expire', '--older', time - $oldest - $half . 's', '--dry-run'))[1]], [sort @id[3, 4]],
+    'younger mail is not --older');
 my $next = Gatepost::Sink->new(port => $relay);
 like((gateq('flush', '--site', 'first.test', '--dry-run'))[1], qr/^$relayed[0]\n(?!.*$relayed[1])/s, 'flush --site domain --dry-run');
 is_deeply([gateq('flush', '--site', 'first.test')], [0, "flush: 1 message\n"], 'flush --site domain');
