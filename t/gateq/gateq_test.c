@@ -3,6 +3,10 @@
 #include "tools/gateq_filter.h"
 #include "tools/gateq_summary.h"
 
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
 #include "t/tap.h"
 #include "util/err.h"
 
@@ -162,6 +166,56 @@ static void test_reasons(void)
 	buf_clear(&out);
 }
 
+/* Ages in minutes, youngest first, and what a filter of the age leaves of them. */
+static void test_ages(void)
+{
+	static const int64_t minutes[] = {1500, 4, 39, 5, 40, 4, 1279, 1280};
+	static const struct {
+		int64_t older; /* minutes; -1: none */
+		const char *want;
+	} rows[] = {{-1, "< 5m 2, < 10m 1, < 40m 1, < 80m 1, < 1280m 1, >= 1280m 2, "},
+		{39, "< 80m 1, < 1280m 1, >= 1280m 2, "}, {1500, ""}};
+	const int64_t minute = 60 * CLOCK_SEC, now = 1000000 * minute;
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct gateq_filter f = {
+			.older = rows[i].older < 0 ? 0 : now - rows[i].older * minute};
+		struct gateq_summary *s = gateq_summary_new(GATEQ_AGE, &f, now);
+		struct buf got = BUF_INIT(4096);
+		FILE *out = stdout;
+		char *text = NULL, name[32];
+		unsigned long long n;
+		size_t len = 0;
+
+		f.is_set = f.older != 0;
+		for (size_t k = 0; k < sizeof(minutes) / sizeof(minutes[0]); k++) {
+			struct gateq_message m = {.id = "ABCDEF",
+				.queue = "deferred",
+				.arrival = now - minutes[k] * minute};
+
+			m.sender = (char[]){"s@a.test"};
+			gateq_message_add(
+				&m, &(struct gateq_rcpt_parts){.address = SLICE_LIT("x@b.test")});
+			gateq_summary_add(s, &m);
+			m.sender = NULL;
+			gateq_message_clear(&m);
+		}
+		stdout = open_memstream(&text, &len);
+		gateq_summary_print(s, true, 0);
+		fclose(stdout);
+		stdout = out;
+		for (const char *line = text; line != NULL; line = strchr(line + 1, '\n'))
+			if (sscanf(line, " {\"age\": \"%31[^\"]\", \"messages\": %llu", name, &n) ==
+				2)
+				(void)buf_add_fmt(&got, "%s %llu, ", name, n);
+		is_str(buf_str(&got), rows[i].want, "ages, older than %lld",
+			(long long)rows[i].older);
+		free(text);
+		buf_clear(&got);
+		gateq_summary_free(&s);
+	}
+}
+
 int main(void)
 {
 	test_addresses();
@@ -169,5 +223,6 @@ int main(void)
 	test_message();
 	test_times();
 	test_reasons();
+	test_ages();
 	return done_testing();
 }
