@@ -462,6 +462,7 @@ static void begin(struct queue_message *m, bool loaded, uint8_t flags)
 		return;
 	}
 	a = active_new(m, loaded);
+	a->revives = flags & SCHEDULE_REVIVE;
 	if (due != 0 && !has_out(m) && active_is_expired(m)) {
 		active_check(a);
 		return;

@@ -50,6 +50,7 @@ struct active {
 	int64_t since;
 	bool has_more; /* recipients of this pass that are not taken on yet */
 	bool is_probe;
+	bool revives;    /* its destinations count as dead no longer: flushed by its id */
 	bool is_asking;  /* a notice is under way, or a forward has not been read yet */
 	bool is_forward; /* the latter */
 	bool is_requeue; /* cleanup makes it anew, or the new one has not been read yet */

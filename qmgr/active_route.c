@@ -136,6 +136,9 @@ void active_enqueue(struct active *a, struct active_rcpt *r)
 			a->resolving--;
 		r->state = ACTIVE_QUEUED;
 		memory_meet(r->transport, buf_slice(&key));
+		if (a->revives)
+			schedule_revive_flushed(qmgr.schedule, qmgr_time(), r->transport->scheduled,
+				buf_slice(&key));
 		schedule_rcpt_add(qmgr.schedule, a->scheduled, r->transport->scheduled,
 			buf_slice(&key), &r->link);
 	}

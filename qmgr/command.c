@@ -217,14 +217,15 @@ static void flush(struct client *c, struct ipc_msg *msg)
 	struct slice site = ipc_bytes(msg, FIELD_NEXTHOP), id = ipc_bytes(msg, FIELD_QUEUE_ID);
 	size_t n;
 
-	schedule_revive(qmgr.schedule, qmgr_time(), NULL, SLICE_NONE);
 	if (id.len > 0)
 		n = schedule_flush_id(qmgr.schedule, qmgr_time(), active_key(id));
 	else if (site.len > 0) {
 		n = transport_flush(site);
 		flush_domain(site);
-	} else
+	} else {
+		schedule_revive(qmgr.schedule, qmgr_time(), NULL, SLICE_NONE);
 		n = schedule_flush_all(qmgr.schedule, qmgr_time());
+	}
 	command_say(c, msg->id, id.len > 0 && n == 0 ? RESULT_NOT_FOUND : RESULT_OK, n, NULL);
 	qmgr_work();
 }

@@ -62,4 +62,4 @@ t_qmgr_simulation_test_LDADD = $(SCHEDULE_TEST_LIBS)
 
 check_SCRIPTS += t/qmgr/worker.t t/qmgr/retry.t t/qmgr/full.t t/qmgr/unread.t t/qmgr/drain.t \
 	t/qmgr/attempts.t t/qmgr/rates.t t/qmgr/logfull.t t/qmgr/gone.t \
-	t/qmgr/sites.t t/qmgr/unrouted.t
+	t/qmgr/sites.t t/qmgr/unrouted.t t/qmgr/flush.t

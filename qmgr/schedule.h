@@ -214,8 +214,15 @@ void schedule_dest_set_own_site(struct schedule *s, int64_t now, struct schedule
 	struct slice key, struct slice name);
 /* What was said, for a destination that is known; else empty. Borrowed until the next call. */
 struct slice schedule_dest_site(struct schedule_transport *t, struct slice key);
-/* Forgets that destinations are dead: all (NULL), or that of one transport and key. */
+/*
+ * Forgets that destinations are dead and transports suspended: all (NULL), or the destination of
+ * one transport and key, and its transport with it if it is known.
+ */
 void schedule_revive(
+	struct schedule *s, int64_t now, struct schedule_transport *t, struct slice key);
+/* The same for one, of what was so before the last schedule_flush_id: what has died of flushed mail
+ * stays dead for the rest of it. */
+void schedule_revive_flushed(
 	struct schedule *s, int64_t now, struct schedule_transport *t, struct slice key);
 
 /*
@@ -226,8 +233,7 @@ void schedule_revive(
 enum {
 	SCHEDULE_HELD = 1,    /* never due */
 	SCHEDULE_BOUNCE = 2,  /* null sender: bounce_lifetime */
-	SCHEDULE_TRIED = 4,   /* had an attempt: may expire without another */
-	SCHEDULE_FORCED = 8,  /* to be expired when it is due */
+	SCHEDULE_REVIVE = 4,  /* by its id: its destinations are to be revived */
 	SCHEDULE_MANY = 16,   /* more than two sites */
 	SCHEDULE_FILE = 32,   /* the caller's: it is a file of its own */
 	SCHEDULE_FLUSHED = 64 /* made due by a flush, or the caller's */
@@ -259,7 +265,8 @@ void schedule_defer(struct schedule *s, const struct schedule_deferred *d);
 /* Borrowed until the next change of the index; NULL: not deferred. */
 const struct schedule_deferred *schedule_deferred_find(const struct schedule *s, uint64_t id);
 bool schedule_deferred_remove(struct schedule *s, uint64_t id);
-/* Makes due now: all that are not held, those of a site, one. Returns how many. */
+/* Makes due now: all that are not held, those of a site, one (with SCHEDULE_REVIVE). Returns how
+ * many. */
 size_t schedule_flush_all(struct schedule *s, int64_t now);
 size_t schedule_flush_site(struct schedule *s, int64_t now, uint32_t site);
 bool schedule_flush_id(struct schedule *s, int64_t now, uint64_t id);

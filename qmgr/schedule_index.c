@@ -279,7 +279,11 @@ bool schedule_flush_id(struct schedule *s, int64_t now, uint64_t id)
 {
 	uint32_t row = row_find(s->index, id);
 
-	return row != NO_ROW && flush_row(s->index, row, now);
+	if (row == NO_ROW || !flush_row(s->index, row, now))
+		return false;
+	s->index->rows[row].flags |= SCHEDULE_REVIVE;
+	s->flushes++;
+	return true;
 }
 
 void schedule_deferred_walk(const struct schedule *s,

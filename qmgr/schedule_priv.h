@@ -146,6 +146,7 @@ struct schedule_dest {
 	double success, failure, cohorts;
 	uint32_t key_len;
 	uint32_t pace;            /* milliseconds that a job takes */
+	uint32_t flushes;         /* before it died */
 	unsigned groups, offered; /* groups: with those */
 	unsigned jobs, window;    /* window 0: dead */
 	unsigned ahead;           /* jobs made, not counted in jobs */
@@ -200,6 +201,7 @@ struct schedule_transport {
 	struct schedule_timer timer; /* the end of a suspension or of a rate delay */
 	uint64_t stamp;
 	unsigned capacity, busy;
+	uint32_t flushes; /* before it was suspended */
 	bool suspended, delayed, is_runnable;
 	bool by_sender; /* whose turn the last decision was */
 };
@@ -217,6 +219,7 @@ struct schedule {
 	size_t ahead;            /* recipients */
 	int64_t now, last, skew; /* now = last + skew; last: what the caller said */
 	bool new_waiting, last_was_new;
+	uint32_t flushes; /* schedule_flush_id */
 };
 
 RB_PROTOTYPE(schedule_dests, schedule_dest, by_key, schedule_dest_cmp)

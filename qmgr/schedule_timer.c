@@ -187,6 +187,7 @@ void schedule_transport_suspend(struct schedule *s, struct schedule_transport *t
 		return;
 	}
 	t->suspended = true;
+	t->flushes = s->flushes;
 	mem_free(t->reason);
 	t->reason = slice_dup(reason);
 	schedule_timer_set(s, &t->timer, until == CLOCK_NEVER ? until : until + s->skew);
@@ -260,9 +261,23 @@ void schedule_revive(
 		}
 		return;
 	}
-	schedule_transport_suspend(s, t, now, now, SLICE_NONE);
 	d = schedule_dest_find(t, key);
-	if (d != NULL)
+	if (d == NULL)
+		return;
+	schedule_transport_suspend(s, t, now, now, SLICE_NONE);
+	revive(s, d);
+}
+
+void schedule_revive_flushed(
+	struct schedule *s, int64_t now, struct schedule_transport *t, struct slice key)
+{
+	struct schedule_dest *d;
+
+	schedule_clock(s, now);
+	if (t->flushes != s->flushes)
+		schedule_transport_suspend(s, t, now, now, SLICE_NONE);
+	d = schedule_dest_find(t, key);
+	if (d != NULL && d->flushes != s->flushes)
 		revive(s, d);
 }
 

@@ -51,6 +51,7 @@ void schedule_window_dead(
 	d->window = 0;
 	d->probing = false;
 	d->reason = slice_dup(reason);
+	d->flushes = s->flushes;
 	d->for_token = false;
 	schedule_timer_set(s, &d->timer, until);
 }

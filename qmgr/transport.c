@@ -193,15 +193,18 @@ static void check_missing(void *arg)
 
 size_t transport_flush(struct slice nexthop)
 {
+	struct buf key = BUF_INIT(QUEUE_STRING_MAX);
 	struct transport *t;
 	size_t n = 0;
 
+	buf_add_lower(&key, nexthop);
 	TAILQ_FOREACH(t, &transports, link)
 	{
-		schedule_revive(qmgr.schedule, qmgr_time(), t->scheduled, nexthop);
+		schedule_revive(qmgr.schedule, qmgr_time(), t->scheduled, buf_slice(&key));
 		n += schedule_flush_site(
 			qmgr.schedule, qmgr_time(), schedule_site(slice_str(t->name), nexthop));
 	}
+	buf_clear(&key);
 	return n;
 }
 
