@@ -543,9 +543,11 @@ int active_requeue(struct queue_message *m)
 
 void active_requeue_failed(struct active *a, const uint32_t *rcpts, uint32_t n)
 {
-	if (a->m != NULL)
+	/* Of a part of many it is said once. */
+	if (a->m != NULL && a->is_requeue)
 		command_requeued(a->m, ERR_SYS);
 	active_unask(a, rcpts, n);
-	active_no_longer_asking(a);
+	if (a->is_requeue || a->is_forward)
+		active_no_longer_asking(a);
 	active_check(a);
 }

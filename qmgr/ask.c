@@ -676,7 +676,7 @@ void ask_worker_done(uint64_t worker)
 		if (q->worker != worker || worker == 0)
 			continue;
 		if (q->reason == QUEUE_REASON_REQUEUE) {
-			if (a != NULL && a->is_requeue)
+			if (a != NULL)
 				notice_failed(q, false);
 			else
 				ask_free(&notices, q);
