@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/socket.h>
 
 #include "util/err.h"
@@ -210,10 +211,12 @@ static void ask_address(struct host_lookup *h, enum dns_type type)
 {
 	struct dns_question q;
 	struct engine_ask *ask = &h->ask[type == DNS_AAAA];
+	uint8_t address[4];
 	h->open++;
-	if (inet_pton(AF_INET, h->name, h->v4[0]) == 1) {
+	if (inet_pton(AF_INET, h->name, address) == 1) {
 		/* Not a name, but it is in the DNS as one; Postfix takes it for what it means. */
 		if (type == DNS_A) {
+			memcpy(h->v4[0], address, sizeof(address));
 			h->n4 = 1;
 		} else if ((h->flags & LOOKUP_IPV4) == 0) {
 			h->status = DNS_NXDOMAIN;

@@ -516,6 +516,7 @@ void starttls_keys(void)
 static void wait_for_keys(struct session *s)
 {
 	if (TAILQ_EMPTY(&waiting)) {
+		loop_timer_clear(&patience);
 		loop_timer_init(&patience, go_on, NULL);
 		loop_timer_set(&patience, loop_now() + KEYS_TIME * CLOCK_SEC);
 	}
