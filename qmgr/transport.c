@@ -2,6 +2,7 @@
 #include "qmgr/transport.h"
 
 #include "conf/conf.h"
+#include "conf/feedback.h"
 #include "conf/rate.h"
 #include "qmgr/qmgr.h"
 #include "util/log.h"
@@ -31,35 +32,22 @@ static unsigned number(const char *transport, enum param p)
 	return n < 0 ? 0 : n > 1000000 ? 1000000 : (unsigned)n;
 }
 
-/* "1", "0.25", "1/concurrency", "1/sqrt_concurrency", "1/8". */
 static struct schedule_feedback feedback(const char *transport, enum param p)
 {
-	struct schedule_feedback f = {1, SCHEDULE_CONSTANT};
-	struct slice rest = slice_str(conf_transport_str(transport, p)), base = SLICE_NONE;
-	uint64_t whole = 1, part = 0, divisor = 1;
-	struct slice digits;
+	static const enum schedule_shape shapes[] = {
+		[FEEDBACK_CONSTANT] = SCHEDULE_CONSTANT,
+		[FEEDBACK_INVERSE] = SCHEDULE_INVERSE,
+		[FEEDBACK_INVERSE_SQRT] = SCHEDULE_INVERSE_SQRT,
+	};
+	struct buf why = BUF_INIT(1000);
+	enum feedback_shape shape;
+	double base;
 
-	slice_part(&rest, '/', &base);
-	digits = slice_trim(base);
-	slice_part(&digits, '.', &base);
-	if (slice_u64(base, 0, 1000, &whole) != 0)
-		log_warning("%s: bad value of %s: a number is expected", transport, conf_name(p));
-	f.base = (double)whole;
-	if (digits.p != NULL && slice_u64(slice_first(digits, 6), 0, 999999, &part) == 0) {
-		double scale = 1;
-
-		for (size_t i = 0; i < slice_first(digits, 6).len; i++)
-			scale *= 10;
-		f.base += (double)part / scale;
-	}
-	rest = slice_trim(rest);
-	if (slice_eq_str(rest, "concurrency"))
-		f.shape = SCHEDULE_INVERSE;
-	else if (slice_eq_str(rest, "sqrt_concurrency"))
-		f.shape = SCHEDULE_INVERSE_SQRT;
-	else if (rest.len > 0 && slice_u64(rest, 1, 1000000, &divisor) == 0)
-		f.base /= (double)divisor;
-	return f;
+	/* It was parsed before the settings came into force. */
+	if (feedback_parse(slice_str(conf_transport_str(transport, p)), &why, &base, &shape) != 0)
+		log_panic("%s: %s: %s", transport, conf_name(p), buf_str(&why));
+	buf_clear(&why);
+	return (struct schedule_feedback){base, shapes[shape]};
 }
 
 static struct schedule_rate rate(const char *transport, enum param p)

@@ -3,6 +3,7 @@ noinst_LIBRARIES += lib/conf/libconf.a
 lib_conf_libconf_a_SOURCES = \
 	%D%/conf.c %D%/conf.h %D%/set.h \
 	%D%/expand.c %D%/expand.h \
+	%D%/feedback.c %D%/feedback.h \
 	%D%/line.c %D%/line.h \
 	%D%/machine.c %D%/machine.h \
 	%D%/capacity.c %D%/capacity.h \
@@ -25,6 +26,8 @@ CONF_STAGE = t/conf/stage.c t/conf/stage.h
 check_PROGRAMS += t/conf/conf_test
 t_conf_conf_test_SOURCES = t/conf/conf_test.c $(CONF_STAGE)
 t_conf_conf_test_LDADD = $(conf_test_libs)
+check_PROGRAMS += t/conf/feedback_test
+t_conf_feedback_test_LDADD = $(conf_test_libs)
 check_PROGRAMS += t/conf/plans_test
 t_conf_plans_test_LDADD = $(conf_test_libs)
 check_PROGRAMS += t/conf/grant_test

@@ -3,6 +3,7 @@
 #include <ctype.h>
 #include <limits.h>
 
+#include "conf/feedback.h"
 #include "conf/line.h"
 #include "conf/plans.h"
 #include "conf/rate.h"
@@ -643,6 +644,21 @@ static bool has_implied_check(enum param p)
 	       p == P_smtpd_recipient_restrictions || p == P_smtpd_etrn_restrictions;
 }
 
+static int check_text(enum param p, struct slice text, struct buf *why)
+{
+	enum feedback_shape shape;
+	double base;
+
+	switch (p) {
+	case P_default_destination_concurrency_positive_feedback:
+	case P_default_destination_concurrency_negative_feedback:
+	case P_transport_destination_concurrency_positive_feedback:
+	case P_transport_destination_concurrency_negative_feedback:
+		return feedback_parse(text, why, &base, &shape);
+	default: return 0;
+	}
+}
+
 int value_parse(enum param p, struct slice text, const char *classes, struct buf *why,
 	size_t *where, int64_t *number)
 {
@@ -675,6 +691,7 @@ int value_parse(enum param p, struct slice text, const char *classes, struct buf
 	case PARAM_RATE: return rate_parse(text, why, &count, number);
 	case PARAM_RESTRICT:
 		return check_restrictions(text, classes, has_implied_check(p), why, where);
+	case PARAM_STR: return check_text(p, text, why);
 	default: return 0;
 	}
 }

@@ -49,6 +49,8 @@ my @main = (
     ['backoff_plans = { a = 5m } b', 28, 'error: backoff_plans: "b" is no plan; expected { NAME = TIME, … } or { NAME CLASS = TIME, … }'],
     ['default_destination_rate_limit = 20', 34, 'error: default_destination_rate_limit: "20" is no rate; expected NUMBER/TIME as in 20/1s'],
     ['smtp_site_rate_limit = 0/1s', 24, 'error: smtp_site_rate_limit: "0" is no number before the /; expected 1 to 1000000'],
+    ['default_destination_concurrency_positive_feedback = 1/concurency', 53, 'error: default_destination_concurrency_positive_feedback: "1/concurency" is no feedback; expected a number from 0 to 1, N/concurrency or N/sqrt_concurrency'],
+    ['smtp_destination_concurrency_negative_feedback = 1.5', 50, 'error: smtp_destination_concurrency_negative_feedback: "1.5" is no feedback; expected a number from 0 to 1, N/concurrency or N/sqrt_concurrency'],
     ['message_size_limit = 10M', 22, 'error: message_size_limit: "10M" is no number; expected 0 or more'],
     ['message_size_limit =', 1, 'error: message_size_limit: "" is no number; expected 0 or more'],
     ['smtpd_timeout = 0', 17, 'error: smtpd_timeout: "0" is out of bounds; expected 1s or more'],
