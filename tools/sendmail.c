@@ -285,12 +285,14 @@ static void read_settings(void)
 }
 
 /* Another of our commands does it. */
+/* argv[0]: the name that it goes by, or NULL for its own. */
 _Noreturn static void become(const char *command, char **argv)
 {
 	char path[PATH_MAX];
 
 	(void)snprintf(path, sizeof(path), "%s/%s", conf_str(P_command_directory), command);
-	argv[0] = path;
+	if (argv[0] == NULL)
+		argv[0] = path;
 	(void)execv(path, argv);
 	sendmail_fatal(EX_OSERR, "cannot run %s", path);
 }
@@ -314,9 +316,10 @@ _Noreturn static void flush_queue(void)
 	if (sendmail.flush_id != NULL)
 		argv[4] = arg(sendmail.flush_id);
 	if (sendmail.flush_site != NULL) {
+		/* The link of that name need not be there. */
+		argv[0] = arg("postqueue");
 		argv[3] = arg("-s");
 		argv[4] = arg(sendmail.flush_site);
-		become("postqueue", argv);
 	}
 	become("gateq", argv);
 }

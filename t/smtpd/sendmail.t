@@ -129,7 +129,7 @@ is((sendmail('', $_, '-q30m'))[1], "gatepost -c $dir start\n", $_) for qw(-bd -b
 }
 is((sendmail('', '-qI4711'))[1], "gateq -c $dir flush 4711\n", '-qI');
 is((sendmail('', '-q'))[1], "gateq -c $dir flush ALL\n", '-q');
-is((sendmail('', '-qRsite.test'))[1], "gateq -c $dir flush --site site.test\n", '-qR');
+is((sendmail('', '-qRsite.test'))[1], "gateq -c $dir -s site.test\n", '-qR');
 like((sendmail('', '--help'))[1], qr/^usage: sendmail/, '--help');
 like((sendmail('', '--version'))[1], qr/^gatepost \d/, '--version');
 
