@@ -5,9 +5,13 @@
 #include "conf/plans.h"
 #include "mail/stage.h"
 #include "qmgr/qmgr.h"
+#include "util/dict.h"
 #include "util/log.h"
 
+#define UNKNOWN_MAX 1000 /* names that are told of */
+
 static struct plans *plans;
+static struct dict *unknown; /* names that were told of, since the settings are in force */
 
 void plan_set(void)
 {
@@ -15,6 +19,7 @@ void plan_set(void)
 	size_t where;
 
 	plans_free(&plans);
+	dict_free(&unknown);
 	/* It was parsed before the settings came into force. */
 	if (plans_parse(slice_str(conf_str(P_backoff_plans)), &why, &where, &plans) != 0)
 		log_panic("backoff_plans: %s", buf_str(&why));
@@ -37,9 +42,29 @@ int64_t plan_longest(void)
 	return longest > usual ? longest : usual;
 }
 
+/* A table names it, but backoff_plans does not. */
+static void tell_unknown(struct slice name)
+{
+	if (unknown == NULL)
+		unknown = dict_new(UNKNOWN_MAX, NULL);
+	if (dict_get(unknown, name) == NULL && dict_set(unknown, name, &unknown) == 0)
+		log_warning(
+			"backoff_plan_maps: no plan \"%s\" in backoff_plans; the default is used",
+			log_q(name));
+}
+
+static struct slice known_name(struct slice name)
+{
+	if (name.len > 0 && plans_has(plans, name))
+		return name;
+	if (name.len > 0)
+		tell_unknown(name);
+	return SLICE_LIT("default");
+}
+
 int64_t plan_due(const struct queue_message *m, const struct plan_case *c)
 {
-	struct plans_query q = {.name = plans_has(plans, c->plan) ? c->plan : SLICE_LIT("default"),
+	struct plans_query q = {.name = known_name(c->plan),
 		.status = c->status,
 		.code = c->code,
 		.stage = stage_str((enum stage)c->stage)};

@@ -6,16 +6,18 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "conf/plans.h"
 #include "conf/vault.h"
 #include "mail/template.h"
 #include "map/match.h"
 #include "sasl/mechanism.h"
+#include "util/dict.h"
 #include "util/err.h"
 #include "util/fd.h"
 #include "util/log.h"
 #include "util/mem.h"
 
-enum { WHY_LIMIT = 65536, PATH_LIMIT = 4096 };
+enum { WHY_LIMIT = 65536, PATH_LIMIT = 4096, PLANS_SAID = 10 };
 
 static bool looks_at_indexed;
 static const struct conf *opening; /* whose queue_directory relative names start from */
@@ -42,6 +44,47 @@ static void report(struct mistakes *m, struct place where, enum param p, const s
 		mistakes_error(m, where, "%s: %.*s", conf_name(p), SLICE_FMT(line));
 }
 
+/* ---- names in backoff_plan_maps that backoff_plans does not have ---- */
+
+struct plan_check {
+	const struct plans *plans;
+	struct dict *seen;
+	struct mistakes *m;
+	struct place where;
+};
+
+static bool check_plan(struct slice key, struct slice value, void *arg)
+{
+	struct plan_check *k = arg;
+	struct slice name = slice_trim(value);
+
+	(void)key;
+	if (!plans_has(k->plans, name) && dict_get(k->seen, name) == NULL &&
+		dict_set(k->seen, name, k) == 0)
+		mistakes_warning(k->m, k->where,
+			"%s: no plan \"%.*s\"; expected one of backoff_plans, the default is used",
+			conf_name(P_backoff_plan_maps), SLICE_FMT(name));
+	return dict_count(k->seen) < PLANS_SAID;
+}
+
+static void check_plans(struct map *map, struct place where, struct mistakes *m)
+{
+	struct buf why = BUF_INIT(WHY_LIMIT);
+	struct plan_check k = {.m = m, .where = where};
+	struct plans *plans = NULL;
+	size_t at;
+
+	/* What is wrong with the plans themselves is said of them. */
+	if (plans_parse(slice_str(set_str(opening, P_backoff_plans)), &why, &at, &plans) == 0) {
+		k.plans = plans;
+		k.seen = dict_new(PLANS_SAID, NULL);
+		(void)map_walk(map, check_plan, &k);
+		dict_free(&k.seen);
+	}
+	plans_free(&plans);
+	buf_clear(&why);
+}
+
 static void check_table(enum param p, struct slice spec, struct place where, void *arg)
 {
 	struct buf why = BUF_INIT(WHY_LIMIT), path = BUF_INIT(PATH_LIMIT);
@@ -59,6 +102,8 @@ static void check_table(enum param p, struct slice spec, struct place where, voi
 		buf_add_fmt(&why, "%s is damaged; expected the file that \"gatemap %s\" makes",
 			name, name);
 		report(arg, where, p, &why);
+	} else if (p == P_backoff_plan_maps && !map_is_failed(map)) {
+		check_plans(map, where, arg);
 	}
 	if (fd >= 0)
 		close(fd);

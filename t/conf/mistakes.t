@@ -47,6 +47,7 @@ my @main = (
     ['maximal_queue_lifetime = 101d', 26, 'error: maximal_queue_lifetime: "101d" is out of bounds; expected 0d to 100d'],
     ['backoff_plans = { a = 5m, 1h } { a 421 = 5x }', 42, 'error: backoff_plans: "5x" is no time; expected a number and s, m, h, d or w'],
     ['backoff_plans = { a = 5m } b', 28, 'error: backoff_plans: "b" is no plan; expected { NAME = TIME, … } or { NAME CLASS = TIME, … }'],
+    ["backoff_plan_maps = inline:{a.test=slow, b.test=slwo, c.test=slwo, d.test=default}\nbackoff_plans = { slow = 5m } { default = 1m }", 21, 'warning: backoff_plan_maps: no plan "slwo"; expected one of backoff_plans, the default is used'],
     ['default_destination_rate_limit = 20', 34, 'error: default_destination_rate_limit: "20" is no rate; expected NUMBER/TIME as in 20/1s'],
     ['smtp_site_rate_limit = 0/1s', 24, 'error: smtp_site_rate_limit: "0" is no number before the /; expected 1 to 1000000'],
     ['default_destination_concurrency_positive_feedback = 1/concurency', 53, 'error: default_destination_concurrency_positive_feedback: "1/concurency" is no feedback; expected a number from 0 to 1, N/concurrency or N/sqrt_concurrency'],

@@ -30,8 +30,8 @@ my $port = $sink->port;
 my $gp = Gatepost::Instance->new(main => {
     relayhost => "[127.0.0.1]:$port", relay_attempts_limit => 3,
     transport_maps => "inline:{plan.test=smtp:[127.0.0.2]:$port, usual.test=smtp:[127.0.0.3]:$port,"
-        . " late.test=late:[127.0.0.4]:$port, count.test=count:[127.0.0.5]:$port}",
-    backoff_plan_maps => 'inline:{127.0.0.2=mine, 127.0.0.1=relay, 127.0.0.5=often}',
+        . " late.test=late:[127.0.0.4]:$port, count.test=count:[127.0.0.5]:$port, typo.test=smtp:[127.0.0.6]:$port}",
+    backoff_plan_maps => 'inline:{127.0.0.2=mine, 127.0.0.1=relay, 127.0.0.5=often, 127.0.0.6=mnie}',
     backoff_plans => '{ mine = 1s, 4s } { mine 4.7.1 = 2s } { default = 3s } { relay = 1s } { often = 1s }',
     late_destination_rate_limit => '2/60s', queue_file_delay => '1s',
     count_destination_concurrency_limit => 1, count_initial_destination_concurrency => 1,
@@ -62,6 +62,10 @@ sub gaps_are {
 is(mail([qw(own@plan.test grey@plan.test usual@usual.test)])->{code}, 250, 'three plans');
 ok(wait_until(10, sub { 3 == grep { scalar tries($_) } qw(own@plan.test grey@plan.test usual@usual.test) }), 'the first attempts');
 
+# A plan that there is not is told of once.
+is(mail([qw(usual1@typo.test usual2@typo.test)])->{code}, 250, 'two by a plan that there is not');
+$gp->wait_log(qr/warning: backoff_plan_maps: no plan "mnie" in backoff_plans; the default is used/, 'which is said');
+
 # Through a relay: three attempts and no more, by the last reply; one of two in doubt counts.
 is(mail('limit@relay.test')->{code}, 250, 'for a relay');
 $sink->flag('hang', 1);
@@ -89,6 +93,7 @@ for my $rcpt (qw(limit@relay.test doubt@relay.test)) {
 gaps_are('own@plan.test', 1, 4);
 gaps_are('grey@plan.test', 2, 2);
 gaps_are('usual@usual.test', 3);
+cmp_ok(scalar $gp->log_lines(qr/no plan "mnie"/), '<=', 2, 'once by each qmgr');
 my ($id) = map { /"queue_id": "(\w+)".*own\@/ ? $1 : () } $gp->queue_list;
 # A death puts in doubt what is on its way just then, and nothing that waits.
 my @doubted;
