@@ -183,10 +183,11 @@ static void test_ages(void)
 		struct gateq_summary *s = gateq_summary_new(GATEQ_AGE, &f, now);
 		struct buf got = BUF_INIT(4096);
 		FILE *out = stdout;
-		char *text = NULL, name[32];
+		static char text[16384];
+		char name[32];
 		unsigned long long n;
-		size_t len = 0;
 
+		memset(text, 0, sizeof(text));
 		f.is_set = f.older != 0;
 		for (size_t k = 0; k < sizeof(minutes) / sizeof(minutes[0]); k++) {
 			struct gateq_message m = {.id = "ABCDEF",
@@ -200,7 +201,7 @@ static void test_ages(void)
 			m.sender = NULL;
 			gateq_message_clear(&m);
 		}
-		stdout = open_memstream(&text, &len);
+		stdout = fmemopen(text, sizeof(text) - 1, "w");
 		gateq_summary_print(s, true, 0);
 		fclose(stdout);
 		stdout = out;
@@ -210,7 +211,6 @@ static void test_ages(void)
 				(void)buf_add_fmt(&got, "%s %llu, ", name, n);
 		is_str(buf_str(&got), rows[i].want, "ages, older than %lld",
 			(long long)rows[i].older);
-		free(text);
 		buf_clear(&got);
 		gateq_summary_free(&s);
 	}
