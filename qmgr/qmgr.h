@@ -20,7 +20,7 @@
  *   handout.c    jobs on their way to a worker; job.c what a job is, frames.c its frames
  *   worker.c     delivery workers; report.c what they say of a recipient
  *   held.c       jobs that workers hold from before
- *   late.c       what the log has no room for now
+ *   late.c       what waits for room in the log
  *   plan.c       when a recipient is tried again
  *   site.c       which destinations are behind the same hosts: resolver is asked
  *   memory.c     what is known of destinations, over a restart

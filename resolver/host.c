@@ -51,15 +51,21 @@ static void take_records(struct host_lookup *h, struct dns_answer *a)
 	tlsa_end(h, buf_failed(&h->records) ? TLSA_FAILED : TLSA_FOUND);
 }
 
+/* False: it does not say what is there. */
+static bool take_answer(struct host_lookup *h, struct slice encoded, struct dns_answer *a)
+{
+	if (dns_answer_parse(encoded, a) != 0) {
+		return false;
+	}
+	h->tlsa_ttl = min32(h->tlsa_ttl, a->ttl);
+	return a->status != DNS_TEMP && a->status != DNS_BAD;
+}
+
 static void tlsa_answer(void *arg, struct slice encoded)
 {
 	struct host_lookup *h = arg;
 	struct dns_answer a;
-	if (dns_answer_parse(encoded, &a) != 0) {
-		a.status = DNS_TEMP;
-	}
-	h->tlsa_ttl = min32(h->tlsa_ttl, a.ttl);
-	if (a.status == DNS_TEMP || a.status == DNS_BAD) {
+	if (!take_answer(h, encoded, &a)) {
 		tlsa_end(h, TLSA_FAILED);
 	} else if (a.status == DNS_OK && a.secure) {
 		take_records(h, &a);
@@ -89,11 +95,7 @@ static void cname_answer(void *arg, struct slice encoded)
 {
 	struct host_lookup *h = arg;
 	struct dns_answer a;
-	if (dns_answer_parse(encoded, &a) != 0) {
-		a.status = DNS_TEMP;
-	}
-	h->tlsa_ttl = min32(h->tlsa_ttl, a.ttl);
-	if (a.status == DNS_TEMP || a.status == DNS_BAD) {
+	if (!take_answer(h, encoded, &a)) {
 		tlsa_end(h, TLSA_FAILED);
 	} else if (a.status == DNS_OK && a.secure) {
 		ask_tlsa(h, h->name);

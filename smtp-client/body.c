@@ -69,6 +69,17 @@ static bool flush(struct session *s)
 	return true;
 }
 
+/* A part of content. False: body_drained goes on, or the session is gone. */
+static bool push(struct session *s)
+{
+	s->xact->part = stream_unsent(s->stream);
+	if (!flush(s)) {
+		return false;
+	}
+	xact_set_deadline(s);
+	return stream_unsent(s->stream) == 0;
+}
+
 /* ---- The dot, or the last chunk. ---- */
 
 /* The dot frame first; when it is with the kernel, content's last part and the dot follow. */
@@ -178,13 +189,8 @@ static void pump(void *arg)
 			xact_break_off(s, r);
 			return;
 		}
-		x->part = stream_unsent(s->stream);
-		if (!flush(s)) {
+		if (!push(s)) {
 			return;
-		}
-		xact_set_deadline(s);
-		if (stream_unsent(s->stream) > 0) {
-			return; /* body_drained goes on */
 		}
 	}
 	loop_timer_set(&x->again, loop_now());
@@ -231,13 +237,8 @@ static void pump_chunks(struct xact *x)
 		}
 		write_chunk(x, false);
 		x->open_chunks++;
-		x->part = stream_unsent(s->stream);
-		if (!flush(s)) {
+		if (!push(s)) {
 			return;
-		}
-		xact_set_deadline(s);
-		if (stream_unsent(s->stream) > 0) {
-			return; /* body_drained goes on */
 		}
 	}
 	loop_timer_set(&x->again, loop_now());

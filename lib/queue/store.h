@@ -162,7 +162,7 @@ bool queue_store_knows(const struct queue_store *s, struct slice id);
  * when the files of what it picked up into it are unlinked durably. A segment that was taken over
  * does not end, and its ids stay known, until a living cleanup has seen to what is left of them.
  * settle: true when there are such segments that no cleanup was asked for yet; they count as asked
- * for now. settled: what was asked for is done, or (not is_done) is to be asked for again.
+ * until settled, which says that it is done, or (not is_done) is to be asked for again.
  */
 bool queue_store_settle(struct queue_store *s);
 void queue_store_settled(struct queue_store *s, bool is_done);
