@@ -6,32 +6,6 @@
 
 enum { SECTION_LIMIT = 16 << 20 }; /* twice what comes in */
 
-static bool holds_addresses(const struct header_field *f)
-{
-	static const char *const others[] = {"apparently-to", "errors-to", "return-receipt-to",
-		"disposition-notification-to", "resent-reply-to", "mail-followup-to"};
-
-	switch (f->kind) {
-	case HEADER_FROM:
-	case HEADER_SENDER:
-	case HEADER_REPLY_TO:
-	case HEADER_TO:
-	case HEADER_CC:
-	case HEADER_BCC:
-	case HEADER_RESENT_FROM:
-	case HEADER_RESENT_SENDER:
-	case HEADER_RESENT_TO:
-	case HEADER_RESENT_CC:
-	case HEADER_RESENT_BCC: return true;
-	case HEADER_OTHER: break;
-	default: return false;
-	}
-	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
-		if (slice_case_eq_str(f->name, others[i]))
-			return true;
-	return false;
-}
-
 static bool complete(struct slice address, struct buf *to, void *arg)
 {
 	return address_complete(address, arg, to) == 0 && !slice_eq(address, buf_slice(to));
@@ -51,7 +25,7 @@ int rewrite_headers(struct message *m, const struct address_rules *rules)
 	while (header_next(&scan, fields, true, &f) == HEADER_FIELD) {
 		size_t mark = out.len, at = f.start + f.len - f.value.len;
 
-		if (!holds_addresses(&f))
+		if (!header_holds_addresses(f.kind, f.name))
 			continue;
 		(void)buf_add_slice(&out, slice_first(slice_from(fields, copied), at - copied));
 		if (header_edit_addresses(f.value, complete, &own, &out) > 0)

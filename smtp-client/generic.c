@@ -117,33 +117,11 @@ struct slice generic_rcpt(
 
 /* ---- Fields. ---- */
 
-/* Those that hold senders or recipients; Bcc and the like do not leave cleanup. */
+/* As they come in, and what delivery has put on top. */
 static bool holds_addresses(struct slice name)
 {
-	static const char *const others[] = {"apparently-to", "disposition-notification-to",
-		"errors-to", "mail-followup-to", "resent-reply-to", "return-receipt-to"};
-	switch (header_kind(name)) {
-	case HEADER_FROM:
-	case HEADER_SENDER:
-	case HEADER_REPLY_TO:
-	case HEADER_TO:
-	case HEADER_CC:
-	case HEADER_BCC:
-	case HEADER_RESENT_FROM:
-	case HEADER_RESENT_SENDER:
-	case HEADER_RESENT_TO:
-	case HEADER_RESENT_CC:
-	case HEADER_RESENT_BCC:
-	case HEADER_RETURN_PATH: return true;
-	case HEADER_OTHER: break;
-	default: return false;
-	}
-	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
-		if (slice_case_eq_str(name, others[i])) {
-			return true;
-		}
-	}
-	return false;
+	enum header_kind kind = header_kind(name);
+	return kind == HEADER_RETURN_PATH || header_holds_addresses(kind, name);
 }
 
 struct field_edit {

@@ -156,3 +156,29 @@ enum header_event header_next(
 	}
 	return HEADER_END;
 }
+
+bool header_holds_addresses(enum header_kind kind, struct slice name)
+{
+	static const char *const others[] = {"apparently-to", "errors-to", "return-receipt-to",
+		"disposition-notification-to", "resent-reply-to", "mail-followup-to"};
+
+	switch (kind) {
+	case HEADER_FROM:
+	case HEADER_SENDER:
+	case HEADER_REPLY_TO:
+	case HEADER_TO:
+	case HEADER_CC:
+	case HEADER_BCC:
+	case HEADER_RESENT_FROM:
+	case HEADER_RESENT_SENDER:
+	case HEADER_RESENT_TO:
+	case HEADER_RESENT_CC:
+	case HEADER_RESENT_BCC: return true;
+	case HEADER_OTHER: break;
+	default: return false;
+	}
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+		if (slice_case_eq_str(name, others[i]))
+			return true;
+	return false;
+}

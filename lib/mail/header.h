@@ -75,6 +75,8 @@ void header_shift(struct header_scan *s, size_t n);
 /* Length of the field's name when line begins with one and a colon, else 0. */
 size_t header_name_len(struct slice line);
 enum header_kind header_kind(struct slice name);
+/* Whether senders or recipients stand in it, which are completed and rewritten. */
+bool header_holds_addresses(enum header_kind kind, struct slice name);
 
 /*
  * The addresses of an address list (RFC 5322, 3.4) as From: and To: hold them: display names,
