@@ -159,6 +159,17 @@ static void take_trace(struct message *m, const struct ipc_msg *msg)
 		buf_reset(&m->trace);
 }
 
+/* When it is to be delivered (RFC 2852). */
+static void take_deadline(struct queue_envelope *env, const struct ipc_msg *msg)
+{
+	uint64_t deadline = ipc_u64(msg, FIELD_DEADLINE);
+
+	if (deadline == 0 || deadline > INT64_MAX)
+		return;
+	env->deadline = (int64_t)deadline;
+	env->flags |= (uint32_t)ipc_u64(msg, FIELD_FLAGS) & QUEUE_FLAGS_BY;
+}
+
 static void fill(struct message *m, const struct ipc_msg *msg, enum role from)
 {
 	struct queue_envelope *env = &m->env;
@@ -172,7 +183,7 @@ static void fill(struct message *m, const struct ipc_msg *msg, enum role from)
 	env->flags = (uint32_t)ipc_u64(&own, FIELD_FLAGS) & OPEN_FLAGS;
 	env->ret = (uint8_t)ipc_u64(&own, FIELD_RET);
 	env->body = (uint8_t)ipc_u64(&own, FIELD_BODY);
-	env->deadline = (int64_t)ipc_u64(&own, FIELD_DEADLINE);
+	take_deadline(env, &own);
 	env->verp = ipc_bytes(&own, FIELD_VERP);
 	if (ipc_has(&own, FIELD_ENVID))
 		env->envid = decode_envid(m, ipc_bytes(&own, FIELD_ENVID));

@@ -167,6 +167,7 @@ static void send_open(struct ipc *c, uint64_t id, const struct message_spec *spe
 		ipc_put_u64(c, FIELD_UID, spec->uid);
 	put_text(c, FIELD_ENVID, spec->envid);
 	put_text(c, FIELD_VERP, spec->verp);
+	put_number(c, FIELD_DEADLINE, spec->deadline);
 	put_number(c, FIELD_RET, spec->ret);
 	put_number(c, FIELD_BODY, spec->body);
 	put_number(c, FIELD_SIZE, spec->size);

@@ -44,6 +44,7 @@ struct message_spec {
 	struct slice verp;  /* two delimiters */
 	struct slice trace; /* lines for Received:, a NUL between two */
 	uint64_t flags;     /* QUEUE_FLAG_* */
+	uint64_t deadline;  /* real microseconds; 0: none */
 	uint64_t client_port, uid, ret, body, size;
 	bool is_local;
 	/* XFORWARD. */

@@ -37,6 +37,7 @@ static const struct {
 	{"SMTPUTF8", EHLO_SMTPUTF8},
 	{"CHUNKING", EHLO_CHUNKING},
 	{"REQUIRETLS", EHLO_REQUIRETLS},
+	{"DELIVERBY", EHLO_DELIVERBY},
 };
 
 static unsigned offered(unsigned discarded)
@@ -51,6 +52,8 @@ static unsigned offered(unsigned discarded)
 		bits &= ~(unsigned)EHLO_EXPN;
 	if (!settings.utf8)
 		bits &= ~(unsigned)EHLO_SMTPUTF8;
+	if (!settings.deliver_by)
+		bits &= ~(unsigned)EHLO_DELIVERBY;
 	return bits & ~discarded;
 }
 
@@ -66,6 +69,8 @@ void settings_add_ehlo(struct buf *out, unsigned discarded)
 		if (keywords[i].bit == EHLO_SIZE)
 			(void)buf_add_fmt(
 				out, " %lld", (long long)conf_int(P_smtpd_advertised_size_limit));
+		if (keywords[i].bit == EHLO_DELIVERBY && settings.deliver_by_min > 0)
+			(void)buf_add_fmt(out, " %lld", (long long)settings.deliver_by_min);
 		(void)buf_add_str(out, "\r\n");
 	}
 }
@@ -80,6 +85,7 @@ unsigned settings_options(unsigned discarded)
 		{EHLO_DSN, SMTP_OPT_DSN},
 		{EHLO_SMTPUTF8, SMTP_OPT_UTF8},
 		{EHLO_REQUIRETLS, SMTP_OPT_REQUIRETLS},
+		{EHLO_DELIVERBY, SMTP_OPT_DELIVERBY},
 	};
 	unsigned options = 0, bits = offered(discarded);
 
@@ -193,6 +199,8 @@ void settings_open(void)
 	settings.name_lookup = conf_bool(P_smtpd_peername_lookup);
 	settings.strict_pipelining = conf_bool(P_smtpd_forbid_unauth_pipelining);
 	settings.utf8 = conf_bool(P_smtputf8_enable);
+	settings.deliver_by = conf_bool(P_smtpd_deliver_by_enable);
+	settings.deliver_by_min = conf_time(P_smtpd_deliver_by_min_time) / CLOCK_SEC;
 	settings.show_login = conf_bool(P_smtpd_sasl_authenticated_header);
 	settings.soft_bounce = conf_bool(P_soft_bounce);
 	settings.keep_cr = !conf_bool(P_cleanup_replace_stray_cr_lf);

@@ -18,6 +18,8 @@ struct settings {
 	const char *banner;   /* smtpd_banner */
 	unsigned discarded;   /* EHLO_*: smtpd_discard_ehlo_keywords */
 	bool vrfy, expn, helo_required, log_port, name_lookup, strict_pipelining, utf8, soft_bounce;
+	bool deliver_by;        /* smtpd_deliver_by_enable */
+	int64_t deliver_by_min; /* seconds */
 	bool show_login;        /* smtpd_sasl_authenticated_header */
 	bool wants_server_addr; /* something asks where clients have connected to */
 	bool keep_cr;           /* cleanup_replace_stray_cr_lf = no */

@@ -291,6 +291,17 @@ static char *sasl_sender_of(const struct smtp_mail *m)
 	return sender;
 }
 
+/* The time runs from MAIL on. One that is over was told of by who has sent it here. */
+static void keep_by(struct transaction *t, const struct smtp_mail *m)
+{
+	if (m->by == SMTP_BY_NONE)
+		return;
+	t->deadline = clock_real() + m->by_time * CLOCK_SEC;
+	t->by = (m->by == SMTP_BY_NOTIFY ? QUEUE_FLAG_BY_NOTIFY : 0) |
+		(m->by_time <= 0 ? QUEUE_FLAG_BY_TOLD : 0) |
+		(m->by_trace ? QUEUE_FLAG_BY_TRACE : 0);
+}
+
 static void keep_mail(struct transaction *t, const struct smtp_mail *m)
 {
 	t->size = m->size;
@@ -301,6 +312,7 @@ static void keep_mail(struct transaction *t, const struct smtp_mail *m)
 	t->body = m->body;
 	t->ret = m->ret;
 	t->sasl_sender = sasl_sender_of(m);
+	keep_by(t, m);
 	memcpy(t->envid, m->envid.p != NULL ? m->envid.p : "", m->envid.len);
 	t->envid[m->envid.len] = '\0';
 }
@@ -376,6 +388,17 @@ static int verp_of(const struct smtp_mail *m, char verp[3], struct buf *reply)
 	return reply->len > 0 ? ERR_SYNTAX : 0;
 }
 
+/* RFC 2852, 4: what cannot be promised is not taken on. */
+static int check_by(const struct smtp_mail *m, struct buf *reply)
+{
+	if (m->by != SMTP_BY_RETURN || m->by_time >= settings.deliver_by_min)
+		return 0;
+	buf_reset(reply);
+	(void)buf_add_fmt(reply, "555 5.5.4 Error: BY with mode R needs at least %lld seconds",
+		(long long)settings.deliver_by_min);
+	return ERR_SYNTAX;
+}
+
 void transaction_mail(struct session *s, struct slice args)
 {
 	struct transaction *t = transaction_new(s);
@@ -386,6 +409,8 @@ void transaction_mail(struct session *s, struct slice args)
 
 	if (err == 0)
 		err = verp_of(&m, t->verp, &reply);
+	if (err == 0)
+		err = check_by(&m, &reply);
 	if (err != 0) {
 		if (bad_address)
 			warn_syntax(s, "MAIL", m.shown);
@@ -425,12 +450,13 @@ static bool open_message(struct session *s)
 		.envid = slice_str(t->envid),
 		.verp = slice_str(t->verp),
 		.flags = (t->utf8 ? QUEUE_FLAG_SMTPUTF8 : 0) |
-			 (t->requiretls ? QUEUE_FLAG_REQUIRETLS : 0) |
+			 (t->requiretls ? QUEUE_FLAG_REQUIRETLS : 0) | t->by |
 			 (t->verify ? QUEUE_FLAG_PROBE : 0) |
 			 (t->verify || t->trace ? QUEUE_FLAG_TRACE : 0) |
 			 (s->is_local ? QUEUE_FLAG_LOCAL : 0) |
 			 (t->completes ? QUEUE_FLAG_COMPLETE : 0) |
 			 (s->login != NULL && settings.show_login ? QUEUE_FLAG_SHOW_LOGIN : 0),
+		.deadline = (uint64_t)t->deadline,
 		.client_port = s->port,
 		.uid = s->uid,
 		.ret = t->ret,

@@ -21,6 +21,8 @@ struct transaction {
 	uint64_t size;           /* SIZE= */
 	bool utf8, requiretls;
 	bool verify, trace; /* XVERIFY, XTRACE */
+	int64_t deadline;   /* BY=: real microseconds; 0: none */
+	unsigned by;        /* QUEUE_FLAG_BY_* */
 	char verp[3];       /* delimiters, or "" */
 	enum smtp_body body;
 	enum smtp_ret ret;

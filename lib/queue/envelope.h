@@ -49,6 +49,11 @@ enum queue_ret { QUEUE_RET_NONE, QUEUE_RET_FULL, QUEUE_RET_HDRS }; /* RFC 3461, 
 #define QUEUE_FLAG_COMPLETE 0x4000u     /* headers are completed: local_header_rewrite_clients */
 #define QUEUE_FLAG_TRACE 0x8000u   /* a report of the first attempt; a PROBE's: of what was found */
 #define QUEUE_FLAG_PICKUP 0x10000u /* came from a file in maildrop (Q19) */
+/* RFC 2852, of a message with a deadline. */
+#define QUEUE_FLAG_BY_NOTIFY 0x20000u /* mode N: its sender is told then; else it ends then */
+#define QUEUE_FLAG_BY_TOLD 0x40000u   /* and was told before it came here */
+#define QUEUE_FLAG_BY_TRACE 0x80000u  /* a report of each relay is wanted */
+#define QUEUE_FLAGS_BY (QUEUE_FLAG_BY_NOTIFY | QUEUE_FLAG_BY_TOLD | QUEUE_FLAG_BY_TRACE)
 
 /* Flags of a recipient. */
 #define QUEUE_RCPT_DROPPED 0x1u  /* cleanup dropped it after it had been accepted: skip */
@@ -97,7 +102,7 @@ struct queue_envelope {
 	uint32_t uid;
 	struct slice service; /* the listener that took it: "smtp", "submission", "pickup" … */
 	struct slice content_filter_next; /* room: transport:nexthop of a filter */
-	int64_t deadline; /* 0: by maximal_queue_lifetime; else real µs after which it expires */
+	int64_t deadline; /* real µs; 0: none. It expires then, or its sender is told: BY_NOTIFY */
 	int64_t delay_warning; /* 0: by delay_warning_time */
 	uint32_t hops;
 	/* Made from another message. */

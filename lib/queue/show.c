@@ -82,6 +82,12 @@ void queue_show(struct buf *out, const struct queue_message *m, const char *queu
 		add_number(out, "uid", env->uid);
 	add(out, "service", env->service);
 	add(out, "dsn_envelope_id", env->envid);
+	if (env->deadline != 0) {
+		add_time(out, "deliver_by", env->deadline);
+		add(out, "deliver_by_mode",
+			env->flags & QUEUE_FLAG_BY_NOTIFY ? SLICE_LIT("notify")
+							  : SLICE_LIT("return"));
+	}
 	add(out, "parent", env->parent);
 	if (m->expire_now)
 		add(out, "forced_expire", SLICE_LIT("yes"));

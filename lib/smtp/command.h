@@ -71,10 +71,13 @@ enum {
 	SMTP_OPT_REQUIRETLS = 1 << 7, /* RFC 8689 */
 	SMTP_OPT_XVERP = 1 << 8,      /* XVERP and XVERP=xy are allowed */
 	SMTP_OPT_REPORTS = 1 << 9,    /* local submission: XVERIFY, XTRACE (sendmail -bv, -v) */
+	SMTP_OPT_DELIVERBY = 1 << 10, /* RFC 2852 */
 };
 
 enum smtp_body { SMTP_BODY_NONE, SMTP_BODY_7BIT, SMTP_BODY_8BITMIME };
 enum smtp_ret { SMTP_RET_NONE, SMTP_RET_FULL, SMTP_RET_HDRS };
+/* What is to be done with mail that is not delivered in time (RFC 2852, 4). */
+enum smtp_by { SMTP_BY_NONE, SMTP_BY_RETURN, SMTP_BY_NOTIFY };
 /* NOTIFY= (RFC 3461, 4.1), as bits. */
 enum {
 	SMTP_NOTIFY_NEVER = 1,
@@ -83,7 +86,7 @@ enum {
 	SMTP_NOTIFY_DELAY = 8,
 };
 
-enum { SMTP_ENVID_LIMIT = 100, SMTP_ORCPT_LIMIT = 500 };
+enum { SMTP_ENVID_LIMIT = 100, SMTP_ORCPT_LIMIT = 500, SMTP_BY_LIMIT = 999999999 };
 
 /* MAIL FROM:<reverse-path> [SP parameters] */
 struct smtp_mail {
@@ -99,6 +102,9 @@ struct smtp_mail {
 	struct slice envid;  /* ENVID= (4.4): xtext as it came, checked; borrowed */
 	bool has_verp;       /* XVERP; verp: two characters, not checked, or empty; borrowed */
 	struct slice verp;
+	enum smtp_by by;    /* BY= (RFC 2852) */
+	int64_t by_time;    /* with it: seconds, at most SMTP_BY_LIMIT; above 0 with RETURN */
+	bool by_trace;      /* a report of each relay is wanted */
 	bool verify, trace; /* XVERIFY: recipients are only asked for; XTRACE: a report is wanted */
 };
 

@@ -28,6 +28,7 @@ static const struct {
 	{"XVERP", EHLO_XVERP},
 	{"REQUIRETLS", EHLO_REQUIRETLS},
 	{"BINARYMIME", EHLO_BINARYMIME},
+	{"DELIVERBY", EHLO_DELIVERBY},
 	{"silent-discard", EHLO_SILENT_DISCARD},
 };
 
@@ -96,6 +97,8 @@ static void take_keyword(struct ehlo *e, struct slice line, unsigned discard)
 	unsigned bit = keyword_bit(word) & ~discard & ~(unsigned)EHLO_SILENT_DISCARD;
 	if (bit == EHLO_SIZE)
 		(void)slice_u64(slice_trim(line), 0, UINT64_MAX, &e->size);
+	if (bit == EHLO_DELIVERBY && slice_token(&line, " \t,", &word))
+		(void)slice_u64(word, 0, UINT64_MAX, &e->min_by);
 	if (bit == EHLO_AUTH) {
 		/* What the proper form says replaces what an old form said. */
 		e->auth[0] = '\0';

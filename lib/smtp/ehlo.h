@@ -24,6 +24,7 @@ enum {
 	EHLO_REQUIRETLS = 1 << 15,
 	EHLO_BINARYMIME = 1 << 16,
 	EHLO_EXPN = 1 << 17,
+	EHLO_DELIVERBY = 1 << 18,
 	EHLO_SILENT_DISCARD = 1 << 30, /* not a keyword: "silent-discard" in a discard list */
 };
 
@@ -33,6 +34,7 @@ enum { EHLO_AUTH_LIMIT = 1024, EHLO_NAME_LIMIT = 256 };
 struct ehlo {
 	unsigned features;          /* EHLO_* */
 	uint64_t size;              /* with EHLO_SIZE: bytes; 0: no fixed limit was told */
+	uint64_t min_by;            /* with EHLO_DELIVERBY: seconds, least with mode R (RFC 2852) */
 	unsigned xforward;          /* with EHLO_XFORWARD: 1 << XATTR_* (smtp/xattr.h) */
 	char name[EHLO_NAME_LIMIT]; /* the server's name for itself, from the first line */
 	char auth[EHLO_AUTH_LIMIT]; /* mechanisms in upper case, separated by one blank */

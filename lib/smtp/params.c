@@ -110,6 +110,30 @@ static int take_ret(struct slice value, struct smtp_mail *m, struct buf *reply)
 	return 0;
 }
 
+/* by-time ";" by-mode [by-trace] (RFC 2852, 4) */
+static int take_by(struct slice value, struct smtp_mail *m, struct buf *reply)
+{
+	struct slice mode = value, digits = SLICE_NONE;
+	bool negative = slice_starts(value, "-"), is_return;
+	uint64_t seconds = 0;
+
+	(void)slice_part(&mode, ';', &digits);
+	if (negative || slice_starts(digits, "+"))
+		digits = slice_from(digits, 1);
+	is_return = slice_case_starts(mode, "R");
+	if (m->by != SMTP_BY_NONE || digits.len > 9 ||
+		slice_u64(digits, 0, SMTP_BY_LIMIT, &seconds) != 0 ||
+		!(is_return || slice_case_starts(mode, "N")) ||
+		!(mode.len == 1 || slice_case_eq_str(slice_from(mode, 1), "T")))
+		return refuse(reply, "501 5.5.4 Error: Bad BY parameter syntax");
+	if (is_return && (negative || seconds == 0))
+		return refuse(reply, "501 5.5.4 Error: BY with mode R needs a time above 0");
+	m->by = is_return ? SMTP_BY_RETURN : SMTP_BY_NOTIFY;
+	m->by_time = negative ? -(int64_t)seconds : (int64_t)seconds;
+	m->by_trace = mode.len > 1;
+	return 0;
+}
+
 static int take_verp(struct slice value, struct smtp_mail *m, struct buf *reply)
 {
 	if (value.len != 2)
@@ -149,6 +173,8 @@ static int mail_param(struct slice word, unsigned options, struct smtp_mail *m, 
 		return take_ret(value, m, reply);
 	if (dsn && value_of(word, "ENVID=", &value))
 		return take_envid(value, m, reply);
+	if ((options & SMTP_OPT_DELIVERBY) != 0 && value_of(word, "BY=", &value))
+		return take_by(value, m, reply);
 	if ((options & SMTP_OPT_XVERP) != 0 && value_of(word, "XVERP=", &value))
 		return take_verp(value, m, reply);
 	if (value_of(word, "AUTH=", &value))

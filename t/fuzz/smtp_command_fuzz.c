@@ -41,7 +41,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	int err = 0;
 
 	if (size > 0 && (data[0] & 128))
-		options |= SMTP_OPT_REQUIRETLS | SMTP_OPT_XVERP | SMTP_OPT_REPORTS;
+		options |= SMTP_OPT_REQUIRETLS | SMTP_OPT_XVERP | SMTP_OPT_REPORTS |
+			   SMTP_OPT_DELIVERBY;
 
 	while (err != ERR_AGAIN && err != ERR_RANGE) {
 		size_t used = 0;

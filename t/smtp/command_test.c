@@ -154,6 +154,81 @@ static void test_mail(void)
 	buf_clear(&reply);
 }
 
+#define BAD_BY "501 5.5.4 Error: Bad BY parameter syntax"
+#define NO_TIME "501 5.5.4 Error: BY with mode R needs a time above 0"
+
+/* BY= (RFC 2852, 4); reply NULL: good. */
+static const struct {
+	const char *value, *reply;
+	enum smtp_by by;
+	int64_t time;
+	bool trace;
+} bys[] = {
+	{"BY=1;R", NULL, SMTP_BY_RETURN, 1, false},
+	{"by=+120;rt", NULL, SMTP_BY_RETURN, 120, true},
+	{"BY=999999999;R", NULL, SMTP_BY_RETURN, 999999999, false},
+	{"BY=000000001;R", NULL, SMTP_BY_RETURN, 1, false},
+	{"BY=60;n", NULL, SMTP_BY_NOTIFY, 60, false},
+	{"BY=0;N", NULL, SMTP_BY_NOTIFY, 0, false},
+	{"BY=-999999999;NT", NULL, SMTP_BY_NOTIFY, -999999999, true},
+	{"BY=0;R", NO_TIME, 0, 0, false},
+	{"BY=-0;R", NO_TIME, 0, 0, false},
+	{"BY=-1;R", NO_TIME, 0, 0, false},
+	{"BY=+0;RT", NO_TIME, 0, 0, false},
+	{"BY=1000000000;R", BAD_BY, 0, 0, false},
+	{"BY=0000000001;R", BAD_BY, 0, 0, false},
+	{"BY=-1000000000;N", BAD_BY, 0, 0, false},
+	{"BY=", BAD_BY, 0, 0, false},
+	{"BY=;", BAD_BY, 0, 0, false},
+	{"BY=;R", BAD_BY, 0, 0, false},
+	{"BY=+;N", BAD_BY, 0, 0, false},
+	{"BY=5", BAD_BY, 0, 0, false},
+	{"BY=5;", BAD_BY, 0, 0, false},
+	{"BY=5R", BAD_BY, 0, 0, false},
+	{"BY=5;T", BAD_BY, 0, 0, false},
+	{"BY=5;TR", BAD_BY, 0, 0, false},
+	{"BY=5;X", BAD_BY, 0, 0, false},
+	{"BY=5;RX", BAD_BY, 0, 0, false},
+	{"BY=5;RTT", BAD_BY, 0, 0, false},
+	{"BY=5;R;T", BAD_BY, 0, 0, false},
+	{"BY=5;N,T", BAD_BY, 0, 0, false},
+	{"BY=5x;N", BAD_BY, 0, 0, false},
+	{"BY=--5;N", BAD_BY, 0, 0, false},
+	{"BY=+-5;N", BAD_BY, 0, 0, false},
+	{"BY=1.5;N", BAD_BY, 0, 0, false},
+	{"BY=5;N BY=5;N", BAD_BY, 0, 0, false},
+	{"BY", "555 5.5.4 Unsupported option: BY", 0, 0, false},
+};
+
+static void test_by(void)
+{
+	struct buf sender = BUF_INIT(1000), reply = BUF_INIT(1000), line = BUF_INIT(1000);
+	struct smtp_mail m = {.sender = &sender};
+	bool bad;
+
+	for (size_t i = 0; i < COUNT(bys); i++) {
+		buf_reset(&line);
+		(void)buf_add_fmt(&line, "FROM:<a@b> %s", bys[i].value);
+		m = (struct smtp_mail){.sender = &sender};
+		buf_reset(&reply);
+		int r = smtp_mail_parse(buf_slice(&line), SMTP_OPT_DELIVERBY, &m, &bad, &reply);
+		is_int(r, bys[i].reply == NULL ? 0 : ERR_SYNTAX, "%s", bys[i].value);
+		is_slice(buf_slice(&reply), bys[i].reply == NULL ? "" : bys[i].reply, "reply");
+		if (bys[i].reply != NULL)
+			continue;
+		is_int(m.by, bys[i].by, "mode");
+		is_int(m.by_time, bys[i].time, "time");
+		is_int(m.by_trace, bys[i].trace, "trace");
+	}
+	buf_reset(&reply);
+	is_int(smtp_mail_parse(SLICE_LIT("FROM:<a@b> BY=5;R"), ALL, &m, &bad, &reply), ERR_SYNTAX,
+		"BY where it is not offered");
+	is_slice(buf_slice(&reply), "555 5.5.4 Unsupported option: BY=5;R", "reply");
+	buf_clear(&sender);
+	buf_clear(&reply);
+	buf_clear(&line);
+}
+
 static const struct {
 	const char *args;
 	const char *reply, *recipient;
@@ -257,6 +332,7 @@ int main(void)
 	test_lines();
 	test_splitter();
 	test_mail();
+	test_by();
 	test_rcpt();
 	test_others();
 	return done_testing();

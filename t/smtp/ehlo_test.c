@@ -46,6 +46,38 @@ static void test_cases(void)
 	reply_clear(&r);
 }
 
+/* RFC 2852, 3: the least time, perhaps with more behind a comma. */
+static const struct {
+	const char *in;
+	unsigned discard, features;
+	uint64_t min;
+} deliver_by[] = {
+	{"250-mx\r\n250 DELIVERBY\r\n", 0, EHLO_DELIVERBY, 0},
+	{"250-mx\r\n250 deliverby 240\r\n", 0, EHLO_DELIVERBY, 240},
+	{"250-mx\r\n250 DELIVERBY 240,more\r\n", 0, EHLO_DELIVERBY, 240},
+	{"250-mx\r\n250 DELIVERBY ,more\r\n", 0, EHLO_DELIVERBY, 0},
+	{"250-mx\r\n250 DELIVERBY x\r\n", 0, EHLO_DELIVERBY, 0},
+	{"250-mx\r\n250 DELIVERBY 240\r\n", EHLO_DELIVERBY, 0, 0},
+};
+
+static void test_deliver_by(void)
+{
+	struct reply r;
+	static struct ehlo e;
+
+	reply_init(&r);
+	for (size_t i = 0; i < sizeof(deliver_by) / sizeof(deliver_by[0]); i++) {
+		size_t used;
+
+		reply_reset(&r);
+		is_int(reply_feed(&r, slice_str(deliver_by[i].in), &used), 0, "case %zu", i);
+		ehlo_parse(&r, deliver_by[i].discard, &e);
+		is_int(e.features, deliver_by[i].features, "DELIVERBY");
+		is_int(e.min_by, deliver_by[i].min, "the least time");
+	}
+	reply_clear(&r);
+}
+
 static void test_bounds(void)
 {
 	struct reply r;
@@ -73,6 +105,7 @@ static void test_bounds(void)
 int main(void)
 {
 	test_cases();
+	test_deliver_by();
 	test_bounds();
 	is_int(ehlo_keywords(SLICE_LIT("pipelining, Chunking\tdsn,,what silent-discard")),
 		EHLO_PIPELINING | EHLO_CHUNKING | EHLO_DSN | EHLO_SILENT_DISCARD, "a discard list");

@@ -34,7 +34,8 @@ for my $later ('', 'later:') {
         smtpd_relay_restrictions => 'permit_mynetworks, reject_unauth_destination', smtpd_helo_required => "yes",
         smtpd_noop_commands => 'wiz, HELP', smtpd_forbidden_commands => 'GET, regexp:{{/^[^A-Z]/ Bogus} {/^BAD/ x}}',
         smtpd_command_filter => $later . q(pcre:{{/^HELLO (.*)$$/ EHLO $$1} {/^(RCPT TO:<)bad@(.*)$$/ $${1}good@$$2} {/^NONE$$/ FROBNICATE}}),
-        smtpd_discard_ehlo_keyword_address_maps => $later . 'inline:{{127.0.0.2=chunking, dsn, silent-discard} {127.0.0.3=pipelining size vrfy etrn expn enhancedstatuscodes 8bitmime dsn smtputf8 chunking}}',
+        smtpd_deliver_by_enable => 'yes', smtpd_deliver_by_min_time => '1m',
+        smtpd_discard_ehlo_keyword_address_maps => $later . 'inline:{{127.0.0.2=chunking, dsn, deliverby, silent-discard} {127.0.0.3=pipelining size vrfy etrn expn enhancedstatuscodes 8bitmime dsn smtputf8 chunking deliverby}}',
     });
     $c = $st->dialogue("${later}on",
         'VRFY root@local.test' => '250 2.0.0 root@local.test',
@@ -62,7 +63,13 @@ for my $later ('', 'later:') {
         'ETRN relay.test' => '503 5.5.1 Error: MAIL transaction in progress',
         'RCPT TO:<bad@relay.test>' => '250 2.1.5 Ok',
         'RCPT TO:<worse@relay.test>' => qr/^550 /,
-        'RSET' => '250 2.0.0 Ok');
+        'RSET' => '250 2.0.0 Ok',
+        'MAIL FROM:<a@b.test> BY=60' => '501 5.5.4 Error: Bad BY parameter syntax',
+        'MAIL FROM:<a@b.test> BY=0;R' => '501 5.5.4 Error: BY with mode R needs a time above 0',
+        'MAIL FROM:<a@b.test> BY=59;R' => '555 5.5.4 Error: BY with mode R needs at least 60 seconds',
+        'MAIL FROM:<a@b.test> BY=60;RT' => '250 2.1.0 Ok', 'RSET' => '250 2.0.0 Ok',
+        'MAIL FROM:<a@b.test> BY=-5;N' => '250 2.1.0 Ok', 'RSET' => '250 2.0.0 Ok');
+    is($c->{ehlo}{DELIVERBY}, 60, "${later}on: DELIVERBY with the least time");
     $c->quit;
     $st->wait_log(qr/: unknown\[127\.0\.0\.1\]: replacing client command "HELLO other\.example" with "EHLO other\.example"$/m);
     $st->wait_log(qr/: warning: reject: ETRN far\.test\.\.\. from unknown\[127\.0\.0\.1\]$/m);
@@ -77,9 +84,10 @@ for my $later ('', 'later:') {
 
     # Keywords by client.
     $c = $st->session(from => '127.0.0.2');
-    ok(!exists $c->{ehlo}{$_}, "$_ is kept from a client") for qw(CHUNKING DSN);
+    ok(!exists $c->{ehlo}{$_}, "$_ is kept from a client") for qw(CHUNKING DSN DELIVERBY);
     ok(exists $c->{ehlo}{$_}, "$_ is not") for qw(SIZE ETRN);
     is($c->cmd('MAIL FROM:<a@b.test> RET=FULL')->{code}, 555, 'and is not served');
+    is($c->cmd('MAIL FROM:<a@b.test> BY=60;R')->{code}, 555, 'nor is DELIVERBY');
     is($c->cmd('BDAT 0 LAST')->{code}, 502, 'nor is CHUNKING');
     $c = $st->client(from => '127.0.0.3');
     $c->expect(220);
