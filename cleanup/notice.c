@@ -336,7 +336,8 @@ static const char *action_of(uint64_t result, uint64_t how)
 		[QUEUE_HOW_TAKEN] = "relayed",
 		[QUEUE_HOW_EXPANDED] = "expanded",
 		[QUEUE_HOW_DELIVERABLE] = "deliverable",
-		[QUEUE_HOW_UNDELIVERABLE] = "undeliverable"};
+		[QUEUE_HOW_UNDELIVERABLE] = "undeliverable",
+		[QUEUE_HOW_BY] = "relayed"};
 
 	if (result == RESULT_OK)
 		return how < sizeof(actions) / sizeof(actions[0]) ? actions[how] : actions[0];

@@ -51,6 +51,7 @@ static void fill_report(const struct notice *n, const struct message *m, struct 
 		.arrival = n->parent.arrival,
 		.now = m->env.arrival,
 		.deadline = n->deadline,
+		.deliver_by = n->parent.deadline,
 		.message_id = thread_of(n)};
 }
 

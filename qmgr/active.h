@@ -137,7 +137,7 @@ bool active_is_requeued(struct queue_message *m);
 void active_withdraw(struct active *a);
 /* Now and then: messages whose time is over while they wait for their turn. */
 void active_sweep(void);
-/* No attempt of it may be made any more, and one was. */
+/* No attempt of it may be made any more, and one was; or its sender wants none (RFC 2852). */
 bool active_is_over(const struct active *a);
 /* New settings: what has not been handed out is routed afresh. */
 void active_reroute(void);

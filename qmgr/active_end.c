@@ -30,13 +30,24 @@ size_t active_forwards(void)
 	return forwards;
 }
 
+/* RFC 2852, 4: the time is what it failed for, whatever the last attempt came to. */
+static void say_by(struct queue_result *result, struct slice last, struct buf *text)
+{
+	buf_reset(text);
+	plan_say_over(text, last);
+	result->dsn = SLICE_LIT("5.4.7");
+	result->text = buf_slice(text);
+}
+
 /* False: the log has no room for it now. */
 static bool expire(struct active *a)
 {
 	struct queue_message *m = a->m;
+	struct buf text = BUF_INIT(QUEUE_EVENT_TEXT_MAX);
+	bool is_by = !m->expire_now && plan_is_returned(m);
 	int err = 0;
 
-	line_expired(m, m->expire_now);
+	line_expired(m, m->expire_now, is_by);
 	for (uint32_t i = 0; i < m->env.recipients && err != ERR_FULL; i++) {
 		struct queue_result result = {.type = QUEUE_EV_EXPIRED};
 		struct queue_event last = {0};
@@ -53,10 +64,13 @@ static bool expire(struct active *a)
 			result.text = SLICE_LIT("no delivery was possible in time");
 		if (result.dsn.len == 0)
 			result.dsn = SLICE_LIT("4.4.7");
+		if (is_by)
+			say_by(&result, last.text, &text);
 		err = queue_store_result(m, i, &result, qmgr_now(), &ticket);
 		if (err != 0 && err != ERR_FULL)
 			log_warning("%s: recipient %u cannot be expired", m->id, i);
 	}
+	buf_clear(&text);
 	return err != ERR_FULL;
 }
 
@@ -73,7 +87,7 @@ bool active_is_expired(const struct queue_message *m)
 {
 	bool tried = false;
 
-	if (m->expire_now)
+	if (m->expire_now || plan_is_returned(m))
 		return true;
 	if (qmgr_now() < plan_end(m))
 		return false;
@@ -137,7 +151,16 @@ static bool wants_bounce(const struct queue_message *m, uint32_t index)
 	       allows(m, index, QUEUE_NOTIFY_FAILURE);
 }
 
-/* NOTIFY=SUCCESS; a delay that was told has an end (confirm_delay_cleared); sendmail -bv. */
+static bool was_relayed(const struct queue_message *m, uint32_t index)
+{
+	struct queue_event last;
+
+	return queue_store_last(m, index, &last) && last.type == QUEUE_EV_DELIVERED &&
+	       last.reason == QUEUE_HOW_BY;
+}
+
+/* NOTIFY=SUCCESS; where it went is to be told (RFC 2852); a delay that was told has an end
+ * (confirm_delay_cleared); sendmail -bv. */
 static bool wants_success(const struct queue_message *m, uint32_t index)
 {
 	const struct queue_rstatus *r = &m->r[index];
@@ -146,7 +169,7 @@ static bool wants_success(const struct queue_message *m, uint32_t index)
 		return false;
 	if (m->env.flags & QUEUE_FLAG_PROBE)
 		return (m->env.flags & QUEUE_FLAG_TRACE) != 0;
-	return (notify_of(m, index) & QUEUE_NOTIFY_SUCCESS) != 0 ||
+	return (notify_of(m, index) & QUEUE_NOTIFY_SUCCESS) != 0 || was_relayed(m, index) ||
 	       (r->is_told && conf_bool(P_confirm_delay_cleared) &&
 		       allows(m, index, QUEUE_NOTIFY_DELAY));
 }
@@ -162,14 +185,12 @@ static bool wants_trace(const struct queue_message *m, uint32_t index)
 	       queue_store_last(m, index, &last) && last.type != QUEUE_EV_IN_DOUBT;
 }
 
-/* It waits, has waited for delay_warning_time, and nobody has said so yet. */
+/* It waits, has waited for long enough, and nobody has said so yet. */
 static bool wants_delay(const struct queue_message *m, uint32_t index)
 {
 	const struct queue_rstatus *r = &m->r[index];
-	int64_t after = conf_time(P_delay_warning_time), when = m->env.delay_warning;
+	int64_t when = plan_tell(m);
 
-	if (when == 0 && after > 0)
-		when = m->env.arrival + after;
 	return when > 0 && qmgr_now() >= when && active_is_open(r) && r->due != 0 && !r->is_told &&
 	       !(m->env.flags & QUEUE_FLAG_PROBE) && allows(m, index, QUEUE_NOTIFY_DELAY);
 }

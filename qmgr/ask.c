@@ -3,6 +3,7 @@
 
 #include "conf/conf.h"
 #include "mail/address.h"
+#include "qmgr/plan.h"
 #include "qmgr/qmgr.h"
 #include "util/fd.h"
 #include "util/log.h"
@@ -278,17 +279,33 @@ static struct slice reply_to_success(const struct queue_event *ev)
 	return ev->host.len > 0 && slice_starts(ev->text, "2") ? ev->text : SLICE_NONE;
 }
 
+/* That the time which its sender asked for is over is what there is to be said (RFC 2852, 4). */
+static bool tells_by(const struct ask *q)
+{
+	return q->reason == QUEUE_REASON_DELAY && (q->a->m->env.flags & QUEUE_FLAG_BY_NOTIFY);
+}
+
 /* As Postfix says it: a success has only the host's reply. */
-static void put_text(struct ipc *c, const struct queue_event *ev)
+static void put_text(struct ipc *c, const struct ask *q, const struct queue_event *ev)
 {
 	struct buf text = BUF_INIT(4096);
 
 	if (ev->type == QUEUE_EV_DELIVERED && ev->host.len > 0)
 		(void)buf_add_fmt(&text, "delivery via %.*s: ", SLICE_FMT(ev->host));
-	(void)buf_add_slice(&text, ev->text);
-	if (ev->text.len > 0)
+	if (tells_by(q))
+		plan_say_over(&text, ev->text);
+	else
+		(void)buf_add_slice(&text, ev->text);
+	if (ev->text.len > 0 || tells_by(q))
 		ipc_put_text(c, FIELD_TEXT, buf_slice(&text));
 	buf_clear(&text);
+}
+
+static struct slice status_of(const struct ask *q, uint32_t index, const struct queue_event *ev)
+{
+	if (tells_by(q))
+		return SLICE_LIT("4.4.7");
+	return ev->dsn.len > 0 ? ev->dsn : slice_str(usual_status(q, index));
 }
 
 static void put_rcpt(struct ipc *c, const struct ask *q, uint32_t index)
@@ -312,7 +329,7 @@ static void put_rcpt(struct ipc *c, const struct ask *q, uint32_t index)
 		ipc_put_u64(c, FIELD_NOTIFY, to.notify);
 	ipc_put_u64(c, FIELD_RESULT,
 		known ? result_of((enum queue_event_type)ev.type) : usual_result(q, index));
-	ipc_put_text(c, FIELD_STATUS, ev.dsn.len > 0 ? ev.dsn : slice_str(usual_status(q, index)));
+	ipc_put_text(c, FIELD_STATUS, status_of(q, index, &ev));
 	if (to.flags & QUEUE_RCPT_EXPANDED)
 		ipc_put_u64(c, FIELD_HOW, QUEUE_HOW_EXPANDED);
 	else if (ev.type == QUEUE_EV_DELIVERED && ev.reason != QUEUE_HOW_NONE)
@@ -321,7 +338,7 @@ static void put_rcpt(struct ipc *c, const struct ask *q, uint32_t index)
 		ipc_put_text(c, FIELD_REMOTE, ev.host);
 	if (reply.len > 0)
 		ipc_put_text(c, FIELD_DIAGNOSTIC, reply);
-	put_text(c, &ev);
+	put_text(c, q, &ev);
 	if (ev.time > 0)
 		ipc_put_u64(c, FIELD_TIME, (uint64_t)ev.time);
 	ipc_end(c);
@@ -361,13 +378,6 @@ static void send_content(struct ask *q)
 	ipc_end(c);
 }
 
-static int64_t deadline_of(const struct queue_message *m)
-{
-	return m->env.deadline != 0
-		       ? m->env.deadline
-		       : schedule_lifetime_end(qmgr.schedule, m->env.arrival, active_is_bounce(m));
-}
-
 static void send_notice(struct ask *q)
 {
 	struct server_peer *peer = choose();
@@ -385,6 +395,9 @@ static void send_notice(struct ask *q)
 	/* Asked about all at once, so its plain sender is told. */
 	if (q->reason != QUEUE_REASON_REQUEUE && conf_bool(P_disable_verp_bounces))
 		env.verp = SLICE_NONE;
+	/* What is made anew does not tell again. */
+	if (plan_was_told(q->a->m, q->rcpts, q->count))
+		env.flags |= QUEUE_FLAG_BY_TOLD;
 	if (queue_envelope_encode(&out, &env, SLICE_NONE) != 0)
 		log_panic("%s: its envelope cannot be encoded", q->a->m->id);
 	ipc_begin(c, PROTO_NOTICE, q->id);
@@ -392,7 +405,7 @@ static void send_notice(struct ask *q)
 	ipc_put_u64(c, FIELD_REASON, q->reason);
 	ipc_put_bytes(c, FIELD_ENVELOPE, buf_slice(&out));
 	if (q->reason == QUEUE_REASON_DELAY)
-		ipc_put_u64(c, FIELD_DEADLINE, (uint64_t)deadline_of(q->a->m));
+		ipc_put_u64(c, FIELD_DEADLINE, (uint64_t)plan_end(q->a->m));
 	ipc_end(c);
 	buf_clear(&out);
 	ipc_set_arg(c, q->id, true, q);

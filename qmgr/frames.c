@@ -3,6 +3,7 @@
 
 #include "mail/address.h"
 #include "mail/verp.h"
+#include "qmgr/plan.h"
 #include "qmgr/worker.h"
 #include "util/err.h"
 #include "util/log.h"
@@ -47,6 +48,15 @@ static void put_sender(struct ipc *c, const struct job *j)
 	buf_clear(&sender);
 }
 
+/* RFC 2852. Who was told here need not be told by the next hop. */
+static uint32_t flags_of(const struct job *j)
+{
+	const struct queue_message *m = j->a->m;
+	bool told = plan_was_told(m, j->index, j->count);
+
+	return m->env.flags | (told ? QUEUE_FLAG_BY_TOLD : 0);
+}
+
 static void put_message(struct ipc *c, const struct job *j)
 {
 	const struct queue_envelope *env = &j->a->m->env;
@@ -62,7 +72,9 @@ static void put_message(struct ipc *c, const struct job *j)
 	ipc_put_u64(c, FIELD_ACTIVE, (uint64_t)j->a->since);
 	ipc_put_u64(c, FIELD_SIZE, env->size);
 	ipc_put_u64(c, FIELD_HEADER_LEN, env->header_len);
-	ipc_put_u64(c, FIELD_FLAGS, env->flags);
+	ipc_put_u64(c, FIELD_FLAGS, flags_of(j));
+	if (env->deadline != 0)
+		ipc_put_u64(c, FIELD_DEADLINE, (uint64_t)env->deadline);
 	if (env->envid.len > 0) {
 		address_xtext_encode(&envid, env->envid);
 		ipc_put_text(c, FIELD_ENVID, buf_slice(&envid));

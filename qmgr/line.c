@@ -90,13 +90,14 @@ void line_result(const char *program, const struct active *a, const struct activ
 	buf_clear(&out);
 }
 
-void line_expired(const struct queue_message *m, bool is_forced)
+void line_expired(const struct queue_message *m, bool is_forced, bool is_by)
 {
 	struct buf out = BUF_INIT(LINE_LIMIT);
 
 	add_address(&out, "from", m->env.sender);
-	log_info("%s: %s, status=%s, returned to sender", m->id, buf_str(&out),
-		is_forced ? "force-expired" : "expired");
+	log_info("%s: %s, status=%s, returned to sender%s", m->id, buf_str(&out),
+		is_forced ? "force-expired" : "expired",
+		is_by ? ": the delivery time that it asked for is over (DELIVERBY)" : "");
 	buf_clear(&out);
 }
 

@@ -16,8 +16,8 @@ void line_active(const struct queue_message *m);
  */
 void line_result(const char *program, const struct active *a, const struct active_rcpt *r,
 	const char *status, struct slice dsn, struct slice text);
-/* from=<…>, status=expired, returned to sender (or force-expired) */
-void line_expired(const struct queue_message *m, bool is_forced);
+/* from=<…>, status=expired, returned to sender (or force-expired); is_by: by its own deadline. */
+void line_expired(const struct queue_message *m, bool is_forced, bool is_by);
 /* to=<…>, status=expired, returned to sender: relay_attempts_limit after so many attempts. */
 void line_relay_limit(const struct active *a, const struct active_rcpt *r, unsigned attempts);
 /* Never dropped: *seq for log_is_written. */

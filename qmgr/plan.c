@@ -26,11 +26,50 @@ void plan_set(void)
 	buf_clear(&why);
 }
 
+static bool ends_by_deadline(const struct queue_message *m)
+{
+	return m->env.deadline != 0 && !(m->env.flags & QUEUE_FLAG_BY_NOTIFY);
+}
+
 int64_t plan_end(const struct queue_message *m)
 {
 	int64_t end = schedule_lifetime_end(qmgr.schedule, m->env.arrival, active_is_bounce(m));
 
-	return m->env.deadline != 0 && m->env.deadline < end ? m->env.deadline : end;
+	return ends_by_deadline(m) && m->env.deadline < end ? m->env.deadline : end;
+}
+
+bool plan_is_returned(const struct queue_message *m)
+{
+	return ends_by_deadline(m) && qmgr_now() >= m->env.deadline;
+}
+
+int64_t plan_tell(const struct queue_message *m)
+{
+	int64_t after = conf_time(P_delay_warning_time);
+
+	if (m->env.deadline != 0 && (m->env.flags & QUEUE_FLAG_BY_NOTIFY))
+		return m->env.flags & QUEUE_FLAG_BY_TOLD ? 0 : m->env.deadline;
+	if (m->env.delay_warning != 0)
+		return m->env.delay_warning;
+	return after > 0 ? m->env.arrival + after : 0;
+}
+
+bool plan_was_told(const struct queue_message *m, const uint32_t *rcpts, uint32_t n)
+{
+	bool told = (m->env.flags & QUEUE_FLAG_BY_TOLD) != 0;
+
+	for (uint32_t i = 0; i < n && !told && (m->env.flags & QUEUE_FLAG_BY_NOTIFY); i++)
+		told = m->r[rcpts[i]].is_told;
+	return told;
+}
+
+void plan_say_over(struct buf *text, struct slice last)
+{
+	(void)buf_add_str(text, "the delivery time that its sender asked for is over");
+	/* Room for these words, whatever a host has said. */
+	if (last.len > 0)
+		(void)buf_add_fmt(text, "; last attempt: %.*s",
+			SLICE_FMT(slice_first(last, QUEUE_EVENT_TEXT_MAX - 100)));
 }
 
 int64_t plan_longest(void)
@@ -69,11 +108,14 @@ int64_t plan_due(const struct queue_message *m, const struct plan_case *c)
 		.code = c->code,
 		.stage = stage_str((enum stage)c->stage)};
 	struct schedule_plan plan = {0};
-	int64_t end = plan_end(m), due;
+	int64_t now = qmgr_now(), end = plan_end(m), tell = plan_tell(m), due;
 	bool expired;
 
 	(void)plans_find(plans, &q, &plan.steps, &plan.n);
-	due = schedule_backoff(qmgr.schedule, qmgr_now(), m->env.arrival, &plan, c->attempts,
+	due = schedule_backoff(qmgr.schedule, now, m->env.arrival, &plan, c->attempts,
 		active_is_bounce(m), &expired);
+	/* The sender named the time at which to hear of it: it is not slept through. */
+	if ((m->env.flags & QUEUE_FLAG_BY_NOTIFY) && tell > now && tell < due)
+		due = tell;
 	return due < end ? due : end;
 }

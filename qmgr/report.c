@@ -32,6 +32,17 @@ static enum queue_event_type type_of(uint64_t result)
 	}
 }
 
+/* Its sender wants to hear of each relay, or of one that does not keep the time (RFC 2852, 4.1.4).
+ */
+static bool tells_by(const struct active *a, const struct active_rcpt *r, uint64_t flags)
+{
+	uint32_t by = a->m != NULL ? a->m->env.flags : 0;
+
+	return ((by & QUEUE_FLAG_BY_TRACE) ||
+		       ((by & QUEUE_FLAG_BY_NOTIFY) && !(flags & JOB_KEEPS_TIME))) &&
+	       !(active_recipient(a, r).notify & QUEUE_NOTIFY_NEVER);
+}
+
 /* Who tells its sender, if anybody is to (RFC 3461, 5.2). */
 static uint8_t how_of(const struct active *a, const struct active_rcpt *r, uint64_t flags)
 {
@@ -40,6 +51,8 @@ static uint8_t how_of(const struct active *a, const struct active_rcpt *r, uint6
 
 	if (flags & JOB_FINAL)
 		return QUEUE_HOW_DELIVERED;
+	if (tells_by(a, r, flags))
+		return QUEUE_HOW_BY;
 	if (!(flags & JOB_TELLS_SUCCESS) || clears || a->m == NULL ||
 		!(active_recipient(a, r).notify & QUEUE_NOTIFY_SUCCESS))
 		return QUEUE_HOW_RELAYED;

@@ -215,6 +215,8 @@ static void add_message_fields(struct buf *out, const struct dsn_report *r)
 		buf_add_fmt(out, "@%.*s", SLICE_FMT(r->host));
 	buf_add_str(out, "\r\n");
 	add_date(out, "Arrival-Date", r->arrival);
+	if (r->deliver_by != 0)
+		add_date(out, "Deliver-By-Date", r->deliver_by);
 }
 
 int dsn_begin(struct buf *out, const struct dsn_report *r, struct slice text, struct slice status)

@@ -36,6 +36,7 @@ struct dsn_report {
 	struct slice new_id;             /* of the notice */
 	int64_t arrival, now;            /* real µs */
 	int64_t deadline;                /* DSN_DELAYED: when it is given up; 0: not said */
+	int64_t deliver_by;              /* its sender's time for it (RFC 2852, 5); 0: none */
 	struct slice message_id; /* of the message, with its brackets, to refer to; empty: not */
 };
 

@@ -87,6 +87,7 @@ enum queue_how {
 	QUEUE_HOW_EXPANDED,    /* it stood for more than one address (5.2.7.3) */
 	QUEUE_HOW_DELIVERABLE, /* it was only asked for: sendmail -bv */
 	QUEUE_HOW_UNDELIVERABLE, /* and would be refused, or cannot be said now */
+	QUEUE_HOW_BY, /* to a host, and its sender wants to hear of that (RFC 2852, 4.1.4) */
 };
 
 /* The state after ev, or -1 when not allowed. ev that do not concern recipients: -1. */

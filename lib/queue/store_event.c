@@ -73,7 +73,7 @@ static bool is_worth_telling(const struct queue_message *m, uint32_t i)
 {
 	struct queue_recipient to;
 
-	if (m->r[i].is_told || (m->env.flags & QUEUE_FLAG_TRACE))
+	if (m->r[i].is_told || (m->env.flags & (QUEUE_FLAG_TRACE | QUEUE_FLAGS_BY)))
 		return true;
 	queue_recipient_at(&m->env, m->r[i].where, i, &to);
 	return (to.notify & QUEUE_NOTIFY_SUCCESS) != 0;

@@ -389,6 +389,7 @@ static void take_job(struct ipc *c, const struct ipc_msg *m)
 	j->origin_ident = text_of(m, FIELD_ORIGIN_IDENT);
 	j->arrival = (int64_t)ipc_u64(m, FIELD_TIME);
 	j->active = (int64_t)ipc_u64(m, FIELD_ACTIVE);
+	j->deadline = (int64_t)ipc_u64(m, FIELD_DEADLINE);
 	j->size = ipc_u64(m, FIELD_SIZE);
 	j->header_len = ipc_u64(m, FIELD_HEADER_LEN);
 	j->flags = (unsigned)ipc_u64(m, FIELD_FLAGS);

@@ -21,13 +21,14 @@
 enum job_state { JOB_COMING, JOB_WORKING, JOB_ENDED };
 
 /* More about an attempt, for plans and notices. Zero: not known. */
-enum { JOB_BY_RELAY = 1, JOB_TELLS_SUCCESS = 2, JOB_FINAL = 4 };
+enum { JOB_BY_RELAY = 1, JOB_TELLS_SUCCESS = 2, JOB_FINAL = 4, JOB_KEEPS_TIME = 8 };
 struct job_facts {
 	uint16_t code; /* of the reply that decided */
 	uint8_t stage; /* enum stage */
 	uint8_t flags; /* JOB_BY_RELAY: relay_attempts_limit counts it; JOB_TELLS_SUCCESS: the next
 			  hop has DSN and got the wish (RFC 3461, 5.2.1); JOB_FINAL: it is in its
-			  mailbox, or as good as that */
+			  mailbox, or as good as that; JOB_KEEPS_TIME: it was told the deadline
+			  (RFC 2852) */
 };
 
 /* What became of a recipient, as JOB_REPORT and HELD_REPORT say it. All owned, NULL: not said. */
@@ -67,6 +68,7 @@ struct job {
 	char *client_name, *client_addr, *client_helo, *client_protocol, *origin_ident;
 	unsigned client_port; /* 0: not known */
 	int64_t arrival, active;
+	int64_t deadline; /* its sender's (RFC 2852), real µs; 0: none */
 	uint64_t size, header_len;
 	unsigned flags, ret, body; /* flags: QUEUE_FLAG_*, JOB_* */
 	struct job_rcpt *rcpts;    /* owned */

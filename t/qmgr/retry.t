@@ -8,7 +8,7 @@ use Gatepost::Kit;
 use Gatepost::Sink;
 use Test::More;
 
-my $sink = Gatepost::Sink->new(on => {
+my $sink = Gatepost::Sink->new(keywords => [qw(PIPELINING 8BITMIME SIZE DSN CHUNKING DELIVERBY)], on => {
     rcpt => sub {
         my ($s, $arg) = @_;
         return '450 4.2.0 not now' if $arg =~ /^<(?:later|life|keep)/ && !$s->{sink}->is_set('open');
@@ -17,7 +17,8 @@ my $sink = Gatepost::Sink->new(on => {
     } });
 my $gp = Gatepost::Instance->new(main => {
     relayhost => '[127.0.0.1]:' . $sink->port, minimal_backoff_time => '2s', maximal_backoff_time => '2s',
-    maximal_queue_lifetime => '7s', bounce_queue_lifetime => '3s', queue_file_delay => '1s' });
+    maximal_queue_lifetime => '7s', bounce_queue_lifetime => '3s', queue_file_delay => '1s',
+    smtpd_deliver_by_enable => 'yes' });
 $gp->start;
 
 sub mail { my ($rcpt, %arg) = @_; $gp->mail('a@client.test', $rcpt, "Subject: x\r\n\r\n", %arg) }
@@ -28,10 +29,12 @@ sub seen { my ($rcpt) = @_; return scalar(() = $sink->log =~ /C: RCPT TO:<\Q$rcp
 # K2, K3: attempts two seconds apart, the end after seven, no attempt behind it; without a sender the
 # end is bounce_queue_lifetime's.
 is(mail('life@next.test')->{code}, 250, 'accepted');
+is($gp->mail('by@client.test', 'life1@next.test', "Subject: x\r\n\r\n", mail => 'BY=600;R')->{code}, 250, 'and with more time than it may have');
 is($gp->mail('', 'life0@next.test', "Subject: x\r\n\r\n")->{code}, 250, 'and without a sender');
 $gp->wait_log(qr/from=<>, status=expired/, 'that expires', 20);
 is(scalar(() = $gp->log_lines(qr/from=<a\@client\.test>, status=expired/)), 0, 'the other one later');
 $gp->wait_log(qr/from=<a\@client\.test>, status=expired, returned to sender/, 'it expires', 20);
+$gp->wait_log(qr/from=<by\@client\.test>, status=expired, returned to sender$/, 'no time of its own lets it live longer', 3);
 my @end = map { stamp($_) } $gp->log_lines(qr/from=<>, status=expired/), $gp->log_lines(qr/from=<a\@client\.test>, status=expired/);
 my @first = map { stamp(($gp->log_lines(qr/to=<$_\@next\.test>, .*status=deferred/))[0]) } qw(life0 life);
 cmp_ok(($end[0] - $first[0]) % 86400, '>=', 2, 'not before three seconds') or diag "@first, @end";
@@ -44,7 +47,7 @@ cmp_ok(scalar @tries, '<=', 5, 'not too many') or diag "@tries";
 is(scalar(grep { my $gap = ($tries[$_] - $tries[$_ - 1]) % 86400; $gap < 1 || $gap > 4 } 1 .. $#tries), 0, 'two seconds apart')
     or diag "@tries";
 ok(wait_until(10, sub { grep { $_->{from} eq '' && $_->{content} =~ /life\@next\.test/ } $sink->messages }), 'the sender is told');
-my ($notice) = grep { $_->{from} eq '' } $sink->messages;
+my ($notice) = grep { $_->{from} eq '' && $_->{content} =~ /life\@next\.test/ } $sink->messages;
 like($notice->{content}, qr/450 4\.2\.0 not now/, 'why');
 is($until[1], scalar @tries, 'each attempt was one at the next hop');
 ok($gp->drained(10), 'the queue is empty');
