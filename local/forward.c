@@ -72,7 +72,10 @@ static void put_envelope(struct forward *f, const struct plan *p)
 	ipc_put_str(c, FIELD_SENDER, f->j->sender);
 	ipc_put_u64(c, FIELD_TIME, (uint64_t)clock_real());
 	ipc_put_str(c, FIELD_SERVICE, server_program());
-	ipc_put_u64(c, FIELD_FLAGS, f->j->flags & (QUEUE_FLAG_SMTPUTF8 | QUEUE_FLAG_REQUIRETLS));
+	ipc_put_u64(c, FIELD_FLAGS,
+		f->j->flags & (QUEUE_FLAG_SMTPUTF8 | QUEUE_FLAG_REQUIRETLS | QUEUE_FLAGS_BY));
+	if (f->j->deadline != 0)
+		ipc_put_u64(c, FIELD_DEADLINE, (uint64_t)f->j->deadline);
 	if (f->j->envid != NULL)
 		ipc_put_str(c, FIELD_ENVID, f->j->envid);
 	if (f->j->ret != 0)

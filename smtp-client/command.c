@@ -44,6 +44,32 @@ static struct slice sender_of(const struct session *s)
 	return sender.len > 0 && other.len > 0 && delivery_is_relay(s->delivery) ? other : sender;
 }
 
+int64_t command_time_left(const struct job *j)
+{
+	return (j->deadline - clock_real()) / CLOCK_SEC;
+}
+
+/*
+ * RFC 2852, 4.1.4.1. A time that is over says that the sender was told, which only mode N allows:
+ * until then there is a second left.
+ */
+static void add_by(struct buf *out, const struct job *j)
+{
+	enum { MOST = 999999999 };
+	bool notify = (j->flags & QUEUE_FLAG_BY_NOTIFY) != 0;
+	bool told = notify && (j->flags & QUEUE_FLAG_BY_TOLD) != 0;
+	int64_t left = command_time_left(j);
+	if (left < 1 && !told) {
+		left = 1;
+	}
+	if (left > 0 && told) {
+		left = 0;
+	}
+	left = left < -MOST ? -MOST : left;
+	buf_add_fmt(out, " BY=%lld;%c%s", (long long)left, notify ? 'N' : 'R',
+		j->flags & QUEUE_FLAG_BY_TRACE ? "T" : "");
+}
+
 void command_mail(struct buf *out, const struct session *s)
 {
 	const struct job *j = s->delivery->job;
@@ -70,6 +96,9 @@ void command_mail(struct buf *out, const struct session *s)
 	}
 	if ((f & EHLO_REQUIRETLS) && level_is_required(s->delivery)) {
 		buf_add_str(out, " REQUIRETLS");
+	}
+	if ((f & EHLO_DELIVERBY) && j->deadline != 0) {
+		add_by(out, j);
 	}
 	if (s->login != NULL &&
 		conf_bool(policy_param(P_smtp_send_dummy_mail_auth, P_lmtp_send_dummy_mail_auth))) {
@@ -112,12 +141,24 @@ static void add_orcpt(struct buf *out, const struct session *s, const struct job
 	}
 }
 
+/* RFC 2852, 4.1.4.2: who does not keep the time is to tell of a delay at least. */
+static unsigned notify_of(const struct session *s, const struct job_rcpt *r)
+{
+	const struct job *j = s->delivery->job;
+	bool keeps = j->deadline == 0 || (j->flags & QUEUE_FLAG_BY_NOTIFY) == 0 ||
+		     (s->ehlo.features & EHLO_DELIVERBY) != 0;
+	if (keeps || (r->notify & QUEUE_NOTIFY_NEVER)) {
+		return r->notify;
+	}
+	return (r->notify != 0 ? r->notify : QUEUE_NOTIFY_FAILURE) | QUEUE_NOTIFY_DELAY;
+}
+
 void command_rcpt(struct buf *out, const struct session *s, const struct job_rcpt *r)
 {
 	buf_add_str(out, "RCPT TO:");
 	add_path(out, generic_rcpt(s->delivery->generic, s->delivery->job, r));
 	if (s->ehlo.features & EHLO_DSN) {
-		add_notify(out, r->notify);
+		add_notify(out, notify_of(s, r));
 		add_orcpt(out, s, r);
 	}
 	buf_add_str(out, "\r\n");

@@ -56,9 +56,10 @@ static void log_attempt(const struct delivery *d, const struct job_rcpt *r, cons
 /* Who says of a success that it was one. A mailbox need not know DSN. */
 static unsigned who_tells(const struct session *s)
 {
+	unsigned keeps = s->ehlo.features & EHLO_DELIVERBY ? JOB_KEEPS_TIME : 0;
 	if (s->ehlo.features & EHLO_DSN)
-		return JOB_TELLS_SUCCESS;
-	return s->lmtp && conf_bool(P_lmtp_assume_final) ? JOB_FINAL : 0;
+		return keeps | JOB_TELLS_SUCCESS;
+	return keeps | (s->lmtp && conf_bool(P_lmtp_assume_final) ? JOB_FINAL : 0);
 }
 
 void outcome_sent(struct delivery *d, struct job_rcpt *r, enum stage stage, const char *status,

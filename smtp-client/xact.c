@@ -206,6 +206,38 @@ static void send_more(struct session *s)
 	}
 }
 
+/* With lmtp_assume_final a server without DELIVERBY is the mailbox itself. */
+static bool is_mailbox(const struct session *s)
+{
+	return s->lmtp && conf_bool(P_lmtp_assume_final) &&
+	       (s->ehlo.features & EHLO_DELIVERBY) == 0;
+}
+
+/* RFC 2852, 4.1.4, mode R: what will not be there in time goes back. */
+static bool is_in_time(struct session *s)
+{
+	const struct job *j = s->delivery->job;
+	bool keeps = (s->ehlo.features & EHLO_DELIVERBY) != 0;
+	int64_t left = command_time_left(j);
+	if (j->deadline == 0 || (j->flags & (QUEUE_FLAG_BY_NOTIFY | QUEUE_FLAG_PROBE)) != 0) {
+		return true;
+	}
+	if (j->deadline <= clock_real()) {
+		session_problem(s, STAGE_MAIL, "5.4.7",
+			"the delivery time that its sender asked for is over");
+	} else if (!keeps && !is_mailbox(s)) {
+		session_problem(s, STAGE_MAIL, "5.4.7",
+			"DELIVERBY is required, but was not offered by host %s", s->host);
+	} else if (keeps && (uint64_t)left < s->ehlo.min_by) {
+		session_problem(s, STAGE_MAIL, "5.4.7",
+			"%lld seconds are left for delivery, but host %s needs %llu",
+			(long long)left, s->host, (unsigned long long)s->ehlo.min_by);
+	} else {
+		return true;
+	}
+	return false;
+}
+
 /* What no server like this one may get. False: the transaction does not begin. */
 static bool is_deliverable(struct session *s)
 {
@@ -219,7 +251,7 @@ static bool is_deliverable(struct session *s)
 		session_problem(s, STAGE_MAIL, "5.6.7",
 			"SMTPUTF8 is required, but was not offered by host %s", s->host);
 	} else {
-		return true;
+		return is_in_time(s);
 	}
 	return false;
 }

@@ -20,17 +20,26 @@ my $answers = sub {
 my $home  = Gatepost::Sink->new;
 my $told  = Gatepost::Sink->new(on => { rcpt => $answers });
 my $plain = Gatepost::Sink->new(on => { rcpt => $answers }, keywords => [qw(PIPELINING 8BITMIME SIZE ENHANCEDSTATUSCODES SMTPUTF8)]);
+# by keeps delivery times, slow only long ones; lmtp and lbox speak LMTP.
+my @usual = qw(PIPELINING 8BITMIME SIZE DSN ENHANCEDSTATUSCODES CHUNKING);
+my $by   = Gatepost::Sink->new(on => { rcpt => $answers }, keywords => [@usual, 'DELIVERBY']);
+my $slow = Gatepost::Sink->new(keywords => [@usual, 'DELIVERBY 300']);
+my $lmtp = Gatepost::Sink->new(lmtp => 1, keywords => [qw(PIPELINING 8BITMIME DELIVERBY)]);
+my $lbox = Gatepost::Sink->new(lmtp => 1, keywords => [qw(PIPELINING 8BITMIME)]);
 my $boxes = tempdir('boxes');
 chmod 0777, $boxes;
-my %port = map { $_->[0] => '[127.0.0.1]:' . $_->[1]->port } ['home', $home], ['told', $told], ['plain', $plain];
+my %port = map { $_->[0] => '[127.0.0.1]:' . $_->[1]->port } ['home', $home], ['told', $told], ['plain', $plain],
+    ['by', $by], ['slow', $slow], ['lmtp', $lmtp], ['lbox', $lbox];
 my $gp = Gatepost::Instance->new(main => {
-    transport_maps => "inline:{ {client.test = smtp:$port{home}} {told.test = smtp:$port{told}} {plain.test = smtp:$port{plain}} }",
+    transport_maps => "inline:{ {client.test = smtp:$port{home}} {told.test = smtp:$port{told}} {plain.test = smtp:$port{plain}}"
+        . " {by.test = smtp:$port{by}} {slow.test = smtp:$port{slow}} {lmtp.test = lmtp:inet:127.0.0.1:" . $lmtp->port . "} {lbox.test = lmtp:inet:127.0.0.1:" . $lbox->port . "} }",
     virtual_alias_domains => 'alias.test',
     virtual_alias_maps => 'inline:{ {list@alias.test = one@plain.test two@plain.test} {single@alias.test = bob@plain.test} }',
-    mydestination => 'here.test', alias_maps => 'inline:{ {pair = three@plain.test, four@plain.test} {alone = five@plain.test} }',
+    mydestination => 'here.test', alias_maps => 'inline:{ {pair = three@plain.test, four@plain.test} {alone = five@plain.test} {along = k@by.test} }',
     virtual_mailbox_domains => 'box.test', virtual_mailbox_base => $boxes, virtual_mailbox_maps => 'static:all/',
     virtual_uid_maps => 'static:65534', virtual_gid_maps => 'static:65534', virtual_minimum_uid => 100,
     delay_warning_time => '1s', confirm_delay_cleared => 'yes', maximal_queue_lifetime => '1d',
+    smtpd_deliver_by_enable => 'yes', smtpd_deliver_by_min_time => '2s', lmtp_assume_final => 'yes',
 });
 $gp->start;
 
@@ -179,6 +188,86 @@ for (['relayed', (notices($r))[0], 'b@plain.test'], ['failed', (notices($failing
     like($shown, qr/\Q<$about>\E/, "mutt, $name: the text names the recipient") or diag $shown;
     like($shown, qr/^Final-Recipient: rfc822; ?\Q$about\E$/m, "mutt, $name: with its fields");
 }
+
+# RFC 2852. Passed on with the time that is left, told of where its sender wants that, and where the
+# next hop does not keep the time; given back where that is what it asked for.
+my $by_left = sub { ($_[0]{mail} // '') =~ / BY=(-?\d+);(\w+)$/ ? ($1, $2) : (undef, '') };
+my $got = sub { my ($sink, $from) = @_; my ($m) = grep { $_->{from} eq $from } $sink->messages; return $m };
+my $c = $gp->session;
+is($c->{ehlo}{DELIVERBY}, 2, 'by: offered, with the least time');
+$c->quit;
+my %f = (
+    pass => send_mail(['a@by.test'], mail => 'BY=600;R'), trace => send_mail(['b@by.test', ['b2@by.test', 'NOTIFY=NEVER']], mail => 'BY=600;RT'),
+    passn => send_mail(['c@by.test'], mail => 'BY=+600;N'), over => send_mail(['d@by.test'], mail => 'BY=-50;NT'),
+    refused => send_mail(['e@plain.test', ['e2@plain.test', 'NOTIFY=NEVER']], mail => 'BY=600;R'),
+    relayed => send_mail(['f@told.test', ['f2@told.test', 'NOTIFY=NEVER'], ['f3@told.test', 'NOTIFY=SUCCESS']], mail => 'BY=600;N'),
+    least => send_mail(['g@slow.test'], mail => 'BY=100;R'), leastn => send_mail(['h@slow.test'], mail => 'BY=100;N'),
+    alias => send_mail(['along@here.test'], mail => 'BY=600;R'), lmtp => send_mail(['i@lmtp.test'], mail => 'BY=600;R'), box => send_mail(['j@lbox.test'], mail => 'BY=600;R'),
+);
+ok($gp->drained(20), 'by: all is gone');
+for (['pass', $by, 'R', 590], ['trace', $by, 'RT', 590], ['passn', $by, 'N', 590], ['over', $by, 'NT', -60], ['leastn', $slow, 'N', 90], ['lmtp', $lmtp, 'R', 590],
+    ['alias', $by, 'R', 590]) {
+    my ($name, $sink, $mode, $least) = @$_;
+    my ($left, $has) = $by_left->($got->($sink, $f{$name}) // {});
+    is($has, $mode, "by, $name: the mode goes on");
+    ok(defined $left && $left >= $least && $left <= $least + 10, "by, $name: with the time that is left") or diag $left // 'none';
+}
+unlike(($got->($told, $f{relayed}) // {})->{mail} // 'BY=', qr/BY=/, 'by: nothing of it where it is not offered');
+is_deeply([map { /NOTIFY=(\S+)/ ? $1 : '' } @{ $got->($told, $f{relayed})->{rcpt} }], ['FAILURE,DELAY', 'NEVER', 'SUCCESS,DELAY'],
+    'by: but that of a delay is to be told');
+ok($got->($lbox, $f{box}), 'by: a mailbox need not know of it');
+is(scalar notices($f{$_}), 0, "by, $_: nobody is told") for qw(pass passn leastn lmtp box);
+is($got->($plain, $f{refused}), undef, 'by: what is to be returned does not go where it is not offered');
+my %by_about = (
+    trace => ['relayed', 'text/rfc822-headers', { 'b@by.test' => ['relayed', '2.0.0'] }], over => ['relayed', 'text/rfc822-headers', { 'd@by.test' => ['relayed', '2.0.0'] }],
+    relayed => ['relayed', 'text/rfc822-headers', { map { ("$_\@told.test" => ['relayed', '2.0.0']) } qw(f f3) }],
+    refused => ['failed', 'message/rfc822', { 'e@plain.test' => ['failed', '5.4.7'] }], least => ['failed', 'message/rfc822', { 'g@slow.test' => ['failed', '5.4.7'] }],
+);
+for my $name (sort keys %by_about) {
+    my @n = notices($f{$name});
+    is(scalar @n, 1, "by, $name: told once");
+    my $dsn = Gatepost::Dsn::check($n[0], "by, $name", to => $f{$name}, returned => $by_about{$name}[1], about => $by_about{$name}[2]);
+    ok($dsn->{message}{'deliver-by-date'}, "by, $name: until when it was to be delivered");
+}
+my $unfolded = sub { ($_[0]{content} // '') =~ s/\r\n\s+/ /gr };
+like($unfolded->(notices($f{refused})), qr/DELIVERBY is required, but was not offered by host /, 'by: why');
+like($unfolded->(notices($f{least})), qr/ seconds are left for delivery, but host \S+ needs 300/, 'by: what the server wants');
+
+# At its end it is returned, or told of, however long the next attempt is away; a restart and a
+# requeue keep it.
+$gp->set(minimal_backoff_time => '600s', maximal_backoff_time => '600s')->reload;
+my %w = (
+    back => send_mail(['later@by.test', ['later1@by.test', 'NOTIFY=NEVER']], mail => 'BY=5;R'), tell => send_mail(['later2@by.test', ['later3@by.test', 'NOTIFY=FAILURE']], mail => 'BY=5;N'),
+    told => send_mail(['later4@by.test'], mail => 'BY=-5;N'), anew => send_mail(['later5@by.test'], mail => 'BY=300;R'), null => send_mail(['later6@by.test'], mail => 'BY=5;R', from => ''),
+);
+my $sent = time;
+$gp->wait_log(qr/to=<later$_\@by\.test>, .*status=deferred/, "by: later$_ waits") for '', 1 .. 6;
+my ($anew) = map { /"queue_id": "(\w+)".*later5\@/ ? $1 : () } $gp->queue_list;
+like(($gp->tool('gateq', 'show', $anew))[1], qr/^deliver_by: .*\ndeliver_by_mode: return$/m, 'by: gateq shows it');
+is(($gp->tool('gateq', 'requeue', $anew))[0], 0, 'by: one is made anew');
+$gp->restart;
+my @back = wait_notices($w{back}, 1);
+cmp_ok($back[0]{time} // 0, '>=', $sent + 3, 'by: returned at its time, not before');
+$dsn = Gatepost::Dsn::check($back[0], 'by, back', to => $w{back}, returned => 'message/rfc822', about => { 'later@by.test' => ['failed', '5.4.7'] });
+like($dsn->{recipients}[0]{'diagnostic-code'}, qr/^smtp; 450 4\.2\.0 not now/, 'by: with what the last attempt came to');
+ok($dsn->{message}{'deliver-by-date'}, 'by: and its time');
+$gp->wait_log(qr/from=<\Q$w{back}\E>, status=expired, returned to sender: the delivery time that it asked for is over \(DELIVERBY\)$/, 'by: the log has it');
+ok($gp->find_log(qr/from=<>, status=expired, returned to sender: /), 'by: the same without a sender');
+my @tell = wait_notices($w{tell}, 1);
+$dsn = Gatepost::Dsn::check($tell[0], 'by, tell', to => $w{tell}, returned => 'text/rfc822-headers', about => { 'later2@by.test' => ['delayed', '4.4.7'] });
+ok($dsn->{message}{'deliver-by-date'} && $dsn->{recipients}[0]{'will-retry-until'}, 'by: its time, and until when it is tried');
+like($unfolded->($tell[0]), qr/the delivery time that its sender asked for is over; last attempt: host /, 'by: in words');
+$by->flag('open', 1);
+$gp->tool('gateq', 'flush', 'ALL');
+ok($gp->drained(20), 'by: what is left goes then');
+is(scalar notices($w{told}), 0, 'by: who was told before is not told again');
+is(scalar(grep { $_->{content} =~ /Action: delayed/ } notices($w{tell})), 1, 'by: told once');
+is(scalar notices($w{back}), 1, 'by: returned once');
+is($got->($by, $w{back}), undef, 'by: and not delivered');
+my ($left, $mode) = $by_left->($got->($by, $w{tell}) // {});
+ok($mode eq 'N' && $left <= 0 && $left > -60, 'by: the next hop hears that its sender was told') or diag $left // 'none';
+($left, $mode) = $by_left->($got->($by, $w{anew}) // {});
+ok($mode eq 'R' && $left > 200 && $left < 300, 'by: one that was made anew has what is left of its time') or diag $left // 'none';
 
 like(join('', $gp->log_lines(qr/: sender (?:non-delivery|delay|delivery status) notification: [0-9A-F]+$/)), qr/delivery status/, 'the log has it');
 $gp->stop;
