@@ -3,6 +3,7 @@
 
 #include "conf/conf.h"
 #include "mail/header.h"
+#include "mime/b64.h"
 #include "mime/qp.h"
 #include "smtp-client/checks.h"
 #include "smtp-client/generic.h"
@@ -21,9 +22,9 @@ enum {
  * only what stands in it is done again.
  *
  *   READ ─field─► FIELD_CHECK ──► FIELD_MAP ──► READ
- *     └──line──► [ENCODE ─piece─►] LINE_CHECK ──► [ENCODE …] ──► READ
+ *     └──line──► LINE ─► [ENCODE ─piece─►] LINE_CHECK ──► [LINE, ENCODE …] ──► READ
  */
-enum convert_stage { AT_READ, AT_FIELD_CHECK, AT_FIELD_MAP, AT_LINE_CHECK, AT_ENCODE };
+enum convert_stage { AT_READ, AT_FIELD_CHECK, AT_FIELD_MAP, AT_LINE, AT_ENCODE, AT_LINE_CHECK };
 
 struct convert {
 	const char *id;
@@ -37,8 +38,12 @@ struct convert {
 	struct slice direct;    /* of a body without lines: goes out as it stands, behind out */
 	bool is_dropped;        /* the field is; so is what follows of it */
 	bool wants_blank;       /* before a body line: a section got a field and has no end */
+	bool at_blank;          /* the line behind a section comes next; it is no data */
 	bool is_given;          /* out has been given out */
 	struct qp_encoder qp;
+	struct b64_encoder b64;
+	struct slice waiting; /* the end of the last line in base64: a boundary's, or data */
+	struct buf coded;     /* a line of base64 */
 	struct checks_result check;
 	struct buf out, key, other;
 	struct later later;
@@ -71,6 +76,7 @@ struct convert *convert_new(const char *id, bool to_7bit, void (*wake)(void *arg
 	buf_init(&c->key, limits.header + ROOM);
 	buf_init(&c->other, limits.header + ROOM);
 	buf_init(&c->check.text, ROOM);
+	buf_init(&c->coded, B64_LINE);
 	buf_init(&c->out, ENOUGH + 2 * (limits.header + ROOM));
 	later_init(&c->later, QUESTIONS, wake, arg);
 	return c;
@@ -88,6 +94,7 @@ void convert_free(struct convert **cp)
 	buf_clear(&c->key);
 	buf_clear(&c->other);
 	buf_clear(&c->check.text);
+	buf_clear(&c->coded);
 	buf_clear(&c->out);
 	mem_free(c);
 }
@@ -117,6 +124,12 @@ static bool is_encoded(const struct mime_part *p)
 {
 	return p->type == MIME_MESSAGE ? p->subtype == MIME_OTHER_SUBTYPE
 				       : p->type != MIME_MULTIPART_TYPE;
+}
+
+/* Of an encoded part. What is no text, or has no lines to speak of, must stay the same bytes. */
+static bool is_base64(const struct mime_part *p)
+{
+	return p->domain == MIME_BINARY || (p->type != MIME_TEXT && p->type != MIME_MESSAGE);
 }
 
 /* RFC 2046, 5.2.2 and 5.2.3. */
@@ -149,25 +162,56 @@ static void take_field(struct convert *c)
 /* Only here it is known what the label says of: the type may have come behind it. */
 static void take_head_end(struct convert *c)
 {
+	const struct mime_part *p = &c->mime.part;
+	c->at_blank = c->event.is_blank;
 	if (is_labelled_8bit(c)) {
-		c->field = is_encoded(&c->mime.part)
-				   ? SLICE_LIT("Content-Transfer-Encoding: quoted-printable\r\n")
-				   : SLICE_LIT("Content-Transfer-Encoding: 7bit\r\n");
+		c->field = !is_encoded(p) ? SLICE_LIT("Content-Transfer-Encoding: 7bit\r\n")
+			   : is_base64(p)
+				   ? SLICE_LIT("Content-Transfer-Encoding: base64\r\n")
+				   : SLICE_LIT("Content-Transfer-Encoding: quoted-printable\r\n");
 		c->event.name = slice_first(c->field, header_name_len(c->field));
 		c->stage = AT_FIELD_CHECK;
 		c->wants_blank = !c->event.is_blank;
 	}
 }
 
+static bool has_base64(const struct convert *c)
+{
+	return b64_is_open(&c->b64) || c->waiting.len > 0;
+}
+
+/* Where a line of output is ready it goes first, then the stage behind it. */
+static bool put_coded(struct convert *c, enum convert_stage behind)
+{
+	if (c->coded.len > 0) {
+		put_line(c, buf_slice(&c->coded), SLICE_LIT("\r\n"), behind);
+	}
+	return c->coded.len > 0;
+}
+
+/* A line that is not of the part in base64: its boundary, whose line end was waiting. */
+static bool ends_base64(struct convert *c)
+{
+	c->waiting = SLICE_NONE;
+	b64_end(&c->b64, &c->coded);
+	return put_coded(c, AT_LINE);
+}
+
 static int take_line(struct convert *c)
 {
 	const struct mime_data *e = &c->event;
 	bool is_8bit = is_labelled_8bit(c);
+	bool is_data = is_8bit && is_encoded(&c->mime.part) && !c->at_blank;
+	if (!is_data && has_base64(c) && ends_base64(c)) {
+		return 0;
+	}
 	if (c->wants_blank) {
 		buf_add_str(&c->out, "\r\n");
 		c->wants_blank = false;
 	}
-	if (is_8bit && is_encoded(&c->mime.part)) {
+	c->at_blank = false;
+	c->stage = AT_READ;
+	if (is_data) {
 		c->rest = e->text;
 		c->stage = AT_ENCODE;
 	} else if (is_8bit && is_never_encoded(&c->mime.part) && !slice_is_ascii(e->text)) {
@@ -180,6 +224,19 @@ static int take_line(struct convert *c)
 		put_line(c, e->text, e->eol, AT_READ);
 	}
 	return 0;
+}
+
+/* A missing last boundary has no line end of its own. */
+static int take_end(struct convert *c)
+{
+	if (qp_is_open(&c->qp)) {
+		put_line(c, qp_end_line(&c->qp), SLICE_LIT("\r\n"), AT_READ);
+		return 0;
+	}
+	if (!b64_encode(&c->b64, &c->waiting, &c->coded)) {
+		b64_end(&c->b64, &c->coded);
+	}
+	return put_coded(c, AT_READ) ? 0 : ERR_CLOSED;
 }
 
 static int read_event(struct convert *c, struct slice *in, bool is_last)
@@ -200,13 +257,8 @@ static int read_event(struct convert *c, struct slice *in, bool is_last)
 		}
 		break;
 	case MIME_HEAD_END: take_head_end(c); break;
-	case MIME_BODY: return take_line(c);
-	case MIME_END:
-		if (!qp_is_open(&c->qp)) {
-			return ERR_CLOSED;
-		}
-		put_line(c, qp_end_line(&c->qp), SLICE_LIT("\r\n"), AT_READ);
-		break;
+	case MIME_BODY: c->stage = AT_LINE; break;
+	case MIME_END: return take_end(c);
 	}
 	return 0;
 }
@@ -298,10 +350,25 @@ static int check_line(struct convert *c)
 	return 0;
 }
 
+/* Line ends are data, but for one that turns out to be the boundary's behind it. */
+static void encode_base64(struct convert *c)
+{
+	if (!b64_encode(&c->b64, &c->waiting, &c->coded) &&
+		!b64_encode(&c->b64, &c->rest, &c->coded)) {
+		c->waiting = c->event.eol.len == 2   ? SLICE_LIT("\r\n")
+			     : c->event.eol.len == 1 ? SLICE_LIT("\n")
+						     : SLICE_NONE;
+		c->stage = AT_READ;
+	}
+	(void)put_coded(c, AT_ENCODE);
+}
+
 static void encode(struct convert *c)
 {
 	struct slice line;
-	if (qp_encode(&c->qp, &c->rest, &line)) {
+	if (is_base64(&c->mime.part)) {
+		encode_base64(c);
+	} else if (qp_encode(&c->qp, &c->rest, &line)) {
 		put_line(c, line, SLICE_LIT("\r\n"), AT_ENCODE);
 	} else if (c->event.eol.len > 0) {
 		put_line(c, qp_end_line(&c->qp), c->event.eol, AT_READ);
@@ -316,8 +383,9 @@ static int step(struct convert *c, struct slice *in, bool is_last)
 	case AT_READ: return read_event(c, in, is_last);
 	case AT_FIELD_CHECK: return check_field(c);
 	case AT_FIELD_MAP: return map_field(c);
-	case AT_LINE_CHECK: return check_line(c);
+	case AT_LINE: return take_line(c);
 	case AT_ENCODE: encode(c); return 0;
+	case AT_LINE_CHECK: return check_line(c);
 	}
 	return ERR_STATE;
 }

@@ -6,14 +6,16 @@
 
 /*
  * Content that is changed on its way to the server: fields and lines by tables (checks.h,
- * generic.h), and 8-bit parts to quoted-printable for a server without 8BITMIME. In this order, as
- * Postfix: conversion, checks, addresses. Streaming: what is held is one field, one line and some
- * output, whatever the message.
+ * generic.h), and 8-bit parts to quoted-printable or base64 for a server without 8BITMIME. In this
+ * order, as Postfix: conversion, checks, addresses. Streaming: what is held is one field, one line
+ * and some output, whatever the message.
  *
- * Conversion (RFC 2045, 6): a part that is labelled 8bit or binary becomes quoted-printable,
- * whatever its type; one of several parts, or a message, gets the label 7bit and its parts are
- * converted. What is not labelled goes as it is. Of message/partial and message/external-body
- * nothing can be converted (RFC 2046, 5.2.2 and 5.2.3): 8-bit bytes in them are a failure.
+ * Conversion (RFC 2045, 6): of what is labelled 8bit or binary, a text and a report become
+ * quoted-printable as with Postfix; a part of any other type, and what is labelled binary, becomes
+ * base64, in which every byte stays what it was; one of several parts, or a message, gets the label
+ * 7bit and its parts are converted. What is not labelled goes as it is. Of message/partial and
+ * message/external-body nothing can be converted (RFC 2046, 5.2.2 and 5.2.3): 8-bit bytes in them
+ * are a failure.
  */
 struct convert;
 

@@ -11,6 +11,7 @@ use Gatepost::Peers;
 use Gatepost::Sink;
 use Gatepost::Smtp;
 use Gatepost::Tables;
+use MIME::Base64 qw(encode_base64);
 use Test::More;
 
 my @SEVEN = qw(PIPELINING SIZE DSN ENHANCEDSTATUSCODES);
@@ -122,6 +123,11 @@ my $head = "From: <s\@client.test>\r\nTo: <r\@dest.test>\r\nDate: Sat, 21 Nov 20
     . "Subject: x\r\nMIME-Version: 1.0\r\n";
 my $umlaut = "gr\xc3\xbc\xc3\x9fe = \t \r\n\xc3\xa4 drop\r\n.dot\r\n..dots\r\n" . ("lang \xe9" x 60) . "\r\n" . ('x' x 73) . "\r\n" . ('y' x 76) . "\r\n";
 my $label = "Content-Transfer-Encoding: 8bit\r\n";
+# What is no text, and what is binary, becomes base64; as Postfix makes no difference, so do other parts say what they were.
+my $bytes = join('', map { chr } grep { $_ != 10 && $_ != 13 } 1 .. 255) . "\r\n\r\n" . "\xff \t\r\n" x 40 . 'end';
+my $file = "Content-Type: application/octet-stream\r\nContent-Transfer-Encoding: %s\r\nContent-Disposition: attachment\r\n\r\n";
+sub encoded { my ($data) = @_; return encode_base64($data, "\r\n") =~ s/\r\n\z//r }
+sub in_base64 { my ($data) = @_; return sub { s/^Content-Transfer-Encoding: quoted-printable(\r\n\r\n).*\z/"Content-Transfer-Encoding: base64$1" . encode_base64($data, "\r\n")/msre } }
 sub parts { my ($b, @parts) = @_; return join('', map {"--$b\r\n$_\r\n"} @parts) . "--$b--\r\n" }
 
 # ---- Conversion ----
@@ -130,7 +136,18 @@ my @conversions = (
     ['text', "Content-Type: text/plain; charset=utf-8\r\n$label\r\n$umlaut"],
     ['no label', "\r\n$umlaut"],
     ['label before the type', "${label}Content-Type: text/plain\r\n\r\n$umlaut"],
-    ['binary', "Content-Type: application/octet-stream\r\nContent-Transfer-Encoding: (as is) BINARY\r\n\r\n\x01\x7f\xff\r\n"],
+    ['binary', "Content-Type: application/octet-stream\r\nContent-Transfer-Encoding: (as is) BINARY\r\n\r\n\x01\x7f\xff\r\n", 'in base64', in_base64("\x01\x7f\xff\r\n")],
+    ['text that is binary', "Content-Transfer-Encoding: binary\r\n\r\ngr\xfcn\r\n" . 'x' x 900 . "\r\n", 'in base64', in_base64("gr\xfcn\r\n" . 'x' x 900 . "\r\n")],
+    ['no text', "Content-Type: image/svg+xml\r\n$label\r\n<\xfc>\r\n", 'in base64', in_base64("<\xfc>\r\n")],
+    ['attachments', "Content-Type: multipart/mixed; boundary=a\r\n\r\n" . parts('a', "Content-Type: text/plain\r\n$label\r\n\xc3\xbc\r\n",
+        sprintf($file, 'binary') . $bytes, sprintf($file, '8bit') . $bytes . "\r\n", "Content-Type: text/html\r\n$label\r\n\xc3\xbc"),
+        'what is no text in base64', sub {
+            my @part = split /^--a(?:--)?\r\n/m, $_;
+            s/\r\n\r\n.*/\r\n\r\n/s, s/^(Content-Transfer-Encoding: )quoted-printable/$1base64/m for @part[2, 3];
+            $part[2] .= encoded($bytes) . "\r\n";
+            $part[3] .= encoded("$bytes\r\n") . "\r\n";
+            join("--a\r\n", @part) . "--a--\r\n";
+        }],
     ['base64 stays', "Content-Type: image/png\r\nContent-Transfer-Encoding: base64\r\n\r\nw7w=\r\n\xff\r\n"],
     ['alternatives', "Content-Type: multipart/alternative; boundary=\"=_b\"\r\n$label\r\npre\xe9\r\n"
         . parts('=_b', "Content-Type: text/plain\r\n$label\r\n$umlaut", "Content-Type: text/html\r\n$label\r\n<p>\xc3\xbc</p>", "\r\nplain")
@@ -185,6 +202,16 @@ for my $row (@converted) {
     my ($status, $out) = run_out('/usr/bin/python3', "$dir/leaves.py", $path, "$dir/before.eml");
     is($out =~ s/\s+\z//r, 'same', "Python reads the same: $what");
 }
+
+# And an attachment byte by byte.
+spew("$dir/files.py", <<'END');
+import email.policy, sys
+m = email.message_from_bytes(open(sys.argv[1], 'rb').read(), policy=email.policy.SMTP)
+print([p.get_content().hex() for p in m.iter_attachments()])
+END
+my ($with) = grep { $_->[0] eq 'attachments' } @converted;
+my ($status, $hex) = run_out('/usr/bin/python3', "$dir/files.py", $with->[1]);
+is($hex =~ s/\s+\z//r, "['" . unpack('H*', $bytes) . "', '" . unpack('H*', "$bytes\r\n") . "']", 'Python reads the same bytes of attachments');
 
 # To who has 8BITMIME all goes as it is; and to who has none when that is wanted.
 my $text = "X-Eight: 1\r\n$head$label\r\n$umlaut";

@@ -80,6 +80,18 @@ static const struct row by_tables[] = {
 	{"what REPLACE has made, too", "To: swap@x||", "To: bert.x@far.test||"},
 };
 
+/* 55 bytes fill a line of base64 with their line end. */
+#define X55 "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+#define X55_CODED                                \
+	"eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eH" \
+	"h4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eA0K"
+#define X56_CODED                                \
+	"eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eH" \
+	"h4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHgN"
+#define X57_CODED                                \
+	"eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eH" \
+	"h4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4"
+
 static const struct row by_conversion[] = {
 	{"no label", "A: b||gr\xc3\xbc\xc3\x9f|", "A: b||gr\xc3\xbc\xc3\x9f|"},
 	{"text", "Content-Transfer-Encoding: 8bit|A: b||gr\xc3\xbc\xc3\x9f = |x|",
@@ -87,8 +99,52 @@ static const struct row by_conversion[] = {
 	{"no line end", "Content-Transfer-Encoding: 8bit||\xe9",
 		"Content-Transfer-Encoding: "
 		"quoted-printable||=E9|"},
-	{"other types", "Content-Type: image/x|Content-Transfer-Encoding: binary||\xff\x01|",
-		"Content-Type: image/x|Content-Transfer-Encoding: quoted-printable||=FF=01|"},
+	{"other types", "Content-Type: image/x|Content-Transfer-Encoding: 8bit||\xff\x01|",
+		"Content-Type: image/x|Content-Transfer-Encoding: base64||/wENCg==|"},
+	{"other types, binary",
+		"Content-Type: image/x|Content-Transfer-Encoding: binary||\xff\x01|",
+		"Content-Type: image/x|Content-Transfer-Encoding: base64||/wENCg==|"},
+	{"text that is binary", "Content-Transfer-Encoding: binary||\xe9|",
+		"Content-Transfer-Encoding: base64||6Q0K|"},
+	{"LF alone in it", "Content-Transfer-Encoding: binary||\xe9\n\xea",
+		"Content-Transfer-Encoding: base64||6Qrq|"},
+	{"lines of base64", "Content-Type: image/x|Content-Transfer-Encoding: 8bit||" X55 "|y|",
+		"Content-Type: image/x|Content-Transfer-Encoding: base64||" X55_CODED "|eQ0K|"},
+	{"a line end over two of them",
+		"Content-Type: image/x|Content-Transfer-Encoding: 8bit||x" X55 "|y|",
+		"Content-Type: image/x|Content-Transfer-Encoding: base64||" X56_CODED "|CnkNCg==|"},
+	{"the last line of base64 is full",
+		"Content-Type: image/x|Content-Transfer-Encoding: 8bit||" X55 "|",
+		"Content-Type: image/x|Content-Transfer-Encoding: base64||" X55_CODED "|"},
+	{"a line end before a boundary",
+		"Content-Type: multipart/x; boundary=b||--b|Content-Type: image/x|"
+		"Content-Transfer-Encoding: 8bit||\xff|\x01||--b|Content-Type: image/x|"
+		"Content-Transfer-Encoding: binary||\xff\x01|--b--|post|",
+		"Content-Type: multipart/x; boundary=b||--b|Content-Type: image/x|"
+		"Content-Transfer-Encoding: base64||/w0KAQ0K|--b|Content-Type: image/x|"
+		"Content-Transfer-Encoding: base64||/wE=|--b--|post|"},
+	{"parts of full lines",
+		"Content-Type: multipart/x; boundary=b||--b|Content-Type: image/x|"
+		"Content-Transfer-Encoding: 8bit||xx" X55 "|--b|"
+		"Content-Transfer-Encoding: 8bit||\xe9|--b--|",
+		"Content-Type: multipart/x; boundary=b||--b|Content-Type: image/x|"
+		"Content-Transfer-Encoding: base64||" X57_CODED "|--b|"
+		"Content-Transfer-Encoding: quoted-printable||=E9|--b--|"},
+	{"parts of nothing",
+		"Content-Type: multipart/x; boundary=b||--b|Content-Type: image/x|"
+		"Content-Transfer-Encoding: binary||--b|Content-Type: image/x|"
+		"Content-Transfer-Encoding: binary|||--b--|",
+		"Content-Type: multipart/x; boundary=b||--b|Content-Type: image/x|"
+		"Content-Transfer-Encoding: base64||--b|Content-Type: image/x|"
+		"Content-Transfer-Encoding: base64||--b--|"},
+	{"no empty line, no boundary",
+		"Content-Type: multipart/x; boundary=b||--b|Content-Type: image/x|"
+		"Content-Transfer-Encoding: 8bit|\xff\x01|",
+		"Content-Type: multipart/x; boundary=b||--b|Content-Type: image/x|"
+		"Content-Transfer-Encoding: base64||/wENCg==|"},
+	{"checks of its lines",
+		"Content-Type: image/x|Content-Transfer-Encoding: binary||" X55 "|\x76\xba\x29|",
+		"Content-Type: image/x|Content-Transfer-Encoding: base64||" X55_CODED "|"},
 	{"base64 stays", "Content-Transfer-Encoding: base64||w7w=|",
 		"Content-Transfer-Encoding: base64||w7w=|"},
 	{"parts",

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: ISC */
 #include "t/fuzz/fuzz.h"
 
+#include "mime/b64.h"
 #include "mime/mime.h"
 #include "mime/qp.h"
+#include "util/base64.h"
 #include "util/mem.h"
 
 /*
  * The first byte says how the rest is cut, the second how much is held. However it is cut, the
- * events are the same; their bytes are those that came; lines of quoted-printable are short and are
- * the text again when they are decoded.
+ * events are the same; their bytes are those that came; lines of quoted-printable and of base64 are
+ * short and are the text again when they are decoded.
  */
 static int value_of(char c)
 {
@@ -28,6 +30,23 @@ static void decode(struct slice line, struct buf *out)
 		buf_add_char(out, (char)(value_of(line.p[i + 1]) * 16 + value_of(line.p[i + 2])));
 		i += 2;
 	}
+}
+
+static void check_base64(struct slice text)
+{
+	struct b64_encoder b = {0};
+	struct buf line = BUF_INIT(B64_LINE), back = BUF_INIT(text.len + 1);
+	struct slice first = slice_first(text, text.len / 3), rest = slice_from(text, first.len);
+
+	while (b64_encode(&b, &first, &line) || b64_encode(&b, &rest, &line)) {
+		FUZZ_ASSERT(line.len == B64_LINE && !slice_ends(buf_slice(&line), "="));
+		FUZZ_ASSERT(base64_decode(&back, buf_slice(&line)) == 0);
+	}
+	b64_end(&b, &line);
+	FUZZ_ASSERT(line.len < B64_LINE && base64_decode(&back, buf_slice(&line)) == 0);
+	FUZZ_ASSERT(slice_eq(buf_slice(&back), text));
+	buf_clear(&line);
+	buf_clear(&back);
 }
 
 static void check_encoding(struct slice text)
@@ -82,8 +101,10 @@ static unsigned run(struct slice text, size_t step, const struct mime_limits *li
 				    d.text.len <= limits->header + MIME_LINE + 2);
 			FUZZ_ASSERT(event != MIME_BODY || (options & MIME_PRIMARY_ONLY) ||
 				    d.text.len <= MIME_LINE);
-			if (event == MIME_BODY)
+			if (event == MIME_BODY) {
 				check_encoding(d.text);
+				check_base64(d.text);
+			}
 		}
 		FUZZ_ASSERT(m.depth <= limits->nesting + 1);
 		mem_free(copy);
