@@ -83,7 +83,7 @@ static bool may_be_kept(const struct session *s)
 		P_smtp_connection_reuse_time_limit, P_lmtp_connection_reuse_time_limit));
 	return !s->closing && !s->plain && (s->tls == NULL || s->policy->reuse) &&
 	       !server_is_stopping() && is_wanted(s) && loop_now() - s->opened < time &&
-	       (count == 0 || s->uses < count);
+	       (count == 0 || s->uses <= count);
 }
 
 bool kept_park(struct session *s)
@@ -133,6 +133,16 @@ static bool may_serve(const struct session *s, const struct delivery *d)
 	return !level_is_required(d) || (s->ehlo.features & EHLO_REQUIRETLS) != 0;
 }
 
+/*
+ * The server has said nothing since, and is there. What it has said, or its going, is looked at
+ * when the loop comes to it; here it would be taken for the reply to a command that comes behind
+ * it.
+ */
+static bool is_quiet(const struct session *s)
+{
+	return !reply_has_begun(&s->reply) && stream_is_quiet(s->stream);
+}
+
 bool kept_find(struct delivery *d)
 {
 	struct session *s;
@@ -143,7 +153,7 @@ bool kept_find(struct delivery *d)
 	TAILQ_FOREACH_REVERSE(s, &idle, session_list, link)
 	{
 		if (strcmp(s->site, d->site) == 0 && strcmp(s->policy->key, d->policy->key) == 0 &&
-			may_serve(s, d) && auth_is_same(s, d)) {
+			may_serve(s, d) && auth_is_same(s, d) && is_quiet(s)) {
 			take(s, d);
 			return true;
 		}
@@ -184,7 +194,7 @@ bool kept_find_host(struct delivery *d, const char *host, const char *address, u
 	{
 		if (s->port == port && strcmp(s->address, address) == 0 &&
 			strcmp(s->name, host) == 0 && may_serve(s, d) && is_same_tls(s, d) &&
-			auth_is_same(s, d)) {
+			auth_is_same(s, d) && is_quiet(s)) {
 			take(s, d);
 			rename_to(s, d);
 			return true;

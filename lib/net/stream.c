@@ -369,6 +369,16 @@ void stream_again(struct stream *s)
 	loop_soon(&s->again);
 }
 
+bool stream_is_quiet(const struct stream *s)
+{
+	char byte;
+
+	return stream_input(s).len == 0 && !s->ended && !s->eof &&
+	       (s->ops == NULL || !s->ops->pending(s->filter)) &&
+	       recv(s->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 &&
+	       (errno == EAGAIN || errno == EINTR);
+}
+
 size_t stream_discard(struct stream *s)
 {
 	size_t n = stream_input(s).len;

@@ -64,6 +64,11 @@ void stream_consume(struct stream *s, size_t n);
 void stream_wipe(struct stream *s, size_t n);
 /* Calls on_input soon if there are unread bytes: after a pause in the owner's own state. */
 void stream_again(struct stream *s);
+/*
+ * Nothing has come that was not read, nor the end: the kernel is asked. For who is about to speak
+ * on a connection that was idle, and must not take what was said before for the answer.
+ */
+bool stream_is_quiet(const struct stream *s);
 /* Drops unread bytes, for STARTTLS (RFC 3207, 4.2); how many there were. */
 size_t stream_discard(struct stream *s);
 

@@ -59,6 +59,12 @@ static inline bool reply_is_pending(const struct reply *r)
 	return r->is_pending;
 }
 
+/* A part of it has come. */
+static inline bool reply_has_begun(const struct reply *r)
+{
+	return r->total > 0 || r->is_pending;
+}
+
 /* First digit: 2 done, 3 go on, 4 later, 5 no. */
 static inline int reply_class(const struct reply *r)
 {

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: ISC */
 #include "t/client/peer.h"
 
+#include <linux/sockios.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -259,6 +261,27 @@ void peer_release(struct peer *p, const char *reply)
 			if (say(c, reply)) {
 				stream_again(c->stream);
 			}
+		}
+	}
+}
+
+/* Until the other end's kernel has what was sent. */
+static void arrive(int fd)
+{
+	int64_t deadline = clock_mono() + 5 * CLOCK_SEC;
+	int left = 1;
+	while (ioctl(fd, SIOCOUTQ, &left) == 0 && left > 0 && clock_mono() < deadline) {
+		loop_once(clock_mono() + CLOCK_MSEC);
+	}
+}
+
+void peer_say(struct peer *p, const char *text)
+{
+	for (int i = 0; i < CONNS; i++) {
+		if (p->conn[i] != NULL) {
+			(void)stream_write_slice(p->conn[i]->stream, slice_str(text));
+			stream_flush(p->conn[i]->stream);
+			arrive(stream_fd(p->conn[i]->stream));
 		}
 	}
 }

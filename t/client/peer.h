@@ -30,6 +30,8 @@ void peer_start(struct peer *p, const char *address, uint16_t *port);
 void peer_reset(struct peer *p);
 /* Answers what was held. */
 void peer_release(struct peer *p, const char *reply);
+/* Says so unasked, on all connections, and waits until it is there; text with its line ends. */
+void peer_say(struct peer *p, const char *text);
 /* Closes all connections. */
 void peer_cut(struct peer *p);
 void peer_stop(struct peer *p);

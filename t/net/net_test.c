@@ -114,6 +114,28 @@ static void test_input(void)
 	finish(&e);
 }
 
+/* What the kernel has counts as well as what was read, and the end as well as bytes. */
+static void test_quiet(void)
+{
+	struct end e;
+
+	begin(&e, 100, 100);
+	ok(stream_is_quiet(e.s), "nothing was said");
+	is_int(write(e.fd, "ab", 2), 2, "bytes are written");
+	ok(!stream_is_quiet(e.s), "which nobody has read");
+	e.keep = 2;
+	settle();
+	is_int(stream_input(e.s).len, 2, "now they are read");
+	ok(!stream_is_quiet(e.s), "but not taken");
+	stream_consume(e.s, 2);
+	ok(stream_is_quiet(e.s), "then they are");
+	fd_close(&e.fd);
+	ok(!stream_is_quiet(e.s), "the peer is gone, and nobody knows");
+	settle();
+	ok(e.s == NULL || !stream_is_quiet(e.s), "now all do");
+	finish(&e);
+}
+
 static void test_output(void)
 {
 	static char block[1 << 20], sink[1 << 16];
@@ -429,6 +451,7 @@ int main(void)
 {
 	loop_init();
 	test_input();
+	test_quiet();
 	test_output();
 	test_deadline();
 	test_finish();
