@@ -622,11 +622,34 @@ bool ask_msg(struct server_peer *peer, struct ipc_msg *msg)
 	return true;
 }
 
+/*
+ * Each becomes mail, and who asks for it may have been broken into: so many at once, and one a
+ * second. What cleanup does not read on is left out as well.
+ */
+enum { TRANSCRIPTS_AT_ONCE = 100, TRANSCRIPT_ROOM = 2 * IPC_FRAME_LIMIT };
+
+static bool may_tell(const struct server_peer *peer)
+{
+	static int64_t paid_until;
+	static bool is_full;
+	bool was_full = is_full;
+
+	if (paid_until < loop_now())
+		paid_until = loop_now();
+	is_full = paid_until > loop_now() + (TRANSCRIPTS_AT_ONCE - 1) * CLOCK_SEC ||
+		  ipc_room(peer->ipc) < TRANSCRIPT_ROOM;
+	if (is_full && !was_full)
+		log_warning("too many transcripts of sessions at once: some are left out");
+	if (!is_full)
+		paid_until += CLOCK_SEC;
+	return !is_full;
+}
+
 void ask_transcript(const struct ipc_msg *msg)
 {
 	struct server_peer *peer = choose();
 
-	if (peer == NULL)
+	if (peer == NULL || !may_tell(peer))
 		return;
 	ipc_begin(peer->ipc, PROTO_TRANSCRIPT, 0);
 	ipc_put_u64(peer->ipc, FIELD_FLAGS, ipc_u64(msg, FIELD_FLAGS));

@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 
 #include "conf/conf.h"
+#include "mail/mailclass.h"
 #include "net/addr.h"
 #include "server/counters.h"
 #include "server/server.h"
@@ -173,6 +174,7 @@ static void add_reply(struct session *s, struct buf *text)
 	p->code = (unsigned)s->reply.code;
 	buf_add_slice(&p->diagnostic, buf_slice(text));
 	buf_clear(text);
+	transcript_failed(s);
 }
 
 void session_said(struct session *s, enum stage stage, const char *command)
@@ -200,9 +202,11 @@ void session_lost(struct session *s, int err, enum stage stage, const char *doin
 		session_problem(s, stage, "4.4.2", "conversation with %s timed out while %s",
 			s->host, doing);
 	} else if (err == ERR_SYNTAX || err == ERR_LIMIT) {
+		transcript_class(s, MAIL_CLASS_PROTOCOL);
 		session_problem(s, stage, "4.5.0",
 			"host %s sent something that is no reply while %s", s->host, doing);
 	} else if (err == ERR_TEMP) {
+		transcript_class(s, MAIL_CLASS_DATA);
 		session_problem(s, stage, "4.3.0", "local data error while talking to %s", s->host);
 	} else {
 		session_problem(
@@ -362,11 +366,11 @@ static void broken(struct session *s, int err)
 	}
 }
 
-static void note_reply(struct session *s, bool is_bad)
+static void note_reply(struct session *s)
 {
 	s->connected = true;
 	auth_mask(s);
-	transcript_in(s, is_bad);
+	transcript_in(s);
 	if (log_is_debug()) {
 		struct buf text = BUF_INIT(REPLY_TEXT_LIMIT * 2);
 		reply_add_text(&text, &s->reply);
@@ -397,7 +401,7 @@ static bool next_reply(struct session *s)
 	if (r == ERR_AGAIN || r == ERR_LATER) {
 		return false;
 	}
-	note_reply(s, r != 0);
+	note_reply(s);
 	if (r != 0) {
 		broken(s, r);
 		return false;

@@ -6,17 +6,17 @@
 #include "mail/talk.h"
 #include "server/server.h"
 
-static bool is_wanted;
+static unsigned wanted; /* enum mail_class */
 
 void transcript_init(void)
 {
-	is_wanted =
-		(mail_classes(slice_str(conf_str(P_notify_classes))) & MAIL_CLASS_PROTOCOL) != 0;
+	wanted = mail_classes(slice_str(conf_str(P_notify_classes))) &
+		 (MAIL_CLASS_PROTOCOL | MAIL_CLASS_DATA);
 }
 
 static struct talk *talk_of(struct session *s)
 {
-	if (is_wanted && s->talk == NULL)
+	if (wanted != 0 && s->talk == NULL)
 		s->talk = talk_new();
 	return s->talk;
 }
@@ -49,15 +49,7 @@ void transcript_out(struct session *s, struct slice line)
 		talk_add(t, " Out: ", line);
 }
 
-/* A command that the server does not know, or will not have in this form (RFC 5321, 4.2.1). */
-static bool is_trouble(const struct session *s)
-{
-	int code = s->reply.code;
-
-	return s->xact != NULL && ((code >= 500 && code < 510) || code == 555);
-}
-
-void transcript_in(struct session *s, bool is_bad)
+void transcript_in(struct session *s)
 {
 	struct talk *t = talk_of(s);
 	struct buf text = BUF_INIT(TALK_LIMIT);
@@ -66,9 +58,27 @@ void transcript_in(struct session *s, bool is_bad)
 		return;
 	reply_add_text(&text, &s->reply);
 	talk_add_lines(t, " In:  ", buf_slice(&text));
-	if (is_bad || is_trouble(s))
-		t->classes |= MAIL_CLASS_PROTOCOL;
 	buf_clear(&text);
+}
+
+void transcript_class(struct session *s, unsigned class)
+{
+	struct talk *t = (class & wanted) != 0 ? talk_of(s) : NULL;
+
+	if (t != NULL)
+		t->classes |= class & wanted;
+}
+
+/*
+ * As Postfix: a command that the server does not know, or will not have in this form (RFC 5321,
+ * 4.2.1), or a reply that is neither yes nor no.
+ */
+void transcript_failed(struct session *s)
+{
+	int code = s->reply.code;
+
+	if (code < 400 || (code >= 500 && code < 510) || code == 555)
+		transcript_class(s, MAIL_CLASS_PROTOCOL);
 }
 
 void transcript_end(struct session *s)

@@ -5,16 +5,21 @@
 #include "smtp-client/session.h"
 
 /*
- * What was said in a session with a server that did not understand us, or that nobody could
- * understand, for the postmaster, when notify_classes has "protocol". Without it nothing is kept.
- * It goes to qmgr when the session ends or is used again, and from there to cleanup.
+ * What was said in a session in which something went wrong, for the postmaster, of the classes in
+ * notify_classes: "protocol", a server did not understand us, or nobody can understand it; "data",
+ * a table failed. Without them nothing is kept. It goes to qmgr when the session ends or is used
+ * again, and from there to cleanup.
  */
 /* At start. */
 void transcript_init(void);
 /* A command, with or without its end; never one with a password. */
 void transcript_out(struct session *s, struct slice line);
-/* The reply that has come; is_bad: it is none. */
-void transcript_in(struct session *s, bool is_bad);
+/* The reply that has come, or what came instead of one. */
+void transcript_in(struct session *s);
+/* Something has gone wrong: enum mail_class. */
+void transcript_class(struct session *s, unsigned class);
+/* The reply is why mail does not go through: it may be of class "protocol". */
+void transcript_failed(struct session *s);
 void transcript_end(struct session *s);
 
 #endif

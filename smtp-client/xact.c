@@ -2,6 +2,7 @@
 #include "smtp-client/xact.h"
 
 #include "conf/conf.h"
+#include "mail/mailclass.h"
 #include "server/counters.h"
 #include "smtp-client/body.h"
 #include "smtp-client/command.h"
@@ -88,6 +89,7 @@ void xact_break_off(struct session *s, int err)
 		why = content_why(&s->xact->content, &status);
 		session_problem(s, STAGE_DATA, status, "%s", why);
 	} else if (err == ERR_TEMP) {
+		transcript_class(s, MAIL_CLASS_DATA);
 		session_problem(
 			s, STAGE_DATA, "4.3.0", "local data error while talking to %s", s->host);
 	} else {

@@ -13,7 +13,8 @@ use Test::More;
 
 my $sink = Gatepost::Sink->new;
 my $gp = Gatepost::Instance->new(main => {
-    relayhost => '[127.0.0.1]:' . $sink->port, smtpd_client_connection_count_limit => 50 });
+    relayhost => '[127.0.0.1]:' . $sink->port, smtpd_client_connection_count_limit => 50,
+    notify_classes => 'protocol', error_notice_recipient => 'errors@post.test' });
 $gp->start;
 my $serial = 0;
 
@@ -76,6 +77,22 @@ for my $role (qw(smtpd cleanup qmgr smtp-client resolver tally)) {
         passes("$what from $role");
     }
 }
+
+# What becomes mail to the postmaster: nobody can make any amount of it.
+sub field { my ($nr, $type, $value) = @_; return pack 'CCva*', $nr, $type, length $value, $value }
+my $transcript = frame(225, 0, join '', field(4, 1, pack 'Q<', 32), field(83, 2, 'SMTP client'), field(64, 2, 'a[127.0.0.1]:25'), field(5, 3, " Out: x\n"));
+my $client = wait_until(15, sub { ($gp->roles->{'smtp-client'} // [])->[0] });
+$gp->mark;
+for my $sock (connections($client)) {
+    local $SIG{PIPE} = 'IGNORE';
+    send $sock, $transcript x 400, MSG_DONTWAIT;
+}
+$gp->wait_log(qr/qmgr\[\d+\]: warning: too many transcripts of sessions at once: some are left out/, 'too many transcripts from smtp-client');
+passes('behind them');
+ok($gp->drained, 'all of them are written');
+my $told = grep { $_->{rcpts}[0] eq 'errors@post.test' } $sink->messages;
+ok($told >= 100 && $told <= 115, 'as many as may be') or diag "$told transcripts";
+
 $gp->{marks} = 0;
 # The keeper is part of qmgr: fed with garbage in its name, both begin anew.
 my @ends = grep { !/fatal: the keeper has ended/ } $gp->log_lines(qr/(?:panic|fatal):/);
@@ -84,5 +101,6 @@ ok($gp->drained, 'nothing is left');
 $gp->stop;
 my %times;
 $times{ $_->{rcpts}[0] }++ for $sink->messages;
+delete $times{'errors@post.test'};
 is(scalar(keys %times), $serial, 'every message has arrived');
 done_testing;
