@@ -171,7 +171,7 @@ static const struct sasl_options *options_of(const struct session *s)
 		return &plain_options;
 	}
 	const struct tls_facts *f = tls_facts(s->tls);
-	bool verified = s->level > TLS_FINGERPRINT && f->is_matched;
+	bool verified = s->level >= TLS_FINGERPRINT && f->is_matched;
 	return verified ? &verified_options : &tls_options;
 }
 

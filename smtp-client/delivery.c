@@ -193,7 +193,7 @@ static unsigned address_limit(void)
 static bool has_more_addresses(const struct delivery *d)
 {
 	int64_t limit = conf_int(policy_param(P_smtp_mx_session_limit, P_lmtp_mx_session_limit));
-	if (limit > 0 && d->sessions >= (uint64_t)limit) {
+	if (limit > 0 && d->site_sessions >= (uint64_t)limit) {
 		return false;
 	}
 	if (d->hosts == NULL) {
@@ -268,6 +268,7 @@ static void next_site(struct delivery *d)
 	struct slice word, rest;
 	forget_hosts(d);
 	forget_policy(d);
+	d->site_sessions = 0;
 	if (!take_site(d, &word)) {
 		give_up(d);
 		return;
@@ -288,8 +289,7 @@ static void begin_reused(struct delivery *d)
 {
 	mem_free(d->tried);
 	d->tried = mem_str(d->session->relay);
-	d->connected = clock_real();
-	d->sessions++;
+	delivery_handshake_done(d);
 	xact_start(d->session);
 }
 
@@ -317,12 +317,18 @@ static void find_policy(void *arg)
 	}
 }
 
+static void count_sessions(struct delivery *d, int more)
+{
+	d->sessions += (unsigned)more;
+	d->site_sessions += (unsigned)more;
+}
+
 void delivery_fall_back(struct delivery *d)
 {
 	if (d->hosts != NULL && d->at > 0) {
 		d->at--;
 		d->fall_back = true;
-		d->sessions -= session_is_up(d->session);
+		count_sessions(d, session_is_up(d->session) ? -1 : 0);
 		/* Of a reused session, too: were it passed over, the next host would get clear
 		 * text. */
 		mem_free(d->tried);
@@ -335,7 +341,7 @@ void delivery_retry(struct delivery *d)
 	mem_free(d->tried);
 	d->tried = NULL;
 	d->connected = 0;
-	d->sessions--;
+	count_sessions(d, -1);
 	start_site(d);
 }
 
@@ -479,7 +485,7 @@ static void next_address(struct delivery *d)
 void delivery_handshake_done(struct delivery *d)
 {
 	d->connected = clock_real();
-	d->sessions++;
+	count_sessions(d, 1);
 }
 
 void delivery_next(struct delivery *d)

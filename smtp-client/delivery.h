@@ -42,12 +42,13 @@ struct delivery {
 	uint64_t connecting;     /* handle of server_connect; 0: none */
 	struct buf encoded;      /* what hosts borrows from */
 	struct hosts *hosts;     /* owned; NULL: not known */
-	char *tried;        /* owned: relay of a reused session, not to be tried again; or NULL */
-	unsigned at;        /* index of the next address */
-	unsigned sessions;  /* that came through their handshake */
-	bool parked;        /* the last session stays open, idle */
-	bool unreadable;    /* the message itself cannot be read */
-	struct problem why; /* the last one */
+	char *tried;       /* owned: relay of a reused session, not to be tried again; or NULL */
+	unsigned at;       /* index of the next address */
+	unsigned sessions; /* that came through their handshake */
+	unsigned site_sessions;   /* of these, to the present next hop */
+	bool parked;              /* the last session stays open, idle */
+	bool unreadable;          /* the message itself cannot be read */
+	struct problem why;       /* the last one */
 	int64_t begun, connected; /* real times; connected 0: not yet */
 
 	struct later mapping;             /* tables that are asked for generic */

@@ -8,6 +8,7 @@
 #include "server/server.h"
 #include "smtp-client/auth.h"
 #include "smtp-client/level.h"
+#include "smtp-client/outcome.h"
 #include "smtp-client/policy.h"
 #include "smtp-client/self.h"
 #include "smtp-client/starttls.h"
@@ -163,21 +164,24 @@ static int look_for_pix(struct session *s)
 
 /* ---- The greeting. ---- */
 
-/* smtp_skip_5xx_greeting: a refusal at the door says nothing about other hosts. */
-static void soften(struct session *s)
+/* smtp_skip_5xx_greeting: a refusal at the door says nothing about other hosts; without it, all. */
+static void refused_at_the_door(struct session *s)
 {
 	enum param p = policy_param(P_smtp_skip_5xx_greeting, P_lmtp_skip_5xx_greeting);
-	if (conf_bool(p) && s->delivery->why.status[0] == '5') {
-		s->delivery->why.status[0] = '4';
+	struct problem *why = &s->delivery->why;
+	session_refused(s);
+	if (why->status[0] == '5' && conf_bool(p)) {
+		why->status[0] = '4';
+	} else if (why->status[0] == '5') {
+		outcome_all_failed(s->delivery, true);
 	}
+	session_fail(s, true);
 }
 
 void hello_greeting(struct session *s)
 {
 	if (s->reply.code != 220) {
-		session_refused(s);
-		soften(s);
-		session_fail(s, true);
+		refused_at_the_door(s);
 		return;
 	}
 	if (look_for_pix(s) != 0) {

@@ -23,6 +23,14 @@ static bool is_loopback(const struct net_addr *a)
 	return IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)&a->ss)->sin6_addr);
 }
 
+/* Without the brackets that an address may stand in. */
+static struct slice bare(struct slice word)
+{
+	return slice_starts(word, "[") && slice_ends(word, "]")
+		       ? slice_first(slice_from(word, 1), word.len - 2)
+		       : word;
+}
+
 /* The only address of this protocol in the list; what is no address may be any number of them. */
 static void only_interface(int family, struct net_addr *found)
 {
@@ -30,10 +38,7 @@ static void only_interface(int family, struct net_addr *found)
 	unsigned n = 0;
 	while (slice_token(&rest, ", \t\r\n", &word)) {
 		struct net_addr a;
-		if (slice_starts(word, "[") && slice_ends(word, "]")) {
-			word = slice_first(slice_from(word, 1), word.len - 2);
-		}
-		if (net_addr_parse(word, 0, &a) != 0) {
+		if (net_addr_parse(bare(word), 0, &a) != 0) {
 			n += 2;
 		} else if (net_addr_family(&a) == family) {
 			*found = a;
@@ -50,7 +55,8 @@ static void read_address(enum param p, int family, struct net_addr *a)
 	const char *text = conf_str(p);
 	if (text[0] == '\0') {
 		only_interface(family, a);
-	} else if (net_addr_parse(slice_str(text), 0, a) != 0 || net_addr_family(a) != family) {
+	} else if (net_addr_parse(bare(slice_str(text)), 0, a) != 0 ||
+		   net_addr_family(a) != family) {
 		log_fatal("%s: \"%s\" is no %s address", conf_name(p), text,
 			family == AF_INET ? "IPv4" : "IPv6");
 	}

@@ -166,11 +166,14 @@ static bool is_probe(struct slice item)
 }
 
 /* An address of one family, or nothing. */
+/* It may stand in brackets. */
 static bool is_of_family(struct slice s, int family)
 {
 	char text[HOST_LIMIT + 1];
 	unsigned char room[sizeof(struct in6_addr)];
 
+	if (s.len > 2 && slice_starts(s, "[") && slice_ends(s, "]"))
+		s = slice_first(slice_from(s, 1), s.len - 2);
 	if (s.len > HOST_LIMIT)
 		return false;
 	memcpy(text, s.p, s.len);

@@ -12,7 +12,9 @@ use Gatepost::Kit;
 use Gatepost::Peers;
 use Gatepost::Sasl;
 use Gatepost::Script;
+use Gatepost::Sink;
 use Gatepost::Tables;
+use Gatepost::TlsSink;
 use MIME::Base64 qw(decode_base64);
 use Test::More;
 
@@ -97,18 +99,24 @@ my %case = (
     atonce   => ['AUTH SCRAM-SHA-256', by_scram(at_once => 1), $joe, 'deferred', qr/${why}the host does not prove/],
     liar     => ['AUTH SCRAM-SHA-256', by_scram(liar => 1), $joe, 'deferred', qr/${why}the host does not prove/],
     fails    => ['AUTH PLAIN', \&is_plain, undef, 'deferred', qr/${why}the table of credentials cannot be read/, 'fails'],
+    aged     => ['AUTH PLAIN', '535 5.7.8 wrong', $joe, 'deferred', qr/${said}535/, 'aged'],
     cached   => ['AUTH PLAIN', '535 5.7.8 wrong', $joe, 'deferred', qr/${said}535/, 'cached'],
     file     => ['AUTH XOAUTH2', sub { decode_base64($_[1] =~ s/^XOAUTH2 //r) eq "user=me\@x.test\1auth=Bearer " . slurp("$dir/token") =~ s/\n//r . "\1\1"
         ? '235 ok' : '535 5.7.8 no' }, "me\@x.test:{FILE}$dir/token", 'sent', undef, 'file'],
     nofile   => ['AUTH XOAUTH2', '535 5.7.8 no', "me\@x.test:{FILE}$dir/missing", 'deferred', qr/${why}the file of its token cannot be read/, 'nofile'],
     unlisted => ['AUTH XOAUTH2', '535 5.7.8 no', "me\@x.test:{FILE}/etc/shadow", 'deferred', qr/${why}the file of its token is not in smtp_sasl_token_files/],
     bysender => ['AUTH PLAIN', sub { $_[1] eq 'PLAIN ' . b64("\0ann\0anns") ? '235 ok' : '535 5.7.8 no' }, $joe, 'sent', undef, 'bysender'],
+    # What a postmaster is told, of those that say everything back and do not know RCPT.
+    toldplain => ['AUTH PLAIN', sub { is_plain(@_) =~ s/welcome/welcome $_[1], $password/r }, $joe, 'bounced'],
+    toldlogin => ['AUTH LOGIN', sub { by_login(@_) =~ s/ok/ok ${\b64($password)} $password/r }, $joe, 'bounced'],
+    toldtoken => ['AUTH XOAUTH2', sub { by_token(@_) =~ s/ok/ok $token/r }, "me\@x.test:$token", 'bounced'],
     lmtp     => ['AUTH PLAIN', \&is_plain, $joe, 'sent', undef, 'lmtp'],
 );
 spew("$dir/token", "first.tokenYY\n");
 spew("$dir/missing", '');
 my $s = Gatepost::Script->new(map { $_ => { keywords => ['PIPELINING', $case{$_}[0]], auth => $case{$_}[1],
-    ($_ eq 'lmtp' ? (lmtp => 1) : ()) } } keys %case);
+    ($_ eq 'lmtp' ? (lmtp => 1) : ()), (/^told/ ? (rcpt => '500 5.5.2 what?') : ()) } } keys %case);
+my $post = Gatepost::Sink->new;
 
 # ---- Real servers ----
 
@@ -132,19 +140,39 @@ my $server = Gatepost::Instance->new(main => { smtpd_sasl_auth_enable => 'yes', 
     smtpd_sasl_password_maps => $records, smtpd_tls_security_level => 'may', smtpd_tls_chain_files => $cert->{both},
     smtpd_sasl_security_options => 'noanonymous, mutual_auth', mynetworks => '192.0.2.1', default_transport => 'discard',
     smtpd_recipient_restrictions => 'permit_sasl_authenticated, reject', smtpd_relay_restrictions => 'permit_sasl_authenticated, reject' });
+# By the security of the connection: what holds in clear text, inside of TLS, with a server that is verified.
+my $inside = Gatepost::TlsSink->new(cert => $cert, keywords => ['AUTH PLAIN']);
+my ($none, $all) = map {"$_,noanonymous"} 'noplaintext', 'noanonymous';
+my @verify = ("smtp_tls_CAfile=@{[ $certs->ca ]}", 'smtp_tls_verify_cert_match=mx.test');
+my %security = (
+    intls => [$none, $all, undef, 'sent', 'smtp_tls_security_level=encrypt'],
+    nottls => [$none, $all, undef, 'deferred', 'smtp_tls_security_level=none'],
+    safetls => [$all, $none, undef, 'deferred', 'smtp_tls_security_level=encrypt'],
+    unverified => [$all, $none, $all, 'deferred', 'smtp_tls_security_level=encrypt'],
+    verified => [$none, $none, $all, 'sent', 'smtp_tls_security_level=verify', @verify],
+    byprint => [$none, $none, $all, 'sent', 'smtp_tls_security_level=fingerprint', 'smtp_tls_fingerprint_digest=sha256',
+        'smtp_tls_fingerprint_cert_match=' . $certs->fingerprint($cert->{cert})],
+    safeverified => [$all, $all, $none, 'deferred', 'smtp_tls_security_level=verify', @verify],
+);
+sub security_line {
+    my ($name) = @_;
+    my ($clear, $tls, $verified, undef, @more) = @{ $security{$name} };
+    return join ' -o ', "$name unix - - n - - smtp-client", "smtp_sasl_security_options=$clear", "smtp_sasl_tls_security_options=$tls",
+        ($verified ? "smtp_sasl_tls_verified_security_options=$verified" : ()), @more;
+}
 my %real = (postfix => $postfix->port, exim => $exim->port, plus => $server->port);
 
 # ---- ----
 
-my $credentials = join '', (map { "[127.0.0.1]:$real{$_} joe:" . ($_ eq 'postfix' ? $simple : $password) . "\n" } sort keys %real),
+my $credentials = join '', '[127.0.0.1]:' . $inside->port . " $joe\n", (map { "[127.0.0.1]:$real{$_} joe:" . ($_ eq 'postfix' ? $simple : $password) . "\n" } sort keys %real),
     map { defined $case{$_}[2] ? $s->at($_) . " $case{$_}[2]\n" : () } sort keys %case;
 my $maps = table('hash', "$dir/credentials", "$credentials\@annhome.test ann:anns\n");
-my $routes = join ', ', (map { "{$_.test=" . ($case{$_}[5] // 'smtp') . ':' . $s->at($_) . '}' } sort keys %case),
-    map {"{$_.test=" . ($_ eq 'plus' ? 'tls' : 'smtp') . ":[127.0.0.1]:$real{$_}}"} sort keys %real;
+my $routes = join ', ', '{post.test=smtp:[127.0.0.1]:' . $post->port . '}', (map { "{$_.test=" . ($case{$_}[5] // 'smtp') . ':' . $s->at($_) . '}' } sort keys %case),
+    (map {"{$_.test=$_:[127.0.0.1]:" . $inside->port . '}'} sort keys %security), map {"{$_.test=" . ($_ eq 'plus' ? 'tls' : 'smtp') . ":[127.0.0.1]:$real{$_}}"} sort keys %real;
 my $gp = Gatepost::Instance->new(main => {
     smtp_sasl_auth_enable => 'yes', smtp_sasl_password_maps => $maps, smtp_sasl_security_options => 'noanonymous',
     lmtp_sasl_auth_enable => 'yes', lmtp_sasl_password_maps => $maps, lmtp_sasl_security_options => 'noanonymous',
-    transport_maps => "inline:{$routes}", notify_classes => '', log_level => 'debug',
+    transport_maps => "inline:{$routes}", notify_classes => 'protocol', error_notice_recipient => 'errors@post.test', log_level => 'debug',
     minimal_backoff_time => '600s', maximal_backoff_time => '600s', relayhost => '[127.0.0.1]:1', delay_warning_time => 0,
     default_destination_concurrency_failed_cohort_limit => 0, # a refused login is no reason not to try the next one
 }, master => [
@@ -155,6 +183,8 @@ my $gp = Gatepost::Instance->new(main => {
     'dummy unix - - n - - smtp-client -o smtp_send_dummy_mail_auth=yes',
     'fails unix - - n - - smtp-client -o smtp_sasl_password_maps=fail:x',
     'cached unix - - n - - smtp-client -o smtp_sasl_auth_cache_name=memory',
+    'aged unix - - n - 1 smtp-client -o smtp_sasl_auth_cache_name=memory -o smtp_sasl_auth_cache_time=1s',
+    (map { security_line($_) } sort keys %security),
     'bysender unix - - n - - smtp-client -o smtp_sender_dependent_authentication=yes',
     "file unix - - n - - smtp-client -o smtp_connection_cache_on_demand=no -o smtp_sasl_token_files=$dir/token",
     "nofile unix - - n - - smtp-client -o smtp_sasl_token_files=$dir/missing",
@@ -163,7 +193,7 @@ my $gp = Gatepost::Instance->new(main => {
 ok($server->start, 'a server of our own') and $gp->start;
 my $c = $gp->session;
 is($c->mail('ann@annhome.test', "u\@$_.test", "Subject: $_\r\n\r\nx\r\n")->{code}, 250, "$_: taken")
-    for sort(keys %case), sort keys %real;
+    for sort(keys %case), sort(keys %real), sort keys %security;
 
 for my $name (sort keys %case) {
     my (undef, undef, undef, $result, $text) = @{ $case{$name} };
@@ -182,6 +212,13 @@ $c->mail('ann@annhome.test', 'again@cached.test', "x\r\n");
 $gp->wait_log(qr/to=<again\@cached\.test>, .*status=deferred \(SASL \[CACHED\] authentication failed; server 127\.0\.0\.1 said: 535 5\.7\.8 wrong\)/,
     'smtp_sasl_auth_cache_name');
 is(scalar(() = $s->log('cached') =~ /^C: AUTH/mg), 1, 'it sees AUTH once');
+
+for my $name (sort keys %security) {
+    my $result = $security{$name}[3];
+    like($gp->find_log(qr/to=<u\@$name\.test>, .*, status=/, 20) // '', $result eq 'sent' ? qr/status=sent/ : qr/status=deferred \($incompatible\)/, "$name: $result");
+}
+my @logged_in = map { my ($to) = /^RCPT TO:<u\@(\w+)\./m; /^AUTH PLAIN/m && $to ? $to : () } $inside->sessions;
+is(join(' ', sort @logged_in), join(' ', grep { $security{$_}[3] eq 'sent' } sort keys %security), 'AUTH where it may be, alone');
 
 for my $name (sort keys %real) {
     $gp->wait_log(qr/to=<u\@$name\.test>, .*dsn=2\.0\.0, status=sent/, "$name: sent");
@@ -212,11 +249,34 @@ $gp->mark;
 $c->mail('ann@annhome.test', 'place@file.test', "x\r\n");
 $gp->wait_log(qr/to=<place\@file\.test>, .*status=sent/, 'the file written in its place');
 
+# A refusal that is old.
+ok(wait_until(20, sub {
+    $gp->mark;
+    $c->mail('ann@annhome.test', 'again@aged.test', "x\r\n");
+    $gp->find_log(qr/to=<again\@aged\.test>, .*status=deferred/);
+    return $s->log('aged') =~ /^C: AUTH.*^C: AUTH/ms;
+}), 'smtp_sasl_auth_cache_time is over: it is tried again') or diag $s->log('aged');
+
 # vault may die.
 $gp->mark;
 ok($gp->kill_role('vault'), 'vault is killed');
 $c->mail('ann@annhome.test', 'after@scram.test', "x\r\n");
 $gp->wait_log(qr/to=<after\@scram\.test>, .*status=sent/, 'mail goes on with the next one');
+
+# Transcripts, of the class "protocol".
+my %told;
+ok(wait_until(20, sub {
+    %told = map { (/^Subject: Gatepost SMTP client: errors from 127\.0\.0\.1\[127\.0\.0\.1\]:(\d+)\r$/m)[0] // '?' => $_ } map { $_->{content} } $post->messages;
+    return keys %told >= 4;
+}), 'transcripts for the postmaster');
+is(join(' ', sort keys %told), join(' ', sort map { $s->port($_) } qw(toldplain toldlogin toldtoken rubbish)), 'of servers that do not understand, or cannot be understood');
+my $secret = join '|', map { quotemeta } $password, b64($password), $plain, substr($token, 0, 12), substr(b64("user=me\@x.test\1auth=Bearer $token"), 0, 40);
+for my $name (qw(toldplain toldlogin toldtoken)) {
+    my $text = $told{ $s->port($name) } // '';
+    like($text, qr/^ In:  235 2\.7\.0 .*\*\*\*.*^ Out: MAIL FROM:<ann\@annhome\.test>.*^ In:  500 5\.5\.2 what\?/ms, "$name: what was said, the secret masked");
+    # Long lines are folded.
+    unlike($text =~ s/\r\n    //gr . $text =~ s/\r\n    / /gr, qr/$secret/, "$name: no secret, however it is written");
+}
 
 my $log = slurp($gp->{log});
 unlike($log, qr/\Q$password\E|\Q$simple\E|\Q$plain\E|ya29|anns|tokenYY/, 'no secret is in the log, with the dialogue in it');

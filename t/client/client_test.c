@@ -2,9 +2,11 @@
 #include "t/tap.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/uio.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "queue/envelope.h"
@@ -31,17 +33,21 @@ static char *hop(const char *name)
 	return strcmp(name, "self.test") == 0 ? mem_str(name) : mem_fmt("%s:%u", name, port);
 }
 
-/* One job; what qmgr was told, without the word of idle sessions. */
-static const char *deliver(struct job_spec spec, const char *name)
+static void send_job(struct job_spec spec, const char *name)
 {
-	static struct buf out = BUF_INIT(65536);
 	char *nexthop = hop(name);
 	spec.nexthop = nexthop;
 	spec.content = spec.content != NULL ? spec.content : content;
 	buf_reset(&w.events);
 	worker_job(&w, &spec);
-	worker_wait(&w.ended, w.ended + 1);
 	mem_free(nexthop);
+}
+
+/* What qmgr is told till the job's end, without the word of idle sessions. */
+static const char *outcome(void)
+{
+	static struct buf out = BUF_INIT(65536);
+	worker_wait(&w.ended, w.ended + 1);
 	struct slice rest = buf_slice(&w.events), word;
 	buf_reset(&out);
 	while (slice_token(&rest, " ", &word)) {
@@ -50,6 +56,12 @@ static const char *deliver(struct job_spec spec, const char *name)
 		}
 	}
 	return buf_str(&out);
+}
+
+static const char *deliver(struct job_spec spec, const char *name)
+{
+	send_job(spec, name);
+	return outcome();
 }
 
 /* The next delivery opens a session of its own. */
@@ -209,6 +221,50 @@ static void test_reuse(void)
 	is_str(deliver((struct job_spec){.rcpts = "v"}, "one.test"), "R0=D4.4.2 END0",
 		"421 to the next MAIL: once more, then deferred");
 	is_int(a.connections, 1, "by a new session");
+}
+
+/* The worker sees all at once what comes until wake_worker, in the order in which it came. */
+static void stop_worker(void)
+{
+	int status = 0;
+	ok(kill(w.pid, SIGSTOP) == 0 && waitpid(w.pid, &status, WUNTRACED) == w.pid &&
+			WIFSTOPPED(status),
+		"smtp-client is held up");
+}
+
+/* What a server has said unasked, or that it has gone, is no answer to the next command. */
+static void test_unread(void)
+{
+	static const struct {
+		const char *what, *before, *said; /* said NULL: it closes the connection */
+	} rows[] = {
+		{"421", "", "421 4.4.2 idle for too long\r\n"},
+		{"a refusal", "", "550 5.7.1 go away\r\n"},
+		{"a 250", "", "250 2.0.0 Ok\r\n"},
+		{"the begin of a reply", "", "250-2.0.0 Ok\r\n"},
+		{"one that was read", "250-2.0.0 Ok\r\n", ""},
+		{"the end", "", NULL},
+	};
+	for (size_t i = 0; i < COUNT_OF(rows); i++) {
+		fresh();
+		is_str(deliver((struct job_spec){.rcpts = "u"}, "one.test"), "DOT R0=O2.0.0 END1",
+			"%s: a session", rows[i].what);
+		worker_wait_event(&w, "IDLE1");
+		peer_say(&a, rows[i].before);
+		stop_worker();
+		send_job((struct job_spec){.rcpts = "v"}, "one.test");
+		(void)ipc_flush(w.qmgr);
+		if (rows[i].said != NULL) {
+			peer_say(&a, rows[i].said);
+		} else {
+			peer_cut(&a);
+		}
+		(void)kill(w.pid, SIGCONT);
+		is_str(outcome(), "DOT R0=O2.0.0 END1", "%s: the next message is delivered",
+			rows[i].what);
+		is_int(a.connections, 2, "%s: by a session of its own", rows[i].what);
+		is_int(a.messages, 2, "%s: once", rows[i].what);
+	}
 }
 
 /* What plans of back-off and notices go by. */
@@ -621,6 +677,89 @@ static void test_fallback(void)
 	worker_stop(&w);
 }
 
+/* How many servers, and how long one. */
+static void test_limits(void)
+{
+	static const char busy[] = "421 4.3.2 busy", never[] = "554 5.7.1 go away";
+	static const struct {
+		const char *settings, *nexthop, *rcpts, *greeting, *events;
+		unsigned first, second; /* connections to 127.0.0.1 and 127.0.0.2 */
+	} rows[] = {
+		{"smtp_mx_address_limit=1", "two.test", "u", busy, "R0=D4.3.2 END2", 1, 0},
+		{"smtp_mx_address_limit=2", "two.test", "u", busy, "DOT R0=O2.0.0 END1", 1, 1},
+		{"smtp_mx_address_limit=0", "two.test", "u", busy, "DOT R0=O2.0.0 END1", 1, 1},
+		{"smtp_mx_session_limit=1", "two.test", "r4", NULL, "R0=D4.2.1 END1", 1, 0},
+		{"smtp_mx_session_limit=2", "two.test", "r4", NULL, "R0=D4.2.1 END1", 1, 1},
+		{"smtp_mx_session_limit=1", "two.test", "u", busy, "DOT R0=O2.0.0 END1", 1, 1},
+		{"smtp_mx_session_limit=1; smtp_fallback_relay=[127.0.0.2]:%u", "one.test", "r4",
+			NULL, "R0=D4.2.1 END1", 1, 1},
+		{"smtp_skip_5xx_greeting=no", "two.test", "u v", never, "R0=F5.7.1 R1=F5.7.1 END2",
+			1, 0},
+		{"smtp_skip_5xx_greeting=no", "two.test", "u", busy, "DOT R0=O2.0.0 END1", 1, 1},
+		{"smtp_defer_if_no_mx_address_found=no", "nohost.test", "u", NULL, "R0=F5.4.4 END2",
+			0, 0},
+		{"smtp_defer_if_no_mx_address_found=yes", "nohost.test", "u", NULL,
+			"R0=D4.4.4 END2", 0, 0},
+		{"lmtp_mx_address_limit=1", "inet:two.test", "u", busy, "R0=D4.3.2 END2", 1, 0},
+		{"lmtp_mx_session_limit=1", "inet:two.test", "r4", NULL, "R0=D4.2.1 END1", 1, 0},
+		{"lmtp_skip_5xx_greeting=no", "inet:two.test", "u", never, "R0=F5.7.1 END2", 1, 0},
+		{"lmtp_skip_5xx_greeting=yes", "inet:two.test", "u", never, "DOT R0=O2.1.5 END1", 1,
+			1},
+	};
+	for (size_t i = 0; i < COUNT_OF(rows); i++) {
+		struct slice rest = slice_str(rows[i].settings), more;
+		bool lmtp = slice_starts(rest, "lmtp"),
+		     has_port = slice_part(&rest, '%', &more) && rest.p != NULL;
+		char *all = mem_fmt("%s; %.*s", settings, SLICE_FMT(more));
+		char *whole = has_port ? mem_fmt("%s%u", all, port) : mem_str(all);
+		fresh();
+		worker_start(&w, lmtp, whole);
+		a.lmtp = b.lmtp = lmtp;
+		a.greeting = rows[i].greeting;
+		is_str(deliver((struct job_spec){.rcpts = rows[i].rcpts}, rows[i].nexthop),
+			rows[i].events, "%s, %s", rows[i].settings, rows[i].nexthop);
+		ok(a.connections == rows[i].first && b.connections == rows[i].second,
+			"%s: %u and %u connections", rows[i].settings, a.connections,
+			b.connections);
+		worker_stop(&w);
+		mem_free(all);
+		mem_free(whole);
+	}
+}
+
+/* How often, and how long, a session is used. */
+static void test_reuse_limits(void)
+{
+	char *more = mem_fmt("%s; smtp_connection_reuse_count_limit=2", settings);
+	fresh();
+	worker_start(&w, false, more);
+	for (int i = 0; i < 4; i++) {
+		(void)deliver((struct job_spec){.rcpts = "u"}, "one.test");
+	}
+	ok(a.messages == 4 && a.connections == 2, "used again twice: %u connections for %u",
+		a.connections, a.messages);
+	worker_stop(&w);
+	mem_free(more);
+
+	more = mem_fmt("%s; smtp_connection_reuse_time_limit=1s", settings);
+	fresh();
+	worker_start(&w, false, more);
+	is_str(deliver((struct job_spec){.rcpts = "u"}, "one.test"), "DOT R0=O2.0.0 END1",
+		"a session that is young is kept");
+	fresh();
+	a.dot = "hold";
+	send_job((struct job_spec){.rcpts = "u"}, "one.test");
+	worker_wait_event(&w, "DOT");
+	int64_t old = clock_mono() + CLOCK_SEC;
+	while (clock_mono() < old) {
+		loop_once(old);
+	}
+	peer_release(&a, "250 2.0.0 Ok");
+	is_str(outcome(), "DOT R0=O2.0.0 END0", "an old one is not");
+	worker_stop(&w);
+	mem_free(more);
+}
+
 /* Master ends: what has no dot is given back, the rest has its second. */
 static void test_stop(void)
 {
@@ -669,6 +808,23 @@ static void test_lmtp(void)
 	is_str(buf_str(&w.events), "R0=D4.4.1 END2 ", "a socket that is not there");
 	ok(logged("connect to client.test[/nowhere]: No such file or directory"), "in words");
 	worker_stop(&w);
+
+	static const struct {
+		const char *final, *keywords, *facts;
+	} rows[] = {{"no", "SIZE", "dot/250/0 "}, {"yes", "SIZE", "dot/250/4 "},
+		{"yes", "SIZE,DSN", "dot/250/2 "}};
+	for (size_t i = 0; i < COUNT_OF(rows); i++) {
+		char *more = mem_fmt("%s; lmtp_assume_final=%s", settings, rows[i].final);
+		fresh();
+		worker_start(&w, true, more);
+		a.lmtp = true;
+		a.keywords = rows[i].keywords;
+		(void)deliver((struct job_spec){.rcpts = "u"}, "inet:127.0.0.1");
+		is_str(buf_str(&w.facts), rows[i].facts, "lmtp_assume_final=%s, %s", rows[i].final,
+			rows[i].keywords);
+		worker_stop(&w);
+		mem_free(more);
+	}
 }
 
 /* What a message itself asks for (RFC 8689), of servers without TLS. */
@@ -719,6 +875,7 @@ int main(void)
 	worker_start(&w, false, settings);
 	test_cases();
 	test_reuse();
+	test_unread();
 	test_facts();
 	test_site();
 	test_servers();
@@ -732,6 +889,8 @@ int main(void)
 	test_many(PLAIN);
 	test_drain();
 	test_fallback();
+	test_limits();
+	test_reuse_limits();
 	worker_start(&w, false, settings);
 	test_stop();
 	test_lmtp();

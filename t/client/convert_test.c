@@ -24,6 +24,7 @@ static const char settings[] =
 	"compatibility_level = 3.6\nmyhostname = own.example\nmydomain = example\n"
 	"mydestination = own.example\ninet_interfaces = 127.0.0.1\nrecipient_delimiter = +\n"
 	"header_size_limit = 500\nmime_nesting_limit = 2\n"
+	"mime_boundary_length_limit = 10\n"
 	"smtp_generic_maps = later:inline:{{anna@own.example=a.b@far.test}, "
 	"{bert=bert.x@far.test}, "
 	"{@in.example=@out.example}, {bad@own.example=<>}, "
@@ -185,6 +186,12 @@ static const struct row by_conversion[] = {
 		"boundary=d"
 		"||\xe9|",
 		"!5.6.0 MIME nesting exceeds safety limit"},
+	{"boundaries that are the same up to the limit",
+		"Content-Type: multipart/x; boundary=0123456789A||--0123456789B|"
+		"Content-Transfer-Encoding: 8bit||\xe9|--012345678|\xe9|--0123456789--|\xe9|",
+		"Content-Type: multipart/x; boundary=0123456789A||--0123456789B|"
+		"Content-Transfer-Encoding: quoted-printable||=E9|--012345678|=E9|--0123456789--|"
+		"\xe9|"},
 	{"checks come behind it", "Content-Transfer-Encoding: 8bit||gr\xc3\xbc|drop|",
 		"Content-Transfer-Encoding: quoted-printable||gr=C3=BC|"},
 };

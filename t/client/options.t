@@ -9,6 +9,7 @@ use Gatepost::Instance;
 use Gatepost::Kit;
 use Gatepost::Peers;
 use Gatepost::Script;
+use Gatepost::Sink;
 use Gatepost::Tables;
 use IO::Select;
 use Test::More;
@@ -26,6 +27,14 @@ sub at_quit {
     return $gone ? 'drop' : undef;
 }
 
+# Whether it leaves by itself.
+sub at_slow_quit {
+    my ($c) = @_;
+    my $left = IO::Select->new($c->{sock})->can_read(100) && !sysread $c->{sock}, my $rest, 10;
+    $c->note($left ? 'left' : 'stayed');
+    return 'drop';
+}
+
 my $replies = table_name('regexp:' . spew("$dir/replies", <<'END'));
 /^450 4\.1\.1 (.*)$/    550 5.1.1 $1
 /^250-PIPELINING$/      250-NOTHING
@@ -38,12 +47,17 @@ my $results = 'regexp:' . spew("$dir/results", <<'END');
 /^2\.0\.0 (.*)$/        2.0.9 well: $1
 /^5\.1\.2 /             what?
 END
+my $default = 'regexp:' . spew("$dir/default", "/^4\\.2\\.9 (.*)\$/ 5.2.9 as a rule: \$1\n");
 my %server = (
     forward => $xforward, noforward => $xforward, badforward => { %$xforward, xforward => '550 5.7.0 not you' },
     someforward => { %$xforward, keywords => ['XFORWARD PROTO IDENT'] }, lmtpforward => { %$xforward, lmtp => 1 },
     replies => { rcpt => '450 4.1.1 nobody', mail => 'nonsense' }, nofilter => {}, badfilter => {},
     full => { dot => '452 4.2.2 mailbox is full' }, soft => { mail => '550 5.7.1 not you' }, bless => { dot => '250 2.0.0 blessed' },
-    well => { dot => '250 2.0.0 taken' }, what => { rcpt => '550 5.1.2 no host' },
+    well => { dot => '250 2.0.0 taken' }, default => { dot => '452 4.2.9 no' }, notdefault => { dot => '452 4.2.9 no' },
+    lmtpdefault => { lmtpdot => '452 4.2.9 no', lmtp => 1 },
+    slowforward => { %$xforward, xforward => 'silent' }, lmtpslowforward => { %$xforward, xforward => 'silent', lmtp => 1 },
+    slowquit => { quit => \&at_slow_quit }, lmtpslowquit => { quit => \&at_slow_quit, lmtp => 1 },
+    what => { rcpt => '550 5.1.2 no host' },
     discard => { keywords => $all }, discardmap => { keywords => $all }, quiet => { keywords => $all }, lmtpdiscard => { keywords => $all, lmtp => 1 },
     pix => { greeting => $pix }, newpix => { greeting => $pix }, pixmap => { greeting => $pix }, nopix => {}, pixfail => { greeting => $pix },
     quit => { quit => \&at_quit }, skip => { quit => \&at_quit }, lmtpquit => { quit => \&at_quit, lmtp => 1 }, lmtpskip => { quit => \&at_quit, lmtp => 1 },
@@ -51,12 +65,21 @@ my %server = (
     kept => {}, notkept => {}, listed => {}, lmtpnotkept => { lmtp => 1 },
 );
 my $s = Gatepost::Script->new(%server);
+my %six = map { $_ => Gatepost::Sink->new(addr => '::1', port => free_port(), lmtp => $_ eq 'lmtp') } qw(smtp lmtp);
+my $post = Gatepost::Sink->new;
 my $postfix = Gatepost::Peers->postfix(domains => ['postfix.test'], main => { smtpd_authorized_xforward_hosts => '127.0.0.0/8' });
 my %with = (
     forward => 'smtp_send_xforward_command=yes', badforward => 'smtp_send_xforward_command=yes', someforward => 'smtp_send_xforward_command=yes',
     lmtpforward => 'lmtp_send_xforward_command=yes', postfix => 'smtp_send_xforward_command=yes',
     replies => "smtp_reply_filter=$replies", badfilter => 'smtp_reply_filter=fail:x',
-    (map { $_ => "smtp_delivery_status_filter=$results" } qw(full soft bless well what)),
+    (map { $_ => "smtp_delivery_status_filter=$results" } qw(full soft bless well what notdefault)),
+    slowforward => 'smtp_send_xforward_command=yes -o smtp_xforward_timeout=1s',
+    lmtpslowforward => 'lmtp_send_xforward_command=yes -o lmtp_xforward_timeout=1s',
+    slowquit => 'smtp_skip_quit_response=no -o smtp_connection_cache_on_demand=no -o smtp_quit_timeout=1s',
+    lmtpslowquit => 'lmtp_connection_cache_on_demand=no -o lmtp_quit_timeout=1s',
+    sixth => 'smtp_bind_address6=[::1] -o smtp_bind_address_enforce=yes', nosixth => 'smtp_bind_address6=2001:db8::77',
+    enforcedsixth => 'smtp_bind_address6=2001:db8::77 -o smtp_bind_address_enforce=yes',
+    lmtpsixth => 'lmtp_bind_address6=2001:db8::77 -o lmtp_bind_address_enforce=yes',
     discard => '{ smtp_discard_ehlo_keywords = pipelining, CHUNKING }', quiet => '{ smtp_discard_ehlo_keywords = chunking, silent-discard }',
     discardmap => '{ smtp_discard_ehlo_keyword_address_maps = ' . table_name('inline:{127.0.0.1=chunking}') . ' } -o smtp_discard_ehlo_keywords=pipelining',
     lmtpdiscard => 'lmtp_discard_lhlo_keywords=chunking',
@@ -70,10 +93,12 @@ my %with = (
     notkept => 'smtp_connection_cache_on_demand=no', lmtpnotkept => 'lmtp_connection_cache_on_demand=no',
     listed => 'smtp_connection_cache_on_demand=no -o smtp_connection_cache_destinations=' . $s->at('listed'),
 );
-my %at = (postfix => '[127.0.0.1]:' . $postfix->port, map { $_ => $s->at($_) } keys %server);
+my %at = (postfix => '[127.0.0.1]:' . $postfix->port, lmtpsixth => '[::1]:' . $six{lmtp}->port,
+    (map { $_ => '[::1]:' . $six{smtp}->port } qw(sixth nosixth enforcedsixth)), map { $_ => $s->at($_) } keys %server);
 my $gp = Gatepost::Instance->new(main => {
-    transport_maps => 'inline:{' . join(', ', map {"{$_.test=t$_:$at{$_}}"} sort keys %at) . '}', notify_classes => '',
-    minimal_backoff_time => '600s', maximal_backoff_time => '600s', relayhost => '[127.0.0.1]:1', log_level => 'debug',
+    transport_maps => 'inline:{' . join(', ', '{post.test=smtp:[127.0.0.1]:' . $post->port . '}', map {"{$_.test=t$_:$at{$_}}"} sort keys %at) . '}', notify_classes => 'data',
+    minimal_backoff_time => '600s', maximal_backoff_time => '600s', relayhost => '[127.0.0.1]:1', error_notice_recipient => 'errors@post.test', log_level => 'debug',
+    default_delivery_status_filter => $default,
     mydestination => 'here.test', local_transport => 'local', local_delivery_status_filter => 'regexp:'
         . spew("$dir/local", "/^5\\.1\\.1 (.*)\$/ 4.1.1 not yet: \$1\n"),
     smtpd_authorized_xforward_hosts => '127.0.0.0/8', smtp_connection_cache_time_limit => '20s', lmtp_connection_cache_time_limit => '20s',
@@ -112,6 +137,8 @@ like($s->log('lmtpforward'), qr/^C: XFORWARD NAME=/m, 'LMTP');
 becomes('postfix', 'sent');
 ok(wait_until(10, sub { $postfix->log =~ /orig_queue_id=ORIGINAL, orig_client=far\.example\[192\.0\.2\.44\]/ }), 'Postfix understands it') or diag $postfix->log;
 
+becomes($_, 'deferred', qr/dsn=4\.4\.2, .*\(conversation with \S+ timed out while sending XFORWARD\)/) for qw(slowforward lmtpslowforward);
+
 # Replies.
 becomes('replies', 'bounced', qr/dsn=5\.1\.1, .*said: 550 5\.1\.1 nobody \(in reply to RCPT/);
 like($s->log('replies'), qr/C: MAIL.*\nS: nonsense\nC: RCPT/, 'a line that was no reply; no pipelining');
@@ -125,6 +152,8 @@ becomes('bless', 'sent', qr/dsn=2\.0\.0, /);
 ok($gp->find_log(qr/warning: smtp_delivery_status_filter: "5\.0\.0 cursed" would change whether mail was delivered/), 'what is sent is sent');
 becomes('what', 'bounced', qr/dsn=5\.1\.2, /);
 ok($gp->find_log(qr/warning: smtp_delivery_status_filter: "what\?" has no status code/), 'a result without a status');
+becomes($_, 'bounced', qr/dsn=5\.2\.9, .*\(as a rule: host .*said: 452 4\.2\.9 no/) for qw(default lmtpdefault);
+becomes('notdefault', 'deferred', qr/dsn=4\.2\.9, /);
 
 is($c->mail('s@client.test', 'no.body.here@here.test', "x\r\n")->{code}, 250, 'local: taken');
 $gp->wait_log(qr/local\[\d+\]: \w+: to=<no\.body\.here\@here\.test>, .*dsn=4\.1\.1, status=deferred \(not yet: unknown user/, 'local has one, too');
@@ -162,6 +191,9 @@ for (['quit', 'waits'], ['skip', 'gone'], ['lmtpquit', 'waits'], ['lmtpskip', 'g
     ok(wait_until(10, sub { $s->log($name) =~ /^$want$/m }), "$name: the client $want") or diag $s->log($name);
 }
 
+becomes($_, 'sent') for qw(slowquit lmtpslowquit);
+ok(wait_until(20, sub { $s->log($_) =~ /^left$/m }), "$_: the client does not wait for ever") or diag $s->log($_) for qw(slowquit lmtpslowquit);
+
 # The source address.
 becomes('source', 'sent');
 like($s->log('source'), qr/^from 127\.0\.0\.5$/m, 'smtp_bind_address');
@@ -170,6 +202,10 @@ ok($gp->find_log(qr/warning: smtp_connect_addr: bind 192\.0\.2\.77: Cannot assig
 becomes('enforced', 'deferred', qr/relay=none, .*dsn=4\.4\.0, .*\(server configuration error\)/);
 becomes('lmtpsource', 'sent');
 like($s->log('lmtpsource'), qr/^from 127\.0\.0\.6$/m, 'LMTP');
+becomes('sixth', 'sent');
+becomes('nosixth', 'sent');
+ok($gp->find_log(qr/warning: smtp_connect_addr: bind 2001:db8::77: Cannot assign requested address/), 'smtp_bind_address6 that is not there');
+becomes($_, 'deferred', qr/relay=none, .*dsn=4\.4\.0, .*\(server configuration error\)/) for qw(enforcedsixth lmtpsixth);
 
 # Which connections are kept.
 for (['kept', 1], ['notkept', 2], ['listed', 1], ['lmtpnotkept', 2]) {
@@ -177,5 +213,14 @@ for (['kept', 1], ['notkept', 2], ['listed', 1], ['lmtpnotkept', 2]) {
     becomes($name, 'sent') for 1 .. 2;
     is($s->connections($name), $want, "$name: connections");
 }
+# Transcripts for the postmaster, of the class "data": sessions in which a table failed, no others.
+my %told;
+ok(wait_until(20, sub {
+    %told = map { (/^Subject: Gatepost SMTP client: errors from 127\.0\.0\.1\[127\.0\.0\.1\]:(\d+)\r$/m)[0] // '?' => $_ } map { $_->{content} } $post->messages;
+    return keys %told >= 2;
+}), 'class data: transcripts');
+is(join(' ', sort keys %told), join(' ', sort map { $s->port($_) } qw(badfilter pixfail)), 'of the sessions with tables that fail');
+like($told{ $s->port('pixfail') } // '', qr/^ In:  220 \*+02\*\*0\*\*+\r$/m, 'with what was said');
+
 unlike(slurp($gp->{log}), qr/panic|fatal/, 'nothing broke');
 done_testing;

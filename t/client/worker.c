@@ -119,6 +119,10 @@ static void resolver_msg(struct ipc *c, struct ipc_msg *m, void *arg)
 		add_addr(h, 20, "127.0.0.1", "b.down.test");
 	} else if (slice_eq_str(name, "self.test")) {
 		add_addr(h, 10, "192.0.2.99", "mx.self.test");
+	} else if (slice_eq_str(name, "nohost.test")) {
+		h->mx = true;
+		h->status = DNS_NXDOMAIN;
+		h->type = DNS_A;
 	} else if (slice_eq_str(name, "one.test") || slice_eq_str(name, "also.test")) {
 		add_addr(h, 10, "127.0.0.1", "mx.one.test");
 	} else {

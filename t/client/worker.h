@@ -7,7 +7,8 @@
 /*
  * smtp-client as a child process, with the test in the places of master, qmgr and resolver. The
  * resolver knows one.test (127.0.0.1), two.test (127.0.0.1, then 127.0.0.2), down.test (127.0.0.3,
- * then 127.0.0.1), also.test (the host of one.test), nx.test, null.test, fail.test.
+ * then 127.0.0.1), also.test (the host of one.test), nohost.test (an MX host without address),
+ * nx.test, null.test, fail.test.
  */
 struct worker {
 	pid_t pid;
