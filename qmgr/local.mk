@@ -47,7 +47,7 @@ qmgr_qmgr_LDADD = qmgr/libschedule.a lib/queue/libqueue.a lib/mail/libmail.a $(S
 dist_man8_MANS += man/qmgr.8
 
 check_PROGRAMS += t/qmgr/schedule_test t/qmgr/rate_test t/qmgr/memory_test t/qmgr/cost_test \
-	t/qmgr/simulation_test
+	t/qmgr/simulation_test t/qmgr/site_test
 SCHEDULE_TEST_LIBS = t/libtap.a qmgr/libschedule.a lib/util/libutil.a $(BSD_LIBS) -lm
 t_qmgr_schedule_test_SOURCES = t/qmgr/schedule_test.c t/qmgr/rig.c t/qmgr/rig.h
 t_qmgr_schedule_test_LDADD = $(SCHEDULE_TEST_LIBS)
@@ -59,6 +59,8 @@ t_qmgr_cost_test_SOURCES = t/qmgr/cost_test.c
 t_qmgr_cost_test_LDADD = $(SCHEDULE_TEST_LIBS)
 t_qmgr_simulation_test_SOURCES = t/qmgr/simulation_test.c
 t_qmgr_simulation_test_LDADD = $(SCHEDULE_TEST_LIBS)
+t_qmgr_site_test_SOURCES = t/qmgr/site_test.c qmgr/site.c
+t_qmgr_site_test_LDADD = $(SCHEDULE_TEST_LIBS)
 
 check_SCRIPTS += t/qmgr/worker.t t/qmgr/retry.t t/qmgr/full.t t/qmgr/unread.t t/qmgr/drain.t \
 	t/qmgr/attempts.t t/qmgr/rates.t t/qmgr/logfull.t t/qmgr/gone.t \

@@ -198,17 +198,21 @@ unsigned schedule_dest_window(const struct schedule_dest *d);
  * was said for them; one of which none was said is a site of its own.
  *
  * wants_site: the site is to be asked for: the transport has such a limit, and for this destination
- * nothing was said in the last SCHEDULE_SITE_LIFE (SCHEDULE_NO_SITE_LIFE where it was the empty
- * one). Whoever asks calls set_site with what comes, or with the empty site when nothing comes.
+ * nothing was said that still holds. Whoever asks calls set_site with what comes, or with the empty
+ * site when nothing comes: that holds for SCHEDULE_NO_SITE_LIFE.
  */
+#define SCHEDULE_SITE_LIFE_MIN (60 * CLOCK_SEC)
 #define SCHEDULE_SITE_LIFE (3600 * CLOCK_SEC)
 #define SCHEDULE_NO_SITE_LIFE (300 * CLOCK_SEC)
 bool schedule_dest_wants_site(
 	struct schedule *s, int64_t now, struct schedule_transport *t, struct slice key);
-/* site: copied; empty: a site of its own. May be said anew; jobs that are out count where they did.
+/*
+ * site: copied; empty: a site of its own. It holds for life (microseconds), not less than
+ * SCHEDULE_SITE_LIFE_MIN and not more than SCHEDULE_SITE_LIFE. May be said anew; jobs that are out
+ * count where they did.
  */
 void schedule_dest_set_site(struct schedule *s, int64_t now, struct schedule_transport *t,
-	struct slice key, struct slice site);
+	struct slice key, struct slice site, int64_t life);
 /* A site of its own, which it shares with other destinations for which the same name is said. */
 void schedule_dest_set_own_site(struct schedule *s, int64_t now, struct schedule_transport *t,
 	struct slice key, struct slice name);

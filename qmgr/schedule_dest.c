@@ -107,7 +107,7 @@ void schedule_dest_drop(struct schedule *s, struct schedule_dest *d)
 bool schedule_dest_is_plain(const struct schedule_dest *d, int64_t now)
 {
 	return d->timer.due == CLOCK_NEVER && d->cohorts == 0 && !d->probing && !d->proven &&
-	       (d->site_said == 0 || !schedule_site_is_limited(d->transport)) &&
+	       (d->site_until == 0 || !schedule_site_is_limited(d->transport)) &&
 	       d->window == schedule_window_first(d->transport) &&
 	       schedule_bucket_is_full(&d->bucket, &d->transport->limits.rate, now);
 }

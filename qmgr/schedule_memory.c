@@ -152,7 +152,7 @@ static void restore_dest(
 	schedule_bucket_restore(
 		&d->bucket, &t->limits.rate, s->now, m->tokens, s->last - m->tokens_at);
 	if (m->site.len > 0 && schedule_site_is_limited(t))
-		schedule_dest_set_site(s, s->last, t, m->key, m->site);
+		schedule_dest_set_site(s, s->last, t, m->key, m->site, 0);
 	else
 		schedule_dest_place(s, d, false);
 }

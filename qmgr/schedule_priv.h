@@ -141,7 +141,7 @@ struct schedule_dest {
 	struct schedule_timer timer;   /* revival, the end of a rate delay, a token */
 	char *reason;
 	struct schedule_site *site; /* NULL: not needed yet */
-	int64_t site_said;          /* 0: never */
+	int64_t site_until;         /* it is to be asked for again; 0: nothing was said */
 	struct schedule_bucket bucket;
 	double success, failure, cohorts;
 	uint32_t key_len;

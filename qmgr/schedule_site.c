@@ -117,24 +117,27 @@ bool schedule_dest_wants_site(
 	struct schedule *s, int64_t now, struct schedule_transport *t, struct slice key)
 {
 	const struct schedule_dest *d;
-	bool has_site;
 
 	now = schedule_clock(s, now);
 	if (!schedule_site_is_limited(t))
 		return false;
 	d = schedule_dest_find(t, key);
-	if (d == NULL || d->site_said == 0)
-		return true;
-	has_site = d->site != NULL && !d->site->is_own;
-	return now - d->site_said >= (has_site ? SCHEDULE_SITE_LIFE : SCHEDULE_NO_SITE_LIFE);
+	return d == NULL || now >= d->site_until;
+}
+
+static int64_t clamp(int64_t life)
+{
+	if (life < SCHEDULE_SITE_LIFE_MIN)
+		return SCHEDULE_SITE_LIFE_MIN;
+	return life < SCHEDULE_SITE_LIFE ? life : SCHEDULE_SITE_LIFE;
 }
 
 static void set_site(
-	struct schedule *s, struct schedule_dest *d, int64_t now, struct slice name, bool is_own)
+	struct schedule *s, struct schedule_dest *d, int64_t until, struct slice name, bool is_own)
 {
 	struct schedule_site *old = d->site;
 
-	d->site_said = schedule_clock(s, now);
+	d->site_until = until;
 	schedule_dest_leave(s, d);
 	d->site = schedule_site_get(s, d->transport, name, is_own);
 	d->site->dests++;
@@ -146,15 +149,20 @@ static void set_site(
 }
 
 void schedule_dest_set_site(struct schedule *s, int64_t now, struct schedule_transport *t,
-	struct slice key, struct slice site)
+	struct slice key, struct slice site, int64_t life)
 {
-	set_site(s, schedule_dest_get(s, t, key), now, site.len > 0 ? site : key, site.len == 0);
+	bool is_own = site.len == 0;
+
+	now = schedule_clock(s, now);
+	set_site(s, schedule_dest_get(s, t, key),
+		now + (is_own ? SCHEDULE_NO_SITE_LIFE : clamp(life)), is_own ? key : site, is_own);
 }
 
 void schedule_dest_set_own_site(struct schedule *s, int64_t now, struct schedule_transport *t,
 	struct slice key, struct slice name)
 {
-	set_site(s, schedule_dest_get(s, t, key), now, name, true);
+	now = schedule_clock(s, now);
+	set_site(s, schedule_dest_get(s, t, key), now + SCHEDULE_NO_SITE_LIFE, name, true);
 }
 
 struct slice schedule_dest_site(struct schedule_transport *t, struct slice key)

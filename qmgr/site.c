@@ -7,7 +7,6 @@
 #include "util/dict.h"
 #include "util/mem.h"
 
-#define ASKED_LIMIT 1000 /* questions at once; others wait until one of them is answered */
 #define NAME_SIZE (1000 + QUEUE_STRING_MAX + QUEUE_ADDRESS_MAX)
 
 struct site_waiter {
@@ -120,7 +119,7 @@ static struct question *question_of(struct transport *t, struct slice nexthop)
 		q->nexthop = slice_dup(slice_from(buf_slice(&name), strlen(t->name) + 1));
 		TAILQ_INIT(&q->waiters);
 		(void)dict_set(by_name, buf_slice(&name), q);
-		if (asked < ASKED_LIMIT)
+		if (asked < SITE_QUESTIONS)
 			begin(q);
 		else
 			TAILQ_INSERT_TAIL(&later, q, link);
@@ -168,7 +167,7 @@ void site_forget(struct active_rcpt *r)
 }
 
 /* Each recipient may be a destination; they are behind one next hop all the same. */
-static void say(const struct question *q, struct slice key, struct slice site)
+static void say(const struct question *q, struct slice key, struct slice site, int64_t life)
 {
 	struct schedule_transport *t = q->transport->scheduled;
 	struct slice nexthop = slice_str(q->nexthop);
@@ -176,14 +175,14 @@ static void say(const struct question *q, struct slice key, struct slice site)
 	if (!schedule_dest_wants_site(qmgr.schedule, qmgr_time(), t, key))
 		return;
 	if (site.len > 0)
-		schedule_dest_set_site(qmgr.schedule, qmgr_time(), t, key, site);
+		schedule_dest_set_site(qmgr.schedule, qmgr_time(), t, key, site, life);
 	else
 		schedule_dest_set_own_site(qmgr.schedule, qmgr_time(), t, key, nexthop);
 	memory_meet_site(q->transport, nexthop, site);
 }
 
-/* The site is said, or (empty) nothing can be: on with all who wait for it. */
-static void answered(struct question *q, struct slice site)
+/* The site is said for so long, or (empty) nothing can be: on with all who wait for it. */
+static void answered(struct question *q, struct slice site, int64_t life)
 {
 	struct buf key = BUF_INIT(QUEUE_STRING_MAX + QUEUE_ADDRESS_MAX);
 	struct site_waiter *w;
@@ -197,7 +196,7 @@ static void answered(struct question *q, struct slice site)
 		waiter_free(w);
 		if (a->m != NULL && r->state == ACTIVE_RESOLVING) {
 			active_dest_key(a, r, &key);
-			say(q, buf_slice(&key), site);
+			say(q, buf_slice(&key), site, life);
 			active_enqueue(a, r);
 		}
 		/* Once for all of a message that stand together; it may free a. */
@@ -217,7 +216,8 @@ void site_msg(struct ipc_msg *msg)
 	if (msg->type != PROTO_DNS_SITE_ANSWER || q == NULL)
 		return;
 	q->peer = NULL;
-	answered(q, ipc_u64(msg, FIELD_RESULT) == 0 ? ipc_bytes(msg, FIELD_SITE) : SLICE_NONE);
+	answered(q, ipc_u64(msg, FIELD_RESULT) == 0 ? ipc_bytes(msg, FIELD_SITE) : SLICE_NONE,
+		(int64_t)(uint32_t)ipc_u64(msg, FIELD_TTL) * CLOCK_SEC);
 }
 
 void site_peer_new(void)
@@ -246,7 +246,7 @@ static void too_late(void *arg)
 
 	(void)arg;
 	while ((q = TAILQ_FIRST(&questions)) != NULL && q->until <= loop_now())
-		answered(q, SLICE_NONE);
+		answered(q, SLICE_NONE, 0);
 	set_timer();
 }
 

@@ -309,7 +309,8 @@ static void test_memory(void)
 	const struct schedule_memory *m;
 	int n, dead = 0;
 
-	schedule_dest_set_site(r.s, r.now, r.smtp, SLICE_LIT("a.test"), SLICE_LIT("mx"));
+	schedule_dest_set_site(
+		r.s, r.now, r.smtp, SLICE_LIT("a.test"), SLICE_LIT("mx"), SCHEDULE_SITE_LIFE);
 	for (int i = 0; i < 4; i++) {
 		add(&r, "a", "a.test", 1);
 		add(&r, "d", "dead.test", 1);

@@ -134,7 +134,8 @@ static void test_clock(void)
 
 static void set_site(struct rig *r, const char *dest, const char *site)
 {
-	schedule_dest_set_site(r->s, r->now, r->smtp, slice_str(dest), slice_str(site));
+	schedule_dest_set_site(
+		r->s, r->now, r->smtp, slice_str(dest), slice_str(site), SCHEDULE_SITE_LIFE);
 }
 
 static bool wants(struct rig *r, const char *dest)
@@ -144,6 +145,11 @@ static bool wants(struct rig *r, const char *dest)
 
 static void test_asking(void)
 {
+	static const struct {
+		int64_t said, holds;
+	} lives[] = {{0, SCHEDULE_SITE_LIFE_MIN}, {61 * CLOCK_SEC, 61 * CLOCK_SEC},
+		{SCHEDULE_SITE_LIFE - 1, SCHEDULE_SITE_LIFE - 1},
+		{86400 * CLOCK_SEC, SCHEDULE_SITE_LIFE}};
 	struct schedule_limits l = limits;
 	struct rig r = rig_new(&l, 100);
 
@@ -160,6 +166,14 @@ static void test_asking(void)
 	ok(!wants(&r, "a.test"), "a site later");
 	r.now += SCHEDULE_SITE_LIFE;
 	ok(wants(&r, "a.test"), "but again");
+	for (size_t i = 0; i < COUNT_OF(lives); i++) {
+		schedule_dest_set_site(
+			r.s, r.now, r.smtp, SLICE_LIT("c.test"), SLICE_LIT("mx"), lives[i].said);
+		r.now += lives[i].holds - 1;
+		ok(!wants(&r, "c.test"), "%jd s: it holds", (intmax_t)(lives[i].said / CLOCK_SEC));
+		r.now++;
+		ok(wants(&r, "c.test"), "and no longer");
+	}
 	rig_free(&r);
 }
 

@@ -228,7 +228,8 @@ static void add_rcpt(struct mail *mail, struct rcpt *r)
 	snprintf(key, sizeof(key), "%u.test", r->dest);
 	if (schedule_dest_wants_site(w.s, w.now, t, slice_str(key))) {
 		snprintf(site, sizeof(site), "mx%u", r->dest / SITE_SIZE);
-		schedule_dest_set_site(w.s, w.now, t, slice_str(key), slice_str(site));
+		schedule_dest_set_site(
+			w.s, w.now, t, slice_str(key), slice_str(site), SCHEDULE_SITE_LIFE);
 	}
 	schedule_rcpt_add(w.s, mail->message, t, slice_str(key), &r->link);
 	w.dests[r->dest].waiting++;
