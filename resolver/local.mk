@@ -9,6 +9,7 @@ resolver_resolver_LDADD = lib/dns/libdns.a $(SERVER_LIBS) \
 check_PROGRAMS += t/resolver/engine_test
 t_resolver_engine_test_SOURCES = t/resolver/engine_test.c %D%/engine.c %D%/host.c %D%/lookup.c %D%/site.c
 t_resolver_engine_test_CPPFLAGS = $(AM_CPPFLAGS)
+t_resolver_engine_test_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=loop_now
 t_resolver_engine_test_LDADD = t/libtap.a lib/dns/libdns.a lib/ipc/libipc.a lib/net/libnet.a lib/util/libutil.a \
 	$(BSD_LIBS) $(EVENT_LIBS) $(LDNS_LIBS) $(IDN2_LIBS)
 

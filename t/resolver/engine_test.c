@@ -36,6 +36,16 @@ static unsigned seen_n;
 
 static struct server one, two;
 
+/* Time that has passed for the engine alone: the linker gives it this clock. */
+static int64_t skew;
+int64_t __real_loop_now(void);
+int64_t __wrap_loop_now(void);
+
+int64_t __wrap_loop_now(void)
+{
+	return __real_loop_now() + skew;
+}
+
 static void put16(struct buf *b, unsigned v)
 {
 	buf_add_char(b, (char)(v >> 8));
@@ -77,9 +87,18 @@ static void put_answer(struct buf *b, struct slice q, unsigned type)
 	}
 }
 
+/* The zone's SOA, by which "not there" may be kept for 30 seconds (RFC 2308, 5). */
+static void put_soa(struct buf *b)
+{
+	static const char data[22] = {[21] = 30};
+
+	put_rr(b, DNS_SOA, data, sizeof(data));
+}
+
 static bool has_no_answer(struct slice q, unsigned type)
 {
-	return asks(q, "none") || (type == DNS_MX && (asks(q, "plain") || asks(q, "m1")));
+	return asks(q, "none") || asks(q, "empty") ||
+	       (type == DNS_MX && (asks(q, "plain") || asks(q, "m1")));
 }
 
 /* The reply to q; empty: silence. */
@@ -92,10 +111,11 @@ static void answer(struct server *s, struct buf *b, struct slice q, bool tcp)
 	end += 5;
 	unsigned type = (unsigned)(unsigned char)q.p[end - 4] << 8 | (unsigned char)q.p[end - 3];
 	bool edns = q.p[11] != 0;
-	unsigned rcode = asks(q, "nx")               ? 3
-			 : asks(q, "fail")           ? 2
-			 : asks(q, "noedns") && edns ? 1
-						     : 0;
+	bool soa = asks(q, "gone") || asks(q, "empty");
+	unsigned rcode = asks(q, "nx") || asks(q, "gone") ? 3
+			 : asks(q, "fail")                ? 2
+			 : asks(q, "noedns") && edns      ? 1
+							  : 0;
 	bool cut = !tcp && asks(q, "trunc");
 	s->queries++;
 	s->by_tcp += tcp;
@@ -109,7 +129,7 @@ static void answer(struct server *s, struct buf *b, struct slice q, bool tcp)
 	put16(b, 0x8180 | rcode | (cut ? 0x200 : 0));
 	put16(b, 1);
 	put16(b, empty ? 0 : n);
-	put16(b, 0);
+	put16(b, soa ? 1 : 0);
 	put16(b, 0);
 	if (asks(q, "case") && !tcp) {
 		buf_add_lower(b, slice_first(slice_from(q, 12), end - 12));
@@ -118,6 +138,9 @@ static void answer(struct server *s, struct buf *b, struct slice q, bool tcp)
 	}
 	if (!empty) {
 		put_answer(b, q, type);
+	}
+	if (soa) {
+		put_soa(b);
 	}
 }
 
@@ -303,6 +326,55 @@ static void test_answers(struct engine *e)
 		is_int(one.queries + two.queries, rows[i].queries, "asked");
 		is_int(one.by_tcp + two.by_tcp, rows[i].by_tcp, "by TCP");
 	}
+}
+
+static unsigned asked_for(struct engine *e, const char *name, enum dns_status status)
+{
+	one.queries = two.queries = 0;
+	is_int(ask(e, DNS_A, name), status, "%s", name);
+	return one.queries + two.queries;
+}
+
+/* What is there, and what is not, is asked for again when its time is over, and not before. */
+static void test_kept(struct engine *e)
+{
+	static const struct {
+		const char *name;
+		enum dns_status status;
+		unsigned ttl; /* 0: it is not kept */
+	} rows[] = {
+		{"kept.test", DNS_OK, 60},
+		{"gone.test", DNS_NXDOMAIN, 30},
+		{"empty.test", DNS_NODATA, 30},
+		{"nx.test", DNS_NXDOMAIN, 0},
+		{"none.test", DNS_NODATA, 0},
+	};
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		unsigned again = rows[i].ttl == 0;
+		is_int(asked_for(e, rows[i].name, rows[i].status), 1, "asked for");
+		is_int(asked_for(e, rows[i].name, rows[i].status), again, "a second question");
+		/* A second is for what this takes. */
+		skew += (rows[i].ttl - 1 + again) * CLOCK_SEC;
+		is_int(asked_for(e, rows[i].name, rows[i].status), again, "one within its %u s",
+			rows[i].ttl);
+		skew += CLOCK_SEC;
+		is_int(asked_for(e, rows[i].name, rows[i].status), 1, "one behind them");
+	}
+	skew = 0;
+}
+
+/* Room for two answers: the one not used for the longest time goes. */
+static void test_room(void)
+{
+	struct engine *e = engine_new(2, 10 * CLOCK_SEC);
+	configure(e, "timeout:1 attempts:2");
+	is_int(asked_for(e, "first.test", DNS_OK), 1, "asked for");
+	is_int(asked_for(e, "other.test", DNS_OK), 1, "asked for");
+	is_int(asked_for(e, "first.test", DNS_OK), 0, "kept");
+	is_int(asked_for(e, "last.test", DNS_OK), 1, "a third");
+	is_int(asked_for(e, "first.test", DNS_OK), 0, "is in the place of another");
+	is_int(asked_for(e, "other.test", DNS_OK), 1, "which is asked for again");
+	engine_free(&e);
 }
 
 /* Of 40 questions hardly any two have the same port, id, or case of letters. */
@@ -508,6 +580,8 @@ int main(void)
 	struct engine *e = engine_new(1000, 10 * CLOCK_SEC);
 	configure(e, "timeout:1 attempts:2");
 	test_answers(e);
+	test_kept(e);
+	test_room();
 	test_shared(e);
 	test_chance(e);
 	test_hosts(e);
