@@ -70,7 +70,7 @@ int dns_answer_parse(struct slice encoded, struct dns_answer *a)
 	return 0;
 }
 
-bool dns_answer_next(struct dns_answer *a, struct dns_record *r)
+static bool take_off(struct dns_answer *a, struct dns_record *r)
 {
 	*r = (struct dns_record){0};
 	if (a->count == 0) {
@@ -83,7 +83,27 @@ bool dns_answer_next(struct dns_answer *a, struct dns_record *r)
 	}
 	a->records = in.in;
 	a->count--;
+	a->at++;
 	return true;
+}
+
+bool dns_answer_next(struct dns_answer *a, struct dns_record *r)
+{
+	while (take_off(a, r)) {
+		unsigned i = a->at - 1;
+		if (i >= DNS_RECORDS_MAX || (a->dropped[i / 64] >> i % 64 & 1) == 0) {
+			return true;
+		}
+	}
+	*r = (struct dns_record){0};
+	return false;
+}
+
+void dns_answer_drop(struct dns_answer *a, unsigned i)
+{
+	if (i < DNS_RECORDS_MAX) {
+		a->dropped[i / 64] |= UINT64_C(1) << i % 64;
+	}
 }
 
 void dns_answer_begin(
@@ -173,6 +193,7 @@ const char *dns_status_str(enum dns_status status)
 	case DNS_NULLMX: return "Domain does not accept mail (nullMX)";
 	case DNS_BAD: return "Malformed or unexpected name server reply";
 	case DNS_TEMP: return "Host not found, try again";
+	case DNS_FILTERED: return "DNS reply filter drops all results";
 	}
 	return "Unknown error";
 }

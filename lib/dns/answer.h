@@ -34,6 +34,7 @@ enum dns_status {
 	DNS_NULLMX = 3,   /* the domain takes no mail (RFC 7505) */
 	DNS_BAD = 4,      /* an answer, but nothing in it can be used (malformed names) */
 	DNS_TEMP = 5,     /* no answer now */
+	DNS_FILTERED = 6, /* there are records, all were dropped; not the resolver's word */
 };
 
 enum {
@@ -56,12 +57,16 @@ struct dns_answer {
 	struct slice name;    /* where the records were found, behind all CNAMEs; borrowed */
 	struct slice records; /* private */
 	unsigned count;
+	unsigned at; /* private: how many were taken off */
+	uint64_t dropped[(DNS_RECORDS_MAX + 63) / 64];
 };
 
 /* Reads encoded bytes, which stay borrowed. ERR_SYNTAX: not an answer. */
 int dns_answer_parse(struct slice encoded, struct dns_answer *a);
 /* Takes the next record off a; false at the end. Pass a copy to walk twice. */
 bool dns_answer_next(struct dns_answer *a, struct dns_record *r);
+/* Record i (0: the first of all) is passed over from now on; the bytes stay. */
+void dns_answer_drop(struct dns_answer *a, unsigned i);
 
 /* Building: begin, add records, end. Over a limit a record is left out. */
 void dns_answer_begin(

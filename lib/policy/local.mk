@@ -10,6 +10,7 @@ lib_policy_libpolicy_a_SOURCES = \
 	%D%/restrict_client.c %D%/restrict_helo.c \
 	%D%/restrict_sender.c %D%/restrict_recipient.c \
 	%D%/names.c %D%/names.h \
+	%D%/sieve.c %D%/sieve.h \
 	%D%/rbl.c %D%/rbl.h \
 	%D%/restrict_dns.c %D%/restrict_mx.c \
 	%D%/service.c \

@@ -7,6 +7,7 @@
 
 #include "conf/conf.h"
 #include "dns/client.h"
+#include "policy/sieve.h"
 #include "util/err.h"
 
 bool names_is_host(struct slice name)
@@ -36,7 +37,8 @@ bool names_is_host(struct slice name)
 	return has_letter;
 }
 
-int names_ask(struct policy_eval *e, enum dns_type type, struct slice name, struct dns_answer *a)
+static int ask_all(
+	struct policy_eval *e, enum dns_type type, struct slice name, struct dns_answer *a)
 {
 	if (!names_is_host(name)) {
 		*a = (struct dns_answer){.status = DNS_NXDOMAIN};
@@ -47,6 +49,13 @@ int names_ask(struct policy_eval *e, enum dns_type type, struct slice name, stru
 	if (err != 0 && err != ERR_LATER)
 		*a = (struct dns_answer){.status = DNS_TEMP};
 	return err == ERR_LATER ? err : 0;
+}
+
+int names_ask(struct policy_eval *e, enum dns_type type, struct slice name, struct dns_answer *a)
+{
+	int err = ask_all(e, type, name, a);
+
+	return err == 0 ? sieve_answer(e, a) : err;
 }
 
 int names_ask_addresses(struct policy_eval *e, struct slice name, struct dns_answer a[2])
@@ -76,7 +85,7 @@ int names_find(struct policy_eval *e, struct slice name, struct names_addresses 
 	*found = (struct names_addresses){.status = DNS_NODATA};
 	for (int i = 0; i < 2; i++)
 		if (wants(protocols[i]) &&
-			names_ask(e, types[i], name, &found->answer[i]) == ERR_LATER)
+			ask_all(e, types[i], name, &found->answer[i]) == ERR_LATER)
 			err = ERR_LATER;
 	if (err != 0)
 		return err;

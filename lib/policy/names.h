@@ -21,10 +21,13 @@ enum {
  * dot behind it, not a number. What could not is not asked for: DNS_NXDOMAIN.
  */
 bool names_is_host(struct slice name);
+/* Without what smtpd_dns_reply_filter drops; when that is all, DNS_FILTERED. */
 int names_ask(struct policy_eval *e, enum dns_type type, struct slice name, struct dns_answer *a);
 /* IPv4 and IPv6 addresses of a host, asked at once. */
 int names_ask_addresses(struct policy_eval *e, struct slice name, struct dns_answer a[2]);
-/* The addresses of a host as text, one after the other, of the protocols in use. */
+/* The addresses of a host as text, one after the other, of the protocols in use. They are not
+ * filtered: hosts behind a name are looked up there as the system would do it, which no filter sees
+ * in Postfix either. */
 struct names_addresses {
 	struct dns_answer answer[2];
 	enum dns_status status; /* DNS_OK: there is one at least */

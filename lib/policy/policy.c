@@ -105,6 +105,8 @@ static int open_all(struct policy *p, struct buf *why)
 	if (err == 0)
 		err = map_list_open(conf_str(P_relay_clientcerts), why, &p->clientcerts);
 	if (err == 0)
+		err = map_list_open(conf_str(P_smtpd_dns_reply_filter), why, &p->dns_filter);
+	if (err == 0)
 		err = open_lists(p, why);
 	if (err == 0)
 		err = policy_list_open(p, conf_name(P_local_header_rewrite_clients),
@@ -188,6 +190,7 @@ void policy_close(struct policy **pp)
 	match_close(&p->safe);
 	map_list_close(&p->login_maps);
 	map_list_close(&p->clientcerts);
+	map_list_close(&p->dns_filter);
 	direct_close(&p->direct);
 	route_close(&p->route);
 	buf_clear(&p->sender);

@@ -194,6 +194,11 @@ static int find(
 		policy_note(e, POLICY_WARNING, SLICE_NONE, "%.*s: RBL lookup error: %s",
 			SLICE_FMT(query), dns_status_str(a.status));
 		*listed = UNKNOWN;
+	} else if (a.status == DNS_FILTERED) {
+		policy_note(e, POLICY_WARNING, SLICE_NONE,
+			"%.*s: RBL lookup error: Error looking up name=%.*s type=A: %s",
+			SLICE_FMT(query), SLICE_FMT(query), dns_status_str(a.status));
+		*listed = UNKNOWN;
 	}
 	return 0;
 }

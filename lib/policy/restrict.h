@@ -123,7 +123,7 @@ struct policy {
 	struct dict *results; /* text of a table's entry → struct policy_list, owned */
 	struct match *mynetworks, *safe;
 	struct route *route;
-	struct map_list *login_maps, *clientcerts;
+	struct map_list *login_maps, *clientcerts, *dns_filter;
 	struct direct_hosts *direct; /* permit_direct_delivery_hosts; NULL: not used */
 	struct address_rules rules;
 	uint64_t outgoing_limit; /* bytes for a recipient elsewhere; 0: none of its own */

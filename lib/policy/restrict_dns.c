@@ -10,12 +10,24 @@
  * in an access table.
  */
 
-/* The worse of several "no": one of no more than temporary effect weighs more. */
+/*
+ * The worse of several "no": one of no more than temporary effect weighs more, and most that there
+ * is something which the administrator does not want to be seen.
+ */
 static enum dns_status join(enum dns_status a, enum dns_status b)
 {
 	if (a == DNS_OK || b == DNS_OK)
 		return DNS_OK;
+	if (a == DNS_FILTERED || b == DNS_FILTERED)
+		return DNS_FILTERED;
 	return a == DNS_TEMP ? a : b;
+}
+
+/* Nothing is decided by that. */
+static void note_filtered(struct policy_eval *e, struct slice name, const char *what)
+{
+	policy_note(e, POLICY_WARNING, SLICE_NONE, "%.*s: %s lookup error: %s", SLICE_FMT(name),
+		what, dns_status_str(DNS_FILTERED));
 }
 
 /*
@@ -37,14 +49,16 @@ static int find_host(struct policy_eval *e, struct slice name, enum dns_status *
 	return err;
 }
 
-/* The same, as a mail domain: MX first, where a null MX ends the search (RFC 7505). */
+/* The same, as a mail domain: MX first, where a null MX ends the search (RFC 7505), as do records
+ * that are filtered. */
 static int find_domain(struct policy_eval *e, struct slice name, enum dns_status *status)
 {
 	struct dns_answer a[2], mx;
 	int err = names_ask(e, DNS_MX, name, &mx);
 
 	*status = mx.status;
-	if (err != 0 || mx.status == DNS_OK || mx.status == DNS_NULLMX || mx.status == DNS_BAD)
+	if (err != 0 || mx.status == DNS_OK || mx.status == DNS_NULLMX || mx.status == DNS_BAD ||
+		mx.status == DNS_FILTERED)
 		return err;
 	err = names_ask_addresses(e, name, a);
 	*status = join(mx.status, join(a[0].status, a[1].status));
@@ -70,7 +84,9 @@ static int reject_unknown_helo(
 	int err = find_host(e, helo, &status);
 	if (err != 0 || status == DNS_OK)
 		return err;
-	if (status == DNS_TEMP)
+	if (status == DNS_FILTERED)
+		note_filtered(e, helo, "address or MX");
+	else if (status == DNS_TEMP)
 		*result = names_defer(e, conf_str(P_unknown_helo_hostname_tempfail_action), 450,
 			"4.7.1", "<%.*s>: %s rejected: Host not found", SLICE_FMT(helo),
 			policy_helo);
@@ -117,7 +133,9 @@ static int reject_unknown_domain(struct policy_eval *e, struct policy_about abou
 		slice_starts(domain, "["))
 		return err;
 	err = find_domain(e, domain, &status);
-	if (err == 0 && status != DNS_OK)
+	if (err == 0 && status == DNS_FILTERED)
+		note_filtered(e, domain, "MX or address");
+	else if (err == 0 && status != DNS_OK)
 		*result = refuse_domain(e, about, domain, status);
 	return err;
 }

@@ -91,7 +91,7 @@ static int permit_backup(struct search *s, struct slice domain, bool *permitted)
 
 	if (err != 0)
 		return err;
-	if (a.status == DNS_TEMP || a.status == DNS_BAD)
+	if (a.status == DNS_TEMP || a.status == DNS_BAD || a.status == DNS_FILTERED)
 		remember(s, "Unable to look up mail exchanger information", a.status);
 	if (a.status != DNS_OK)
 		return 0;

@@ -45,6 +45,32 @@ static void test_roundtrip(void)
 	buf_clear(&b);
 }
 
+/* Records that a filter takes out. */
+static void test_drop(void)
+{
+	struct buf b = BUF_INIT(DNS_ANSWER_MAX);
+	struct dns_answer a, walk;
+	struct dns_record r;
+	unsigned n = 0;
+
+	dns_answer_begin(&b, DNS_NODATA, false, 1, SLICE_NONE);
+	for (int i = 0; i < DNS_RECORDS_MAX; i++)
+		dns_answer_add(&b, DNS_MX, (uint16_t)i, SLICE_LIT("m.example"));
+	is_int(dns_answer_parse(buf_slice(&b), &a), 0, "an answer");
+	for (unsigned i = 0; i < DNS_RECORDS_MAX; i++)
+		if (i != 70)
+			dns_answer_drop(&a, i);
+	dns_answer_drop(&a, DNS_RECORDS_MAX);
+	walk = a;
+	ok(dns_answer_next(&walk, &r) && r.pref == 70, "what is not dropped is seen");
+	ok(!dns_answer_next(&walk, &r) && r.data.len == 0, "and nothing else");
+	is_int(dns_answer_parse(buf_slice(&b), &a), 0, "the bytes are as they were");
+	while (dns_answer_next(&a, &r))
+		n++;
+	is_int(n, DNS_RECORDS_MAX, "all of them");
+	buf_clear(&b);
+}
+
 static void add(struct dns_cache *c, const char *name, uint32_t ttl, int64_t now)
 {
 	struct buf b = BUF_INIT(DNS_ANSWER_MAX);
@@ -150,6 +176,7 @@ static void test_weaken(void)
 int main(void)
 {
 	test_roundtrip();
+	test_drop();
 	test_cache();
 	test_bytes();
 	test_weaken();

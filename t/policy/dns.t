@@ -58,11 +58,15 @@ my %lists = (
     miss => 'reject_rbl_client list.test=127.0.0.[2;5..8]',
     names => 'reject_rhsbl_sender names.test',
     forward => 'reject_unknown_forward_client_hostname',
+    filter => 'reject_unknown_sender_domain, reject_rbl_client list.test',
 );
+my $filter = tempdir('filter') . '/filter';
+spew($filter, "/^host\\.test\\. [0-9]+ IN A 192\\.0\\.2\\.80\$/ IGNORE\n/\\.list\\.test\\. [0-9]+ IN A 127\\.0\\.0\\.4\$/ IGNORE\n");
 for my $name (sort keys %lists) {
     $port{$name} = free_port();
     push @master, "$port{$name} inet n - n - - smtpd -o { smtpd_recipient_restrictions = $lists{$name} }"
-        . ($name eq 'forward' ? ' -o smtpd_peername_lookup=yes' : '');
+        . ($name eq 'forward' ? ' -o smtpd_peername_lookup=yes' : '')
+        . ($name eq 'filter' ? " -o smtpd_dns_reply_filter=later:regexp:$filter" : '');
 }
 my $gp = Gatepost::Instance->new(master => \@master, main => { mydestination => 'local.test',
     smtpd_relay_restrictions => 'permit_mynetworks, reject', mynetworks => '127.0.0.0/8' });
@@ -94,6 +98,8 @@ my @rows = (
     ['names', 1, 'h', 'x@spam.test', 'u@local.test', '554 5\.7\.1 Service unavailable; Sender address \[x@spam\.test\] blocked using names\.test'],
     ['names', 1, 'h', 'x@broken.test', 'u@local.test', '250 2\.1\.5 Ok'],
     ['forward', 5, 'h', '', 'u@local.test', '250 2\.1\.5 Ok'],
+    ['filter', 2, 'h', 'x@host.test', 'u@local.test', '250 2\.1\.5 Ok'],
+    ['filter', 1, 'h', 'x@none.test', 'u@local.test', "450 4\\.1\\.8 <x\@none\\.test>: Sender address rejected: $nowhere"],
     (map { ['forward', $_, 'h', '', 'u@local.test', "450 4\\.7\\.1 Client host rejected: cannot find your hostname, \\[127\\.0\\.0\\.$_\\]"] } 3, 4, 6),
 );
 
@@ -122,6 +128,8 @@ for my $row (@rows) {
 }
 $gp->wait_log(qr/NOQUEUE: reject: RCPT from unknown\[127\.0\.0\.2\]: 554 5\.7\.1 Service unavailable; Client host \[127\.0\.0\.2\] blocked using list\.test; see list\.test; from=<> to=<u\@far\.test> proto=ESMTP helo=<h>$/);
 $gp->wait_log(qr/warning: 2\.0\.0\.127\.silent\.test: RBL lookup error: /);
+$gp->wait_log(qr/warning: host\.test: MX or address lookup error: DNS reply filter drops all results$/, 'what is filtered decides nothing, and is told');
+$gp->wait_log(qr/warning: 2\.0\.0\.127\.list\.test: RBL lookup error: Error looking up name=2\.0\.0\.127\.list\.test type=A: DNS reply filter drops all results$/);
 
 # The resolver dies while it is asked; the next one is asked again.
 my $c = begin('domains', 1, 'h', 'x@other.silent.test', 'u@host.test');
