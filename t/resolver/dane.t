@@ -131,7 +131,7 @@ my %both = (
 my @levels = qw(dane dane-only);
 my @hops = sort keys %both;
 my $odd_addr = '127.0.0.55';
-my @odd = qw(tlsa0 tlsa3 tlsa19 tlsamixed servfail silent nxdomain insecure badname);
+my @odd = qw(tlsa0 tlsa3 tlsa19 tlsamixed servfail silent nxdomain insecure badname weak);
 my (%to, @routes);
 for my $i (0 .. $#hops) {
     for my $level (@levels, 'may-mx', 'sha512') {
@@ -145,12 +145,14 @@ for my $name (@odd, map {"untrusted$_"} 1, 2) {
         push @routes, "$level.$name.test=$level:$hop";
     }
 }
+push @routes, 'force.weak.test=force:weak.odd';
 my $gp = Gatepost::Instance->new(main => {
     relayhost => '', notify_classes => '', minimal_backoff_time => '300s', maximal_backoff_time => '400s',
     smtp_dns_support_level => 'dnssec', smtp_tls_loglevel => 1, smtp_connection_cache_on_demand => 'no',
     transport_maps => 'inline:{' . join(', ', map {"{$_}"} @routes) . '}',
 }, master => [map({"$_ unix - - n - - smtp-client\n  -o smtp_tls_security_level=$_"} @levels),
     "may-mx unix - - n - - smtp-client\n  -o smtp_tls_security_level=dane -o smtp_tls_dane_insecure_mx_policy=may",
+    "force unix - - n - - smtp-client\n  -o smtp_tls_security_level=dane-only -o smtp_tls_force_insecure_host_tlsa_lookup=yes",
     "sha512 unix - - n - - smtp-client\n  -o smtp_tls_security_level=dane-only -o tls_dane_digests=sha512"]);
 $gp->start;
 my $c = $gp->session;
@@ -206,7 +208,7 @@ my $odd = Gatepost::Dns->nasty(addr => $odd_addr, resolv_conf => 0, answer => su
     my @secure = (flags => 0x0020);
     return Gatepost::Dns::reply($q, @secure, rcode => 2) if $name =~ /sec$/ && $name !~ /good/;
     my ($host) = $name =~ /([a-z0-9]+)(?:\.odd|\.sec)$/;
-    return Gatepost::Dns::reply($q, @secure, records => [[1, inet_aton('127.0.0.11')]]) if $q->{type} == 1;
+    return Gatepost::Dns::reply($q, $host eq 'weak' ? () : @secure, records => [[1, inet_aton('127.0.0.11')]]) if $q->{type} == 1;
     return Gatepost::Dns::reply($q, @secure, records => [[15, pack('n', 10) . Gatepost::Dns::name_bytes($name =~ /good/ ? 'good.sec' : $name)]])
         if $q->{type} == 15;
     return Gatepost::Dns::reply($q, @secure) if $q->{type} != 52;
@@ -220,7 +222,7 @@ my $odd = Gatepost::Dns->nasty(addr => $odd_addr, resolv_conf => 0, answer => su
 my %odd_want = (
     (map { ($_ => [$encrypted, $unusable]) } qw(tlsa0 tlsa3 tlsa19)), tlsamixed => [$verified],
     (map { ($_ => [lookup_error("$_.odd")]) } qw(servfail silent badname)),
-    nxdomain => [$encrypted, $unknown], insecure => [$encrypted, $unknown],
+    nxdomain => [$encrypted, $unknown], insecure => [$encrypted, $unknown], weak => [$encrypted, $unknown],
 );
 
 sub switch_to {
@@ -240,10 +242,21 @@ for my $level (@levels) {
     }
 }
 
-for my $name (qw(tlsa0 tlsa3)) {
-    my $how = $name eq 'tlsa0' ? 'malformed TLSA RR' : 'unusable TLSA RR: 3 1 1 ';
-    is(scalar($gp->log_lines(qr/warning: $name\.odd:25: $how/)), 2, "$name: the log says what is wrong");
+my %wrong_with = (tlsa0 => 'malformed TLSA RR', tlsa3 => 'unusable TLSA RR: 3 1 1 ', tlsa19 => 'unusable TLSA RR: 3 1 1 ' . '78' x 16);
+for my $name (sort keys %wrong_with) {
+    is(scalar($gp->log_lines(qr/warning: $name\.odd:25: $wrong_with{$name}$/)), 2, "$name: the log says what is wrong");
+    is(scalar($gp->log_lines(qr/warning: $name\.odd:25: all TLSA records unusable$_$/)), 1, "$name: and what follows") for '', ', fallback to unauthenticated TLS';
 }
+for my $name (qw(servfail silent badname)) {
+    is(scalar($gp->log_lines(qr/warning: DANE TLSA lookup problem: Host or domain name not found\. Name service error for name=_25\._tcp\.$name\.odd type=TLSA: Host not found, try again$/)),
+        2, "$name: the log says what could not be had");
+}
+
+# A host in a zone that is not signed is not asked for TLSA records unless that is wanted.
+is(scalar(grep {/ _25\._tcp\.weak\.odd 52$/} $odd->queries), 0, 'weak: no TLSA records are looked for');
+$c->mail('', 'u@force.weak.test', "Subject: x\r\n\r\nx\r\n");
+becomes('smtp_tls_force_insecure_host_tlsa_lookup', 'u@force.weak.test', $verified);
+ok(scalar(grep {/ _25\._tcp\.weak\.odd 52$/} $odd->queries), 'weak: they are');
 
 # ---- Name servers that are not trusted. ----
 

@@ -23,6 +23,8 @@ my $odd = Gatepost::Dns->nasty(addr => '127.0.0.54', resolv_conf => 0, answer =>
     my $name = lc $q->{name};
     return if $name =~ /^silent\./;
     return Gatepost::Dns::reply($q, rcode => 2) if $name =~ /^broken\./;
+    # The last two bytes of the header count what is behind the question: EDNS.
+    return Gatepost::Dns::reply($q, rcode => 1) if $name =~ /^old\./ && unpack('x10 n', $q->{packet});
     return Gatepost::Dns::reply($q) if $q->{type} != 1;
     return Gatepost::Dns::reply($q, truncated => 1) if $name =~ /^cut\./ && $q->{proto} eq 'udp';
     my @lies = $name =~ /^lie\./ ? (
@@ -49,6 +51,8 @@ sub arrives {
 
 arrives('cut.test', 'a truncated reply is asked for by TCP');
 ok(scalar(grep { $_ eq 'tcp cut.test 1' } $odd->queries), 'it was');
+arrives('old.test', 'a server that knows no EDNS is asked without');
+is(scalar(grep { $_ eq 'udp old.test 1' } $odd->queries), 2, 'it was');
 arrives('lie.test', 'a reply with another id or question does not count');
 arrives('broken.test', 'a server that fails: the next one is asked');
 arrives('silent.test', 'a server that is silent: the next one is asked');
