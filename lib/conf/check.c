@@ -363,6 +363,14 @@ static bool has_no_effect(const struct name_check *k, struct slice name, const s
 				      strcmp(s->value, param_row(p)->def) != 0;
 }
 
+/* qmgr's limit is one for all transports. */
+static bool is_of_recipients(struct slice name)
+{
+	return slice_ends(name, "_recipient_limit") ||
+	       slice_ends(name, "_recipient_refill_limit") ||
+	       slice_ends(name, "_recipient_refill_delay");
+}
+
 /* smtpd does what postscreen does, by parameters that are mostly named alike. */
 static void warn_of_no_effect(struct slice name, struct place where, struct mistakes *m)
 {
@@ -378,6 +386,8 @@ static void warn_of_no_effect(struct slice name, struct place where, struct mist
 				&ours, "smtpd_greet_wait, smtpd_dnsbl_sites or smtpd_safe_clients");
 		}
 	}
+	if (is_of_recipients(name))
+		(void)buf_add_str(&ours, "qmgr_message_recipient_limit");
 	mistakes_warning(m, where, "%.*s is not supported; expected %s, it has no effect",
 		SLICE_FMT(name), ours.len > 0 ? buf_str(&ours) : "another");
 	buf_clear(&ours);

@@ -57,13 +57,15 @@ is($status, 0, 'a parameter of Postfix that is not supported is no error');
 like($out, qr/main\.cf:3:1: warning: smtp_tls_per_site is not supported/, 'but a warning');
 
 ($status, $out) = check("resolve_dequoted_address = no\nsoft_bounce = no\ninfo_log_address_format = external\n"
-    . "slow_recipient_limit = 5\nempty_address_recipient = postmaster\n", "slow unix - - n - - smtp\n"
+    . "slow_recipient_limit = 5\nslow_delivery_slot_cost = 4\ndefault_minimum_delivery_slots = 9\nempty_address_recipient = postmaster\n", "slow unix - - n - - smtp\n"
     . "2526 inet n - n - - smtpd -o info_log_address_format=internal\n2525 inet n - n - - smtpd\n");
 is($status, 0, 'a parameter that no program reads is no error');
 is(join('', sort split /^/, $out), <<"END", 'but a warning each, where its value is not the default') or diag $out;
 $dir/main.cf:3:1: warning: resolve_dequoted_address is not supported; expected another, it has no effect
-$dir/main.cf:6:1: warning: slow_recipient_limit is not supported; expected another, it has no effect
-$dir/main.cf:7:1: warning: empty_address_recipient is not supported; expected another, it has no effect
+$dir/main.cf:6:1: warning: slow_recipient_limit is not supported; expected qmgr_message_recipient_limit, it has no effect
+$dir/main.cf:7:1: warning: slow_delivery_slot_cost is not supported; expected another, it has no effect
+$dir/main.cf:8:1: warning: default_minimum_delivery_slots is not supported; expected another, it has no effect
+$dir/main.cf:9:1: warning: empty_address_recipient is not supported; expected another, it has no effect
 $dir/master.cf:2:30: warning: info_log_address_format is not supported; expected another, it has no effect
 END
 

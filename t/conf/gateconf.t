@@ -270,6 +270,6 @@ for my $case (
     ref $want ? like($out, $want, "postconf @$args") : is($out, $want, "postconf @$args");
 }
 my @of = (postconf('-C', 'service'))[1] =~ /^(slow|e)_(\S+) = /mg;
-is(scalar(grep { $_ eq 'slow' } @of), 12, 'each setting of a transport');
-is(scalar(grep { $_ eq 'e' } @of), 12, 'of each transport');
+is(scalar(grep { $_ eq 'slow' } @of), 19, 'each setting of a transport');
+is(scalar(grep { $_ eq 'e' } @of), 19, 'of each transport');
 done_testing;
