@@ -9,6 +9,7 @@
 /* More wait for the answer of others at their cleanup, which asks again when it is connected anew.
  */
 #define QUERIES 10000
+#define LOOK_AGAIN (CLOCK_SEC / 10) /* all of them are looked at no more often */
 
 struct query {
 	TAILQ_ENTRY(query) link;
@@ -20,14 +21,15 @@ struct query {
 static TAILQ_HEAD(, query) queries = TAILQ_HEAD_INITIALIZER(queries);
 static size_t queries_n;
 static struct loop_timer timer;
+static int64_t looked;            /* monotonic: when all queries were looked at */
 static struct server_peer *asked; /* of what is left; NULL: nobody */
 static uint64_t asked_request;
 
-static void answer(const struct query *q, enum proto_result result)
+static void answer(struct server_peer *peer, uint64_t request, enum proto_result result)
 {
-	ipc_begin(q->peer->ipc, PROTO_PICKUP_ANSWER, q->request);
-	ipc_put_u64(q->peer->ipc, FIELD_RESULT, result);
-	(void)ipc_end(q->peer->ipc);
+	ipc_begin(peer->ipc, PROTO_PICKUP_ANSWER, request);
+	ipc_put_u64(peer->ipc, FIELD_RESULT, result);
+	(void)ipc_end(peer->ipc);
 }
 
 static void query_free(struct query *q)
@@ -43,17 +45,22 @@ static void answer_all(void)
 	bool has_read = queue_store_has_read_lost(qmgr.store);
 	struct query *q, *next;
 
+	if (queries_n > 0 && loop_now() < looked + LOOK_AGAIN)
+		loop_timer_set(&timer, looked + LOOK_AGAIN);
+	if (queries_n == 0 || loop_now() < looked + LOOK_AGAIN)
+		return;
+	looked = loop_now();
 	for (q = TAILQ_FIRST(&queries); q != NULL; q = next) {
 		bool known = queue_store_knows(qmgr.store, slice_str(q->id));
 
 		next = TAILQ_NEXT(q, link);
 		if (!known && (!has_read || q->not_before > loop_now()))
 			continue;
-		answer(q, known ? RESULT_OK : RESULT_NOT_FOUND);
+		answer(q->peer, q->request, known ? RESULT_OK : RESULT_NOT_FOUND);
 		query_free(q);
 	}
 	if (queries_n > 0)
-		loop_timer_set(&timer, loop_now() + CLOCK_SEC / 10);
+		loop_timer_set(&timer, loop_now() + LOOK_AGAIN);
 }
 
 static void fire(void *arg)
@@ -67,7 +74,13 @@ void pickup_query(struct server_peer *peer, struct ipc_msg *msg)
 	struct slice id = ipc_bytes(msg, FIELD_QUEUE_ID);
 	struct query *q;
 
-	if (!queue_id_is_valid(id) || queries_n == QUERIES)
+	if (!queue_id_is_valid(id))
+		return;
+	if (queue_store_knows(qmgr.store, id)) {
+		answer(peer, msg->id, RESULT_OK);
+		return;
+	}
+	if (queries_n == QUERIES)
 		return;
 	q = mem_alloc(sizeof(*q));
 	q->peer = peer;
