@@ -100,15 +100,18 @@ void job_not_ahead(struct job *j)
 /* Postfix's lines, for who studies how concurrency goes. */
 static void log_feedback(struct transport *t, struct slice key, enum schedule_outcome outcome)
 {
+	const char *what = outcome == SCHEDULE_FAILED ? "throttle" : "unthrottle";
+	double feedback = schedule_last_feedback(qmgr.schedule);
 	struct schedule_memory m = {0};
 
+	if (feedback >= 0)
+		log_info("qmgr_queue_%s: feedback %g", what, feedback);
 	/* One without anything to remember has what it began with. */
 	if (!schedule_memory_find(qmgr.schedule, qmgr_time(), t->scheduled, key, &m))
 		m.window = t->initial;
 	log_info("qmgr_queue_%s: queue %s: limit %u window %u success %g failure %g fail_cohorts "
 		 "%g",
-		outcome == SCHEDULE_FAILED ? "throttle" : "unthrottle", log_q(key), t->limit,
-		m.window, m.success, m.failure, m.cohorts);
+		what, log_q(key), t->limit, m.window, m.success, m.failure, m.cohorts);
 }
 
 static void end_scheduled(struct job *j, enum schedule_outcome outcome, struct slice reason)

@@ -224,6 +224,7 @@ static void look_again(struct schedule *s)
 
 void schedule_next(struct schedule *s, int64_t now, struct schedule_decision *d)
 {
+	struct schedule_deferred row;
 	int64_t due;
 
 	memset(d, 0, sizeof(*d));
@@ -237,7 +238,10 @@ void schedule_next(struct schedule *s, int64_t now, struct schedule_decision *d)
 	}
 	if (may_load(s, now)) {
 		d->what = SCHEDULE_LOAD;
-		d->id = schedule_index_pop(s->index, &d->flags);
+		row = schedule_index_pop(s->index);
+		d->id = row.id;
+		d->flags = row.flags;
+		d->cookie = row.cookie;
 		s->loading++;
 		s->last_was_new = false;
 		return;

@@ -119,7 +119,8 @@ struct schedule_decision {
 	enum schedule_what what;
 	struct schedule_job *job; /* JOB: owned by the caller until schedule_job_done */
 	uint64_t id;              /* LOAD: this deferred message is due; it has left the index */
-	uint8_t flags;            /* LOAD: what the index had of it */
+	uint8_t flags;            /* LOAD: what the index had of it, */
+	uint64_t cookie;          /* and what the caller had put there */
 	int64_t until; /* WAIT: nothing before this without an event; may be CLOCK_NEVER */
 };
 
@@ -301,6 +302,8 @@ struct schedule_memory {
 void schedule_memory_walk(const struct schedule *s, int64_t now,
 	bool (*visit)(const struct schedule_memory *m, void *arg), void *arg);
 int schedule_memory_restore(struct schedule *s, int64_t now, const struct schedule_memory *m);
+/* By how much of a window the last job that ended moved its destination; negative: by nothing. */
+double schedule_last_feedback(const struct schedule *s);
 /* What is known of one destination, as walk would say it. False: there is none. */
 bool schedule_memory_find(struct schedule *s, int64_t now, struct schedule_transport *t,
 	struct slice key, struct schedule_memory *m);

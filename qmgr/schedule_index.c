@@ -229,14 +229,12 @@ int64_t schedule_index_next(const struct schedule_index *x)
 	return x->heap_len == 0 ? CLOCK_NEVER : (int64_t)x->rows[x->heap[0]].due * CLOCK_SEC;
 }
 
-uint64_t schedule_index_pop(struct schedule_index *x, uint8_t *flags)
+struct schedule_deferred schedule_index_pop(struct schedule_index *x)
 {
-	uint32_t row = x->heap[0];
-	uint64_t id = x->rows[row].id;
+	struct schedule_deferred d = x->rows[x->heap[0]];
 
-	*flags = x->rows[row].flags;
-	row_remove(x, row);
-	return id;
+	row_remove(x, x->heap[0]);
+	return d;
 }
 
 static bool flush_row(struct schedule_index *x, uint32_t row, int64_t now)

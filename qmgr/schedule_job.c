@@ -176,6 +176,7 @@ void schedule_job_done(struct schedule *s, struct schedule_job **jobp, int64_t n
 	struct schedule_dest *d = job->dest;
 
 	schedule_clock(s, now);
+	s->feedback = -1;
 	s->jobs--;
 	job->message->jobs--;
 	if (job->ahead) {

@@ -90,6 +90,11 @@ bool schedule_memory_find(struct schedule *s, int64_t now, struct schedule_trans
 	return d != NULL;
 }
 
+double schedule_last_feedback(const struct schedule *s)
+{
+	return s->feedback;
+}
+
 static bool is_part(double x)
 {
 	return isfinite(x) && x >= 0 && x <= 1e6;
@@ -110,7 +115,7 @@ static void learn(struct schedule *s, struct schedule_dest *d, const struct sche
 	if (m->window > 0) {
 		d->window = m->window;
 		d->success = m->success < 1 ? m->success : 0;
-		d->failure = m->failure < 1 ? m->failure : 0;
+		d->failure = m->failure <= 1 ? m->failure : 0;
 		d->cohorts = m->cohorts;
 		d->proven = d->tried = m->proven;
 		schedule_window_limit(d);

@@ -220,6 +220,7 @@ struct schedule {
 	int64_t now, last, skew; /* now = last + skew; last: what the caller said */
 	bool new_waiting, last_was_new;
 	uint32_t flushes; /* schedule_flush_id */
+	double feedback;  /* schedule_last_feedback */
 };
 
 RB_PROTOTYPE(schedule_dests, schedule_dest, by_key, schedule_dest_cmp)
@@ -316,7 +317,7 @@ void schedule_bucket_restore(struct schedule_bucket *b, const struct schedule_ra
 struct schedule_index *schedule_index_new(void);
 void schedule_index_free(struct schedule_index **x);
 int64_t schedule_index_next(const struct schedule_index *x); /* microseconds or CLOCK_NEVER */
-uint64_t schedule_index_pop(struct schedule_index *x, uint8_t *flags);
+struct schedule_deferred schedule_index_pop(struct schedule_index *x);
 void schedule_index_count(const struct schedule_index *x, struct schedule_counts *c);
 
 #endif

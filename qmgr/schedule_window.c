@@ -47,7 +47,13 @@ void schedule_window_probe(struct schedule_dest *d)
 void schedule_window_dead(
 	struct schedule *s, struct schedule_dest *d, int64_t until, struct slice reason)
 {
+	double success = d->success, failure = d->failure, cohorts = d->cohorts;
+
 	reset(d);
+	/* What killed it can be seen until it is probed. */
+	d->success = success;
+	d->failure = failure;
+	d->cohorts = cohorts;
 	d->window = 0;
 	d->probing = false;
 	d->reason = slice_dup(reason);
@@ -64,7 +70,7 @@ static double feedback_value(const struct schedule_feedback *f, unsigned window)
 }
 
 /* Grows by what it was seen to carry: never further than its jobs and the first window. */
-static void reached(struct schedule_dest *d)
+static void reached(struct schedule *s, struct schedule_dest *d)
 {
 	const struct schedule_limits *limits = &d->transport->limits;
 	double step = feedback_value(&limits->positive, d->window);
@@ -76,6 +82,7 @@ static void reached(struct schedule_dest *d)
 		return;
 	if (limits->concurrency != 0 && d->window >= limits->concurrency)
 		return;
+	s->feedback = step;
 	d->success += step;
 	while (step > 0 && d->success + step / 2 >= 1) {
 		d->window++;
@@ -87,7 +94,8 @@ static void reached(struct schedule_dest *d)
 
 /*
  * A cohort is a window's worth of failures without a success between them. The window shrinks with
- * the first failure, then with each whole one that the feedback makes up.
+ * the first failure, then with each whole one that the feedback makes up; half a step stands for
+ * errors of rounding, as in Postfix, so that a first step of 1 shrinks it by two.
  */
 static void failed(struct schedule *s, struct schedule_dest *d, struct slice reason)
 {
@@ -100,8 +108,9 @@ static void failed(struct schedule *s, struct schedule_dest *d, struct slice rea
 		schedule_window_dead(s, d, s->now + s->settings.minimal_backoff, reason);
 		return;
 	}
+	s->feedback = step;
 	d->failure -= step;
-	while (d->failure < -EPSILON) {
+	while (d->failure - step / 2 < 0) {
 		if (d->window > 1)
 			d->window--;
 		d->success = 0;
@@ -132,7 +141,7 @@ void schedule_window_feedback(struct schedule *s, struct schedule_dest *d,
 	}
 	measure(d, took);
 	if (outcome == SCHEDULE_REACHED)
-		reached(d);
+		reached(s, d);
 	else
 		failed(s, d, reason);
 	if (d->window > 0 && d->transport->limits.rate_delay > 0) {

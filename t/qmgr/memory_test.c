@@ -22,17 +22,17 @@ static void test_feedback(void)
 		struct schedule_feedback positive, negative;
 		unsigned initial, limit;
 	} rows[] = {
-		{"++++-", "67887", {1, SCHEDULE_CONSTANT}, {1, SCHEDULE_CONSTANT}, 5, 8},
+		{"++++-", "67886", {1, SCHEDULE_CONSTANT}, {1, SCHEDULE_CONSTANT}, 5, 8},
 		{"++++++++", "23456777", {1, SCHEDULE_CONSTANT}, {1, SCHEDULE_CONSTANT}, 1, 7},
 		{"++++++++", "33344445", {0.25, SCHEDULE_CONSTANT}, {1, SCHEDULE_CONSTANT}, 3, 20},
 		{"+++++++++", "334444555", {1, SCHEDULE_INVERSE}, {1, SCHEDULE_CONSTANT}, 3, 20},
 		{"++++++", "455666", {1, SCHEDULE_INVERSE_SQRT}, {1, SCHEDULE_CONSTANT}, 4, 20},
-		{"-----", "76543", {1, SCHEDULE_CONSTANT}, {1, SCHEDULE_CONSTANT}, 8, 20},
-		{"---------", "777766665", {1, SCHEDULE_CONSTANT}, {0.25, SCHEDULE_CONSTANT}, 8,
+		{"-----", "65432", {1, SCHEDULE_CONSTANT}, {1, SCHEDULE_CONSTANT}, 8, 20},
+		{"---------", "777666655", {1, SCHEDULE_CONSTANT}, {0.25, SCHEDULE_CONSTANT}, 8,
 			20},
 		{"---", "888", {1, SCHEDULE_CONSTANT}, {0, SCHEDULE_CONSTANT}, 8, 20},
 		{"+++", "555", {0, SCHEDULE_CONSTANT}, {1, SCHEDULE_CONSTANT}, 5, 20},
-		{"---+", "2112", {1, SCHEDULE_CONSTANT}, {1, SCHEDULE_CONSTANT}, 3, 20},
+		{"---+", "1112", {1, SCHEDULE_CONSTANT}, {1, SCHEDULE_CONSTANT}, 3, 20},
 	};
 
 	for (size_t i = 0; i < COUNT_OF(rows); i++) {

@@ -54,7 +54,8 @@ static void test_window(void)
 		;
 	ok(n > 10 && n <= 20, "and on, to the limit: %d", n);
 	done(&r, j[0], SCHEDULE_FAILED);
-	is_int(schedule_dest_window(j[1]->dest), n < 20 ? n - 1 : 19, "a failure shrinks it");
+	is_int(schedule_dest_window(j[1]->dest), n < 20 ? n - 2 : 18,
+		"the first failure shrinks it by two");
 	for (int i = 1; i < n; i++)
 		done(&r, j[i], SCHEDULE_NEUTRAL);
 	rig_free(&r);
