@@ -412,19 +412,6 @@ static bool has_out(const struct queue_message *m)
 	return false;
 }
 
-/*
- * Until when its recipients count as due. A message that waited here has waited as long as it was
- * to, whatever was done to the clock meanwhile; the time of a file is a hint.
- */
-static int64_t due_until(const struct queue_message *m, bool loaded, uint8_t flags)
-{
-	int64_t now = qmgr_now(), due = active_next_due(m);
-
-	if (flags & SCHEDULE_FLUSHED)
-		return INT64_MAX;
-	return loaded && !(flags & SCHEDULE_FILE) && due > now ? due : now;
-}
-
 /* Nothing is to be done for it now. */
 static bool may_wait(const struct queue_message *m, int64_t until)
 {
@@ -442,7 +429,8 @@ static bool may_wait(const struct queue_message *m, int64_t until)
 static void begin(struct queue_message *m, bool loaded, uint8_t flags)
 {
 	bool fresh = !loaded && !m->is_recovered && m->place == QUEUE_PLACE_JOURNAL;
-	int64_t due = active_next_due(m), until = due_until(m, loaded, flags);
+	int64_t due = active_next_due(m);
+	int64_t until = flags & SCHEDULE_FLUSHED ? INT64_MAX : qmgr_now();
 	struct active *a;
 
 	if (m->user != NULL) {
@@ -477,9 +465,24 @@ void active_begin(struct queue_message *m)
 	begin(m, false, 0);
 }
 
-void active_begin_due(struct queue_message *m, uint8_t flags)
+void active_begin_due(struct queue_message *m, uint8_t flags, int64_t set)
 {
+	if (m->user == NULL && set != qmgr_clock_set())
+		queue_store_shift(m, qmgr_clock_set() - set);
 	begin(m, true, flags);
+}
+
+void active_clock_set(int64_t change)
+{
+	struct active *a;
+
+	TAILQ_FOREACH(a, &actives, link)
+	{
+		if (a->m != NULL)
+			queue_store_shift(a->m, change);
+		if (a->until != INT64_MAX)
+			a->until += change;
+	}
 }
 
 void active_park_new(bool is_on)
@@ -523,7 +526,7 @@ int active_requeue(struct queue_message *m)
 	if (a != NULL && a->is_asking)
 		return ERR_AGAIN;
 	if (a == NULL) {
-		schedule_deferred_remove(qmgr.schedule, active_key(slice_str(m->id)));
+		active_unpark(m);
 		a = active_new(m, false);
 	}
 	/* Until the new one is read nothing here may end the pass. */

@@ -44,6 +44,7 @@ struct active {
 	uint32_t count;
 	uint32_t open;                 /* recipients that are not DONE */
 	uint32_t resolving;            /* recipients */
+	uint32_t held;                 /* recipients that a worker held from before */
 	uint32_t offset, index, taken; /* what is taken on next; how many were the last time */
 	uint32_t unasked;              /* those before this place need no question for a route */
 	int64_t until;                 /* those due until then belong to this pass */
@@ -61,8 +62,9 @@ struct active {
 
 /* A message from the store, new or recovered. */
 void active_begin(struct queue_message *m);
-/* One that the scheduler had asked for; flags: of its row in the index. */
-void active_begin_due(struct queue_message *m, uint8_t flags);
+/* One that the scheduler had asked for; flags: of its row in the index; set: by how much the clock
+ * had been set when it went there. */
+void active_begin_due(struct queue_message *m, uint8_t flags, int64_t set);
 /* To be tried now, whatever its recipients wait for: the operator wants it. */
 void active_flush(struct queue_message *m);
 /* While it is on, messages from the store go into the index of what waits, to be tried when there
@@ -139,6 +141,8 @@ void active_withdraw(struct active *a);
 void active_sweep(void);
 /* No attempt of it may be made any more, and one was; or its sender wants none (RFC 2852). */
 bool active_is_over(const struct active *a);
+/* The clock was set by so much: who waits for his time goes on waiting as long as he would have. */
+void active_clock_set(int64_t change);
 /* New settings: what has not been handed out is routed afresh. */
 void active_reroute(void);
 

@@ -11,9 +11,14 @@
 #define KEYS_LIMIT 100000000 /* long ids in the index */
 #define LOAD_AGAIN (60 * CLOCK_SEC)
 
-static struct dict *loading;  /* key → a place of marks: loads that the scheduler asked for */
+/* What the index had of a message that the scheduler asked for. */
+struct load {
+	uint8_t flags;
+	int64_t set;
+};
+
+static struct dict *loading;  /* key → struct load */
 static struct dict *long_ids; /* key → id, while it is in the index */
-static char marks[256];       /* one for each that flags of a row can be */
 
 /* ---- Keys. ---- */
 
@@ -97,11 +102,33 @@ static void sites(const struct queue_message *m, struct schedule_deferred *row)
 	}
 }
 
+/*
+ * The times of its recipients are real ones. A row says by how much the clock had been set when
+ * they were right; one that is replaced says what they still are.
+ */
+static uint64_t times_of(uint64_t key)
+{
+	const struct schedule_deferred *row = schedule_deferred_find(qmgr.schedule, key);
+
+	return row != NULL ? row->cookie : (uint64_t)qmgr_clock_set();
+}
+
+void active_unpark(struct queue_message *m)
+{
+	uint64_t key = active_key(slice_str(m->id));
+	int64_t change = qmgr_clock_set() - (int64_t)times_of(key);
+
+	(void)schedule_deferred_remove(qmgr.schedule, key);
+	if (change != 0)
+		queue_store_shift(m, change);
+}
+
 static void park(struct queue_message *m, int64_t due, uint8_t flags)
 {
 	struct schedule_deferred row = {.id = active_key(slice_str(m->id))};
 	bool is_now = due <= qmgr_now();
 
+	row.cookie = times_of(row.id);
 	row.arrival = (uint32_t)(m->env.arrival / CLOCK_SEC);
 	/* Not before its time, but what is to go now does not wait for the next second. */
 	row.due = (uint32_t)((qmgr_time_of(due) + (is_now ? 0 : CLOCK_SEC - 1)) / CLOCK_SEC);
@@ -126,9 +153,10 @@ void active_flush(struct queue_message *m)
 }
 
 /* Back into the index, with what is known without its envelope. */
-static void try_later(uint64_t key, const char *id, int64_t delay)
+static void try_later(uint64_t key, const char *id, int64_t delay, int64_t set)
 {
-	struct schedule_deferred row = {.id = key, .flags = SCHEDULE_MANY | SCHEDULE_FILE};
+	struct schedule_deferred row = {
+		.id = key, .cookie = (uint64_t)set, .flags = SCHEDULE_MANY | SCHEDULE_FILE};
 
 	row.due = row.arrival = (uint32_t)((qmgr_time() + delay) / CLOCK_SEC);
 	key_keep(key, id);
@@ -139,6 +167,7 @@ void active_waiting(const char *id, enum queue_place place, int64_t due)
 {
 	struct schedule_deferred row = {
 		.id = active_key(slice_str(id)),
+		.cookie = (uint64_t)qmgr_clock_set(),
 		.flags = SCHEDULE_MANY | SCHEDULE_FILE,
 	};
 
@@ -158,10 +187,11 @@ void active_waiting(const char *id, enum queue_place place, int64_t due)
 
 /* ---- What is being loaded. ---- */
 
-void active_load(uint64_t key, uint8_t flags)
+void active_load(uint64_t key, uint8_t flags, int64_t set)
 {
 	char id[QUEUE_ID_MAX + 1];
 	struct queue_message *m;
+	struct load *load;
 
 	if (!active_key_id(key, id)) {
 		schedule_load_failed(qmgr.schedule);
@@ -169,12 +199,14 @@ void active_load(uint64_t key, uint8_t flags)
 	}
 	m = queue_store_get(qmgr.store, slice_str(id));
 	if (m != NULL) {
-		active_begin_due(m, flags);
+		active_begin_due(m, flags, set);
 		return;
 	}
 	if (loading == NULL)
-		loading = dict_new(KEYS_LIMIT, NULL);
-	dict_set(loading, DICT_U64(key), &marks[flags]);
+		loading = dict_new(KEYS_LIMIT, mem_free);
+	load = mem_alloc(sizeof(*load));
+	*load = (struct load){flags, set};
+	dict_set(loading, DICT_U64(key), load);
 	if (queue_store_load(qmgr.store, slice_str(id), QUEUE_PLACE_DEFERRED) != 0)
 		active_loaded(id, ERR_SYS, NULL);
 }
@@ -182,20 +214,22 @@ void active_load(uint64_t key, uint8_t flags)
 void active_loaded(const char *id, int result, struct queue_message *m)
 {
 	uint64_t key = active_key(slice_str(id));
-	const char *mark = loading != NULL ? dict_take(loading, DICT_U64(key)) : NULL;
+	struct load *taken = loading != NULL ? dict_take(loading, DICT_U64(key)) : NULL, load;
 
-	if (mark == NULL)
+	if (taken == NULL)
 		return;
+	load = *taken;
+	mem_free(taken);
 	if (result == 0) {
-		active_begin_due(m, (uint8_t)(mark - marks));
+		active_begin_due(m, load.flags, load.set);
 		return;
 	}
 	schedule_load_failed(qmgr.schedule);
 	if (result == ERR_SYS)
-		try_later(key, id, LOAD_AGAIN);
+		try_later(key, id, LOAD_AGAIN, load.set);
 	else if (result == ERR_NOT_FOUND && queue_store_knows(qmgr.store, slice_str(id)))
 		/* It is on its way from one directory to another. */
-		try_later(key, id, CLOCK_SEC);
+		try_later(key, id, CLOCK_SEC, load.set);
 }
 
 struct walk {

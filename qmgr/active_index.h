@@ -20,8 +20,10 @@ bool active_key_id(uint64_t key, char id[QUEUE_ID_MAX + 1]);
 void active_park(struct queue_message *m, int64_t due);
 /* The walk through the directories found this one. */
 void active_waiting(const char *id, enum queue_place place, int64_t due);
-/* The scheduler wants this one. */
-void active_load(uint64_t key, uint8_t flags);
+/* The scheduler wants this one; set: by how much the clock had been set when it was put there. */
+void active_load(uint64_t key, uint8_t flags, int64_t set);
+/* m is no longer in the index: the times of its recipients follow the clock. */
+void active_unpark(struct queue_message *m);
 /* The store has an answer to a load that the scheduler asked for. */
 void active_loaded(const char *id, int result, struct queue_message *m);
 

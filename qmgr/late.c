@@ -63,6 +63,11 @@ static void again(const struct late *l)
 	active_check(l->a);
 }
 
+bool late_waits(void)
+{
+	return !TAILQ_EMPTY(&lates);
+}
+
 /* One that finds no room once more stands at the end again. */
 void late_run(void)
 {

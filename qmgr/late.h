@@ -17,5 +17,8 @@ void late_back(struct active *a, struct active_rcpt *r, bool was_tried);
 void late_doubt(struct active *a, struct active_rcpt *r, const char *reason);
 /* Tries them again; to be called when notes have become durable. */
 void late_run(void);
+/* Some wait: the workers that said it have been told that it is noted, so a stop that calls itself
+ * clean must wait for it. */
+bool late_waits(void);
 
 #endif

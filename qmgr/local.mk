@@ -64,4 +64,12 @@ t_qmgr_site_test_LDADD = $(SCHEDULE_TEST_LIBS)
 
 check_SCRIPTS += t/qmgr/worker.t t/qmgr/retry.t t/qmgr/full.t t/qmgr/unread.t t/qmgr/drain.t \
 	t/qmgr/attempts.t t/qmgr/rates.t t/qmgr/logfull.t t/qmgr/gone.t \
-	t/qmgr/sites.t t/qmgr/unrouted.t t/qmgr/flush.t
+	t/qmgr/sites.t t/qmgr/unrouted.t t/qmgr/flush.t t/qmgr/clock.t t/qmgr/bytes.t
+
+# For LD_PRELOAD, so without the flags of everything else.
+check_DATA = t/qmgr/set_clock.so
+t/qmgr/set_clock.so: t/qmgr/set_clock.c
+	$(AM_V_CC)$(MKDIR_P) t/qmgr && $(CC) -std=c17 -D_GNU_SOURCE -Wall -Wextra -O2 -fPIC \
+		-shared -o $@ $(top_srcdir)/t/qmgr/set_clock.c -ldl
+CLEANFILES += t/qmgr/set_clock.so
+EXTRA_DIST += t/qmgr/set_clock.c

@@ -61,6 +61,11 @@ int64_t qmgr_real_of(int64_t time)
 	return time == CLOCK_NEVER ? CLOCK_NEVER : time - time_base + clock_base;
 }
 
+int64_t qmgr_clock_set(void)
+{
+	return clock_base - time_base;
+}
+
 int64_t qmgr_to_mono(int64_t time)
 {
 	return time == CLOCK_NEVER ? CLOCK_NEVER : time - time_base;
@@ -74,6 +79,7 @@ static void follow_clock(void)
 	if (change < CLOCK_STEP && change > -CLOCK_STEP)
 		return;
 	clock_base += change;
+	active_clock_set(change);
 	log_warning("the clock was set %s by %lld s: what waits goes on waiting as long as it "
 		    "would have",
 		change > 0 ? "forward" : "back",
@@ -109,7 +115,7 @@ static int64_t decide(void)
 		if (d.what == SCHEDULE_WAIT)
 			return d.until;
 		if (d.what == SCHEDULE_LOAD)
-			active_load(d.id, d.flags);
+			active_load(d.id, d.flags, (int64_t)d.cookie);
 		else
 			handout_job(d.job);
 	}
@@ -132,7 +138,7 @@ static void begin_answering(void)
 
 static void close_queue(void)
 {
-	if (is_closing || !qmgr.is_stopping || job_sent() > 0)
+	if (is_closing || !qmgr.is_stopping || job_sent() > 0 || late_waits())
 		return;
 	is_closing = true;
 	memory_save();

@@ -52,6 +52,8 @@ int64_t qmgr_time(void);
 /* The same moment in the scheduler's time, and back; CLOCK_NEVER stays. */
 int64_t qmgr_time_of(int64_t real);
 int64_t qmgr_real_of(int64_t time);
+/* By how much the system's clock was set since the start, all in all. */
+int64_t qmgr_clock_set(void);
 /* For timers of the loop. */
 int64_t qmgr_to_mono(int64_t time);
 /* Journal and directories are read: whom nobody knows now is gone. */

@@ -33,7 +33,7 @@ GP_KIT += %D%/lib/make-users %D%/lib/peers-setup %D%/lib/Gatepost/Certs.pm %D%/l
 
 # Scripts go first: they are the long ones, so a parallel run ends sooner.
 .PHONY: test-list dev-links
-test-list: $(check_PROGRAMS) $(check_SCRIPTS)
+test-list: $(check_PROGRAMS) $(check_SCRIPTS) $(check_DATA)
 	@for t in $(check_SCRIPTS) $(check_PROGRAMS); do echo $$t; done > test-list
 CLEANFILES += test-list
 

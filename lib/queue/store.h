@@ -239,6 +239,12 @@ int queue_store_ask_failed(struct queue_message *m, const uint32_t *rcpts, uint3
  * asked for. ERR_STATE otherwise. calls->ended comes when all is durable and removed. */
 int queue_store_end(struct queue_message *m, int64_t now, uint64_t *ticket);
 
+/*
+ * The system's clock was set by that much (microseconds): the times of those who wait are moved
+ * with it, and noted as far as the log has room.
+ */
+void queue_store_shift(struct queue_message *m, int64_t change);
+
 /* Operators' commands: acknowledge when the ticket is durable (a sync is begun at once). */
 int queue_store_hold(struct queue_message *m, int64_t now, uint64_t *ticket);
 int queue_store_release(struct queue_message *m, int64_t now, uint64_t *ticket);

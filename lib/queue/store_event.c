@@ -225,11 +225,10 @@ int store_note_message(struct queue_message *m, struct queue_event *ev, const ui
 	return err;
 }
 
-int store_note_state(struct queue_message *m)
+static int note_state(struct queue_message *m)
 {
 	int err = 0;
 
-	m->p->first_piece = 0;
 	for (uint32_t at = 0; err == 0 && (at == 0 || at < m->env.recipients); at += STATE_CHUNK) {
 		struct buf data = BUF_INIT(QUEUE_EVENT_MAX);
 		struct queue_event ev = {.type = QUEUE_EV_STATE, .offset = at};
@@ -252,6 +251,29 @@ int store_note_state(struct queue_message *m)
 		buf_clear(&data);
 	}
 	return err;
+}
+
+int store_note_state(struct queue_message *m)
+{
+	m->p->first_piece = 0;
+	return note_state(m);
+}
+
+void queue_store_shift(struct queue_message *m, int64_t change)
+{
+	bool waits = false;
+
+	for (uint32_t i = 0; i < m->env.recipients; i++) {
+		struct queue_rstatus *r = &m->r[i];
+
+		if (r->due == 0 || (r->state != QUEUE_R_WAIT && r->state != QUEUE_R_DOUBT))
+			continue;
+		r->due = r->due + change > 0 ? r->due + change : 1;
+		waits = true;
+	}
+	/* Its file has the old times; without room in the log one of them may be wrong later. */
+	if (waits && m->state != QUEUE_M_ENDED && !m->p->is_unloading)
+		(void)note_state(m);
 }
 
 static bool is_claimed(const struct queue_message *m, uint32_t i)

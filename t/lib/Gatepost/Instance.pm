@@ -4,6 +4,7 @@
 #   my $gp = Gatepost::Instance->new(
 #       main   => { relayhost => '[127.0.0.1]:' . $sink->port },    # over the defaults below
 #       master => ['local unix - n n - - local'],                    # further lines, -o allowed
+#       before => 'NAME=VALUE ...',                                  # environment of the daemons
 #   );
 #   $gp->start;                          # a test; or try_start: (exit status, output)
 #   my $c = $gp->client;                 # Gatepost::Smtp, connected
@@ -28,7 +29,7 @@ sub new {
         die "make-users: $out" if $status;
     }
     my $dir = $arg{dir} // tempdir('gp');
-    my $daemons = daemons($dir);
+    my $daemons = daemons($dir, $arg{before});
     my $self = bless {
         dir => $dir, addr => $arg{addr} // '127.0.0.1', marks => 0,
         log => $arg{log} // "$dir/log", line => $arg{line} // {},
@@ -64,16 +65,20 @@ sub new {
 # Those of such a build are started by a script that gives them a file for it, and turns off the
 # leak check, which must trace a process that nobody may trace.
 sub daemons {
-    my ($dir) = @_;
+    my ($dir, $before) = @_;
     my $built = build() . '/libexec';
-    return $built if (slurp(build() . '/config.h') // '') !~ /^#define GP_SANITIZE/m;
+    my $is_sanitized = (slurp(build() . '/config.h') // '') =~ /^#define GP_SANITIZE/m;
+    return $built if !$is_sanitized && !$before;
     my ($daemons, $report) = ("$dir/libexec", "$dir/sanitizer");
     make_path($daemons);
     for my $name (map {s{.*/}{}r} glob "$built/*") {
         # master opens its file when it has something to say: it closes what it is given.
         my $path = $name eq 'master' ? ":log_path=$report" : '';
-        spew("$daemons/$name", "#!/bin/sh\nASAN_OPTIONS=detect_leaks=0$path"
-            . " UBSAN_OPTIONS=print_stacktrace=1$path exec $built/$name \"\$@\" 2>>$report\n");
+        my $options = $is_sanitized ? "ASAN_OPTIONS=detect_leaks=0:verify_asan_link_order=0$path"
+            . " UBSAN_OPTIONS=print_stacktrace=1$path" : '';
+        my $errors = $is_sanitized ? " 2>>$report" : '';
+        spew("$daemons/$name",
+            "#!/bin/sh\n$options " . ($before // '') . " exec $built/$name \"\$@\"$errors\n");
         chmod 0755, "$daemons/$name";
     }
     return $daemons;
