@@ -6,6 +6,7 @@
 #include "qmgr/active_index.h"
 #include "qmgr/qmgr.h"
 #include "qmgr/report.h"
+#include "util/dict.h"
 #include "util/log.h"
 #include "util/mem.h"
 
@@ -22,6 +23,7 @@ struct held_rcpt {
 
 struct held {
 	TAILQ_ENTRY(held) link;
+	TAILQ_ENTRY(held) same;   /* of those with the same id */
 	struct server_peer *peer; /* NULL: has gone */
 	uint64_t job;
 	char id[QUEUE_ID_MAX + 1];
@@ -29,11 +31,71 @@ struct held {
 	size_t count;
 	struct held_rcpt *rcpts;
 };
-static TAILQ_HEAD(, held) helds = TAILQ_HEAD_INITIALIZER(helds);
+TAILQ_HEAD(held_list, held);
+static struct held_list helds = TAILQ_HEAD_INITIALIZER(helds);
+static struct dict *by_job; /* worker and job → struct held; borrowed */
+static struct dict *by_id;  /* queue id → struct held_list; owned */
 static size_t held_count;
+
+/* Its bytes are the key: no padding. */
+struct job_key {
+	uint64_t peer, job;
+};
+
+static struct held *find(const struct server_peer *peer, uint64_t job)
+{
+	struct job_key key = {(uintptr_t)peer, job};
+
+	return by_job != NULL ? dict_get(by_job, slice_of(&key, sizeof(key))) : NULL;
+}
+
+static struct held *first_of(const struct active *a)
+{
+	struct held_list *same =
+		by_id != NULL && a->m != NULL ? dict_get(by_id, slice_str(a->m->id)) : NULL;
+
+	return same != NULL ? TAILQ_FIRST(same) : NULL;
+}
+
+static void held_add(struct held *h)
+{
+	struct job_key key = {(uintptr_t)h->peer, h->job};
+	struct held_list *same;
+
+	if (by_job == NULL) {
+		by_job = dict_new(HELD_LIMIT, NULL);
+		by_id = dict_new(HELD_LIMIT, mem_free);
+	}
+	same = dict_get(by_id, slice_str(h->id));
+	if (same == NULL) {
+		same = mem_alloc(sizeof(*same));
+		TAILQ_INIT(same);
+		(void)dict_set(by_id, slice_str(h->id), same);
+	}
+	(void)dict_set(by_job, slice_of(&key, sizeof(key)), h);
+	TAILQ_INSERT_TAIL(same, h, same);
+	TAILQ_INSERT_TAIL(&helds, h, link);
+	held_count++;
+}
+
+/* Its worker has gone, or it goes itself. */
+static void no_worker(struct held *h)
+{
+	struct job_key key = {(uintptr_t)h->peer, h->job};
+
+	if (h->peer != NULL)
+		(void)dict_take(by_job, slice_of(&key, sizeof(key)));
+	h->peer = NULL;
+}
 
 static void held_free(struct held *h)
 {
+	struct held_list *same = dict_get(by_id, slice_str(h->id));
+
+	no_worker(h);
+	TAILQ_REMOVE(same, h, same);
+	if (TAILQ_EMPTY(same))
+		(void)dict_remove(by_id, slice_str(h->id));
 	for (size_t i = 0; i < h->count; i++) {
 		mem_free(h->rcpts[i].status);
 		mem_free(h->rcpts[i].remote);
@@ -92,16 +154,6 @@ static void give(struct held_rcpt *hr)
 	hr->is_done = true;
 }
 
-static struct held *find(const struct server_peer *peer, uint64_t job)
-{
-	struct held *h;
-
-	TAILQ_FOREACH(h, &helds, link)
-	if (h->peer == peer && h->job == job)
-		return h;
-	return NULL;
-}
-
 static void held_job(struct server_peer *peer, struct ipc_msg *msg)
 {
 	struct slice id = ipc_bytes(msg, FIELD_QUEUE_ID);
@@ -124,8 +176,7 @@ static void held_job(struct server_peer *peer, struct ipc_msg *msg)
 		if (!qmgr_has_read_all())
 			queue_store_claim(qmgr.store, id, (uint32_t)index);
 	}
-	TAILQ_INSERT_TAIL(&helds, h, link);
-	held_count++;
+	held_add(h);
 }
 
 static void held_report(struct held *h, struct ipc_msg *msg)
@@ -206,7 +257,7 @@ void held_gone(struct server_peer *peer)
 			/* Held or deleted meanwhile, it waited for nothing else. */
 			active_check(a);
 		}
-		h->peer = NULL;
+		no_worker(h);
 		held_check(h);
 	}
 }
@@ -215,10 +266,7 @@ void held_attach(struct active *a, struct active_rcpt *r)
 {
 	struct held *h;
 
-	TAILQ_FOREACH(h, &helds, link)
-	{
-		if (strcmp(h->id, a->m->id) != 0)
-			continue;
+	for (h = first_of(a); h != NULL; h = TAILQ_NEXT(h, same)) {
 		for (size_t i = 0; i < h->count; i++) {
 			struct held_rcpt *hr = &h->rcpts[i];
 
@@ -230,6 +278,7 @@ void held_attach(struct active *a, struct active_rcpt *r)
 			}
 			hr->a = a;
 			hr->r = r;
+			a->held++;
 			if (hr->is_reported)
 				give(hr);
 			else if (h->is_over)
@@ -243,24 +292,24 @@ void held_attach(struct active *a, struct active_rcpt *r)
 
 void held_forget(const struct active *a)
 {
-	struct held *h;
+	/* Of one that was deleted meanwhile the id is not known any more. */
+	bool has_id = a->m != NULL;
+	struct held *h = has_id ? first_of(a) : TAILQ_FIRST(&helds);
 
-	TAILQ_FOREACH(h, &helds, link)
-	for (size_t i = 0; i < h->count; i++)
-		if (h->rcpts[i].a == a) {
-			h->rcpts[i].a = NULL;
-			h->rcpts[i].is_done = true;
-		}
+	for (; a->held > 0 && h != NULL; h = has_id ? TAILQ_NEXT(h, same) : TAILQ_NEXT(h, link))
+		for (size_t i = 0; i < h->count; i++)
+			if (h->rcpts[i].a == a) {
+				h->rcpts[i].a = NULL;
+				h->rcpts[i].is_done = true;
+			}
 }
 
 void held_begun(const struct active *a)
 {
 	struct held *h, *next;
 
-	for (h = TAILQ_FIRST(&helds); h != NULL; h = next) {
-		next = TAILQ_NEXT(h, link);
-		if (strcmp(h->id, a->m->id) != 0)
-			continue;
+	for (h = first_of(a); h != NULL; h = next) {
+		next = TAILQ_NEXT(h, same);
 		for (size_t i = 0; i < h->count; i++)
 			if (h->rcpts[i].a == NULL)
 				h->rcpts[i].is_done = true;
