@@ -30,10 +30,10 @@ my $port = $sink->port;
 my $gp = Gatepost::Instance->new(main => {
     relayhost => "[127.0.0.1]:$port", relay_attempts_limit => 3,
     transport_maps => "inline:{plan.test=smtp:[127.0.0.2]:$port, usual.test=smtp:[127.0.0.3]:$port,"
-        . " late.test=late:[127.0.0.4]:$port, count.test=count:[127.0.0.5]:$port, typo.test=smtp:[127.0.0.6]:$port}",
+        . " nowhere.test=nowhere:[127.0.0.7]:$port, late.test=late:[127.0.0.4]:$port, count.test=count:[127.0.0.5]:$port, typo.test=smtp:[127.0.0.6]:$port}",
     backoff_plan_maps => 'inline:{127.0.0.2=mine, 127.0.0.1=relay, 127.0.0.5=often, 127.0.0.6=mnie}',
     backoff_plans => '{ mine = 1s, 4s } { mine 4.7.1 = 2s } { default = 3s } { relay = 1s } { often = 1s }',
-    late_destination_rate_limit => '2/60s', queue_file_delay => '1s',
+    transport_retry_time => '1s', late_destination_rate_limit => '2/60s', queue_file_delay => '1s',
     count_destination_concurrency_limit => 1, count_initial_destination_concurrency => 1,
 }, master => ['late unix - - n - - smtp-client', 'count unix - - n - - smtp-client']);
 $gp->start;
@@ -62,6 +62,9 @@ sub gaps_are {
 is(mail([qw(own@plan.test grey@plan.test usual@usual.test)])->{code}, 250, 'three plans');
 ok(wait_until(10, sub { 3 == grep { scalar tries($_) } qw(own@plan.test grey@plan.test usual@usual.test) }), 'the first attempts');
 $gp->wait_log(qr/to=<\Q$_\E>, .*status=deferred/, "$_ waits") for qw(own@plan.test grey@plan.test usual@usual.test);
+
+# Nobody serves that transport: told below.
+is(mail('first@nowhere.test')->{code}, 250, 'for a transport that there is not');
 
 # A plan that there is not is told of once.
 is(mail([qw(usual1@typo.test usual2@typo.test)])->{code}, 250, 'two by a plan that there is not');
@@ -103,6 +106,15 @@ for my $rcpt (qw(own@plan.test grey@plan.test usual@usual.test)) {
     my @doubts = $gp->log_lines(qr/to=<\Q$rcpt\E>: in doubt: /);
     cmp_ok(scalar @doubts, '<=', $met, "$rcpt was not in doubt while it waited") or diag "@killed; @at; @doubts";
 }
+
+# A transport without workers: its mail is deferred, what comes in transport_retry_time at once.
+$gp->wait_log(qr/to=<first\@nowhere\.test>, relay=none, .*status=deferred \(.*mail transport unavailable\)/, 'nobody serves it', 30);
+cmp_ok(scalar(my @warned = $gp->log_lines(qr/warning: no worker of transport nowhere: its mail is deferred/)), '>=', 1, 'which is said');
+my $more = 0;
+ok(wait_until(10, sub {
+    mail('more' . ++$more . '@nowhere.test');
+    return !$gp->find_log(qr/to=<more$more\@nowhere\.test>, .*mail transport unavailable/, 0.5);
+}), 'and it is waited for again') or diag "$more messages";
 
 # What show says is what the next hop saw, behind a clean stop, a start with another monotonic clock,
 # and the death of everything.

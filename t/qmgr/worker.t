@@ -9,15 +9,26 @@ use Gatepost::Kit;
 use Gatepost::Sink;
 use Test::More;
 
-my $sink = Gatepost::Sink->new(on => {
+# By DATA, not BDAT: there content is with the next hop before it has said a word.
+my $sink = Gatepost::Sink->new(keywords => [qw(PIPELINING 8BITMIME SIZE DSN ENHANCEDSTATUSCODES)], on => {
     dot => sub { $_[0]{sink}->is_set('slow') ? { reply => '250 2.0.0 Ok', delay => 1 } : undef },
-    data => sub { $_[0]{sink}->is_set('wait') ? { reply => '354 go on', delay => 1 } : undef },
+    data => sub {
+        my ($s) = @_;
+        return if !$s->{sink}->is_set('wait');
+        $s->{sink}->flag('waits', 1);
+        return { reply => '354 go on', delay => 3600 };
+    },
 });
 my $gp = Gatepost::Instance->new(main => {
     relayhost => '[127.0.0.1]:' . $sink->port, transport_maps => 'inline:{off.test=other:[127.0.0.1]:' . $sink->port
+        . ', fed.test=fed:[127.0.0.1]:' . $sink->port
         . ', {err.test=error:5.7.9 not here}, {wait.test=retry:4.7.9 not yet}, void.test=discard:}',
     smtpd_reject_unlisted_recipient => 'no', # smtpd would say so at once
-}, master => ['other unix - - n - - smtp-client']);
+    destination_concurrency_feedback_debug => 'yes', fed_destination_concurrency_limit => 3,
+    fed_initial_destination_concurrency => 2, fed_destination_concurrency_failed_cohort_limit => 2,
+    default_destination_concurrency_positive_feedback => '1/concurrency',
+    fed_destination_concurrency_negative_feedback => '0.25',
+}, master => ['other unix - - n - - smtp-client', 'fed unix - - n - - smtp-client']);
 $gp->set(defer_transports => 'other');
 $gp->start;
 
@@ -38,12 +49,13 @@ for my $victim (qw(qmgr keeper)) {
     is(scalar(() = $gp->log_lines(qr/to=<\Q$rcpt\E>: in doubt/)), 0, 'and no doubt');
 }
 
-# Without a dot nothing is in doubt.
+# Without a dot nothing is in doubt. Its session never gets further than DATA; all agents that there are
+# die at once, so that none of those which come after them does.
 $sink->flag('wait', 1);
 is(mail('early@next.test')->{code}, 250, 'accepted');
-ok(wait_until(10, sub { $sink->log =~ /early\@next\.test/ }), 'on its way');
-$gp->kill_role('smtp-client', $_) for 0 .. 3;
+ok(wait_until(10, sub { $sink->is_set('waits') }), 'on its way');
 $sink->flag('wait', 0);
+kill 'KILL', @{ $gp->roles->{'smtp-client'} };
 ok(wait_until(20, sub { copies('early@next.test') }), 'a death before the dot: sent again');
 ok($gp->drained(20), 'the queue is empty');
 is(scalar(() = $gp->log_lines(qr/early\@next\.test>: in doubt/)), 0, 'no doubt');
@@ -70,12 +82,41 @@ ok(wait_until(20, sub { copies('big@next.test') }), 'arrives');
 my ($m) = grep { $_->{rcpts}[0] eq 'big@next.test' } $sink->messages;
 is(substr($m->{content}, -length $body), $body, 'as it was');
 
+# What main.cf says of concurrency, in Postfix's lines: it grows by 1/concurrency to the limit, shrinks by
+# quarters, and its destination is dead behind two cohorts.
+sub fed_lines {
+    my ($what) = @_;
+    my $last = ''; # "feedback" stands before the line of its destination
+    my @found;
+    for my $line ($gp->log_lines(qr{/qmgr\[\d+\]: qmgr_queue_$what: })) {
+        my ($text) = $line =~ /: qmgr_queue_$what: (.*)/;
+        my ($window) = $text =~ /^queue \S+: (limit 3 .*)/;
+        push @found, ($last =~ /^feedback / ? $last : ()), $window if $window;
+        $last = $text;
+    }
+    return @found;
+}
+for my $n (1 .. 3) {
+    mail("fed$n\@fed.test");
+    ok(wait_until(10, sub { $n == grep {/^limit/} fed_lines('unthrottle') }), "delivery $n");
+}
+is_deeply([fed_lines('unthrottle')], ['feedback 0.5', 'limit 3 window 2 success 0.5 failure 0 fail_cohorts 0',
+    'feedback 0.5', 'limit 3 window 3 success 0 failure 0 fail_cohorts 0',
+    'limit 3 window 3 success 0 failure 0 fail_cohorts 0'], 'concurrency grows as main.cf says');
+
 # A destination that is down rests; its mail is deferred without an attempt, and goes when it is back.
 $sink->stop;
+mail("fed$_\@fed.test") for 4 .. 8;
+ok(wait_until(10, sub { 5 <= grep {/^limit/} fed_lines('throttle') }), 'one is down') or diag fed_lines('throttle');
+is_deeply([(fed_lines('throttle'))[0 .. 8]], ['feedback 0.25', 'limit 3 window 2 success 0 failure 0.75 fail_cohorts 0.333333',
+    'feedback 0.25', 'limit 3 window 2 success 0 failure 0.5 fail_cohorts 0.833333',
+    'feedback 0.25', 'limit 3 window 2 success 0 failure 0.25 fail_cohorts 1.33333',
+    'feedback 0.25', 'limit 3 window 1 success 0 failure 1 fail_cohorts 1.83333',
+    'limit 3 window 0 success 0 failure 1 fail_cohorts 2.83333'], 'and shrinks, and dies');
 mail("down$_\@next.test") for 1 .. 8;
 $gp->wait_log(qr{/error\[\d+\]: \w+: to=<down\d\@next\.test>, .*dsn=4\.4\.1, status=deferred \(delivery temporarily suspended: connect to }, 'suspended');
 $sink->start;
-ok(wait_until(20, sub { 8 == grep { $_->{rcpts}[0] =~ /^down/ } $sink->messages }), 'all arrive by themselves');
+ok(wait_until(20, sub { 16 == grep { $_->{rcpts}[0] =~ /^(?:down|fed)/ } $sink->messages }), 'all arrive by themselves');
 is((() = $gp->log_lines(qr/down\d\@next\.test>: in doubt/)), 0, 'no doubt');
 is((run_out(build() . '/sbin/gateq', '-c', $gp->dir, 'delete', '--recipient', '*@wait.test'))[0], 0, 'delete by a filter');
 $gp->tool('gateq', 'delete', 'ALL');
