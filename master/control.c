@@ -46,7 +46,8 @@ static void send_unit(struct ipc *c, uint64_t id, const struct unit *u)
 	TAILQ_FOREACH(w, &u->workers, next)
 	{
 		sessions += counters_read(u->page, w->slot, COUNTER_SESSIONS);
-		past += w->plan != p && w->state == WORKER_READY;
+		past += w->plan != p && w->state != WORKER_STARTING &&
+			counters_read(u->page, w->slot, COUNTER_LEAVING) == 0;
 	}
 	ipc_begin(c, PROTO_STATUS_SERVICE, id);
 	ipc_put_str(c, FIELD_SERVICE, u->key);

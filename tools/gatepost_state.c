@@ -267,7 +267,7 @@ static enum outcome judge_service(const struct goal *g, const struct service_sta
 	if (g->stopped)
 		return v->pids == 0 ? REACHED : NOT_YET;
 	if (!v->is_configured || v->is_stopped)
-		return REACHED;
+		return g->is_start || v->past == 0 ? REACHED : NOT_YET;
 	if (g->is_start && v->is_paused)
 		return is_essential(v) ? FAILED : REACHED;
 	if (v->is_paused || v->turn < g->turn)

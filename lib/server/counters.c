@@ -78,6 +78,7 @@ void counters_clear(void *page, unsigned slot)
 	atomic_store_explicit(&slots[slot].value[COUNTER_SESSIONS], 0, memory_order_relaxed);
 	atomic_store_explicit(&slots[slot].value[COUNTER_STRESS], 0, memory_order_relaxed);
 	atomic_store_explicit(&slots[slot].value[COUNTER_FORBIDDEN], 0, memory_order_relaxed);
+	atomic_store_explicit(&slots[slot].value[COUNTER_LEAVING], 0, memory_order_relaxed);
 }
 
 void counters_close(void *page)

@@ -20,6 +20,7 @@ enum counter {
 	COUNTER_REFUSED,   /* sessions answered 421 because the port was full */
 	COUNTER_STRESS,    /* 1: new sessions of this worker get the limits for stress */
 	COUNTER_FORBIDDEN, /* the forbidden call that ended a process of this worker: PRIV_REPORT */
+	COUNTER_LEAVING,   /* 1: accepts no more, and ends when all is done */
 	COUNTER_COUNT = 8
 };
 

@@ -164,11 +164,15 @@ static void stop(void)
 
 static void drain(bool now)
 {
+	_Atomic uint64_t *leaving = counters_at(COUNTER_LEAVING);
+
 	server_self.stopping = true;
 	if (server_self.spec->drain != NULL)
 		server_self.spec->drain(now);
 	else
 		finish(0);
+	if (leaving != NULL)
+		*leaving = 1;
 }
 
 static void master_gone(struct ipc *c, int err, void *arg)

@@ -61,8 +61,7 @@ for my $round (1 .. 8) {
     select undef, undef, undef, 0.02 * ($round % 5);
     ok(wait_until(20, sub { $gp->kill_role($role) }), "$role is killed");
 }
-kill 9, map {@$_} values %{ $gp->roles };
-ok(wait_until(20, sub { !%{ $gp->roles } }), 'everything is killed');
+ok($gp->kill_all, 'everything is killed');
 $gp->start;
 
 # Distinct notices that tell SENDER of each recipient: { address => [actions] }.
