@@ -226,6 +226,41 @@ static void notice(struct world *w)
 	world_rest(w);
 }
 
+/* Mail of maildrop; its worker dies when the files are unlinked, and not yet durably (Q19). */
+static void pick_up(struct world *w)
+{
+	world_drop(w, "o", 0);
+	world_drop(w, "od", 0);
+	world_pickup(w, 0);
+	world_rest(w);
+	world_kill_cleanup(w, 0);
+	world_rest(w);
+	world_start(w);
+	world_drop(w, "f", 0);
+	world_pickup(w, 1);
+	world_rest(w);
+	world_wait(w, 101 * CLOCK_SEC);
+	commit_one(w);
+}
+
+/* A segment is left behind what was picked up into it; one worker finds what another began. */
+static void pick_up_and_leave(struct world *w)
+{
+	for (int i = 0; i < 3; i++)
+		world_drop(w, "o", 20000);
+	world_pickup(w, 0);
+	world_rest(w);
+	world_drop(w, "o", 0);
+	mail(w, "o", 20000);
+	world_pickup(w, 0);
+	mail(w, "o", 20000);
+	world_rest(w);
+	world_pickup(w, 1);
+	world_kill_qmgr(w);
+	world_start(w);
+	world_rest(w);
+}
+
 /* Success, delay, a first attempt: each told once, and success for certain. */
 static void success(struct world *w)
 {
@@ -869,6 +904,8 @@ const struct script scripts[] = {
 	{"report of a first attempt (Q14)", trace},
 	{"told, then compaction (Q3, Q14)", told_and_compacted},
 	{"notice of a dead worker (Q14)", notice_lost},
+	{"maildrop (Q19)", pick_up},
+	{"maildrop, segment left (Q19)", pick_up_and_leave},
 	{"slow keeper (Q4)", slow_keeper},
 	{"two batches (Q4)", two_batches},
 	{"end of a piece (Q4)", end_of_piece},

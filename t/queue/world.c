@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: ISC */
 #include "t/queue/world.h"
 
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "queue/drop.h"
 #include "queue/keeper.h"
 #include "queue/log.h"
 #include "util/clock.h"
@@ -18,6 +20,7 @@
 #define PIECE (9u * QUEUE_BLOCK)
 #define START INT64_C(1800000000000000)
 #define JOBS 128
+#define DROPS 8
 
 /* What the world knows of a message, whatever the queue believes. */
 struct fact {
@@ -37,6 +40,21 @@ struct fact {
 	int by[WORLD_RCPTS];              /* the forward, if any, that it was accepted as */
 	uint8_t notice_sent[WORLD_RCPTS]; /* bits of enum queue_reason */
 	bool hold_flag;
+	int drop; /* the file of maildrop that it is; -1: none */
+};
+
+/* A file of maildrop, whatever its name is now. */
+struct drop {
+	char spec[WORLD_RCPTS + 1];
+	size_t size;
+	bool is_whole; /* its writer was told so */
+	int fact;      /* that has been sent; -1: none */
+};
+
+/* One that cleanup has taken: it has the lock. */
+struct taken {
+	char path[QUEUE_PATH_MAX];
+	int fact, fd;
 };
 
 static bool is_notice(const struct fact *f)
@@ -52,6 +70,10 @@ struct cleanup {
 	int pending[16], pending_n;
 	struct queue_body *bodies[16]; /* open until their records are durable */
 	int bodies_n;
+	struct taken taken[DROPS];
+	int taken_n;
+	uint32_t told;     /* segment */
+	bool has_unlinked; /* and no sync since */
 	bool is_up;
 };
 
@@ -118,6 +140,13 @@ struct world {
 	struct command commands[WORLD_MESSAGES];
 	int commands_n;
 	int wanted[WORLD_MESSAGES]; /* messages loaded for a command */
+	/* maildrop */
+	const struct queue_io *helper;
+	struct drop drops[DROPS];
+	int drops_n;
+	struct cleanup *asked; /* what is left of lost workers */
+	char left[2 * DROPS][QUEUE_PATH_MAX];
+	int left_n;
 	/* the worker */
 	struct report reports[JOBS];
 	int reports_n;
@@ -262,8 +291,12 @@ static void drop_cleanup(struct world *w, struct cleanup *c)
 	close_bodies(c);
 	for (int i = 0; i < c->pending_n; i++)
 		w->facts[c->pending[i]].asking = !w->is_off;
-	c->pending_n = 0;
+	c->pending_n = c->taken_n = 0;
 	c->is_up = false;
+	if (w->asked == c && w->store != NULL && !disk_is_dead(w->q_io))
+		queue_store_settled(w->store, false);
+	if (w->asked == c)
+		w->asked = NULL;
 	if (w->store != NULL && c->worker != 0 && !disk_is_dead(w->q_io))
 		queue_store_worker_lost(w->store, c->worker);
 	c->worker = 0;
@@ -278,6 +311,7 @@ static void drop_qmgr(struct world *w)
 	queue_store_free(&w->store);
 	queue_keeper_free(&w->keeper);
 	w->sched_n = w->index_n = w->asks_n = w->commands_n = 0;
+	w->asked = NULL;
 	memset(w->wanted, 0, sizeof(w->wanted));
 	for (int i = 0; i < 2; i++)
 		w->cleanups[i].worker = 0;
@@ -308,6 +342,8 @@ static void on_stop(void *arg)
 			if (w->cleanups[i].is_up)
 				disk_kill(w->disk, w->cleanups[i].io);
 		}
+		if (w->helper != NULL)
+			disk_kill(w->disk, w->helper);
 		if (w->q_io != NULL) {
 			disk_kill(w->disk, w->q_io);
 			disk_kill(w->disk, w->k_io);
@@ -626,6 +662,17 @@ static void start_cleanup(struct world *w, struct cleanup *c)
 	queue_journal_take(c->journal);
 }
 
+/* What was unlinked is so durably: before its segment counts as left. */
+static bool sync_drops(struct cleanup *c)
+{
+	struct queue_root root = disk_root(c->io);
+
+	if (c->has_unlinked && queue_sync_dir(&root, "maildrop") != 0)
+		return false;
+	c->has_unlinked = false;
+	return true;
+}
+
 static void tell_position(struct world *w, struct cleanup *c)
 {
 	uint32_t segment;
@@ -634,6 +681,9 @@ static void tell_position(struct world *w, struct cleanup *c)
 	if (w->store == NULL || !c->is_up || c == w->silent ||
 		!queue_journal_position(c->journal, &segment, &durable))
 		return;
+	if (segment != c->told && !sync_drops(c))
+		return;
+	c->told = segment;
 	if (c->worker == 0)
 		c->worker = ++w->workers;
 	queue_store_worker_position(w->store, c->worker, segment, durable);
@@ -686,7 +736,7 @@ static struct fact *new_fact(struct world *w, struct cleanup *c, const char *rcp
 		wrong(w, "id %s given twice", id);
 	if (w->facts_n == WORLD_MESSAGES)
 		log_panic("too many messages");
-	*f = (struct fact){.n = (int)strlen(rcpts), .size = size, .parent = -1};
+	*f = (struct fact){.n = (int)strlen(rcpts), .size = size, .parent = -1, .drop = -1};
 	strlcpy(f->id, id, sizeof(f->id));
 	strlcpy(f->spec, rcpts, sizeof(f->spec));
 	w->facts_n++;
@@ -705,6 +755,7 @@ static int encode(const struct fact *f, const char *parent, struct buf *out)
 		.body_len = f->body,
 		.flags = (f->body > 0 ? QUEUE_FLAG_BODY_FILE : 0) |
 			 (f->hold_flag ? QUEUE_FLAG_HOLD : 0) |
+			 (f->drop != -1 ? QUEUE_FLAG_PICKUP : 0) |
 			 (strchr(f->spec, 't') != NULL ? QUEUE_FLAG_TRACE : 0),
 		.parent = slice_str(parent),
 		.reason = f->reason};
@@ -855,6 +906,23 @@ int world_submit_large(struct world *w, int c, const char *rcpts, size_t body)
 	return submit(w, c, rcpts, 0, body, false);
 }
 
+/* Their messages are durable. */
+static void unlink_taken(struct world *w, struct cleanup *c)
+{
+	for (int i = 0; i < c->taken_n; i++) {
+		struct taken t = c->taken[i];
+
+		if (!w->facts[t.fact].acked)
+			continue;
+		c->taken[i--] = c->taken[--c->taken_n];
+		c->has_unlinked = true;
+		(void)c->io->unlinkat(c->io, disk_root(c->io).fd, t.path);
+		if (w->is_off || disk_is_dead(c->io))
+			return;
+		queue_close(c->io, &t.fd);
+	}
+}
+
 void world_commit_quiet(struct world *w, int ci)
 {
 	struct cleanup *c = &w->cleanups[ci];
@@ -871,6 +939,7 @@ void world_commit_quiet(struct world *w, int ci)
 	}
 	c->pending_n = 0;
 	close_bodies(c);
+	unlink_taken(w, c);
 }
 
 void world_commit_and_die(struct world *w, int ci)
@@ -890,6 +959,231 @@ void world_commit(struct world *w, int ci)
 	world_commit_quiet(w, ci);
 	if (!w->is_off && w->store != NULL && !disk_is_dead(w->q_io))
 		tell_position(w, &w->cleanups[ci]);
+}
+
+/* ---- maildrop ---- */
+
+/* As the helper does it: the file is whole when its name is durable. */
+void world_drop(struct world *w, const char *rcpts, size_t size)
+{
+	struct drop *d = &w->drops[w->drops_n];
+	struct queue_root root;
+	struct iovec iov = {(void *)(uintptr_t)rcpts, strlen(rcpts)};
+	char token[QUEUE_DROP_TOKEN + 1], name[QUEUE_DROP_NAME], path[QUEUE_PATH_MAX];
+	int fd;
+
+	if (w->is_off || w->drops_n == DROPS)
+		return;
+	if (w->helper == NULL || disk_is_dead(w->helper))
+		w->helper = disk_process(w->disk);
+	root = disk_root(w->helper);
+	snprintf(token, sizeof(token), "%024X", (unsigned)w->drops_n++);
+	*d = (struct drop){.size = size, .fact = -1};
+	strlcpy(d->spec, rcpts, sizeof(d->spec));
+	queue_drop_format_name(name, NULL, slice_str(token), QUEUE_DROP_NEW);
+	snprintf(path, sizeof(path), "maildrop/%s", name);
+	if (root.io->mkdirat(root.io, root.fd, "maildrop", 0770) == 0)
+		(void)root.io->fsync(root.io, root.fd);
+	fd = root.io->openat(root.io, root.fd, path, O_RDWR | O_CREAT | O_EXCL, 0600);
+	d->is_whole = fd != -1 && queue_write_full(root.io, fd, &iov, 1, 0) == 0 &&
+		      root.io->fsync(root.io, fd) == 0 && queue_sync_dir(&root, "maildrop") == 0;
+	queue_close(root.io, &fd);
+}
+
+struct listing {
+	char names[2 * DROPS][QUEUE_DROP_NAME];
+	int n;
+};
+
+static bool list_one(const char *name, void *arg)
+{
+	struct listing *l = arg;
+
+	strlcpy(l->names[l->n++], name, QUEUE_DROP_NAME);
+	return l->n < 2 * DROPS;
+}
+
+static int drop_number(struct slice token)
+{
+	return token.p[token.len - 1] - '0';
+}
+
+/* It was torn: its writer was told nothing. */
+static bool is_torn(const struct queue_root *root, int fd, const struct drop *d)
+{
+	char bytes[WORLD_RCPTS] = {0};
+	size_t len = strlen(d->spec);
+
+	return queue_read_full(root->io, fd, bytes, len, 0, false) != 0 ||
+	       memcmp(bytes, d->spec, len) != 0;
+}
+
+/* A new one gets its id; its name is durable before anything is committed under it. */
+static void take_drop(struct world *w, struct cleanup *c, const char *path, int drop, int fd)
+{
+	struct taken *t = &c->taken[c->taken_n];
+	struct queue_root root = disk_root(c->io);
+	const struct drop *d = &w->drops[drop];
+	char name[QUEUE_DROP_NAME], token[QUEUE_DROP_TOKEN + 1];
+	struct fact *f;
+
+	if (is_torn(&root, fd, d)) {
+		if (d->is_whole)
+			wrong(w, "file %d of maildrop is torn", drop);
+		(void)root.io->unlinkat(root.io, root.fd, path);
+		return;
+	}
+	f = new_fact(w, c, d->spec, d->size > 0 ? d->size : 40);
+	if (f == NULL)
+		return;
+	f->drop = drop;
+	f->known = true;
+	snprintf(token, sizeof(token), "%024X", (unsigned)drop);
+	queue_drop_format_name(name, f->id, slice_str(token), QUEUE_DROP_TAKEN);
+	*t = (struct taken){.fact = (int)(f - w->facts), .fd = fd};
+	snprintf(t->path, sizeof(t->path), "maildrop/%s", name);
+	if (root.io->renameat(root.io, root.fd, path, root.fd, t->path) == 0)
+		c->taken_n++;
+}
+
+/* Its taker is dead: did it become a message? Until that can be said it stays. */
+static void ask_of_drop(
+	struct world *w, struct cleanup *c, const char *path, struct slice id, struct slice token)
+{
+	struct queue_root root = disk_root(c->io);
+	char name[QUEUE_DROP_NAME], to[QUEUE_PATH_MAX];
+	bool known;
+
+	if (w->store == NULL || disk_is_dead(w->q_io))
+		return;
+	known = queue_store_knows(w->store, id);
+	if (!known && !queue_store_has_read_lost(w->store))
+		return;
+	w->moved = c->has_unlinked = true;
+	if (known) {
+		(void)root.io->unlinkat(root.io, root.fd, path);
+		return;
+	}
+	queue_drop_format_name(name, NULL, token, QUEUE_DROP_NEW);
+	snprintf(to, sizeof(to), "maildrop/%s", name);
+	(void)root.io->renameat(root.io, root.fd, path, root.fd, to);
+}
+
+static void look_at_drop(struct world *w, struct cleanup *c, const char *name, bool takes)
+{
+	const struct queue_io *io = c->io;
+	struct slice id, token;
+	enum queue_drop_kind kind = queue_drop_parse_name(name, &id, &token);
+	char path[QUEUE_PATH_MAX];
+	int fd, taken = c->taken_n;
+
+	snprintf(path, sizeof(path), "maildrop/%s", name);
+	if (kind == QUEUE_DROP_NEW && !takes)
+		return;
+	fd = io->openat(io, disk_root(io).fd, path, O_RDWR, 0);
+	if (fd == -1)
+		return;
+	if (io->lock(io, fd, false) == 0 && kind == QUEUE_DROP_TAKEN)
+		ask_of_drop(w, c, path, id, token);
+	else if (kind == QUEUE_DROP_NEW)
+		take_drop(w, c, path, drop_number(token), fd);
+	/* A message's lock is kept until its file is unlinked. */
+	if (!disk_is_dead(io) && c->taken_n == taken)
+		queue_close(io, &fd);
+}
+
+static void look_at_drops(struct world *w, struct cleanup *c, bool takes)
+{
+	struct listing l = {.n = 0};
+
+	if (c->io->list(c->io, disk_root(c->io).fd, "maildrop", list_one, &l) == -1)
+		return;
+	for (int i = 0; i < l.n && !w->is_off && !disk_is_dead(c->io); i++)
+		look_at_drop(w, c, l.names[i], takes);
+}
+
+void world_pickup(struct world *w, int ci)
+{
+	struct cleanup *c = &w->cleanups[ci];
+	struct queue_root root;
+	int facts[DROPS], n, err = 0;
+
+	/* qmgr says no only when it knows of every death. */
+	for (int i = 0; i < 2 && !w->is_off; i++) {
+		if (w->cleanups[i].is_up && disk_is_dead(w->cleanups[i].io))
+			drop_cleanup(w, &w->cleanups[i]);
+	}
+	if (w->is_off || !c->is_up || w->drops_n == 0)
+		return;
+	root = disk_root(c->io);
+	look_at_drops(w, c, true);
+	n = c->taken_n;
+	if (n == 0 || w->is_off || disk_is_dead(c->io) || queue_sync_dir(&root, "maildrop") != 0)
+		return;
+	for (int i = 0; i < n; i++)
+		facts[i] = c->taken[i].fact;
+	/* One that does not fit commits those before it, which are unlinked then. */
+	for (int i = 0; i < n && err == 0; i++) {
+		err = append(w, c, &w->facts[facts[i]], NULL);
+		w->facts[facts[i]].pending = err == 0;
+		if (err == 0)
+			c->pending[c->pending_n++] = facts[i];
+		else if (!w->is_off && !disk_is_dead(c->io))
+			wrong(w, "file of maildrop: %s", err_str(err));
+	}
+	world_commit(w, ci);
+}
+
+/* The files with an id that were there, but for those that c has itself. */
+static void note_left(struct world *w, const struct cleanup *c)
+{
+	struct listing l = {.n = 0};
+	struct slice id, token;
+
+	w->left_n = 0;
+	(void)c->io->list(c->io, disk_root(c->io).fd, "maildrop", list_one, &l);
+	for (int i = 0; i < l.n; i++) {
+		if (queue_drop_parse_name(l.names[i], &id, &token) == QUEUE_DROP_TAKEN)
+			snprintf(w->left[w->left_n++], QUEUE_PATH_MAX, "maildrop/%s", l.names[i]);
+	}
+}
+
+static bool is_left(const struct world *w, const struct cleanup *c)
+{
+	struct queue_stat st;
+
+	for (int i = 0; i < w->left_n; i++) {
+		if (c->io->statat(c->io, disk_root(c->io).fd, w->left[i], &st) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* qmgr asks a living cleanup, as often as it takes. */
+static void settle(struct world *w)
+{
+	struct cleanup *c = w->asked;
+
+	for (int i = 0; i < 2 && c == NULL; i++) {
+		if (w->cleanups[i].is_up && w->cleanups[i].worker != 0 &&
+			!disk_is_dead(w->cleanups[i].io))
+			c = &w->cleanups[i];
+	}
+	if (c == NULL || (w->asked == NULL && !queue_store_settle(w->store)))
+		return;
+	if (w->asked == NULL)
+		note_left(w, c);
+	w->asked = c;
+	look_at_drops(w, c, false);
+	if (w->is_off || disk_is_dead(c->io) || is_left(w, c))
+		return;
+	/* Also what one that died has unlinked. */
+	c->has_unlinked = true;
+	if (!sync_drops(c) || w->store == NULL)
+		return;
+	w->asked = NULL;
+	w->moved = true;
+	queue_store_settled(w->store, true);
 }
 
 /* A child, as qmgr asks for it. */
@@ -1030,6 +1324,19 @@ static struct report *find_report(struct world *w, const char *id, uint32_t rcpt
 	return NULL;
 }
 
+static void check_drop(struct world *w, const struct fact *f)
+{
+	int me = (int)(f - w->facts);
+	struct drop *d = f->drop != -1 ? &w->drops[f->drop] : NULL;
+
+	if (d == NULL)
+		return;
+	if (d->fact != -1 && d->fact != me)
+		wrong(w, "file %d of maildrop was sent as %s and as %s", f->drop,
+			w->facts[d->fact].id, f->id);
+	d->fact = me;
+}
+
 /* The job has left: what the next hop makes of it is a fact from now on. */
 static void arrive(struct world *w, const char *id, uint32_t rcpt)
 {
@@ -1048,6 +1355,7 @@ static void arrive(struct world *w, const char *id, uint32_t rcpt)
 		wrong(w, "deleted mail was sent: %s", id);
 	if (f->held)
 		wrong(w, "held mail was sent: %s", id);
+	check_drop(w, f);
 	if (root->taken[root_rcpt] > 0) {
 		int doubts = durable_doubts(w, id, rcpt);
 
@@ -1400,6 +1708,10 @@ static void step(struct world *w)
 	if (w->is_off || w->store == NULL || disk_is_dead(w->q_io))
 		return;
 	queue_store_tick(w->store, w->now, w->now - START, &next);
+	if (w->drops_n > 0)
+		settle(w);
+	if (w->is_off || w->store == NULL || disk_is_dead(w->q_io))
+		return;
 	for (int i = 0; i < 16 && !w->is_off && !w->slow_keeper && !disk_is_dead(w->q_io) &&
 			!disk_is_dead(w->k_io) && keep(w);
 		i++)
@@ -1549,6 +1861,21 @@ static bool child_told(struct world *w, int msg, uint32_t rcpt)
 	return false;
 }
 
+static void check_drops_at_end(struct world *w)
+{
+	for (int i = 0; i < w->drops_n; i++) {
+		const struct drop *d = &w->drops[i];
+
+		if (d->is_whole && d->fact == -1)
+			wrong(w, "lost: file %d of maildrop", i);
+		for (int r = 0; d->fact != -1 && d->spec[r] != '\0'; r++)
+			if (!is_satisfied(w, &w->facts[d->fact], (uint32_t)r))
+				wrong(w, "lost: file %d of maildrop, recipient %d", i, r);
+	}
+	if (disk_count(w->disk, "maildrop/") > 0)
+		wrong(w, "files are left in maildrop");
+}
+
 const char *world_finish(struct world *w)
 {
 	for (int round = 0; round < 3; round++) {
@@ -1561,8 +1888,10 @@ const char *world_finish(struct world *w)
 			if (w->facts[i].released && w->facts[i].acked)
 				world_release(w, i);
 		}
-		for (int i = 0; i < 6 && w->wrong[0] == '\0' && !w->is_off; i++)
+		for (int i = 0; i < 6 && w->wrong[0] == '\0' && !w->is_off; i++) {
+			world_pickup(w, 0);
 			world_wait(w, 60 * CLOCK_SEC);
+		}
 		if (!w->is_off)
 			break;
 	}
@@ -1576,6 +1905,7 @@ const char *world_finish(struct world *w)
 				wrong(w, "not told: message %d (%s) recipient %d", i, f->id, r);
 		}
 	}
+	check_drops_at_end(w);
 	return world_wrong(w);
 }
 

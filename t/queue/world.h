@@ -13,7 +13,8 @@
  *   no acknowledged recipient is lost; none is sent again after the next hop took it unless "in
  *   doubt" is durable before; none is invented; refused and deleted mail is not sent; held mail
  *   is not sent; no two notices for one failure; no two forwards of one recipient, whatever is in
- *   doubt; content is what was committed.
+ *   doubt; content is what was committed; a file of maildrop is one message, and is gone at the
+ *   end.
  *
  * What a recipient does: 'o' taken, 'd' deferred once and then taken, 'f' refused for good (a
  * notice goes to the sender), 'e' deferred once and then refused, 'q' deferred as long as
@@ -85,6 +86,10 @@ void world_set_paused(struct world *w, bool paused);
 void world_set_slow_keeper(struct world *w, bool slow);
 /* A body without a message, in cleanup c's hands. */
 void world_lone_body(struct world *w, int c);
+/* A local program's mail in a file of maildrop; its number, if it is written whole, counts. */
+void world_drop(struct world *w, const char *rcpts, size_t size);
+/* Cleanup c takes what is there (Q19), all in one commit while they fit a segment. */
+void world_pickup(struct world *w, int c);
 /* Files that end in .body, anywhere. */
 int world_bodies(const struct world *w);
 const char *world_id(const struct world *w, int msg);
