@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: ISC */
 #include "ipc/ipc.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -11,6 +13,7 @@
 #include "util/err.h"
 #include "util/fd.h"
 #include "util/log.h"
+#include "util/mem.h"
 #include "util/wire.h"
 
 /* One end of a connection under test, and what it was told. */
@@ -444,6 +447,44 @@ static void test_text_is_made_fit(void)
 	unpair(&a, &b);
 }
 
+/* The message that a file of the fuzz target's corpus is a good one of; 0: of none. */
+static unsigned seeded(int dir, const char *name)
+{
+	struct buf in = BUF_INIT(65536), why = BUF_INIT(512);
+	int fd = openat(dir, name, O_RDONLY | O_CLOEXEC);
+	unsigned type = 0;
+
+	if (fd >= 0 && fd_read_all(fd, &in) >= 0 && in.len > 0)
+		type = (unsigned char)buf_str(&in)[0];
+	if (proto_check(type, slice_from(buf_slice(&in), 1), &why) != 0)
+		type = 0;
+	fd_close(&fd);
+	buf_clear(&in);
+	buf_clear(&why);
+	return type;
+}
+
+static void test_seeds(void)
+{
+	const char *top = getenv("GP_SRC");
+	char *path = mem_fmt("%s/t/fuzz/corpus/ipc", top != NULL ? top : "..");
+	DIR *dir = opendir(path);
+	struct buf without = BUF_INIT(4096);
+	bool has_seed[256] = {false};
+	const struct dirent *e;
+
+	while (dir != NULL && (e = readdir(dir)) != NULL)
+		has_seed[seeded(dirfd(dir), e->d_name)] = true;
+	for (unsigned type = 0; type < 256; type++)
+		if (proto_row(type) != NULL && !has_seed[type])
+			buf_add_fmt(&without, " %s", proto_name(type));
+	is_str(buf_str(&without), "", "every message has a seed in %s", path);
+	if (dir != NULL)
+		closedir(dir);
+	mem_free(path);
+	buf_clear(&without);
+}
+
 int main(void)
 {
 	int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
@@ -458,5 +499,6 @@ int main(void)
 	test_bounded_output();
 	test_breaches();
 	test_text_is_made_fit();
+	test_seeds();
 	return done_testing();
 }
