@@ -54,7 +54,8 @@ static void report(void *arg)
 	/* Behind the stream's own task, which sends what the owner says now. */
 	loop_soon(&t->release);
 	stream_set_arg(t->s, t->owner, t->owner_arg);
-	if (t->err == 0 && SSL_has_pending(t->ssl))
+	/* What came behind the handshake, and what the owner has written meanwhile. */
+	if (t->err == 0 && (SSL_has_pending(t->ssl) || stream_unsent(t->s) > 0))
 		stream_retry(t->s);
 	t->events->on_done(t, t->err, t->arg);
 }
@@ -170,8 +171,8 @@ static void release(void *arg)
 
 	if (!t->may_release)
 		loop_soon(&t->release);
-	else
-		(void)tls_bio_release(t);
+	else if (!tls_bio_release(t) && t->phase == TLS_PHASE_OPEN)
+		stream_retry(t->s); /* with the next read, for which the owner may wait */
 	t->may_release = true;
 }
 
@@ -260,11 +261,12 @@ static int result_of(struct tls *t, int r, int saved, int *want)
 	}
 }
 
-static int not_open(struct tls *t, int *want)
+/* wish: what the call waits for behind the report, which changes no wish. */
+static int not_open(const struct tls *t, int wish, int *want)
 {
 	if (t->phase == TLS_PHASE_FAILED)
 		return ERR_CORRUPT;
-	*want = 0;
+	*want = t->phase == TLS_PHASE_REPORT && t->err == 0 ? wish : 0;
 	return ERR_AGAIN;
 }
 
@@ -272,14 +274,17 @@ static int filter_read(void *filter, int fd, void *p, size_t len, size_t *done, 
 {
 	struct tls *t = filter;
 	size_t n;
-	int r, err;
+	int r, err, also;
 
 	if (t->phase == TLS_PHASE_HANDSHAKE) {
 		*want = handshake(t);
 		return ERR_AGAIN;
 	}
 	if (t->phase != TLS_PHASE_OPEN)
-		return not_open(t, want);
+		return not_open(t, LOOP_READ, want);
+	/* The peer may wait for the rest of the last flight, and the owner for the peer. */
+	also = tls_bio_release(t) ? 0 : LOOP_WRITE;
+	*want = LOOP_READ | also;
 	t->more = false;
 	if (t->later != 0) {
 		errno = t->later_errno;
@@ -297,6 +302,7 @@ static int filter_read(void *filter, int fd, void *p, size_t len, size_t *done, 
 		return 0;
 	}
 	err = result_of(t, r, errno, want);
+	*want |= also;
 	ERR_clear_error();
 	if (err == ERR_AGAIN || *done == 0)
 		return *done > 0 ? 0 : err;
@@ -327,7 +333,7 @@ static int filter_write(void *filter, int fd, const void *p, size_t len, size_t 
 	if (t->phase == TLS_PHASE_DRAIN)
 		return write_plain(t, p, len, done, want);
 	if (t->phase != TLS_PHASE_OPEN)
-		return not_open(t, want);
+		return not_open(t, LOOP_WRITE, want);
 	if (t->is_broken) {
 		errno = ECONNRESET;
 		return ERR_SYS;

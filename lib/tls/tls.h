@@ -24,7 +24,7 @@
  * what); ERR_TEMP vault did not answer or too many handshakes; ERR_CLOSED; ERR_SYS; ERR_TIMEOUT
  * (the stream's deadline, set by the owner) After an error the owner drops the connection: nothing
  * can be said on it any more. Until on_done the stream's own events are silent (its on_end too);
- * on_done may free the stream.
+ * on_done may free the stream. What the owner writes while the handshake runs goes out behind it.
  */
 struct tls_context;
 struct tls;

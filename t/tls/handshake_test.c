@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /* Handshakes whose keys are somewhere else: kinds of keys, versions, and all that vault may do. */
+#include <fcntl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -518,6 +519,13 @@ static bool server_ended(void *arg)
 	return p->server.ended != PENDING;
 }
 
+static bool client_ended(void *arg)
+{
+	struct pair *p = arg;
+
+	return p->client.ended != PENDING;
+}
+
 static void test_ends(void)
 {
 	struct stub *v = vault_with(&ec);
@@ -572,6 +580,161 @@ static void test_bulk(void)
 	stub_kill(&v);
 }
 
+/* ------------------------------------------------------- around the handshake's end */
+
+/* Written while the handshake runs, it goes out behind it, whoever speaks. */
+static void test_early_words(void)
+{
+	static const char *const protocols[] = {"TLSv1.2", "TLSv1.3"};
+	struct stub *v = vault_with(&ec);
+
+	for (size_t i = 0; i < COUNT_OF(protocols); i++) {
+		struct pair p;
+
+		one(&p, protocols[i]);
+		run_for(0);
+		stream_write_slice(p.client.s, SLICE_LIT("EHLO early\r\n"));
+		stream_write_slice(p.server.s, SLICE_LIT("220 early\r\n"));
+		ok(end_expect(&p.server, "EHLO early\r\n"), "%s: the client's", protocols[i]);
+		ok(end_expect(&p.client, "220 early\r\n"), "%s: the server's", protocols[i]);
+		pair_free(&p);
+	}
+	stub_kill(&v);
+}
+
+/* Something else makes the stream read again, until the handshake is over. */
+struct nagger {
+	struct loop_watch *watch;
+	struct end *end;
+	int fd[2];
+};
+
+static void nag(int what, void *arg)
+{
+	struct nagger *n = arg;
+
+	if (n->end->t->phase == TLS_PHASE_HANDSHAKE)
+		stream_retry(n->end->s);
+	else
+		loop_watch_set(n->watch, 0);
+}
+
+/* Between the handshake's end and its report a read must not leave the stream without a wish. */
+static void test_read_at_the_end(bool is_server, const char *protocols)
+{
+	struct stub *v = vault_with(&ec);
+	struct nagger n;
+	struct pair p;
+	const char *name = is_server ? "server" : "client";
+
+	one(&p, protocols);
+	n.end = is_server ? &p.server : &p.client;
+	if (pipe2(n.fd, O_CLOEXEC) != 0 || write(n.fd[1], "x", 1) != 1)
+		bail_out("pipe");
+	n.watch = loop_watch_new(n.fd[0], nag, &n);
+	loop_watch_set(n.watch, LOOP_READ);
+	ok(pair_run(&p), "%s, %s: it ends", name, protocols);
+	stream_write_slice(is_server ? p.client.s : p.server.s, SLICE_LIT("hello\r\n"));
+	ok(end_expect(n.end, "hello\r\n"), "%s, %s: it hears its peer", name, protocols);
+	loop_watch_free(&n.watch);
+	fd_close(&n.fd[0]);
+	fd_close(&n.fd[1]);
+	pair_free(&p);
+	stub_kill(&v);
+}
+
+/* Its certificate and what it has signed are on their way; the client has not answered yet. */
+static bool server_waits(void *arg)
+{
+	const struct pair *p = arg;
+
+	return p->server.t->has_written && p->server.t->has_asked && p->server.t->sign == NULL &&
+	       p->server.t->held.len == 0;
+}
+
+static bool client_done(void *arg)
+{
+	const struct pair *p = arg;
+
+	return p->client.done != PENDING;
+}
+
+/* The socket takes a part of the client's last flight; then the client waits for its peer. */
+static void test_held_flight(void)
+{
+	struct buf names = BUF_INIT(16384);
+	struct tls_settings s = {
+		.side = TLS_SERVER, .listener = "test/inet", .ask_cert = true, .ca_file = ca_path};
+	struct tls_context *asking = context_of(&s);
+	struct tls_ask ask = plain_client;
+	struct cert large;
+	struct stub *v;
+	struct pair p;
+	int small = 1;
+
+	for (int i = 0; i < 160; i++)
+		buf_add_fmt(&names, "%sDNS:a-rather-long-name-%03d.mx.test", i > 0 ? "," : "", i);
+	large = cert_new("P-256", "mx.test", buf_str(&names), &ca, 0);
+	v = vault_with(&large);
+	ask.protocols = "TLSv1.3";
+	pair_tls(&p, asking, &plain_server, client, &ask);
+	if (setsockopt(stream_fd(p.client.s), SOL_SOCKET, SO_SNDBUF, &small, sizeof(small)) != 0)
+		bail_out("setsockopt");
+	ok(until(server_waits, &p), "the server has done its part");
+	stream_read(p.server.s, false);
+	ok(until(client_done, &p), "the client, too");
+	run_for(10 * CLOCK_MSEC);
+	ok(p.client.t->held.len > 0, "%zu bytes of it had no room", p.client.t->held.len);
+	stream_read(p.server.s, true);
+	ok(pair_run(&p), "they go when there is room");
+	is_int(p.server.done, 0, "and it ends well: %s", buf_str(&p.server.why));
+	stream_write_slice(p.server.s, SLICE_LIT("220 hello\r\n"));
+	ok(end_expect(&p.client, "220 hello\r\n"), "a client that waited hears the server");
+	pair_free(&p);
+	stub_kill(&v);
+	cert_free(&large);
+	tls_context_free(&asking);
+	buf_clear(&names);
+}
+
+/* What is held when the owner ends the connection at once goes before the close_notify. */
+static void end_at_once(struct tls *t, int err, void *arg)
+{
+	struct end *e = arg;
+
+	e->done = err;
+	e->t = NULL;
+	stream_free(&e->s);
+}
+
+static void test_held_at_close(void)
+{
+	static const struct tls_events events = {end_at_once};
+	struct stub *v = vault_with(&ec);
+
+	for (int i = 0; i < 4; i++) {
+		struct tls_ask ask = plain_client;
+		struct pair p;
+		struct end *leaves = i < 2 ? &p.client : &p.server, *stays;
+
+		stays = i < 2 ? &p.server : &p.client;
+		ask.protocols = i % 2 ? "TLSv1.2" : "TLSv1.3";
+		ask.exclude = "aNULL";
+		pair_new(&p);
+		is_int(tls_start(i < 2 ? client : server, leaves->s, i < 2 ? &ask : &plain_server,
+			       &events, leaves, &leaves->t, &leaves->why),
+			0, "it begins");
+		end_start(stays, i < 2 ? server : client, i < 2 ? &plain_server : &ask);
+		ok(pair_run(&p), "%s, %s leaves at once: both end", ask.protocols,
+			i < 2 ? "client" : "server");
+		is_int(stays->done, 0, "the other has a whole handshake: %s", buf_str(&stays->why));
+		ok(until(i < 2 ? server_ended : client_ended, &p), "and sees the end");
+		is_int(stays->ended, ERR_CLOSED, "in good order");
+		pair_free(&p);
+	}
+	stub_kill(&v);
+}
+
 int main(void)
 {
 	fd_raise_limit();
@@ -598,6 +761,11 @@ int main(void)
 	test_injection();
 	test_ends();
 	test_bulk();
+	test_early_words();
+	for (int i = 0; i < 4; i++)
+		test_read_at_the_end(i < 2, i % 2 ? "TLSv1.2" : "TLSv1.3");
+	test_held_flight();
+	test_held_at_close();
 	tls_context_free(&server);
 	tls_context_free(&client);
 	cert_free(&ca);
