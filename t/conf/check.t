@@ -123,4 +123,13 @@ my $page = slurp(src() . '/man/gatepost-restrictions.5');
 my @restrictions = slurp(src() . '/lib/conf/restrictions.def') =~ /^R\((\w+),/mg;
 cmp_ok(scalar(@restrictions), '>', 60, 'restrictions');
 is(join(' ', grep { !/_(?:mx|ns|a)_access$/ && $page !~ /\b$_\b/ } @restrictions), '', 'gatepost-restrictions(5) has all of them');
+
+# Each parameter is named in the page of each program that reads it.
+my %pages = (SMTPD => ['smtpd'], CLIENT => ['smtp-client'], CLEANUP => ['cleanup'], QMGR => ['qmgr'], LOCAL => ['local', 'virtual'],
+    VAULT => ['vault'], RESOLVER => ['resolver'], TALLY => ['tally'], MASTER => ['master']);
+my %named = map { my $program = $_; $program => { map { $_ => 1 } map { slurp(src() . "/man/$_.8") =~ /\w+/g } @{ $pages{$program} } } } keys %pages;
+my @read = map { my ($name, $programs) = @$_; map { [$_, $name] } grep { $pages{$_} } $programs =~ /PROG_(\w+)/g }
+    map { [/^P\((\w+),.*? (PROG_[A-Z_| ]+), "/] } grep {/^P\(/} split /\n/, slurp(src() . '/lib/conf/params.def');
+cmp_ok(scalar(@read), '>', 600, 'parameters of programs');
+is(join("\n", map {"$pages{$_->[0]}[0](8): $_->[1]"} grep { !$named{ $_->[0] }{ $_->[1] } } @read), '', 'the page of each program names what it reads');
 done_testing;
