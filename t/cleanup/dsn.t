@@ -239,9 +239,10 @@ $gp->set(minimal_backoff_time => '600s', maximal_backoff_time => '600s')->reload
 my %w = (
     back => send_mail(['later@by.test', ['later1@by.test', 'NOTIFY=NEVER']], mail => 'BY=5;R'), tell => send_mail(['later2@by.test', ['later3@by.test', 'NOTIFY=FAILURE']], mail => 'BY=5;N'),
     told => send_mail(['later4@by.test'], mail => 'BY=-5;N'), anew => send_mail(['later5@by.test'], mail => 'BY=300;R'), null => send_mail(['later6@by.test'], mail => 'BY=5;R', from => ''),
+    heard => send_mail(['later7@by.test'], mail => 'BY=5;NT'),
 );
 my $sent = time;
-$gp->wait_log(qr/to=<later$_\@by\.test>, .*status=deferred/, "by: later$_ waits") for '', 1 .. 6;
+$gp->wait_log(qr/to=<later$_\@by\.test>, .*status=deferred/, "by: later$_ waits") for '', 1 .. 7;
 my ($anew) = map { /"queue_id": "(\w+)".*later5\@/ ? $1 : () } $gp->queue_list;
 like(($gp->tool('gateq', 'show', $anew))[1], qr/^deliver_by: .*\ndeliver_by_mode: return$/m, 'by: gateq shows it');
 is(($gp->tool('gateq', 'requeue', $anew))[0], 0, 'by: one is made anew');
@@ -254,6 +255,7 @@ ok($dsn->{message}{'deliver-by-date'}, 'by: and its time');
 $gp->wait_log(qr/from=<\Q$w{back}\E>, status=expired, returned to sender: the delivery time that it asked for is over \(DELIVERBY\)$/, 'by: the log has it');
 ok($gp->find_log(qr/from=<>, status=expired, returned to sender: /), 'by: the same without a sender');
 my @tell = wait_notices($w{tell}, 1);
+ok(wait_notices($w{heard}, 1), 'by: and of another one');
 $dsn = Gatepost::Dsn::check($tell[0], 'by, tell', to => $w{tell}, returned => 'text/rfc822-headers', about => { 'later2@by.test' => ['delayed', '4.4.7'] });
 ok($dsn->{message}{'deliver-by-date'} && $dsn->{recipients}[0]{'will-retry-until'}, 'by: its time, and until when it is tried');
 like($unfolded->($tell[0]), qr/the delivery time that its sender asked for is over; last attempt: host /, 'by: in words');
@@ -267,8 +269,10 @@ is(scalar notices($w{told}), 0, 'by: who was told before is not told again');
 is(scalar(grep { $_->{content} =~ /Action: delayed/ } notices($w{tell})), 1, 'by: told once');
 is(scalar notices($w{back}), 1, 'by: returned once');
 is($got->($by, $w{back}), undef, 'by: and not delivered');
-my ($left, $mode) = $by_left->($got->($by, $w{tell}) // {});
-ok($mode eq 'N' && $left <= 0 && $left > -60, 'by: the next hop hears that its sender was told') or diag $left // 'none';
+my ($left, $mode) = $by_left->($got->($by, $w{heard}) // {});
+ok($mode eq 'NT' && $left <= 0 && $left > -60, 'by: the next hop hears that its sender was told') or diag $left // 'none';
+($left, $mode) = $by_left->($got->($by, $w{tell}) // {});
+ok($mode eq 'N' && $left <= 0 && $left > -60, 'by: also of one that was made anew') or diag $left // 'none';
 ($left, $mode) = $by_left->($got->($by, $w{anew}) // {});
 ok($mode eq 'R' && $left > 200 && $left < 300, 'by: one that was made anew has what is left of its time') or diag $left // 'none';
 
