@@ -10,6 +10,7 @@
 #include "smtp-client/policy.h"
 #include "smtp-client/sift.h"
 #include "util/err.h"
+#include "util/log.h"
 #include "util/mem.h"
 
 enum { LOOKUP_TIME = 30, FILTER_QUESTIONS = 500 };
@@ -62,6 +63,9 @@ static void name_problem(struct delivery *d, const struct hosts *h)
 		problem_set(&d->why, "5.1.0", "Domain %.*s does not accept mail (nullMX)",
 			SLICE_FMT(h->name));
 		return;
+	}
+	if (h->mx) {
+		log_warning("no MX host for %s has a valid address record", log_q(d->nexthop.host));
 	}
 	problem_set(&d->why,
 		h->status == DNS_TEMP ? "4.4.3"

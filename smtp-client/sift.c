@@ -12,7 +12,7 @@
 #include "util/mem.h"
 
 /* A whole certificate in hexadecimal digits, too. */
-enum { KEY_LIMIT = 2 * DNS_ANSWER_MAX + 1024, WHY_LIMIT = 1024 };
+enum { KEY_LIMIT = 2 * DNS_ANSWER_MAX + 1024, WHY_LIMIT = 1024, GONE_LIMIT = 256 * 1024 };
 
 static struct map_list *tables;
 
@@ -20,6 +20,7 @@ static struct map_list *tables;
 struct sieve {
 	struct later *later;
 	bool mx[HOSTS_MX_MAX], addr[HOSTS_ADDR_MAX];
+	struct buf gone;               /* their texts, a line each */
 	struct buf tlsa[HOSTS_MX_MAX]; /* what stays, of hosts that have records */
 	unsigned tlsa_n[HOSTS_MX_MAX];
 };
@@ -50,6 +51,9 @@ static int look_up(struct sieve *s, const struct buf *key, bool *goes)
 	int r = buf_failed(key) ? ERR_NOT_FOUND
 				: map_list_find(tables, buf_slice(key), s->later, &value);
 	*goes = r == 0 && slice_case_eq_str(slice_trim(buf_slice(&value)), "IGNORE");
+	if (*goes) {
+		buf_add_fmt(&s->gone, "%s\n", buf_str(key));
+	}
 	if (r == 0 && !*goes) {
 		log_warning("%s: unknown DNS filter action: \"%s\"", conf_name(parameter()),
 			log_q(buf_slice(&value)));
@@ -185,6 +189,15 @@ static void name_loss(
 	}
 }
 
+/* Once, when all is known: till then it may have to be looked up again. */
+static void log_gone(const struct sieve *s)
+{
+	struct slice rest = buf_slice(&s->gone), line;
+	while (slice_token(&rest, "\n", &line)) {
+		log_info("ignoring DNS RR: %s", log_q(line));
+	}
+}
+
 static int sift(struct sieve *s, const struct hosts *h, uint16_t port, enum dns_type *type)
 {
 	int r = sift_mx(s, h);
@@ -205,7 +218,11 @@ int sift_hosts(
 {
 	struct sieve *s = mem_alloc(sizeof(*s));
 	s->later = l;
+	s->gone = BUF_INIT(GONE_LIMIT);
 	int r = sift(s, h, port, type);
+	if (r != ERR_LATER) {
+		log_gone(s);
+	}
 	*name = h->mx ? h->mx_name : h->hosts > 0 ? h->host[0].name : SLICE_NONE;
 	if (r == 0) {
 		name_loss(h, s, type, name);
@@ -219,6 +236,7 @@ int sift_hosts(
 	for (unsigned i = 0; i < HOSTS_MX_MAX; i++) {
 		buf_clear(&s->tlsa[i]);
 	}
+	buf_clear(&s->gone);
 	mem_free(s);
 	return r;
 }

@@ -118,6 +118,10 @@ static void carry_out(struct evaluation *e, const struct policy_note *n, struct 
 		log_warning("%s", log_q(n->text));
 		return;
 	}
+	if (n->kind == POLICY_LOG) {
+		log_info("%s", log_q(n->text));
+		return;
+	}
 	/* One is enough for a message. */
 	if (n->kind == POLICY_HOLD && t != NULL && t->is_held)
 		return;

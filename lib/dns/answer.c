@@ -193,7 +193,7 @@ const char *dns_status_str(enum dns_status status)
 	case DNS_NULLMX: return "Domain does not accept mail (nullMX)";
 	case DNS_BAD: return "Malformed or unexpected name server reply";
 	case DNS_TEMP: return "Host not found, try again";
-	case DNS_FILTERED: return "DNS reply filter drops all results";
+	case DNS_FILTERED: return "DNS reply filter policy";
 	}
 	return "Unknown error";
 }

@@ -102,8 +102,9 @@ enum policy_note_kind {
 	POLICY_WARN,
 	POLICY_INFO,
 	POLICY_PERMIT_LOG,
-	/* A warning about the configuration: its text alone is logged. */
+	/* A warning about the configuration, and what is no warning: the text alone is logged. */
 	POLICY_WARNING,
+	POLICY_LOG,
 	/* Effects; value says what. */
 	POLICY_HOLD,
 	POLICY_DISCARD,

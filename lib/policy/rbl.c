@@ -196,8 +196,9 @@ static int find(
 		*listed = UNKNOWN;
 	} else if (a.status == DNS_FILTERED) {
 		policy_note(e, POLICY_WARNING, SLICE_NONE,
-			"%.*s: RBL lookup error: Error looking up name=%.*s type=A: %s",
-			SLICE_FMT(query), SLICE_FMT(query), dns_status_str(a.status));
+			"%.*s: RBL lookup error: Error looking up name=%.*s type=A: "
+			"DNS reply filter drops all results",
+			SLICE_FMT(query), SLICE_FMT(query));
 		*listed = UNKNOWN;
 	}
 	return 0;

@@ -26,8 +26,8 @@ static enum dns_status join(enum dns_status a, enum dns_status b)
 /* Nothing is decided by that. */
 static void note_filtered(struct policy_eval *e, struct slice name, const char *what)
 {
-	policy_note(e, POLICY_WARNING, SLICE_NONE, "%.*s: %s lookup error: %s", SLICE_FMT(name),
-		what, dns_status_str(DNS_FILTERED));
+	policy_note(e, POLICY_WARNING, SLICE_NONE,
+		"%.*s: %s lookup error: DNS reply filter drops all results", SLICE_FMT(name), what);
 }
 
 /*

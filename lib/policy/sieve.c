@@ -66,10 +66,13 @@ int sieve_answer(struct policy_eval *e, struct dns_answer *a)
 	for (unsigned i = 0; err == 0 && dns_answer_next(&walk, &r); i++) {
 		add_record(&key, a, &r);
 		err = look_up(e, buf_slice(&key), &goes);
-		if (err == 0 && goes)
+		if (err == 0 && goes) {
+			policy_note(
+				e, POLICY_LOG, SLICE_NONE, "ignoring DNS RR: %s", buf_str(&key));
 			dns_answer_drop(a, i);
-		else
+		} else {
 			left++;
+		}
 	}
 	if (err == ERR_SYNTAX)
 		*a = (struct dns_answer){.status = DNS_TEMP};

@@ -37,6 +37,7 @@ static const char *const words[] = {
 	[POLICY_INFO] = "info",
 	[POLICY_PERMIT_LOG] = "permit",
 	[POLICY_WARNING] = "warning",
+	[POLICY_LOG] = "log",
 	[POLICY_HOLD] = "hold",
 	[POLICY_DISCARD] = "discard",
 	[POLICY_FILTER] = "filter",

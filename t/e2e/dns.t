@@ -112,6 +112,7 @@ for my $domain (sort keys %fails) {
         or diag join "\n", $gp->log_lines(qr/\@$domain\./);
 }
 
+$gp->wait_log(qr/warning: no MX host for gone\.test has a valid address record$/, 'gone: what is wrong is said of the domain, too');
 is(($gp->tool('gateq', 'delete', '--recipient', "x\@$_.test"))[0], 0, "$_: what waits is deleted") for qw(circle limit2 unbalanced defers);
 $gp->wait_log(qr/warning: host namesake\.test\[127\.0\.0\.7\]:25 greeted me with my own hostname mx\.example$/);
 $gp->wait_log(qr/to=<x\@namesake\.test>, relay=namesake\.test\[127\.0\.0\.7\]:25, /, 'the relay is named');

@@ -128,7 +128,8 @@ for my $row (@rows) {
 }
 $gp->wait_log(qr/NOQUEUE: reject: RCPT from unknown\[127\.0\.0\.2\]: 554 5\.7\.1 Service unavailable; Client host \[127\.0\.0\.2\] blocked using list\.test; see list\.test; from=<> to=<u\@far\.test> proto=ESMTP helo=<h>$/);
 $gp->wait_log(qr/warning: 2\.0\.0\.127\.silent\.test: RBL lookup error: /);
-$gp->wait_log(qr/warning: host\.test: MX or address lookup error: DNS reply filter drops all results$/, 'what is filtered decides nothing, and is told');
+$gp->wait_log(qr/smtpd\[\d+\]: ignoring DNS RR: host\.test\. \d+ IN A 192\.0\.2\.80$/, 'what is filtered is told');
+$gp->wait_log(qr/warning: host\.test: MX or address lookup error: DNS reply filter drops all results$/, 'it decides nothing');
 $gp->wait_log(qr/warning: 2\.0\.0\.127\.list\.test: RBL lookup error: Error looking up name=2\.0\.0\.127\.list\.test type=A: DNS reply filter drops all results$/);
 
 # The resolver dies while it is asked; the next one is asked again.

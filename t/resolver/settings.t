@@ -102,6 +102,7 @@ for my $name (@names) {
 }
 like($gp->find_log(qr/to=<u\@cname\.test>/), qr/relay=four\.test\[127\.0\.0\.4\]:25/, 'the name behind an alias');
 like($gp->find_log(qr/to=<u\@nocname\.test>/), qr/relay=alias\.test\[127\.0\.0\.4\]:25/, 'or the alias');
+is(scalar($gp->log_lines(qr/smtp\[\d+\]: ignoring DNS RR: two\.test\. \d+ IN MX 10 three\.test\.$/)), 3, 'what is filtered is told, once for each message');
 ok($gp->find_log(qr/warning: smtp_dns_reply_filter: unknown DNS filter action: "KEEP"$/), 'a filter that says something else');
 ok($gp->find_log(qr/warning: smtp_dns_reply_filter: lookup error for "two\.test\. \d+ IN MX 10 three\.test\."$/), 'a filter that fails');
 # nsd does not validate, and there is no root to be asked for.
