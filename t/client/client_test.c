@@ -733,10 +733,10 @@ static void test_reuse_limits(void)
 	char *more = mem_fmt("%s; smtp_connection_reuse_count_limit=2", settings);
 	fresh();
 	worker_start(&w, false, more);
-	for (int i = 0; i < 4; i++) {
+	for (int i = 0; i < 6; i++) {
 		(void)deliver((struct job_spec){.rcpts = "u"}, "one.test");
 	}
-	ok(a.messages == 4 && a.connections == 2, "used again twice: %u connections for %u",
+	ok(a.messages == 6 && a.connections == 2, "used again twice: %u connections for %u",
 		a.connections, a.messages);
 	worker_stop(&w);
 	mem_free(more);

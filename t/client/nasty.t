@@ -4,10 +4,12 @@
 # for those that are returned; nothing is there twice, nothing is lost.
 use strict;
 use warnings;
+use Gatepost::Certs;
 use Gatepost::Instance;
 use Gatepost::Kit;
 use Gatepost::Script;
 use Gatepost::Sink;
+use Gatepost::TlsSink;
 use Test::More;
 
 # name => [script, recipients' local parts, what becomes of each (s d b), an expected text, flags]
@@ -87,31 +89,55 @@ add('lmtp-chunks', { lmtp => 1, rcpt => $mixed, lmtpdot => $full, keywords => [q
     'sdbdbs', undef, 'lmtp');
 add('lmtp-drop', { lmtp => 1, lmtpdot => sub { $_[1] =~ /^x/ ? 'drop' : undef } }, 'a x b', 'sdd', 'more than once', 'lmtp');
 add('lmtp-silent', { lmtp => 1, lmtpdot => sub { $_[1] =~ /^x/ ? 'silent' : undef } }, 'a x b', 'sdd', 'timed out', 'lmtp');
+# Inside of TLS, which the client will not do without.
+for my $stage (qw(ehlo mail rcpt data dot)) {
+    my $hard = $stage eq 'ehlo' ? 'ss' : 'bb';
+    for (['drop', 'dd', 'lost connection'], ['silent', 'dd', 'timed out'], ['garbage', 'dd', 'no reply'], ['450 4.3.9 not now', 'dd', 'not now'],
+        ['421 4.3.8 closing', 'dd', 'closing'], ['550 5.3.9 never', $hard, $hard eq 'bb' ? 'never' : undef]) {
+        my ($what, $results, $text) = @$_;
+        add("tls-$stage-" . ($what =~ /^(\w+)/)[0], { $stage => $what }, 'a b', $results, $text, 'tls');
+    }
+}
+sub is_tls { ($case{ $_[0] }[4] // '') eq 'tls' }
 
-my $servers = Gatepost::Script->new(map { $_ => $case{$_}[0] } keys %case);
+my $servers = Gatepost::Script->new(map { $_ => $case{$_}[0] } grep { !is_tls($_) } keys %case);
+my $cert = Gatepost::Certs->new->make('mx', names => ['mx.test']);
+my %inside = map { $_ => Gatepost::TlsSink->new(cert => $cert, keywords => ['8BITMIME'], on => $case{$_}[0]) } grep { is_tls($_) } keys %case;
+sub at { my ($name) = @_; return $inside{$name} ? '[127.0.0.1]:' . $inside{$name}->port : $servers->at($name) }
+sub took { my ($name) = @_; return $inside{$name} ? map { @{ $_->{tls} ? $_->{rcpts} : ['in clear text'] } } $inside{$name}->messages : $servers->took($name) }
+sub log_of { my ($name) = @_; return $inside{$name} ? join '', $inside{$name}->sessions : $servers->log($name) }
 my $home = Gatepost::Sink->new;
 # Only where a server says nothing is the client impatient: on a busy machine others may be slow.
 my $routes = join ', ', map {
-    my $transport = (($case{$_}[4] // '') eq 'lmtp' ? 'lmtp' : 'smtp') . (/silent/ ? 'quick' : '');
-    "{$_.test=$transport:" . $servers->at($_) . '}';
+    my $flag = $case{$_}[4] // '';
+    my $transport = ($flag eq 'lmtp' || $flag eq 'tls' ? $flag : 'smtp') . (/(?:greeting|ehlo)-silent/ ? 'quick' : /silent/ ? 'then' : '');
+    "{$_.test=$transport:" . at($_) . '}';
 } sort keys %case;
 sub limits {
     my ($seconds) = @_;
     return map { ("smtp_${_}_timeout" => $seconds, "lmtp_${_}_timeout" => $seconds) } qw(mail rcpt data_init data_xfer data_done rset);
 }
-my %quick = (limits('2s'), smtp_helo_timeout => '2s', lmtp_lhlo_timeout => '2s');
-my $quick = join ' ', map {"-o $_=$quick{$_}"} sort keys %quick;
+my %then = limits('2s');
+my $then = join ' ', map {"-o $_=$then{$_}"} sort keys %then;
+my $quick = "$then -o smtp_helo_timeout=2s";
+my $tls = '-o smtp_tls_security_level=encrypt';
 my $gp = Gatepost::Instance->new(main => {
     limits('100s'), smtp_helo_timeout => '100s', lmtp_lhlo_timeout => '100s', transport_maps => "inline:{$routes}",
     relayhost => '[127.0.0.1]:' . $home->port, notify_classes => '', minimal_backoff_time => '600s', maximal_backoff_time => '600s',
     bounce_size_limit => 1000,
-}, master => ["smtpquick unix - - n - - smtp-client $quick", "lmtpquick unix - - n - - smtp-client -l $quick"]);
+}, master => ["smtpquick unix - - n - - smtp-client $quick", "smtpthen unix - - n - - smtp-client $then", "lmtpthen unix - - n - - smtp-client -l $then",
+    "tls unix - - n - - smtp-client $tls", "tlsquick unix - - n - - smtp-client $tls $quick", "tlsthen unix - - n - - smtp-client $tls $then"]);
 $gp->start;
 my $client = $gp->session;
 my $large = "Subject: large\r\n\r\n" . ('x' x 70 . "\r\n") x 1400; # two chunks
 my (%to, %want);
-for my $name (sort keys %case) {
+sub all_done {
+    ok(wait_until(40, sub { keys %want <= grep { /, status=/ && !/home\.test/ } $gp->log_lines }), 'each recipient has its result');
+}
+# Those with TLS, which costs their servers most, when the others are done.
+for my $name (sort { is_tls($a) <=> is_tls($b) || $a cmp $b } keys %case) {
     my (undef, $rcpts, $results, undef, $flag) = @{ $case{$name} };
+    all_done() if is_tls($name) && !grep { is_tls($_) } keys %to;
     $to{$name} = [map {"$_\@$name.test"} split ' ', $rcpts];
     @want{ @{ $to{$name} } } = split //, $results;
     my $content = ($flag // '') eq 'large' ? $large : "Subject: $name\r\n\r\n.body\r\n";
@@ -120,9 +146,8 @@ for my $name (sort keys %case) {
 }
 
 # Every recipient's line.
-my $lines = scalar keys %want;
+all_done();
 my %word = (s => 'sent', d => 'deferred', b => 'bounced');
-ok(wait_until(40, sub { $lines <= grep { /, status=/ && !/home\.test/ } $gp->log_lines }), 'each recipient has its result');
 my %became;
 for ($gp->log_lines(qr/, status=/)) {
     my ($to, $status, $text) = /to=<([^>]*)>.*, status=(\w+) \((.*)\)$/ or next;
@@ -134,7 +159,7 @@ for my $name (sort keys %case) {
     is_deeply(\@got, [map { $word{ $want{$_} } } @{ $to{$name} }], "$name: what the log says")
         or diag(map {"$_: " . join(' | ', map {"@$_"} @{ $became{$_} // [] }) . "\n"} @{ $to{$name} });
     my @sent = grep { $want{$_} eq 's' } @{ $to{$name} };
-    is_deeply([sort $servers->took($name)], [sort @sent], "$name: who has it, once") or diag($servers->log($name));
+    is_deeply([sort(took($name))], [sort @sent], "$name: who has it, once") or diag(log_of($name));
     next if !defined $text;
     my @other = grep { $want{$_} ne 's' && $became{$_}[0][1] =~ /$text/ } @{ $to{$name} };
     ok(scalar @other, "$name: why") or diag(map {"$_->[1]\n"} map { @{ $became{$_} // [] } } @{ $to{$name} });
@@ -145,15 +170,6 @@ unlike($servers->log($_), qr/LAST/, "$_: the last chunk is held back") for qw(bd
 # What waits, waits; what is returned is in one notice of its message.
 my @bad = grep { grep { $want{$_} eq 'b' } @{ $to{$_} } } sort keys %case;
 ok(wait_until(20, sub { scalar(@bad) <= $home->count }), 'a notice for each message with returned recipients');
-my %notice;
-for my $m ($home->messages) {
-    my $for = $m->{rcpts}[0] =~ s/\@home\.test$//r;
-    push @{ $notice{$for} }, [sort $m->{content} =~ /^Final-Recipient: rfc822; *(\S+?)\r?$/mg];
-}
-for my $name (@bad) {
-    is_deeply($notice{$name}, [[sort grep { $want{$_} eq 'b' } @{ $to{$name} }]], "$name: one notice, of those alone");
-}
-is_deeply([sort keys %notice], \@bad, 'and no other');
 my %waits = map { $_ => 1 } grep { $want{$_} eq 'd' } keys %want;
 my %queued;
 ok(wait_until(20, sub {
@@ -161,5 +177,20 @@ ok(wait_until(20, sub {
     %queued = map { $_ => 1 } $out =~ /"address": *"([^"]*)"/g;
     return join(' ', sort keys %queued) eq join ' ', sort keys %waits;
 }), 'exactly those are queued that are to wait') or diag(join ' ', grep { !$queued{$_} != !$waits{$_} } sort keys %want);
+
+# Behind one more, whose notice is the last: nothing is on its way any more.
+is($client->mail('last@home.test', 'b@mail-550.test', "Subject: last\r\n\r\n")->{code}, 250, 'one more');
+ok(wait_until(20, sub { grep { $_->{rcpts}[0] eq 'last@home.test' } $home->messages }), 'its notice');
+ok(wait_until(20, sub { ($gp->tool('gateq', 'list', '--json'))[1] !~ /"address": *"[^"]*(?:home\.test|\Qb\E\@mail-550)/ }), 'no notice waits');
+my %notice;
+for my $m ($home->messages) {
+    my $for = $m->{rcpts}[0] =~ s/\@home\.test$//r;
+    push @{ $notice{$for} }, [sort $m->{content} =~ /^Final-Recipient: rfc822; *(\S+?)\r?$/mg];
+}
+is(scalar @{ delete $notice{last} // [] }, 1, 'one');
+for my $name (@bad) {
+    is_deeply($notice{$name}, [[sort grep { $want{$_} eq 'b' } @{ $to{$name} }]], "$name: one notice, of those alone");
+}
+is_deeply([sort keys %notice], \@bad, 'and no other');
 ok(!$gp->log_lines(qr/panic|fatal|in doubt/), 'nothing broke');
 done_testing;

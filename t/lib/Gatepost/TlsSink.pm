@@ -11,6 +11,8 @@
 #                 'cut'       the same at RCPT for <cut...>
 #     wrapper => 1            TLS from connect         server => [options of s_server]
 #     tls_keywords => [...]   what EHLO says inside of TLS    keywords => [...]   what it says before
+#     on => { STAGE => WHAT } inside of TLS, at ehlo, mail, rcpt, data and dot: a reply, or drop (closes),
+#                 silent (as long as the client waits), garbage
 #     plain => 1              as starttls says, but takes mail in clear text too (the default)
 #   $s->messages;   # { from, mail, rcpts, content, tls (0 or 1), session }
 #   $s->sessions;   # texts: a line a command, "TLS" where it began, "raw HEX" for a first byte that is no SMTP
@@ -151,10 +153,24 @@ sub _ehlo {
     push @words, 'STARTTLS' if !$s->{tls} && $s->{starttls} ne 'none';
     my @lines = ('tlssink.test', @words);
     my $last = pop @lines;
-    _say($s, join('', map {"250-$_\r\n"} @lines) . "250 $last\r\n");
+    return _stage($s, 'ehlo', join('', map {"250-$_\r\n"} @lines) . "250 $last");
 }
 
-# False: the session ends.
+# The usual reply, or what is to be done instead. 0: it was no good one; undef: the session ends.
+sub _stage {
+    my ($s, $stage, $usual) = @_;
+    my $what = ($s->{tls} ? $s->{on}{$stage} : undef) // $usual;
+    if ($what =~ /^(?:silent|garbage)$/) {
+        _say($s, "HTTP/1.1 400 Bad Request\r\n\r\n") if $what eq 'garbage';
+        1 while _pass($s);
+        return;
+    }
+    return if $what eq 'drop';
+    _say($s, "$what\r\n");
+    return $what =~ /^[23]/ ? 1 : 0;
+}
+
+# undef: the session ends.
 sub _starttls {
     my ($s) = @_;
     my $how = $s->{starttls};
@@ -170,11 +186,11 @@ sub _starttls {
     if ($how eq 'garbage') {
         _say($s, "this is no TLS at all, whatever you think of it\r\n" x 3);
         _pass($s);
-        return 0;
+        return;
     }
     if ($how eq 'close') {
         _pass($s);
-        return 0;
+        return;
     }
     $s->{in} = '';
     _start_tls($s);
@@ -193,11 +209,14 @@ sub _store {
 sub _data {
     my ($s) = @_;
     my $content = '';
-    _say($s, "354 go\r\n");
+    my $good = _stage($s, 'data', '354 go');
+    return $good if !$good;
     while (defined(my $line = _line($s))) {
         if ($line eq '.') {
-            _store($s, $content);
-            _say($s, "250 2.0.0 taken\r\n") for $s->{lmtp} ? @{ $s->{rcpt} } : 1;
+            # It is there before its reply is.
+            my $taken = ($s->{on}{dot} // '2') =~ /^2/;
+            _store($s, $content) if $taken;
+            for ($s->{lmtp} ? @{ $s->{rcpt} } : 1) { defined _stage($s, 'dot', '250 2.0.0 taken') or return }
             return 1;
         }
         $line =~ s/^\.//;
@@ -209,21 +228,23 @@ sub _data {
 sub _command {
     my ($s, $line) = @_;
     _note($s, $line);
-    if ($line =~ /^(?:EHLO|LHLO)/i) { _ehlo($s) }
+    if ($line =~ /^(?:EHLO|LHLO)/i) { return _ehlo($s) }
     elsif ($line =~ /^STARTTLS/i) { return _starttls($s) }
     elsif ($line =~ /^MAIL FROM:(.*)/i) {
         return if $s->{tls} && $s->{starttls} eq 'drop';
         @$s{qw(mail rcpt)} = ($1, []);
-        _say($s, "250 2.1.0 Ok\r\n");
+        return _stage($s, 'mail', '250 2.1.0 Ok');
     }
     elsif ($line =~ /^RCPT TO:(.*)/i) {
-        my $bad = $1 =~ /^<bad/;
-        return if $s->{tls} && $s->{starttls} eq 'cut' && $1 =~ /^<cut/;
-        push @{ $s->{rcpt} }, $1 if !$bad;
-        _say($s, $bad ? "550 5.1.1 no\r\n" : "250 2.1.5 Ok\r\n");
+        my $to = $1;
+        my $bad = $to =~ /^<bad/;
+        return if $s->{tls} && $s->{starttls} eq 'cut' && $to =~ /^<cut/;
+        my $good = _stage($s, 'rcpt', $bad ? '550 5.1.1 no' : '250 2.1.5 Ok');
+        push @{ $s->{rcpt} }, $to if $good;
+        return $good;
     }
     elsif ($line =~ /^DATA/i) { return _data($s) }
-    elsif ($line =~ /^QUIT/i) { _say($s, "221 bye\r\n"); return 0 }
+    elsif ($line =~ /^QUIT/i) { _say($s, "221 bye\r\n"); return }
     else                      { _say($s, "250 Ok\r\n") }
     return 1;
 }
@@ -240,7 +261,7 @@ sub _session {
     }
     _say($s, "220 tlssink.test ESMTP\r\n");
     while (defined(my $line = _line($s))) {
-        _command($s, $line) or last;
+        defined _command($s, $line) or last;
     }
     shutdown $s->{client}, 1;
 }
