@@ -93,9 +93,14 @@ static void log_notice(const struct notice *n, const struct message *m, bool to_
 		to_postmaster ? "postmaster" : "sender", word(n->kind), m->id);
 }
 
+static bool is_copy(const struct notice *n)
+{
+	return n->reason == QUEUE_REASON_BOUNCE_COPY || n->reason == QUEUE_REASON_DELAY_COPY;
+}
+
 static bool is_to_postmaster(const struct notice *n)
 {
-	return n->parent.sender.len == 0;
+	return is_copy(n) || n->parent.sender.len == 0;
 }
 
 static void done(struct message *m)
@@ -114,59 +119,6 @@ static void failed(struct message *m, const struct message_failure *why)
 }
 
 static const struct message_calls calls = {done, failed};
-
-/* A copy for the postmaster: nobody waits for it, and it has no parent. */
-static void copy_done(struct message *m)
-{
-	(void)m;
-}
-
-static void copy_failed(struct message *m, const struct message_failure *why)
-{
-	log_warning("%s: postmaster notice failed: %s", m->id, why->text);
-}
-
-static const struct message_calls copy_calls = {copy_done, copy_failed};
-static char copy_owner;
-
-/* Copies for the postmaster. */
-
-static void send_copy(struct notice *n, const char *recipient)
-{
-	struct buf to = BUF_INIT(ADDRESS_LIMIT);
-	const struct message_failure *why = NULL;
-	struct message *m = NULL;
-
-	buf_reset(&n->sender);
-	notice_double_bounce(&n->sender);
-	route_complete(cleanup.route, slice_str(recipient), &to);
-	if (message_new(&copy_calls, &copy_owner, &m) != 0) {
-		log_warning("%s: postmaster notice failed: no queue id", n->parent_id);
-		goto out;
-	}
-	notice_cut_to_headers(n);
-	why = notice_make(n, m, true, false, buf_slice(&to));
-	if (why != NULL) {
-		message_discard(&m);
-		goto out;
-	}
-	/* The envelope's strings must outlive this request. */
-	m->strings = slice_dup(buf_slice(&n->sender));
-	m->env.sender = slice_str(m->strings);
-	log_notice(n, m, true);
-	trace_received(m);
-	message_commit(m);
-out:
-	buf_clear(&to);
-}
-
-static bool wants_copy(const struct notice *n)
-{
-	if (n->parent.sender.len == 0)
-		return false;
-	return (n->kind == DSN_FAILED && (tells & MAIL_CLASS_BOUNCE)) ||
-	       (n->kind == DSN_DELAYED && (tells & MAIL_CLASS_DELAY));
-}
 
 static int compare_u32(const void *a, const void *b)
 {
@@ -204,22 +156,16 @@ static void send(struct notice *n, bool is_complete)
 		return;
 	}
 	trace_received(m);
-	/* First, since the commit may end the request. */
-	if (wants_copy(n)) {
-		/* The report stands in m already; only its sender is still shared. */
-		m->strings = slice_dup(buf_slice(&n->sender));
-		m->env.sender = slice_str(m->strings);
-		send_copy(n, conf_str(n->kind == DSN_FAILED ? P_bounce_notice_recipient
-							    : P_delay_notice_recipient));
-	}
 	message_commit(m);
 }
 
-/* The postmaster, of what has no sender. NULL: nobody. */
+/* Which postmaster wants it: instead of a sender, or beside him. NULL: none. */
 static const char *postmaster_of(const struct notice *n)
 {
-	if (n->kind == DSN_FAILED && (tells & MAIL_CLASS_2BOUNCE))
-		return conf_str(P_2bounce_notice_recipient);
+	bool is_double = n->parent.sender.len == 0;
+
+	if (n->kind == DSN_FAILED && (tells & (is_double ? MAIL_CLASS_2BOUNCE : MAIL_CLASS_BOUNCE)))
+		return conf_str(is_double ? P_2bounce_notice_recipient : P_bounce_notice_recipient);
 	return n->kind == DSN_DELAYED && (tells & MAIL_CLASS_DELAY)
 		       ? conf_str(P_delay_notice_recipient)
 		       : NULL;
@@ -244,11 +190,11 @@ static bool address(struct notice *n)
 
 	notice_double_bounce(&double_bounce);
 	is_double = slice_case_eq(sender, buf_slice(&double_bounce));
-	if (is_double && (n->kind == DSN_FAILED || n->kind == DSN_DELAYED)) {
+	if (is_double && !is_copy(n) && (n->kind == DSN_FAILED || n->kind == DSN_DELAYED)) {
 		log_warning("%s: undeliverable postmaster notification discarded", n->parent_id);
-	} else if (sender.len > 0 && !is_double) {
+	} else if (sender.len > 0 && !is_double && !is_copy(n)) {
 		address_sender(n);
-	} else if (sender.len == 0 && postmaster != NULL) {
+	} else if (!is_double && is_copy(n) == (sender.len > 0) && postmaster != NULL) {
 		route_complete(cleanup.route, slice_str(postmaster), &n->to);
 		buf_add_slice(&n->sender, buf_slice(&double_bounce));
 	}
@@ -283,7 +229,8 @@ static void open_requeue(struct notice *n, struct slice encoded)
 static enum dsn_kind kind_of(const struct notice *n)
 {
 	switch (n->reason) {
-	case QUEUE_REASON_DELAY: return DSN_DELAYED;
+	case QUEUE_REASON_DELAY:
+	case QUEUE_REASON_DELAY_COPY: return DSN_DELAYED;
 	case QUEUE_REASON_TRACE: return DSN_TRACED;
 	case QUEUE_REASON_SUCCESS:
 		return n->parent.flags & QUEUE_FLAG_PROBE ? DSN_TRACED : DSN_DELIVERED;
@@ -323,7 +270,7 @@ static void open_notice(struct server_peer *peer, struct ipc_msg *msg)
 static bool is_wanted(const struct notice *n, unsigned notify)
 {
 	/* Of others qmgr knows why it asks: a delay that is over, a report that was asked for. */
-	return notify == 0 || n->kind == DSN_DELIVERED || n->kind == DSN_TRACED ||
+	return notify == 0 || is_copy(n) || n->kind == DSN_DELIVERED || n->kind == DSN_TRACED ||
 	       (notify & (n->kind == DSN_DELAYED ? QUEUE_NOTIFY_DELAY : QUEUE_NOTIFY_FAILURE));
 }
 

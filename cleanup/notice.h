@@ -11,8 +11,8 @@
  * envelope names its parent. Who is told, as in Postfix:
  *
  *   sender                      the sender, of recipients whose NOTIFY allows it (RFC 3461, 4.1);
- *                               with VERP by the sender of that recipient. The postmaster gets a
- *                               copy when notify_classes has "bounce" or "delay"
+ *                               with VERP by the sender of that recipient. Of what is asked for as
+ *                               a copy, the postmaster, when notify_classes has "bounce" or "delay"
  *   null sender                 nobody; from double_bounce_sender 2bounce_notice_recipient, when
  *                               notify_classes has "2bounce" or "bounce", and
  *                               delay_notice_recipient, when it has "delay"

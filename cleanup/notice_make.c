@@ -114,17 +114,6 @@ const struct message_failure *notice_make(
 	return add_content(m, n, &r, content);
 }
 
-void notice_cut_to_headers(struct notice *n)
-{
-	struct header_scan s;
-	struct header_field f;
-
-	header_scan_init(&s);
-	while (header_next(&s, buf_slice(&n->content), true, &f) == HEADER_FIELD)
-		;
-	buf_truncate(&n->content, s.end);
-}
-
 void notice_redact(struct notice *n)
 {
 	struct slice id = find_header(n, HEADER_MESSAGE_ID);

@@ -43,8 +43,6 @@ struct notice {
 /* A new message from the sender of n to one recipient, with the report as its content. */
 const struct message_failure *notice_make(
 	struct notice *n, struct message *m, bool is_copy, bool is_complete, struct slice to);
-/* Of the parent's content the header section is left, for the postmaster's copy. */
-void notice_cut_to_headers(struct notice *n);
 /* Its Message-ID alone (requiretls_redact_dsn). */
 void notice_redact(struct notice *n);
 

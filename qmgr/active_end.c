@@ -145,10 +145,14 @@ static bool allows(const struct queue_message *m, uint32_t index, unsigned bit)
 	return notify == 0 || (notify & bit) != 0;
 }
 
+static bool has_failed(const struct queue_message *m, uint32_t index)
+{
+	return m->r[index].state == QUEUE_R_FAILED && !(m->env.flags & QUEUE_FLAG_PROBE);
+}
+
 static bool wants_bounce(const struct queue_message *m, uint32_t index)
 {
-	return m->r[index].state == QUEUE_R_FAILED && !(m->env.flags & QUEUE_FLAG_PROBE) &&
-	       allows(m, index, QUEUE_NOTIFY_FAILURE);
+	return has_failed(m, index) && allows(m, index, QUEUE_NOTIFY_FAILURE);
 }
 
 static bool was_relayed(const struct queue_message *m, uint32_t index)
@@ -186,13 +190,32 @@ static bool wants_trace(const struct queue_message *m, uint32_t index)
 }
 
 /* It waits, has waited for long enough, and nobody has said so yet. */
-static bool wants_delay(const struct queue_message *m, uint32_t index)
+static bool is_late(const struct queue_message *m, uint32_t index)
 {
 	const struct queue_rstatus *r = &m->r[index];
 	int64_t when = plan_tell(m);
 
 	return when > 0 && qmgr_now() >= when && active_is_open(r) && r->due != 0 && !r->is_told &&
-	       !(m->env.flags & QUEUE_FLAG_PROBE) && allows(m, index, QUEUE_NOTIFY_DELAY);
+	       !(m->env.flags & QUEUE_FLAG_PROBE);
+}
+
+static bool wants_delay(const struct queue_message *m, uint32_t index)
+{
+	return is_late(m, index) && allows(m, index, QUEUE_NOTIFY_DELAY);
+}
+
+/*
+ * The postmaster's copies, whatever NOTIFY has. They are accepted before what they are copies of,
+ * which ends the wish for them.
+ */
+static bool wants_bounce_copy(const struct queue_message *m, uint32_t index)
+{
+	return !m->r[index].is_copied && has_failed(m, index);
+}
+
+static bool wants_delay_copy(const struct queue_message *m, uint32_t index)
+{
+	return !m->r[index].is_delay_copied && is_late(m, index);
 }
 
 /* In the order in which they are asked for. */
@@ -201,19 +224,37 @@ static const struct news {
 	bool (*wants)(const struct queue_message *m, uint32_t index);
 } all_news[] = {
 	{QUEUE_REASON_TRACE, wants_trace},
+	{QUEUE_REASON_BOUNCE_COPY, wants_bounce_copy},
 	{QUEUE_REASON_BOUNCE, wants_bounce},
 	{QUEUE_REASON_SUCCESS, wants_success},
+	{QUEUE_REASON_DELAY_COPY, wants_delay_copy},
 	{QUEUE_REASON_DELAY, wants_delay},
 };
 
 #define NEWS (sizeof(all_news) / sizeof(all_news[0]))
 
-/* Without a sender nobody wants to know: cleanup need not be asked each time. */
+static bool is_of_delay(enum queue_reason reason)
+{
+	return reason == QUEUE_REASON_DELAY || reason == QUEUE_REASON_DELAY_COPY;
+}
+
+static bool postmaster_wants(unsigned class)
+{
+	return (mail_classes(slice_str(conf_str(P_notify_classes))) & class) != 0;
+}
+
+/* Without a sender, or such a class, nobody wants to know: cleanup need not be asked each time. */
 static bool is_worth_asking(const struct queue_message *m, enum queue_reason reason)
 {
-	return reason == QUEUE_REASON_BOUNCE || m->env.sender.len > 0 ||
-	       (reason == QUEUE_REASON_DELAY &&
-		       (mail_classes(slice_str(conf_str(P_notify_classes))) & MAIL_CLASS_DELAY));
+	bool has_sender = m->env.sender.len > 0;
+
+	switch (reason) {
+	case QUEUE_REASON_BOUNCE: return true;
+	case QUEUE_REASON_BOUNCE_COPY: return has_sender && postmaster_wants(MAIL_CLASS_BOUNCE);
+	case QUEUE_REASON_DELAY_COPY: return has_sender && postmaster_wants(MAIL_CLASS_DELAY);
+	case QUEUE_REASON_DELAY: return has_sender || postmaster_wants(MAIL_CLASS_DELAY);
+	default: return has_sender;
+	}
 }
 
 static bool is_wanted(const struct news *news, const struct queue_message *m, uint32_t index)
@@ -247,7 +288,7 @@ static bool ask_for(struct active *a, const struct news *news)
 	}
 	mem_free(list);
 	/* That nobody can be told of a delay now must not change when it is tried again. */
-	return n > 0 && (!a->has_failed_ask || news->reason != QUEUE_REASON_DELAY);
+	return n > 0 && (!a->has_failed_ask || !is_of_delay(news->reason));
 }
 
 static bool ask_notice(struct active *a)
@@ -287,8 +328,7 @@ bool active_has_news(const struct queue_message *m)
 {
 	for (size_t k = 0; k < NEWS; k++)
 		for (uint32_t i = 0; i < m->env.recipients; i++)
-			if (all_news[k].reason != QUEUE_REASON_DELAY &&
-				is_wanted(&all_news[k], m, i) &&
+			if (!is_of_delay(all_news[k].reason) && is_wanted(&all_news[k], m, i) &&
 				is_worth_asking(m, all_news[k].reason))
 				return true;
 	return false;

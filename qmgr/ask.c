@@ -282,16 +282,29 @@ static struct slice reply_to_success(const struct queue_event *ev)
 /* That the time which its sender asked for is over is what there is to be said (RFC 2852, 4). */
 static bool tells_by(const struct ask *q)
 {
-	return q->reason == QUEUE_REASON_DELAY && (q->a->m->env.flags & QUEUE_FLAG_BY_NOTIFY);
+	return (q->reason == QUEUE_REASON_DELAY || q->reason == QUEUE_REASON_DELAY_COPY) &&
+	       (q->a->m->env.flags & QUEUE_FLAG_BY_NOTIFY);
 }
 
-/* As Postfix says it: a success has only the host's reply. */
-static void put_text(struct ipc *c, const struct ask *q, const struct queue_event *ev)
+/* The host, or who delivers here; not what is answered without an attempt. */
+static struct slice relay_of(const struct queue_event *ev, const struct queue_recipient *to)
+{
+	if (ev->host.len > 0)
+		return ev->host;
+	return slice_eq_str(to->transport, "local") || slice_eq_str(to->transport, "virtual")
+		       ? to->transport
+		       : SLICE_NONE;
+}
+
+/* As Postfix says it: of a success, and in a report that was asked for, also by whom. */
+static void put_text(struct ipc *c, const struct ask *q, const struct queue_event *ev,
+	const struct queue_recipient *to)
 {
 	struct buf text = BUF_INIT(4096);
+	struct slice relay = relay_of(ev, to);
 
-	if (ev->type == QUEUE_EV_DELIVERED && ev->host.len > 0)
-		(void)buf_add_fmt(&text, "delivery via %.*s: ", SLICE_FMT(ev->host));
+	if ((ev->type == QUEUE_EV_DELIVERED || q->reason == QUEUE_REASON_TRACE) && relay.len > 0)
+		(void)buf_add_fmt(&text, "delivery via %.*s: ", SLICE_FMT(relay));
 	if (tells_by(q))
 		plan_say_over(&text, ev->text);
 	else
@@ -318,7 +331,9 @@ static void put_rcpt(struct ipc *c, const struct ask *q, uint32_t index)
 	queue_recipient_at(&m->env, m->r[index].where, index, &to);
 	bool known = queue_store_last(m, index, &ev);
 
-	reply = ev.type == QUEUE_EV_DELIVERED ? reply_to_success(&ev) : diagnostic(ev.text);
+	reply = ev.type == QUEUE_EV_DELIVERED ? reply_to_success(&ev) : SLICE_NONE;
+	if (reply.len == 0)
+		reply = diagnostic(ev.text);
 	ipc_begin(c, PROTO_NOTICE_RCPT, q->id);
 	ipc_put_u64(c, FIELD_INDEX, index);
 	ipc_put_text(c, FIELD_RECIPIENT, to.address);
@@ -338,7 +353,7 @@ static void put_rcpt(struct ipc *c, const struct ask *q, uint32_t index)
 		ipc_put_text(c, FIELD_REMOTE, ev.host);
 	if (reply.len > 0)
 		ipc_put_text(c, FIELD_DIAGNOSTIC, reply);
-	put_text(c, q, &ev);
+	put_text(c, q, &ev, &to);
 	if (ev.time > 0)
 		ipc_put_u64(c, FIELD_TIME, (uint64_t)ev.time);
 	ipc_end(c);
@@ -404,7 +419,7 @@ static void send_notice(struct ask *q)
 	ipc_put_str(c, FIELD_QUEUE_ID, q->a->m->id);
 	ipc_put_u64(c, FIELD_REASON, q->reason);
 	ipc_put_bytes(c, FIELD_ENVELOPE, buf_slice(&out));
-	if (q->reason == QUEUE_REASON_DELAY)
+	if (q->reason == QUEUE_REASON_DELAY || q->reason == QUEUE_REASON_DELAY_COPY)
 		ipc_put_u64(c, FIELD_DEADLINE, (uint64_t)plan_end(q->a->m));
 	ipc_end(c);
 	buf_clear(&out);

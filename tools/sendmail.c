@@ -18,6 +18,7 @@
 
 #include "conf/conf.h"
 #include "mail/address.h"
+#include "mail/verp.h"
 #include "util/log.h"
 #include "util/mem.h"
 
@@ -197,8 +198,6 @@ static void set_verp(const char *arg)
 		return;
 	sendmail.has_verp = true;
 	sendmail.verp = arg[1] != '\0' ? arg + 1 : NULL;
-	if (sendmail.verp != NULL && strlen(sendmail.verp) != 2)
-		sendmail_fatal(EX_USAGE, "-XV option needs two delimiters");
 }
 
 static void set_option(int c)
@@ -363,12 +362,28 @@ static void identify_caller(void)
 	}
 }
 
+/* As smtpd and cleanup will look at it; the latter could tell nobody. */
+static void check_verp(void)
+{
+	struct slice filter = slice_str(conf_str(P_verp_delimiter_filter));
+
+	if (!sendmail.has_verp)
+		return;
+	if (sendmail.verp == NULL)
+		sendmail.verp = conf_str(P_default_verp_delimiters);
+	if (!verp_is_good(slice_str(sendmail.verp), filter))
+		sendmail_fatal(EX_USAGE, "-XV needs two characters from %.*s", SLICE_FMT(filter));
+	if (sendmail_is_null_sender())
+		sendmail_fatal(EX_USAGE, "-XV needs a sender that is not null");
+}
+
 static int send_message(void)
 {
 	if (sendmail.recipients_n == 0 && !sendmail.from_header)
 		sendmail_fatal(EX_USAGE, "Recipient addresses must be specified on the command "
 					 "line or via the -t option");
 	identify_caller();
+	check_verp();
 	if (sendmail.verify)
 		sendmail_make_probe();
 	else

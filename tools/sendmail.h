@@ -23,7 +23,7 @@ struct sendmail {
 	const char *config_dir, *sender, *full_name, *envid, *notify, *ret;
 	bool from_header, ignore_dots;
 	bool verify, trace; /* -bv; -v: a report is mailed to the sender */
-	bool has_verp;      /* -XV; verp: two delimiters, or NULL for default_verp_delimiters */
+	bool has_verp; /* -XV; verp: its delimiters, from send_message on also the default ones */
 	const char *verp;
 	const char *flush_site, *flush_id;
 	const char *aliases; /* -oA */
@@ -42,6 +42,7 @@ void sendmail_warning(const char *fmt, ...) __attribute__((format(printf, 1, 2))
 /* Text of an address, as on the command line. A malformed one is fatal (EX_DATAERR). */
 void sendmail_add_recipient(const char *text);
 void sendmail_parse_sender(struct buf *internal);
+bool sendmail_is_null_sender(void);
 /* Does an address or the header section hold UTF-8 (smtputf8_autodetect_classes has "sendmail")? */
 bool sendmail_needs_utf8(struct slice sender);
 /* A From: header with the caller's full name, where the message has none. */

@@ -71,8 +71,7 @@ static void make_head(struct buf *head, size_t from_len)
 		    (sendmail.verify ? QUEUE_FLAG_PROBE : 0) |
 		    (sendmail.verify || sendmail.trace ? QUEUE_FLAG_TRACE : 0);
 	if (sendmail.has_verp)
-		env.verp = slice_str(sendmail.verp != NULL ? sendmail.verp
-							   : conf_str(P_default_verp_delimiters));
+		env.verp = slice_str(sendmail.verp);
 	if (sendmail.ret != NULL)
 		env.ret = slice_case_eq_str(slice_str(sendmail.ret), "full") ? QUEUE_RET_FULL
 									     : QUEUE_RET_HDRS;

@@ -91,7 +91,11 @@ static void convert(struct slice rest)
 
 void sendmail_make_probe(void)
 {
-	(void)buf_add_str(&sendmail.content, "Subject: probe\r\nTo: ");
+	/* As of any message without one. */
+	if (!sendmail_is_null_sender())
+		(void)buf_add_fmt(&sendmail.content, "From: %s\r\n", sendmail.sender);
+	sendmail.has_from = true;
+	(void)buf_add_str(&sendmail.content, "Subject: probe\r\nTo:\t");
 	for (size_t i = 0; i < sendmail.recipients_n; i++)
 		(void)buf_add_fmt(
 			&sendmail.content, "%s%s", i > 0 ? ",\r\n\t" : "", sendmail.recipients[i]);

@@ -31,13 +31,22 @@ static struct buf out;
 static bool is_speaking; /* -bs */
 static bool is_sent;     /* the final dot is */
 
+/* Whoever asked for a report learns where it goes. */
+static int taken(int status)
+{
+	if (status == 0 && (sendmail.verify || sendmail.trace))
+		(void)printf(
+			"Mail Delivery Status Report will be mailed to <%s>.\n", sendmail.sender);
+	return status;
+}
+
 /* Not by smtpd, not now. */
 _Noreturn static void not_now(const char *why)
 {
 	if (is_speaking || is_sent)
 		sendmail_fatal(EX_TEMPFAIL, "%s", why);
 	fd_close(&fd);
-	exit(sendmail_drop(why));
+	exit(taken(sendmail_drop(why)));
 }
 
 static void connect_smtpd(void)
@@ -125,12 +134,15 @@ bool sendmail_needs_utf8(struct slice sender)
 	return !slice_is_ascii(sender) || (!slice_is_ascii(header) && slice_is_utf8(header));
 }
 
+bool sendmail_is_null_sender(void)
+{
+	return *sendmail.sender == '\0' || strcmp(sendmail.sender, "<>") == 0;
+}
+
 void sendmail_parse_sender(struct buf *internal)
 {
-	bool null = strcmp(sendmail.sender, "<>") == 0;
-
-	if (address_parse(null ? SLICE_NONE : slice_str(sendmail.sender), ADDRESS_NULL, internal) !=
-		0)
+	if (address_parse(sendmail_is_null_sender() ? SLICE_NONE : slice_str(sendmail.sender),
+		    ADDRESS_NULL, internal) != 0)
 		sendmail_fatal(EX_DATAERR, "bad sender address: %s", sendmail.sender);
 }
 
@@ -157,8 +169,7 @@ static void add_sender(void)
 	else if (sendmail.trace)
 		(void)buf_add_str(&out, " XTRACE");
 	if (sendmail.has_verp)
-		(void)buf_add_fmt(&out, " XVERP%s%s", sendmail.verp != NULL ? "=" : "",
-			sendmail.verp != NULL ? sendmail.verp : "");
+		(void)buf_add_fmt(&out, " XVERP=%s", sendmail.verp);
 	(void)buf_add_str(&out, "\r\n");
 	buf_clear(&internal);
 }
@@ -193,8 +204,7 @@ static void send_envelope(void)
 void sendmail_add_from(struct buf *to)
 {
 	if (sendmail.has_from || sendmail.full_name == NULL || *sendmail.full_name == '\0' ||
-		!slice_is_printable(slice_str(sendmail.full_name)) ||
-		strcmp(sendmail.sender, "<>") == 0)
+		!slice_is_printable(slice_str(sendmail.full_name)) || sendmail_is_null_sender())
 		return;
 	(void)buf_add_str(to, "From: \"");
 	for (const char *p = sendmail.full_name; *p != '\0'; p++) {
@@ -232,7 +242,7 @@ int sendmail_submit(void)
 	send_content();
 	send_all(SLICE_LIT("QUIT\r\n"));
 	fd_close(&fd);
-	return 0;
+	return taken(0);
 }
 
 /* From one descriptor to another; false at the end of input or when the other side is gone. */

@@ -101,7 +101,7 @@ static const struct field message_fields[] = {
 	M(DELAY_WARNING, U64, 0, delay_warning),
 	M(HOPS, U32, 0, hops),
 	M(PARENT, STRING, QUEUE_ID_MAX, parent),
-	M(REASON, U8, QUEUE_REASON_TRACE, reason),
+	M(REASON, U8, QUEUE_REASON_DELAY_COPY, reason),
 	M(PARENT_RCPTS, LIST, QUEUE_PARENTS_MAX * 4, parent_rcpts),
 	M(ORIGIN_NAME, STRING, QUEUE_STRING_MAX, origin_name),
 	M(ORIGIN_ADDR, STRING, QUEUE_STRING_MAX, origin_addr),

@@ -83,6 +83,9 @@ enum queue_reason {
 	QUEUE_REASON_SPLIT,   /* likewise */
 	QUEUE_REASON_FORWARD, /* likewise; made by the delivery worker that has it */
 	QUEUE_REASON_TRACE,   /* the report of a QUEUE_FLAG_TRACE message: the parent goes on */
+	/* What the postmaster gets beside the sender; the parent goes on. */
+	QUEUE_REASON_BOUNCE_COPY,
+	QUEUE_REASON_DELAY_COPY,
 };
 
 struct queue_envelope {

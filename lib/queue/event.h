@@ -27,7 +27,7 @@ struct queue_event {
 	struct slice host;  /* "mx.example.net[192.0.2.1]:25" */
 	struct slice text;  /* reply or reason */
 	int64_t due;        /* DEFERRED: next attempt, real µs */
-	/* Child (NOTIFIED, PASSED, DELAY_TOLD, TRACED) or parent (ACCEPTED, DROPPED). */
+	/* Child (NOTIFIED, PASSED, DELAY_TOLD, TRACED, COPIED) or parent (ACCEPTED, DROPPED). */
 	struct slice other;
 	uint8_t reason; /* enum queue_reason; DELIVERED: enum queue_how */
 	uint8_t place;  /* MOVED: enum queue_place */

@@ -114,6 +114,7 @@ const char *queue_event_name(enum queue_event_type ev)
 		[QUEUE_EV_EXPIRE_NOW] = "expire now",
 		[QUEUE_EV_DELAY_TOLD] = "delay told",
 		[QUEUE_EV_TRACED] = "traced",
+		[QUEUE_EV_COPIED] = "copied",
 	};
 
 	return ev < QUEUE_EV_TYPES && names[ev] != NULL ? names[ev] : "unknown";

@@ -72,6 +72,7 @@ enum queue_event_type {
 	QUEUE_EV_EXPIRE_NOW = 32, /* the operator: no further attempt */
 	QUEUE_EV_DELAY_TOLD = 33, /* the delay notice was accepted */
 	QUEUE_EV_TRACED = 34,     /* the report of the first attempt was accepted */
+	QUEUE_EV_COPIED = 35, /* a copy for the postmaster was accepted; its reason says which */
 	QUEUE_EV_TYPES,
 };
 

@@ -47,11 +47,13 @@ struct queue_rstatus {
 	bool is_waiting : 1; /* not to be sent before its note is durable (Q1, Q16) */
 	bool was_doubt : 1;  /* OUT: in doubt before, and again if it comes back unsent (Q16) */
 	bool is_traced : 1;  /* the report of its first attempt was accepted */
-	uint8_t doubts;      /* attempts in doubt behind the last result */
-	uint16_t attempts;   /* so far; one in doubt counts, one that was not sent does not */
-	uint16_t relayed;    /* of them, through a relay by their results */
-	uint32_t where;      /* offset in the envelope, for queue_recipient_at */
-	int64_t due;         /* WAIT: next attempt (real µs); 0: never tried, now */
+	bool is_copied : 1;  /* the postmaster's copy of its bounce was accepted */
+	bool is_delay_copied : 1; /* and that of the notice of its delay */
+	uint8_t doubts;           /* attempts in doubt behind the last result */
+	uint16_t attempts;        /* so far; one in doubt counts, one that was not sent does not */
+	uint16_t relayed;         /* of them, through a relay by their results */
+	uint32_t where;           /* offset in the envelope, for queue_recipient_at */
+	int64_t due;              /* WAIT: next attempt (real µs); 0: never tried, now */
 };
 
 /* A loaded message. Callers read it and own `user` alone. Freed after calls->ended or unload. */

@@ -8,20 +8,24 @@
  * event of the parent accepts it, or it is dropped.
  */
 
+static bool is_undecided(const struct queue_rstatus *r)
+{
+	return r->state == QUEUE_R_WAIT || r->state == QUEUE_R_OUT || r->state == QUEUE_R_DOUBT;
+}
+
 static bool is_open(const struct queue_rstatus *r, uint8_t reason)
 {
 	switch (reason) {
 	case QUEUE_REASON_BOUNCE: return r->state == QUEUE_R_FAILED;
+	case QUEUE_REASON_BOUNCE_COPY: return !r->is_copied && r->state == QUEUE_R_FAILED;
 	case QUEUE_REASON_SUCCESS: return r->state == QUEUE_R_DELIVERED;
-	case QUEUE_REASON_DELAY:
-		return !r->is_told && (r->state == QUEUE_R_WAIT || r->state == QUEUE_R_OUT ||
-					      r->state == QUEUE_R_DOUBT);
+	case QUEUE_REASON_DELAY: return !r->is_told && is_undecided(r);
+	case QUEUE_REASON_DELAY_COPY: return !r->is_delay_copied && is_undecided(r);
 	case QUEUE_REASON_TRACE:
 		return !r->is_traced && r->state != QUEUE_R_PASSED && r->state != QUEUE_R_DELETED;
 	case QUEUE_REASON_FORWARD:
 		/* Made by the delivery worker that has it, or had it (queue_store_passed). */
-		return r->state == QUEUE_R_WAIT || r->state == QUEUE_R_OUT ||
-		       r->state == QUEUE_R_DOUBT;
+		return is_undecided(r);
 	default: return !r->is_out && (r->state == QUEUE_R_WAIT || r->state == QUEUE_R_DOUBT);
 	}
 }
@@ -49,6 +53,8 @@ static enum queue_event_type parent_event(uint8_t reason)
 	case QUEUE_REASON_SUCCESS: return QUEUE_EV_NOTIFIED;
 	case QUEUE_REASON_DELAY: return QUEUE_EV_DELAY_TOLD;
 	case QUEUE_REASON_TRACE: return QUEUE_EV_TRACED;
+	case QUEUE_REASON_BOUNCE_COPY:
+	case QUEUE_REASON_DELAY_COPY: return QUEUE_EV_COPIED;
 	default: return QUEUE_EV_PASSED;
 	}
 }

@@ -7,8 +7,9 @@
 #include "util/mem.h"
 
 /* STATE data: message state u8, flags u8, then a recipient: state u8 (bit 7: told of a delay, bit
- * 6: traced), attempts u16, due u64, and with the flag LONG relayed u16, doubts u8. The event's
- * offset is the first recipient's index. */
+ * 6: traced, bits 5 and 4: the postmaster has a copy of the bounce, of the notice of delay),
+ * attempts u16, due u64, and with the flag LONG relayed u16, doubts u8. The event's offset is the
+ * first recipient's index. */
 #define STATE_HEAD 2
 #define STATE_RCPT 11
 #define STATE_RCPT_LONG 14
@@ -17,6 +18,9 @@
 #define STATE_CORRUPT 2u
 #define STATE_TOLD 0x80u
 #define STATE_TRACED 0x40u
+#define STATE_COPIED 0x20u
+#define STATE_DELAY_COPIED 0x10u
+#define STATE_BITS 0xF0u
 #define STATE_LONG 4u
 
 void store_problem(struct queue_store *s, bool is_error, const char *fmt, ...)
@@ -65,7 +69,7 @@ static void set_last(struct queue_message *m, uint32_t i, const struct queue_eve
 bool store_names_child(enum queue_event_type type)
 {
 	return type == QUEUE_EV_NOTIFIED || type == QUEUE_EV_PASSED ||
-	       type == QUEUE_EV_DELAY_TOLD || type == QUEUE_EV_TRACED;
+	       type == QUEUE_EV_DELAY_TOLD || type == QUEUE_EV_TRACED || type == QUEUE_EV_COPIED;
 }
 
 /* Somebody may want to know what became of it. */
@@ -113,6 +117,8 @@ static void apply_one(struct queue_message *m, uint32_t i, const struct queue_ev
 	}
 	r->is_told |= ev->type == QUEUE_EV_DELAY_TOLD;
 	r->is_traced |= ev->type == QUEUE_EV_TRACED;
+	r->is_copied |= ev->type == QUEUE_EV_COPIED && ev->reason == QUEUE_REASON_BOUNCE_COPY;
+	r->is_delay_copied |= ev->type == QUEUE_EV_COPIED && ev->reason == QUEUE_REASON_DELAY_COPY;
 	/* A result that survived without its hand-out counts all the same. */
 	if (next == -1)
 		return;
@@ -146,7 +152,9 @@ static void apply_state(struct queue_message *m, const struct queue_event *ev)
 
 		m->r[i].is_told = one & STATE_TOLD;
 		m->r[i].is_traced = one & STATE_TRACED;
-		one &= (uint8_t) ~(STATE_TOLD | STATE_TRACED);
+		m->r[i].is_copied = one & STATE_COPIED;
+		m->r[i].is_delay_copied = one & STATE_DELAY_COPIED;
+		one &= (uint8_t)~STATE_BITS;
 		if (one < QUEUE_R_STATES)
 			m->r[i].state = one;
 		m->r[i].attempts = reader_u16(&r);
@@ -225,6 +233,13 @@ int store_note_message(struct queue_message *m, struct queue_event *ev, const ui
 	return err;
 }
 
+static uint8_t state_of(const struct queue_rstatus *r)
+{
+	return (uint8_t)(r->state | (r->is_told ? STATE_TOLD : 0) |
+			 (r->is_traced ? STATE_TRACED : 0) | (r->is_copied ? STATE_COPIED : 0) |
+			 (r->is_delay_copied ? STATE_DELAY_COPIED : 0));
+}
+
 static int note_state(struct queue_message *m)
 {
 	int err = 0;
@@ -238,9 +253,7 @@ static int note_state(struct queue_message *m)
 		wire_u8(&data, (uint8_t)((m->expire_now ? STATE_EXPIRE : 0) |
 					 (m->p->is_corrupt ? STATE_CORRUPT : 0) | STATE_LONG));
 		for (uint32_t i = at; i < m->env.recipients && i < at + STATE_CHUNK; i++) {
-			wire_u8(&data,
-				(uint8_t)(m->r[i].state | (m->r[i].is_told ? STATE_TOLD : 0) |
-					  (m->r[i].is_traced ? STATE_TRACED : 0)));
+			wire_u8(&data, state_of(&m->r[i]));
 			wire_u16(&data, m->r[i].attempts);
 			wire_u64(&data, (uint64_t)m->r[i].due);
 			wire_u16(&data, m->r[i].relayed);

@@ -30,7 +30,7 @@ sub sink {
 my %side = (us => { sink => sink() }, postfix => { sink => sink() });
 my $gp = Gatepost::Instance->new(main => { %main, relayhost => '[127.0.0.1]:' . $side{us}{sink}->port });
 $gp->start;
-my $postfix = Gatepost::Peers->postfix(main => \%main, relayhost => '[127.0.0.1]:' . $side{postfix}{sink}->port);
+my $postfix = Gatepost::Peers->postfix(services => ['pickup unix n - n 60 1 pickup'], main => \%main, relayhost => '[127.0.0.1]:' . $side{postfix}{sink}->port);
 $side{us}{port}      = $gp->port;
 $side{postfix}{port} = $postfix->port;
 
@@ -48,11 +48,28 @@ for my $name (sort keys %side) {
     ok(wait_until(20, sub { $c = Gatepost::Smtp->new(host => '127.0.0.1', port => $s->{port}); $c && $c->hello }), "$name: a session");
     is(send_one($c, '<full@client.test>', '<bad@next.test>'), 250, "$name: one that fails");
     is(send_one($c, '<>', '<bad@next.test>'), 250, "$name: one without a sender");
+    is(send_one($c, '<no@client.test>', '<bad@next.test> NOTIFY=NEVER'), 250, "$name: one that fails, and nobody wants to know");
     is(send_one($c, '<mix@client.test> ENVID=x RET=HDRS', '<bad@next.test> NOTIFY=FAILURE ORCPT=rfc822;o@x', '<later@next.test>',
         '<good@next.test> NOTIFY=SUCCESS', '<list@alias.test> NOTIFY=SUCCESS'), 250, "$name: one of all kinds");
     is(send_one($c, '<own@client.test> XVERP', '<bad@next.test>', '<fine@next.test>'), 250, "$name: one with VERP");
     $c->cmd('NONSENSE');
     $c->quit;
+}
+
+# What local users ask for: reports of what would become of it (-bv) or did (-v), and -N, -R, -V.
+my %command = (us => [build() . '/sbin/sendmail', '-C', $gp->dir], postfix => ['chroot', $postfix->{root}, '/usr/sbin/sendmail', '-C', $postfix->dir . '/etc']);
+my $input = spew(tempdir('input') . '/mail', "Subject: local\nMessage-ID: <l\@client.test>\nDate: Sat, 21 Nov 2026 10:00:00 +0000\nFrom: me\@client.test\nTo: you\@next.test\n\nbody\n");
+my @all = map {"$_\@next.test"} qw(good bad later);
+for my $name (sort keys %side) {
+    for (['bv', '-bv', @all, 'list@alias.test'], ['v', '-v', @all], ['vv', '-v', '-N', 'never', @all], ['bvn', '-bv', '-V', 'bv id', 'bad@next.test'],
+        ['n', '-N', 'success,failure', '-R', 'hdrs', '-V', 'my id', @all], ['r', '-R', 'full', '-N', 'failure', @all], ['s', '-N', 'success', @all],
+        ['d', '-N', 'delay', @all], ['never', '-N', 'never', @all], ['list', '-N', 'success', 'list@alias.test']) {
+        my ($who, @args) = @$_;
+        my ($status, $out) = run_out('sh', '-c', 'exec "$@" <' . $input, 'sh', @{ $command{$name} }, '-f', "$who\@client.test", @args);
+        # There -v says more than it should.
+        $out =~ s/^sendmail: name_mask: .*\n//mg;
+        is("$status $out", '0 ' . ("@args" =~ /^-b?v/ ? "Mail Delivery Status Report will be mailed to <$who\@client.test>.\n" : ''), "$name: sendmail @args");
+    }
 }
 
 # What a notice is, without what differs by its nature: names of the system, ids, times, sentences.
@@ -105,12 +122,16 @@ sub notices {
     return \%all;
 }
 
-my $late = sub { my ($s) = @_; scalar grep {/^mix.*Delayed Mail/} keys %{ notices($s) } };
+my $late = sub { my ($s) = @_; 4 == grep {/^(?:mix|v|d)\@.*Delayed Mail|^postmaster.*Delayed Mail.* of never/} keys %{ notices($s) } };
 ok(wait_until(40, sub { $late->($side{us}) && $late->($side{postfix}) }), 'both tell of the delay');
 $_->{sink}->flag('open', 1) for values %side;
 my $cleared = sub { my ($s) = @_; scalar grep {/^mix.*Successful.*: later\@next\.test of /} keys %{ notices($s) } };
 ok(wait_until(40, sub { $cleared->($side{us}) && $cleared->($side{postfix}) }), 'and of its end');
-my ($ours, $theirs) = (notices($side{us}), notices($side{postfix}));
+my ($ours, $theirs);
+wait_until(30, sub {
+    ($ours, $theirs) = (notices($side{us}), notices($side{postfix}));
+    return join("\n", sort keys %$ours) eq join("\n", sort keys %$theirs) && grep {/^d\@.*Successful/} keys %$ours;
+});
 is_deeply([sort keys %$ours], [sort keys %$theirs], 'the same notices') or diag explain([sort keys %$ours], [sort keys %$theirs]);
 for my $key (sort keys %$theirs) {
     my $mine = $ours->{$key} or next;

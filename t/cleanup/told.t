@@ -19,7 +19,8 @@ my $sink = Gatepost::Sink->new(keywords => [qw(PIPELINING 8BITMIME SIZE)], on =>
 my $gp = Gatepost::Instance->new(main => {
     relayhost => '[127.0.0.1]:' . $sink->port, delay_warning_time => '1s', confirm_delay_cleared => 'yes',
     virtual_alias_domains => 'alias.test', virtual_alias_maps => 'inline:{ {list@alias.test = one@next.test two@next.test} }',
-    maximal_queue_lifetime => '1d', queue_file_delay => '2s' });
+    maximal_queue_lifetime => '1d', queue_file_delay => '2s', notify_classes => 'bounce, delay',
+    bounce_notice_recipient => 'bounces@post.test', delay_notice_recipient => 'delays@post.test' });
 $gp->start;
 
 # What is to be told of each message of this sender.
@@ -84,9 +85,26 @@ $gp->restart;
 $sink->flag('open', 1);
 $gp->tool('gateq', 'flush', 'ALL');
 ok($gp->drained(40), 'all is over');
+# The postmaster's copies of these, each of which names the sender.
+sub copies {
+    my ($postmaster) = @_;
+    my (%seen, %copies);
+    for my $m (grep { $_->{rcpts}[0] eq $postmaster } $sink->messages) {
+        my ($id) = $m->{content} =~ /^Message-Id: (\S+)/mi;
+        next if $seen{ $id // '' }++;
+        my ($from) = $m->{content} =~ /^X-Gatepost-Sender: rfc822; (\S+)/m;
+        push @{ $copies{$from}{$1} }, $2 while $m->{content} =~ /^Final-Recipient: rfc822; (\S+)\r\n(?:Original-Recipient: .*\r\n)?Action: (\w+)/mg;
+    }
+    return \%copies;
+}
+my ($bounces, $delays) = (copies('bounces@post.test'), copies('delays@post.test'));
 for my $from (sort keys %want) {
     my $told = told($from);
     is_deeply($told, $want{$from}, "$from: each told once") or diag explain($told);
+    my ($bad)   = grep {/^bad/} keys %{ $want{$from} };
+    my ($later) = grep {/^later/} keys %{ $want{$from} };
+    is_deeply($bounces->{$from}, { $bad => ['failed'] }, "$from: and the postmaster once of the failure") or diag explain($bounces->{$from});
+    is_deeply($delays->{$from}, { $later => ['delayed'] }, "$from: and once of the delay") or diag explain($delays->{$from});
 }
 $gp->stop;
 done_testing;

@@ -291,10 +291,23 @@ static void trace(struct world *w)
 	world_rest(w);
 }
 
+/* The sender's notice and the postmaster's copy: each once, whatever dies between. */
+static void copies(struct world *w)
+{
+	mail(w, "pc", 0);
+	world_pump(w);
+	mail(w, "cf", 0);
+	world_rest(w);
+	world_wait(w, 31 * CLOCK_SEC);
+	world_rest(w);
+	world_wait(w, 70 * CLOCK_SEC);
+	world_rest(w);
+}
+
 /* What was told stays told when the log has been written anew. */
 static void told_and_compacted(struct world *w)
 {
-	mail(w, "lt", 0);
+	mail(w, "ltp", 0);
 	world_rest(w);
 	for (int i = 0; i < 30; i++) {
 		mail(w, "o", 0);
@@ -902,6 +915,7 @@ const struct script scripts[] = {
 	{"notice of success (Q14)", success},
 	{"notice of delay (Q14)", delay},
 	{"report of a first attempt (Q14)", trace},
+	{"copies of notices (Q14)", copies},
 	{"told, then compaction (Q3, Q14)", told_and_compacted},
 	{"notice of a dead worker (Q14)", notice_lost},
 	{"maildrop (Q19)", pick_up},

@@ -35,10 +35,10 @@ struct fact {
 	uint8_t reason;
 	uint32_t parent_rcpts[WORLD_RCPTS];
 	int parent_n;
-	int tries[WORLD_RCPTS];           /* that the next hop saw */
-	int taken[WORLD_RCPTS];           /* that the next hop accepted */
-	int by[WORLD_RCPTS];              /* the forward, if any, that it was accepted as */
-	uint8_t notice_sent[WORLD_RCPTS]; /* bits of enum queue_reason */
+	int tries[WORLD_RCPTS];            /* that the next hop saw */
+	int taken[WORLD_RCPTS];            /* that the next hop accepted */
+	int by[WORLD_RCPTS];               /* the forward, if any, that it was accepted as */
+	uint16_t notice_sent[WORLD_RCPTS]; /* bits of enum queue_reason */
 	bool hold_flag;
 	int drop; /* the file of maildrop that it is; -1: none */
 };
@@ -59,7 +59,7 @@ struct taken {
 
 static bool is_notice(const struct fact *f)
 {
-	return f->reason < QUEUE_REASON_REQUEUE || f->reason == QUEUE_REASON_TRACE;
+	return f->reason < QUEUE_REASON_REQUEUE || f->reason >= QUEUE_REASON_TRACE;
 }
 
 struct cleanup {
@@ -1288,7 +1288,7 @@ static struct fact *root_of(struct world *w, struct fact *f, uint32_t *rcpt)
 static void check_notice(struct world *w, struct fact *f)
 {
 	struct fact *p = &w->facts[f->parent];
-	uint8_t bit = (uint8_t)(1u << f->reason);
+	uint16_t bit = (uint16_t)(1u << f->reason);
 
 	for (int i = 0; i < f->parent_n; i++) {
 		if (p->notice_sent[f->parent_rcpts[i]] & bit)
@@ -1381,9 +1381,9 @@ static void arrive(struct world *w, const char *id, uint32_t rcpt)
 			r->type = type;
 		return;
 	}
-	if (spec == 'f' || (spec == 'e' && f->tries[rcpt] > 1))
+	if (spec == 'f' || spec == 'c' || (spec == 'e' && f->tries[rcpt] > 1))
 		r->type = QUEUE_EV_FAILED;
-	else if ((strchr("delt", spec) != NULL && f->tries[rcpt] == 1) ||
+	else if ((strchr("deltp", spec) != NULL && f->tries[rcpt] == 1) ||
 		 (spec == 'q' && w->queue_up))
 		r->type = QUEUE_EV_DEFERRED;
 	else
@@ -1459,7 +1459,8 @@ static enum queue_reason news_of(struct world *w, const struct queue_message *m,
 	if (!want_notice(m) || f == NULL || (r->is_asked && r->state != QUEUE_R_FAILED))
 		return QUEUE_REASON_NONE;
 	if (r->state == QUEUE_R_FAILED)
-		return QUEUE_REASON_BOUNCE;
+		return f->spec[i] == 'c' && !r->is_copied ? QUEUE_REASON_BOUNCE_COPY
+							  : QUEUE_REASON_BOUNCE;
 	if (r->state == QUEUE_R_DELIVERED && f->spec[i] == 's')
 		return QUEUE_REASON_SUCCESS;
 	if (r->is_out)
@@ -1467,9 +1468,11 @@ static enum queue_reason news_of(struct world *w, const struct queue_message *m,
 	if (f->spec[i] == 't' && !r->is_traced && queue_store_last(m, i, &last) &&
 		last.type != QUEUE_EV_IN_DOUBT)
 		return QUEUE_REASON_TRACE;
-	return f->spec[i] == 'l' && r->state == QUEUE_R_WAIT && r->due > w->now && !r->is_told
-		       ? QUEUE_REASON_DELAY
-		       : QUEUE_REASON_NONE;
+	if (strchr("lp", f->spec[i]) == NULL || r->state != QUEUE_R_WAIT || r->due <= w->now ||
+		r->is_told)
+		return QUEUE_REASON_NONE;
+	return f->spec[i] == 'p' && !r->is_delay_copied ? QUEUE_REASON_DELAY_COPY
+							: QUEUE_REASON_DELAY;
 }
 
 /* Asks for one kind of notice. True: there is something to be told. */
@@ -1836,13 +1839,19 @@ static bool is_satisfied(struct world *w, struct fact *f, uint32_t rcpt)
 
 	return root->taken[root_rcpt] > 0 || f->deleting || root->deleting || f->held ||
 	       f->hold_flag ||
-	       ((f->spec[rcpt] == 'f' || f->spec[rcpt] == 'e') &&
+	       (strchr("fec", f->spec[rcpt]) != NULL &&
 		       (root->notice_sent[root_rcpt] || f->parent != -1 || f->notice_sent[rcpt]));
 }
 
-/* Delivered, and nobody has said so, although that was wanted. */
+/* Delivered, and nobody has said so, although that was wanted; or a notice without its copy. */
 static bool is_untold(const struct fact *f, uint32_t rcpt)
 {
+	unsigned sent = f->notice_sent[rcpt];
+
+	if (f->spec[rcpt] == 'c' && (sent & 1u << QUEUE_REASON_BOUNCE))
+		return !(sent & 1u << QUEUE_REASON_BOUNCE_COPY);
+	if (f->spec[rcpt] == 'p' && (sent & 1u << QUEUE_REASON_DELAY))
+		return !(sent & 1u << QUEUE_REASON_DELAY_COPY);
 	return f->spec[rcpt] == 's' && f->taken[rcpt] > 0 && !f->deleting &&
 	       !(f->notice_sent[rcpt] & 1u << QUEUE_REASON_SUCCESS);
 }

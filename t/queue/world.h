@@ -20,7 +20,8 @@
  * notice goes to the sender), 'e' deferred once and then refused, 'q' deferred as long as
  * world_set_queue_up is on; 'w' forwarded: the delivery worker makes a new message of it; 's'
  * taken, which its sender must be told of; 'l' as 'd', and its sender is told of the delay; 't' as
- * 'd', and its sender gets a report of the first attempt.
+ * 'd', and its sender gets a report of the first attempt; 'c' as 'f', 'p' as 'l', and the
+ * postmaster gets a copy of that notice.
  */
 #define WORLD_MESSAGES 64
 #define WORLD_RCPTS 4
