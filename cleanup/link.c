@@ -10,6 +10,7 @@
 #include "cleanup/space.h"
 #include "cleanup/transcript.h"
 #include "queue/id.h"
+#include "util/log.h"
 #include "util/mem.h"
 
 /* Kept free on the connection, for answers and what must not be left out. */
@@ -54,6 +55,14 @@ void link_durable(void)
 	told = durable;
 }
 
+/* Q19: a segment that is left may be forgotten, and so may the ids of files that come back. */
+static void keep_files(void)
+{
+	if (!pickup_sync())
+		log_fatal("what was removed from maildrop cannot be synced: ending, so that it is "
+			  "not taken twice");
+}
+
 void link_new_segment(void)
 {
 	uint32_t segment;
@@ -61,7 +70,7 @@ void link_new_segment(void)
 
 	if (!queue_journal_position(cleanup.journal, &segment, &durable))
 		return;
-	pickup_sync();
+	keep_files();
 	if (qmgr != NULL && present != 0 && !has_failed)
 		say(PROTO_SEG_LEFT, present, told);
 	present = segment;
@@ -86,7 +95,7 @@ void link_ask_cut(const struct queue_cut *cut)
 
 	if (qmgr == NULL || cut_is_asked)
 		return;
-	pickup_sync();
+	keep_files();
 	id = ipc_ask(qmgr->ipc);
 	ipc_begin(qmgr->ipc, PROTO_SEG_FAIL, id);
 	ipc_put_u64(qmgr->ipc, FIELD_SEGMENT, cut->segment);

@@ -31,6 +31,9 @@ enum {
 	LEFT_LOOK = 200  /* milliseconds between two looks at them */
 };
 
+/* Of no file that anybody looks at. */
+#define FRESH ".sync"
+
 TAILQ_HEAD(drops, drop);
 static struct drops drops = TAILQ_HEAD_INITIALIZER(drops);
 static size_t drops_n;
@@ -41,6 +44,7 @@ static struct loop_timer look_timer, again_timer, left_timer;
 static bool wants_look, is_stopped;
 static bool is_unsynced; /* something was unlinked */
 static bool is_unnamed;  /* an id was given */
+static bool has_failed;  /* the last sync */
 static int64_t last_look;
 static struct dict *waiting; /* token → mark */
 static char mark;
@@ -76,14 +80,33 @@ static void remove_name(const char *name)
 		log_warning("maildrop/%s: cannot be removed: %s", log_qs(name), err_str(ERR_SYS));
 }
 
-void pickup_sync(void)
+/* What a failed sync did not write may count as written from then on: there must be something new.
+ */
+static void change_dir(void)
 {
-	if (!is_unsynced || dir < 0)
-		return;
-	if (fsync(dir) == 0)
-		is_unsynced = is_unnamed = false;
-	else
-		log_error("maildrop: sync: %s; a power cut now may double mail", err_str(ERR_SYS));
+	int fd = openat(dir, FRESH, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+
+	fd_close(&fd);
+	(void)unlinkat(dir, FRESH, 0);
+}
+
+static bool sync_dir(void)
+{
+	if (has_failed)
+		change_dir();
+	if (fsync(dir) == 0) {
+		is_unsynced = is_unnamed = has_failed = false;
+		return true;
+	}
+	if (!has_failed)
+		log_error("maildrop: sync: %s", err_str(ERR_SYS));
+	has_failed = true;
+	return false;
+}
+
+bool pickup_sync(void)
+{
+	return !is_unsynced || dir < 0 || sync_dir() || sync_dir();
 }
 
 /* Never to be looked at again. */
@@ -371,12 +394,8 @@ static bool sync_names(void)
 {
 	struct drop *d, *next;
 
-	if (!is_unnamed)
+	if (!is_unnamed || sync_dir())
 		return true;
-	if (fsync(dir) == 0) {
-		is_unsynced = is_unnamed = false;
-		return true;
-	}
 	for (d = TAILQ_FIRST(&drops); d != NULL; d = next) {
 		next = TAILQ_NEXT(d, next);
 		if (d->state == DROP_TAKEN)
@@ -440,7 +459,7 @@ static void work(void *arg)
 	}
 	space_check();
 	if (space_is_full()) {
-		wait_for_another_look();
+		loop_timer_set(&look_timer, loop_now() + CLOCK_SEC);
 		return;
 	}
 	look();
@@ -504,12 +523,11 @@ static void look_at_left(void *arg)
 	}
 	/* Also what another worker, or one that died, has unlinked. */
 	is_unsynced = true;
-	pickup_sync();
 	if (left_more) {
 		left_more = left_looked = false;
 		look();
-	} else if (is_unsynced)
-		loop_timer_set(&left_timer, loop_now() + LEFT_LOOK * CLOCK_MSEC);
+	} else if (!pickup_sync())
+		loop_timer_set(&left_timer, loop_now() + CLOCK_SEC);
 	else
 		answer();
 }

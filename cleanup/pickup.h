@@ -39,8 +39,12 @@ void pickup_start(void);
 void pickup_stop(void);
 bool pickup_is_idle(void);
 
-/* What has been unlinked is so durably: before a segment of the journal is left. */
-void pickup_sync(void);
+/*
+ * Whether what has been unlinked is so durably: before a segment of the journal is left. False: its
+ * worker must not leave it, but die, so that qmgr keeps its ids until others have seen to the
+ * files.
+ */
+bool pickup_sync(void);
 
 /* qmgr. */
 void pickup_peer_new(struct server_peer *peer);

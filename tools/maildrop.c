@@ -27,7 +27,8 @@
  *
  * Ends with 0 when file and name are on disk, else with a code of sysexits and the reason.
  */
-enum { PIECE = 65536, ENVELOPE_ROOM = 1 << 20, LIMIT_DEFAULT = 10240000 };
+enum { PIECE = 65536, LIMIT_DEFAULT = 10240000 };
+#define ENVELOPE_ROOM (QUEUE_DROP_HEAD + QUEUE_DROP_ENVELOPE_MAX + QUEUE_DROP_TAIL)
 
 static const char usage[] = "usage: maildrop QUEUE_DIRECTORY (sendmail(1) runs it)\n";
 static char piece[PIECE];
@@ -88,7 +89,7 @@ static int open_maildrop(const char *queue)
 	return dir;
 }
 
-/* What cleanup says that a file may have; 0: no limit. */
+/* What cleanup says that a message may have, and room for its envelope; 0: no limit. */
 static unsigned long long read_limit(void)
 {
 	int fd = open(QUEUE_DROP_LIMIT, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);

@@ -24,7 +24,7 @@
 #define QUEUE_DROP_NAME (QUEUE_ID_MAX + 1 + QUEUE_DROP_TOKEN + 1)
 #define QUEUE_DROP_ENVELOPE_MAX (4u << 20)
 #define QUEUE_DROP_COMPLETE 0100 /* of its mode */
-/* In public, below queue_directory: cleanup hears of new files; bytes that a file may have. */
+/* In public, below queue_directory: cleanup hears of new files; message_size_limit in digits. */
 #define QUEUE_DROP_BELL "public/pickup"
 #define QUEUE_DROP_LIMIT "public/maildrop_limit"
 

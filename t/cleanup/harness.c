@@ -154,6 +154,8 @@ static void run(struct harness *h, const char *program, enum role role)
 		/* The leak check does not work under strace. */
 		if (h->inject != NULL && setenv("ASAN_OPTIONS", "detect_leaks=0", 1) == 0)
 			execlp("strace", "strace", "-f", "-qq", "-o", "/dev/null", "-e", h->inject,
+				h->inject_path != NULL ? "-P" : path,
+				h->inject_path != NULL ? harness_path(h, h->inject_path) : NULL,
 				path, (char *)NULL);
 		execl(path, path, (char *)NULL);
 		_exit(127);
@@ -176,7 +178,7 @@ void harness_start(struct harness *h, const char *program, enum role role, const
 	const char *tmp = getenv("TMPDIR");
 	char queue[256];
 
-	*h = (struct harness){.pid = -1, .inject = h->inject};
+	*h = (struct harness){.pid = -1, .inject = h->inject, .inject_path = h->inject_path};
 	signal(SIGPIPE, SIG_IGN);
 	snprintf(h->dir, sizeof(h->dir), "%s/gp-XXXXXX", tmp != NULL ? tmp : "/tmp");
 	if (mkdtemp(h->dir) == NULL)
@@ -184,6 +186,9 @@ void harness_start(struct harness *h, const char *program, enum role role, const
 	snprintf(queue, sizeof(queue), "%s", harness_path(h, "queue"));
 	mkdir(queue, 0700);
 	if (queue_root_open(queue, &h->root) != 0 || queue_root_make(&h->root) != 0)
+		bail_out("queue in %s", queue);
+	if (mkdir(harness_path(h, "queue/maildrop"), 0730) != 0 ||
+		mkdir(harness_path(h, "queue/public"), 0755) != 0)
 		bail_out("queue in %s", queue);
 	buf_add_fmt(&cf,
 		"queue_directory = %s\nmyhostname = mx.example\nmydomain = example\n"

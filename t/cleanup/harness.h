@@ -19,9 +19,10 @@ struct harness {
 	char *log; /* owned; what the program logged, read by harness_log */
 	uint64_t workers;
 	const char *inject; /* strace's -e, e.g. "inject=fdatasync:error=EIO:when=3"; NULL: none */
+	const char *inject_path; /* below the directory: of calls with that alone; NULL: of all */
 };
 
-/* settings: "name = value\n…". Of h only inject is read. */
+/* settings: "name = value\n…". Of h only inject and inject_path are read. */
 void harness_start(struct harness *h, const char *program, enum role role, const char *settings);
 /* Ends it: STOP when it is alive, then its directory is removed. Its wait status. */
 int harness_stop(struct harness *h);

@@ -1,15 +1,21 @@
 /* SPDX-License-Identifier: ISC */
 #include "t/cleanup/author.h"
 
+#include <dirent.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "net/loop.h"
+#include "queue/drop.h"
 #include "queue/segment.h"
 #include "t/tap.h"
 #include "util/fd.h"
+#include "util/hash.h"
+#include "util/wire.h"
 
 /*
  * cleanup and qmgr: what is told when, in which order things become known, and what happens when a
@@ -331,6 +337,118 @@ static void test_cut_alone(void)
 	ok(WIFEXITED(status) && WEXITSTATUS(status) == 1, "status 1");
 }
 
+/* ---- Mail of maildrop (Q19) ---- */
+
+#define DROP "queue/maildrop/drop.0123456789ABCDEF01234567"
+
+static void put_file(struct harness *h, const char *name, int flags, mode_t mode, struct slice text)
+{
+	int fd = open(harness_path(h, name), flags | O_WRONLY | O_CLOEXEC, mode);
+
+	ok(fd >= 0 && fd_write_full(fd, text.p, text.len) == 0, "%s", name);
+	if (flags & O_CREAT)
+		(void)fchmod(fd, mode);
+	fd_close(&fd);
+}
+
+/* What the helper leaves; it rings. */
+static void drop(struct harness *h)
+{
+	struct queue_envelope env = {.sender = SLICE_LIT("s@far.example")};
+	struct queue_recipient to = {.address = SLICE_LIT("r@far.example")};
+	struct buf out = BUF_INIT(65536), recipients = BUF_INIT(65536);
+
+	queue_recipient_encode(&recipients, &to);
+	queue_drop_encode(&out, &env, buf_slice(&recipients), TEXT.len);
+	buf_add_slice(&out, TEXT);
+	wire_u32(&out, crc32c(0, buf_str(&out), out.len));
+	put_file(h, DROP, O_CREAT | O_EXCL, 0744, buf_slice(&out));
+	put_file(h, "queue/" QUEUE_DROP_BELL, O_NONBLOCK, 0, SLICE_LIT("W"));
+	buf_clear(&out);
+	buf_clear(&recipients);
+}
+
+static bool has_files(const struct harness *h)
+{
+	DIR *d = opendir(harness_path(h, "queue/maildrop"));
+	const struct dirent *e;
+	bool any = false;
+
+	while (d != NULL && (e = readdir(d)) != NULL)
+		any |= e->d_name[0] != '.';
+	closedir(d);
+	return any;
+}
+
+static void wait_picked_up(struct harness *h)
+{
+	int64_t until = clock_mono() + 20 * CLOCK_SEC;
+
+	while (has_files(h) && clock_mono() < until)
+		loop_once(loop_now() + 10 * CLOCK_MSEC);
+	ok(!has_files(h), "picked up");
+}
+
+/* False: it was not taken. */
+static bool send_large(struct author *a)
+{
+	static char line[] = "a line of a message that fills the journal\r\n";
+	struct buf text = BUF_INIT(1 << 20);
+	uint64_t id = author_open(a, "s@far.example", CLIENT_FAR);
+
+	buf_add_str(&text, "X: 1\r\n\r\n");
+	while (text.len < 250000)
+		buf_add_str(&text, line);
+	author_rcpt(a, id, "r@far.example");
+	author_data(a, id, buf_slice(&text), 60000);
+	author_end(a, id, 0);
+	author_commit(a, id);
+	while (!a->is_over && !a->is_lost)
+		loop_once(loop_now() + CLOCK_SEC);
+	buf_clear(&text);
+	return a->is_over && a->is_done;
+}
+
+/*
+ * A segment with mail of maildrop is left when the unlinks are durable. The first sync is that of
+ * the name with the id, the second comes before the segment is left, the third tries that again.
+ */
+static void test_unlinks(const char *inject, bool survives)
+{
+	struct harness h = {.inject = inject, .inject_path = "queue/maildrop"};
+	struct manager q;
+	struct author a;
+	uint64_t first;
+	int n = 0;
+
+	harness_start(&h, "cleanup/cleanup", ROLE_CLEANUP,
+		"mydestination =\nqueue_journal_limit = 268435456\n");
+	connect_qmgr(&h, &q);
+	author_connect(&h, &a);
+	drop(&h);
+	wait_picked_up(&h);
+	harness_wait(&q.has_told);
+	first = q.segment;
+	while (q.segment == first && n++ < 400 && send_large(&a))
+		;
+	ok(n < 400, "the segment is full");
+	ok(harness_wait_log(&h, "maildrop: sync: Input/output error") != NULL, "a failed sync");
+	if (survives) {
+		harness_idle();
+		is_int(q.lefts, 1, "the next one is good: the segment is left");
+		is_int(q.left, first, "it");
+	} else {
+		ok(a.is_lost, "all fail: its worker ends, without an answer");
+		ok(harness_wait_log(&h, "fatal: what was removed from maildrop") != NULL, "log");
+		is_int(q.lefts, 0, "and has not left it");
+		is_int(q.segment, first, "nor told of another");
+		harness_wait(&h.has_ended);
+	}
+	ipc_free(&q.ipc);
+	ipc_free(&a.ipc);
+	(void)harness_stop(&h);
+}
+
 static void test_full(void)
 {
 	struct harness h = {.inject = NULL};
@@ -398,6 +516,10 @@ static void test_journal_full(void)
 	for (n = 0; !a.is_full && n < 100; n++)
 		author_send(&a, CLIENT_FAR, "r@far.example", TEXT, 100);
 	ok(a.is_full, "authors are told when there is no room for small ones either (%d)", n);
+	drop(&h);
+	for (n = 0; n < 25; n++)
+		harness_idle();
+	ok(access(harness_path(&h, DROP), F_OK) == 0, "mail of maildrop waits");
 	/* As the keeper does it when all of the first segment is done. */
 	is_int(queue_segment_open(&h.root, 1, &s), 0, "the first segment");
 	s.state = QUEUE_SEGMENT_FREE;
@@ -407,6 +529,7 @@ static void test_journal_full(void)
 		loop_once(loop_now() + CLOCK_SEC);
 	author_send(&a, CLIENT_FAR, "r@far.example", TEXT, 100);
 	ok(a.is_done, "then mail is taken again");
+	wait_picked_up(&h);
 	buf_clear(&text);
 	ipc_free(&a.ipc);
 	is_int(harness_stop(&h), 0, "it ends in good order");
@@ -440,5 +563,7 @@ int main(void)
 	test_journal_full();
 	test_cut();
 	test_cut_alone();
+	test_unlinks("inject=fsync:error=EIO:when=2", true);
+	test_unlinks("inject=fsync:error=EIO:when=2+", false);
 	return done_testing();
 }

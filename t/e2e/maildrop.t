@@ -80,6 +80,10 @@ is((sendmail('nobody', "To: t1\@next.test\nBcc: t2\@next.test\nSubject: large\n\
     0, 'a large one, -t');
 is((sendmail('games', "Subject: games\n\nx\n", 'r@next.test'))[0], 77, 'who may not submit');
 is((sendmail('nobody', "Subject: x\n\n" . "0123456789abcdef\n" x 300_000, 'r@next.test'))[0], 69, 'too large');
+($status, $out) = sendmail('nobody', join('', map { "Bcc: " . join(',', map {"recipient-with-a-rather-long-name-number-$_\@next.test"} $_ * 500 .. $_ * 500 + 499) . "\n" } 1 .. 160)
+    . "Subject: many\n\nx\n", '-t');
+is($status, 75, 'more recipients than a file may have');
+like($out, qr/fatal: too many recipients for a mail system that is down/, 'and why') or diag substr $out, 0, 500;
 is((sendmail('nobody', join('', map {"Received: x$_\n"} 1 .. 60) . "Subject: loop\n\nx\n", '-f', 'me@client.test',
     'r@next.test'))[0], 0, 'one that goes in circles');
 is(scalar(() = files()), 3, 'nothing else is there');
@@ -107,7 +111,7 @@ run_ok('no listener', build() . '/sbin/gatepost', '-c', $gp->dir, 'service', 'se
 $gp->mark;
 is((sendmail('nobody', "Subject: bell\n\nx\n", 'r@next.test'))[0], 0, 'without a listener');
 arrives('bell');
-ok(!$gp->log_lines(qr/(?:warning|error|fatal): maildrop/), 'without a complaint');
+is(join('|', $gp->log_lines(qr/(?:warning|error|fatal): /)), '', 'without a complaint');
 
 my $socket = $gp->queue . '/public/sendmail';
 sub with_server { my (@replies) = @_;
@@ -162,12 +166,15 @@ for (['closed descriptors', qr/^74$/, "exec $helper $queue <&- >&- 2>&-"],
         "rm -rf /tmp/gp-own.\$\$; mkdir -p /tmp/gp-own.\$\$/maildrop; chmod 0730 /tmp/gp-own.\$\$/maildrop; $helper /tmp/gp-own.\$\$; s=\$?; rm -r /tmp/gp-own.\$\$; exit \$s"],
     ['a link of the caller', qr/^75$/,
         "mkdir /tmp/gp-own.\$\$; ln -s $maildrop /tmp/gp-own.\$\$/maildrop; $helper /tmp/gp-own.\$\$; s=\$?; rm -r /tmp/gp-own.\$\$; exit \$s"],
-    ['nothing', qr/^64$/, $helper], ['too much', qr/^69$/, "head -c 7000000 /dev/zero | $helper $queue"]) {
+    ['nothing', qr/^64$/, $helper], ['too much', qr/^69$/, "head -c 9200000 /dev/zero | $helper $queue"]) {
     my ($name, $want, $command) = @$_;
     ($status, $out) = call('x' x 5000, $command);
     like($status, $want, $name) or diag $out;
 }
 ok(!(grep { (stat "$maildrop/$_")[2] & 0100 } files()), 'nothing of these is complete');
+unlink map {"$maildrop/$_"} files();
+# An envelope may have 4 MB beside message_size_limit, wherever one is looked at.
+is((call('', "head -c 9194000 /dev/zero | $helper $queue"))[0], 0, 'content and envelope as large as they may be');
 unlink map {"$maildrop/$_"} files();
 # A wrong umask, a mask of signals, and descriptors that are somebody's.
 is((call($first, "umask 0777; LD_PRELOAD=/nonexistent exec $helper $queue 7</etc/passwd 2>/dev/null"))[0], 0, 'odd ways');
@@ -278,6 +285,14 @@ for (@deaths) {
     $gp->wait_log(qr{: maildrop/\w+\.\w+ was picked up before$}, 'the file alone had been left') if $call eq 'unlinkat';
 }
 
+# The id of what was picked up, once its delivery is noted: whose is not may be sent again.
+sub was_sent {
+    my $line = $gp->wait_log(qr{pickup\[\d+\]: \w+: uid=65534 from=<nobody}, 'its pick-up');
+    my ($id) = ($line // '') =~ /: (\w+): uid=/;
+    $gp->wait_log(qr/: $id: to=<r\@next\.test>, .*status=sent/, 'and delivery');
+    return $id;
+}
+
 # All die behind the commit; and the unlink is not on disk: the file is there again.
 for my $how ('all are killed', 'the file comes back') {
     my $subject = $how =~ tr/ /-/r;
@@ -285,17 +300,20 @@ for my $how ('all are killed', 'the file comes back') {
     if ($how =~ /killed/) {
         my @others = grep { $_ != $master } map { @$_ } values %{ $gp->roles };
         kill 'STOP', $master; # makes no new one
+        $gp->mark;
         ok(killed_at('unlinkat', 1, $subject), $how);
+        was_sent();
         kill 'KILL', $master, @others;
     } else {
         $sink->stop;
+        $gp->mark;
         is((sendmail('nobody', "Subject: $subject\n\nx\n", 'r@next.test'))[0], 0, 'sent');
         my $line = $gp->wait_log(qr{pickup\[\d+\]: \w+: uid=65534 from=<nobody}, 'picked up');
         ok(wait_until(10, sub { !files() }), 'and gone');
         $sink->start;
         run_out(build() . '/sbin/gateq', '-c', $gp->dir, 'flush');
         arrives($subject);
-        my ($id) = (grep {/status=sent/} $gp->log_lines)[-1] =~ /: (\w+): to=/;
+        my $id = was_sent();
         # As a power cut would: nobody sees another die.
         my %all = %{ $gp->roles };
         kill 'KILL', @{ $all{qmgr} }, @{ $all{keeper} }, $master, map { @$_ } values %all;
