@@ -12,7 +12,12 @@
 #include "util/err.h"
 #include "util/log.h"
 
-enum { CONTENT_LIMIT = 256 << 10, LINE = 78, INDENT = 4 };
+enum {
+	CONTENT_LIMIT = 256 << 10,
+	LINE = 78,
+	INDENT = 4,
+	PAUSE = 60 /* seconds between two transcripts while there is no space */
+};
 
 static unsigned tells; /* enum mail_class */
 
@@ -121,11 +126,22 @@ static void send(struct ipc_msg *msg, const char *recipient)
 	buf_clear(&to);
 }
 
+/* That there is no space is said, but must not fill what is left. */
+static bool is_due(unsigned classes)
+{
+	static int64_t next;
+
+	if (!(classes & MAIL_CLASS_RESOURCE) || loop_now() < next)
+		return false;
+	next = loop_now() + PAUSE * CLOCK_SEC;
+	return true;
+}
+
 void transcript_msg(struct ipc_msg *msg)
 {
 	unsigned classes = (unsigned)ipc_u64(msg, FIELD_FLAGS) & tells;
 
-	if (space_is_full())
+	if (classes == 0 || (space_is_full() && !is_due(classes)))
 		return;
 	if (classes & MAIL_CLASS_BOUNCE)
 		send(msg, conf_str(P_bounce_notice_recipient));

@@ -282,6 +282,23 @@ static bool take_odd(struct slice recipient, struct buf *address)
 	return conf_bool(P_resolve_numeric_domain);
 }
 
+/*
+ * What comes back to the sender of notices to the postmaster goes nowhere, or there would be
+ * bounces of bounces; nor need there be a user of that name.
+ */
+static void discard_double_bounce(
+	struct slice address, struct slice local, struct route_result *out)
+{
+	struct slice own = slice_str(conf_str(P_double_bounce_sender));
+
+	if (out->class != ROUTE_LOCAL ||
+		!slice_case_eq(slice_find(own, '@') < 0 ? local : address, own))
+		return;
+	set(&out->transport, SLICE_LIT("discard"));
+	set(&out->nexthop, SLICE_LIT("undeliverable postmaster notification discarded"));
+	out->via = 0;
+}
+
 int route_resolve(struct route *r, struct slice recipient, struct slice sender, struct later *l,
 	struct route_result *out)
 {
@@ -317,6 +334,8 @@ int route_resolve(struct route *r, struct slice recipient, struct slice sender, 
 		err = apply_tables(r, buf_slice(&address), domain, l, out);
 	if (err == 0)
 		err = apply_relocated(r, buf_slice(&address), l, out);
+	if (err == 0)
+		discard_double_bounce(buf_slice(&address), local, out);
 	if (err == 0 && !is_answer(buf_slice(&out->transport)))
 		err = route_find_plan(r, buf_slice(&out->nexthop), l, &out->plan);
 	if (err == 0 && (buf_failed(&out->transport) || buf_failed(&out->nexthop)))

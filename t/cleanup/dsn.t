@@ -12,10 +12,13 @@ use Test::More;
 
 my $answers = sub {
     my ($s, $arg) = @_;
+    return '550 5.1.1 <x>: filtered' if $arg =~ /^<bad-filter/;
     return '550 5.1.1 <x>: no such user' if $arg =~ /^<bad/;
     return '450 4.2.0 not now' if $arg =~ /^<later/ && !$s->{sink}->is_set('open');
     return;
 };
+# Those who know mail servers by LMTP know them as the last ones.
+my $last = Gatepost::Sink->new(lmtp => 1, keywords => [qw(PIPELINING 8BITMIME SIZE ENHANCEDSTATUSCODES SMTPUTF8)]);
 # home has the senders; told knows DSN, plain does not.
 my $home  = Gatepost::Sink->new;
 my $told  = Gatepost::Sink->new(on => { rcpt => $answers });
@@ -27,12 +30,17 @@ my $slow = Gatepost::Sink->new(keywords => [@usual, 'DELIVERBY 300']);
 my $lmtp = Gatepost::Sink->new(lmtp => 1, keywords => [qw(PIPELINING 8BITMIME DELIVERBY)]);
 my $lbox = Gatepost::Sink->new(lmtp => 1, keywords => [qw(PIPELINING 8BITMIME)]);
 my $boxes = tempdir('boxes');
-chmod 0777, $boxes;
+mkdir "$boxes/spool";
+chmod 0777, $boxes, "$boxes/spool";
+spew("$boxes/default", "/^[^ ]+ (.*filtered.*)\$/ 5.7.17 \$1\n");
+spew("$boxes/virtual", "/^[^ ]+ (delivered to maildir.*)\$/ 2.1.5 \$1\n");
 my %port = map { $_->[0] => '[127.0.0.1]:' . $_->[1]->port } ['home', $home], ['told', $told], ['plain', $plain],
     ['by', $by], ['slow', $slow], ['lmtp', $lmtp], ['lbox', $lbox];
 my $gp = Gatepost::Instance->new(main => {
-    transport_maps => "inline:{ {client.test = smtp:$port{home}} {told.test = smtp:$port{told}} {plain.test = smtp:$port{plain}}"
+    transport_maps => "inline:{ {client.test = smtp:$port{home}} {told.test = smtp:$port{told}} {plain.test = smtp:$port{plain}} {last.test = lmtp:inet:127.0.0.1:@{[$last->port]}}"
         . " {by.test = smtp:$port{by}} {slow.test = smtp:$port{slow}} {lmtp.test = lmtp:inet:127.0.0.1:" . $lmtp->port . "} {lbox.test = lmtp:inet:127.0.0.1:" . $lbox->port . "} }",
+    lmtp_assume_final => 'yes', mail_spool_directory => "$boxes/spool/",
+    default_delivery_status_filter => "regexp:$boxes/default", virtual_delivery_status_filter => "regexp:$boxes/virtual",
     virtual_alias_domains => 'alias.test',
     virtual_alias_maps => 'inline:{ {list@alias.test = one@plain.test two@plain.test} {single@alias.test = bob@plain.test} }',
     mydestination => 'here.test', alias_maps => 'inline:{ {pair = three@plain.test, four@plain.test} {alone = five@plain.test} {along = k@by.test} }',
@@ -100,7 +108,7 @@ like($dsn->{header}{subject}, qr/^Successful Mail Delivery Report/, 'relayed: it
 # Its own mailbox: delivered.
 my $d = send_mail([['box@box.test', 'NOTIFY=SUCCESS']]);
 Gatepost::Dsn::check((wait_notices($d, 1))[0], 'delivered', to => $d, returned => 'text/rfc822-headers',
-    about => { 'box@box.test' => ['delivered', '2.0.0'] });
+    about => { 'box@box.test' => ['delivered', '2.1.5'] });
 
 # 5.2.7.3: an alias of two is told of once; one of one passes NOTIFY on.
 my $x = send_mail([['list@alias.test', 'NOTIFY=SUCCESS,FAILURE'], ['single@alias.test', 'NOTIFY=SUCCESS']]);
@@ -133,6 +141,43 @@ for (['RET=FULL', 'message/rfc822'], ['RET=HDRS', 'text/rfc822-headers'], ['', '
     is($dsn->{returned} =~ /the body/ ? 1 : 0, $type eq 'message/rfc822' ? 1 : 0, 'failed: the body');
 }
 
+# Section 6, case by case: each a message of its own, once as an internationalised one ("~" is then
+# beyond ASCII).
+my @cases = (
+    # what it is, recipient, NOTIFY, action, status, who said so
+    ['delivered by local', 'daemon@here.test', 'SUCCESS', 'delivered', '2.0.0'],
+    ['delivered by virtual', 'box~@box.test', 'SUCCESS', 'delivered', '2.1.5'],
+    ['delivered by LMTP', 'l~@last.test', 'SUCCESS', 'delivered', '2.0.0', 'host'],
+    ['relayed', 'r~@plain.test', 'SUCCESS,FAILURE', 'relayed', '2.0.0', 'host'],
+    ['expanded', 'list@alias.test', 'SUCCESS', 'expanded', '2.0.0'],
+    ['expanded by local', 'pair@here.test', 'SUCCESS,DELAY', 'expanded', '2.0.0'],
+    ['failed', 'bad~@plain.test', 'FAILURE', 'failed', '5.1.1', 'host'],
+    ['failed, filtered', 'bad-filter~@plain.test', 'FAILURE', 'failed', '5.7.17', 'host'],
+    ['expired', 'later-x~@plain.test', 'FAILURE', 'failed', '4.2.0', 'host'],
+    ['delayed', 'later-d~@plain.test', 'DELAY', 'delayed', '4.2.0', 'host'],
+    ['cleared', 'later-c~@plain.test', 'DELAY', 'relayed', '2.0.0', 'host'],
+);
+my @told;
+for my $global (0, 1) {
+    for my $case (@cases) {
+        my ($name, $rcpt, $notify, $action, $status, $host) = @$case;
+        my ($k, $full) = (scalar @told, $name eq 'failed' ? 'FULL' : 'HDRS');
+        $rcpt =~ s/~/$global ? '-ü' : ''/e;
+        push @told, { name => $global ? "global $name" : $name, rcpt => $rcpt, action => $action, status => $status, host => $host, global => $global,
+            full => $full eq 'FULL', envid => "case $k", orcpt => "rfc822;first+$k\@else.test", from => $global ? "jürgen$k\@client.test" : "case$k\@client.test" };
+        send_mail([[$rcpt, "NOTIFY=$notify ORCPT=rfc822;first+2B$k\@else.test"]], from => $told[-1]{from}, utf8 => $global, mail => "RET=$full ENVID=case+20$k");
+    }
+}
+# Without a word of ENVID and ORCPT: nothing is said of the first, and we know of the second what came.
+push @told, { name => 'plain', rcpt => 'bad-p@plain.test', action => 'failed', status => '5.1.1', host => 'host', full => 1,
+    orcpt => 'rfc822;bad-p@plain.test', from => 'plain@client.test' };
+send_mail(['bad-p@plain.test'], from => 'plain@client.test');
+for my $t (grep { $_->{name} =~ /expired/ } @told) {
+    utf8::encode(my $to = $t->{rcpt});
+    ok(wait_until(20, sub { $gp->log_lines(qr/to=<\Q$to\E>, .*status=deferred/) }), "$t->{name}: it is tried");
+    is(($gp->tool('gateq', 'expire', '--recipient', $to))[0], 0, "$t->{name}: and given up");
+}
+
 # 5.2.4: a delay is told of once, and when it is over (confirm_delay_cleared).
 my $l = send_mail([['later@plain.test'], ['later2@plain.test', 'NOTIFY=DELAY'], ['later3@plain.test', 'NOTIFY=FAILURE'],
     ['later4@plain.test', 'NOTIFY=SUCCESS,DELAY'], 'quick@plain.test']);
@@ -160,6 +205,34 @@ ok($gp->drained(20), 'cleared: all is gone');
 is(scalar notices($l), 2, 'cleared: nothing more');
 $plain->flag('open', 0);
 
+for my $t (@told) {
+    utf8::encode(my $from = $t->{from});
+    my $of = sub { grep { $_->{content} =~ /^Action: $t->{action}\r$/m } notices($from) };
+    wait_until(20, sub { $of->() });
+    my ($m, @more) = $of->();
+    is(scalar @more, 0, "$t->{name}: told once");
+    my $global = $t->{global} ? 1 : 0;
+    my $type = $t->{full} ? ($global ? 'message/global' : 'message/rfc822') : $global ? 'message/global-headers' : 'text/rfc822-headers';
+    my $dsn = Gatepost::Dsn::check($m, $t->{name}, to => $from, global => $global, returned => $type,
+        about => { $t->{rcpt} => [$t->{action}, $t->{status}] }) or next;
+    my ($r, $h) = ($dsn->{recipients}[0], $dsn->{header});
+    is($dsn->{message}{'original-envelope-id'}, $t->{envid}, "$t->{name}: Original-Envelope-Id");
+    is($r->{'original-recipient'}, $t->{orcpt}, "$t->{name}: Original-Recipient");
+    ok($r->{'last-attempt-date'}, "$t->{name}: Last-Attempt-Date") if $t->{action} ne 'expanded';
+    is(exists $r->{'remote-mta'} ? 1 : 0, $t->{host} ? 1 : 0, "$t->{name}: Remote-MTA");
+    like($r->{'diagnostic-code'} // '', $t->{host} ? qr/^smtp; ?[245]50 / : qr/^X-Gatepost; ?\w|^$/, "$t->{name}: Diagnostic-Code");
+    is(exists $r->{'will-retry-until'} ? 1 : 0, $t->{action} eq 'delayed' ? 1 : 0, "$t->{name}: Will-Retry-Until");
+    is($h->{to}, $t->{from}, "$t->{name}: To");
+    ok($h->{from} && $h->{date} && $h->{'message-id'} && $h->{subject}, "$t->{name}: From, Date, Message-Id, Subject");
+    is($dsn->{returned} =~ /the body/ ? 1 : 0, $t->{full} ? 1 : 0, "$t->{name}: what is returned");
+    my $shown = Gatepost::Dsn::mutt($m);
+    utf8::decode($shown);
+    like($shown, qr/<\Q$t->{rcpt}\E>/, "$t->{name}, mutt: the text names the recipient") or diag $shown;
+    like($shown, qr/^Final-Recipient: (?:rfc822|utf-8); ?\Q$t->{rcpt}\E$/m, "$t->{name}, mutt: Final-Recipient");
+    like($shown, qr/^Action: $t->{action}$/m, "$t->{name}, mutt: Action");
+    like($shown, qr/^Subject: about mail /m, "$t->{name}, mutt: what is returned");
+}
+
 # The null sender is told nothing, whatever it wished.
 my $count = $home->count;
 send_mail([['bad@plain.test', 'NOTIFY=FAILURE,SUCCESS'], ['fine@plain.test', 'NOTIFY=SUCCESS']], from => '');
@@ -179,15 +252,6 @@ is($dsn->{charset}, 'utf-8', 'global failed: the text, too');
 like($failed->{mail}, qr/SMTPUTF8/, 'global failed: needs SMTPUTF8 itself');
 Gatepost::Dsn::check($relayed, 'global relayed', global => 1, to => $to, returned => 'message/global-headers',
     about => { 'fein-dürst@plain.test' => ['relayed', '2.0.0'] });
-
-# mutt shows each kind.
-for (['relayed', (notices($r))[0], 'b@plain.test'], ['failed', (notices($failing))[0], 'bad@plain.test'],
-    ['delayed', $l[0], 'later@plain.test'], ['delivered', (notices($d))[0], 'box@box.test']) {
-    my ($name, $message, $about) = @$_;
-    my $shown = $message ? Gatepost::Dsn::mutt($message) : '';
-    like($shown, qr/\Q<$about>\E/, "mutt, $name: the text names the recipient") or diag $shown;
-    like($shown, qr/^Final-Recipient: rfc822; ?\Q$about\E$/m, "mutt, $name: with its fields");
-}
 
 # RFC 2852. Passed on with the time that is left, told of where its sender wants that, and where the
 # next hop does not keep the time; given back where that is what it asked for.

@@ -27,7 +27,10 @@ sub mutt {
     my $content = slurp($message->{path}) =~ s/\r\n/\n/gr;
     spew("$dir/mbox", "From MAILER-DAEMON Sat Nov 21 10:00:00 2026\n" . ($content =~ s/^From />From /mgr) . "\n");
     spew("$dir/rc", "set pipe_decode=yes wait_key=no folder=$dir spoolfile=$dir/mbox mbox_type=mbox\n"
-        . "set tmpdir=$dir send_charset=utf-8 charset=utf-8 sleep_time=0 quit=yes confirmappend=no\n");
+        . "set tmpdir=$dir send_charset=utf-8 charset=utf-8 sleep_time=0 quit=yes confirmappend=no\n"
+        . "set mailcap_path=$dir/mailcap\nauto_view message/global message/global-headers message/global-delivery-status\n");
+    # It has no idea of RFC 6533, and wants to be told that these are text.
+    spew("$dir/mailcap", join '', map {"message/global$_; cat %s; copiousoutput\n"} '', '-headers', '-delivery-status');
     my $keys = "<pipe-message>cat >$dir/out<enter><quit>";
     run_out('timeout', '20', 'script', '-qec', "HOME=$dir TERM=xterm mutt -n -R -F $dir/rc -f $dir/mbox -e 'push \"$keys\"'", "$dir/typescript");
     return slurp("$dir/out") // '';
@@ -40,7 +43,9 @@ sub check {
     my $dsn = $message && parse($message);
     Test::More::ok($dsn, "$name: a report") or return;
     my $global = $want{global} ? 'global-' : '';
+    # RFC 3461, 6.1: its own envelope.
     Test::More::is($message->{from}, '', "$name: from the null sender");
+    Test::More::unlike("$message->{mail} @{ $message->{rcpt} }", qr/\bRET=|\bNOTIFY=(?!NEVER\b)/i, "$name: wishes no notices itself");
     Test::More::is_deeply($message->{rcpts}, [$want{to}], "$name: to its sender") if $want{to};
     Test::More::is($dsn->{type}, 'multipart/report', "$name: its type");
     Test::More::is($dsn->{report_type}, "${global}delivery-status", "$name: of delivery status");
