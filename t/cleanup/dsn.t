@@ -47,6 +47,7 @@ my $gp = Gatepost::Instance->new(main => {
     virtual_mailbox_domains => 'box.test', virtual_mailbox_base => $boxes, virtual_mailbox_maps => 'static:all/',
     virtual_uid_maps => 'static:65534', virtual_gid_maps => 'static:65534', virtual_minimum_uid => 100,
     delay_warning_time => '1s', confirm_delay_cleared => 'yes', maximal_queue_lifetime => '1d',
+    smtpd_recipient_restrictions => 'check_sender_access inline:{held@client.test=HOLD}, permit_mynetworks, reject',
     smtpd_deliver_by_enable => 'yes', smtpd_deliver_by_min_time => '2s', lmtp_assume_final => 'yes',
 });
 $gp->start;
@@ -304,6 +305,7 @@ my %w = (
     back => send_mail(['later@by.test', ['later1@by.test', 'NOTIFY=NEVER']], mail => 'BY=5;R'), tell => send_mail(['later2@by.test', ['later3@by.test', 'NOTIFY=FAILURE']], mail => 'BY=5;N'),
     told => send_mail(['later4@by.test'], mail => 'BY=-5;N'), anew => send_mail(['later5@by.test'], mail => 'BY=300;R'), null => send_mail(['later6@by.test'], mail => 'BY=5;R', from => ''),
     heard => send_mail(['later7@by.test'], mail => 'BY=5;NT'),
+    held => send_mail(['never@by.test'], mail => 'BY=2;R', from => 'held@client.test'),
 );
 my $sent = time;
 $gp->wait_log(qr/to=<later$_\@by\.test>, .*status=deferred/, "by: later$_ waits") for '', 1 .. 7;
@@ -326,6 +328,10 @@ like($unfolded->($tell[0]), qr/the delivery time that its sender asked for is ov
 my ($again) = map { /"queue_id": "(\w+)".*later2\@/ ? $1 : () } $gp->queue_list;
 is(($gp->tool('gateq', 'requeue', $again))[0], 0, 'by: what was told of is made anew');
 $gp->wait_log(qr/: (?!$again)\w+: to=<later2\@by\.test>, .*status=deferred/, 'by: and waits again');
+my ($held) = map { /"queue_id": "(\w+)".*never\@/ ? $1 : () } $gp->queue_list;
+is(($gp->tool('gateq', 'release', $held // 'none'))[0], 0, 'by: one that was held is released');
+Gatepost::Dsn::check((wait_notices($w{held}, 1))[0], 'by, held', to => $w{held}, returned => 'message/rfc822', about => { 'never@by.test' => ['failed', '5.4.7'] });
+$gp->wait_log(qr/$held: from=<held\@client\.test>, status=expired, returned to sender: /, 'by: it never was handed out');
 $by->flag('open', 1);
 $gp->tool('gateq', 'flush', 'ALL');
 ok($gp->drained(20), 'by: what is left goes then');
