@@ -168,7 +168,7 @@ static const char *reply_status(const struct session *s)
 	return reply_class(&s->reply) >= 4 ? s->reply.status : "4.5.0";
 }
 
-static void add_reply(struct session *s, struct buf *text)
+void session_add_reply(struct session *s, struct buf *text)
 {
 	struct problem *p = &s->delivery->why;
 	p->code = (unsigned)s->reply.code;
@@ -183,7 +183,7 @@ void session_said(struct session *s, enum stage stage, const char *command)
 	reply_add_text(&text, &s->reply);
 	session_problem(s, stage, reply_status(s), "host %s said: %s (in reply to %s)", s->host,
 		buf_str(&text), command);
-	add_reply(s, &text);
+	session_add_reply(s, &text);
 }
 
 void session_refused(struct session *s)
@@ -193,7 +193,7 @@ void session_refused(struct session *s)
 	reply_add_text(&text, &s->reply);
 	session_problem(s, greets ? STAGE_GREETING : STAGE_HELO, reply_status(s),
 		"host %s refused to talk to me: %s", s->host, buf_str(&text));
-	add_reply(s, &text);
+	session_add_reply(s, &text);
 }
 
 void session_lost(struct session *s, int err, enum stage stage, const char *doing)

@@ -108,6 +108,8 @@ int64_t session_deadline(const struct session *s, int smtp_param, int lmtp_param
  * status, code and words.
  */
 void session_said(struct session *s, enum stage stage, const char *command);
+/* The code and the words (text: taken) of a reply that is why, behind session_problem. */
+void session_add_reply(struct session *s, struct buf *text);
 /* "host H[ip] refused to talk to me: TEXT". */
 void session_refused(struct session *s);
 /* "lost connection with H[ip] while DOING", or "conversation with H[ip] timed out while DOING". */

@@ -167,10 +167,11 @@ void starttls_reply(struct session *s)
 	if (is_required(s)) {
 		struct buf text = BUF_INIT(WHY_LIMIT);
 		reply_add_text(&text, &s->reply);
-		fail(s, true, status_of(s, s->reply.status),
+		session_problem(s, STAGE_TLS, status_of(s, s->reply.status),
 			"TLS is required, but host %s refused to start TLS: %s", s->host,
 			buf_str(&text));
-		buf_clear(&text);
+		session_add_reply(s, &text);
+		session_fail(s, true);
 		return;
 	}
 	s->ehlo.features &= ~(unsigned)EHLO_STARTTLS;

@@ -15,6 +15,7 @@ use Gatepost::Script;
 use Gatepost::Sink;
 use Gatepost::Tables;
 use Gatepost::TlsSink;
+use JSON::PP qw(decode_json);
 use MIME::Base64 qw(decode_base64);
 use Test::More;
 
@@ -172,7 +173,8 @@ my $routes = join ', ', '{post.test=smtp:[127.0.0.1]:' . $post->port . '}', (map
 my $gp = Gatepost::Instance->new(main => {
     smtp_sasl_auth_enable => 'yes', smtp_sasl_password_maps => $maps, smtp_sasl_security_options => 'noanonymous',
     lmtp_sasl_auth_enable => 'yes', lmtp_sasl_password_maps => $maps, lmtp_sasl_security_options => 'noanonymous',
-    transport_maps => "inline:{$routes}", notify_classes => 'protocol', error_notice_recipient => 'errors@post.test', log_level => 'debug',
+    transport_maps => "inline:{$routes}", backoff_plans => '{ default = 600s } { default auth = 1000s } { default 454 = 1400s } { default 4.3.2 = 1800s }',
+    notify_classes => 'protocol', error_notice_recipient => 'errors@post.test', log_level => 'debug',
     minimal_backoff_time => '600s', maximal_backoff_time => '600s', relayhost => '[127.0.0.1]:1', delay_warning_time => 0,
     default_destination_concurrency_failed_cohort_limit => 0, # a refused login is no reason not to try the next one
 }, master => [
@@ -262,6 +264,14 @@ $gp->mark;
 ok($gp->kill_role('vault'), 'vault is killed');
 $c->mail('ann@annhome.test', 'after@scram.test', "x\r\n");
 $gp->wait_log(qr/to=<after\@scram\.test>, .*status=sent/, 'mail goes on with the next one');
+
+# When they are tried again: by stage, by code, by status.
+my %due = map { $_->{address} => $_->{next_attempt} } map { @{ decode_json($_)->{recipients} } } grep {/^\{/} split /\n/, ($gp->tool('gateq', 'list', '--json'))[1];
+for (['wrong', 1000], ['drop', 1000], ['later', 1400], ['closing', 1800]) {
+    my ($name, $want) = @$_;
+    my $left = ($due{"u\@$name.test"} // 0) - time;
+    ok($left <= $want && $left > $want - 200, "$name: tried again behind $want s") or diag "in $left s";
+}
 
 # Transcripts, of the class "protocol".
 my %told;

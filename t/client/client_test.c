@@ -306,6 +306,29 @@ static void test_facts(void)
 	}
 }
 
+/* The same where TLS is required; of a login see auth.t. */
+static void test_facts_of_tls(void)
+{
+	static const struct {
+		const char *keywords, *events, *facts;
+	} rows[] = {
+		{"SIZE", "R0=D4.7.4 END2", "tls/0/0 "},
+		{"STARTTLS", "R0=F5.5.2 END2", "tls/502/0 "},
+	};
+	char *more = mem_fmt("%s; smtp_tls_security_level=encrypt", settings);
+	worker_start(&w, false, more);
+	for (size_t i = 0; i < COUNT_OF(rows); i++) {
+		fresh();
+		a.keywords = rows[i].keywords;
+		buf_reset(&w.facts);
+		is_str(deliver((struct job_spec){.rcpts = "u"}, "[127.0.0.1]"), rows[i].events,
+			"TLS is required: %s", rows[i].keywords);
+		is_str(buf_str(&w.facts), rows[i].facts, "facts of %s", rows[i].keywords);
+	}
+	worker_stop(&w);
+	mem_free(more);
+}
+
 /* Next hops behind one host share its sessions. */
 static void test_site(void)
 {
@@ -889,6 +912,7 @@ int main(void)
 	test_many(PLAIN);
 	test_drain();
 	test_fallback();
+	test_facts_of_tls();
 	test_limits();
 	test_reuse_limits();
 	worker_start(&w, false, settings);

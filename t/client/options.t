@@ -12,6 +12,7 @@ use Gatepost::Script;
 use Gatepost::Sink;
 use Gatepost::Tables;
 use IO::Select;
+use JSON::PP qw(decode_json);
 use Test::More;
 
 my $dir = tempdir('options');
@@ -48,7 +49,18 @@ my $results = 'regexp:' . spew("$dir/results", <<'END');
 /^5\.1\.2 /             what?
 END
 my $default = 'regexp:' . spew("$dir/default", "/^4\\.2\\.9 (.*)\$/ 5.2.9 as a rule: \$1\n");
+# When each is tried again: by how far it came, by its reply's code, by its status.
+my %later = (
+    stdns => ['nosuch.test', 1000], stconnect => ['[127.0.0.1]:1', 1400], stgreeting => [{ greeting => '450 4.3.9 no' }, 1800], sttls => [{}, 2200],
+    sthelo => [{ ehlo => '450 4.3.9 no' }, 2600], stmail => [{ mail => '450 4.3.9 no' }, 3000], strcpt => [{ rcpt => '450 4.3.9 no' }, 3400],
+    stdata => [{ data => '450 4.3.9 no' }, 3800], stdot => [{ dot => '450 4.3.9 no' }, 4200], stdrop => [{ rcpt => 'drop', keywords => [] }, 3400],
+    stcode => [{ mail => '421 4.3.9 no' }, 4600], ststatus => [{ rcpt => '421 4.3.8 no' }, 5000],
+);
+my $plans = join ' ', '{ default = 600s } { default dns = 1000s } { default connect = 1400s } { default greeting = 1800s } { default tls = 2200s }',
+    '{ default helo = 2600s } { default mail = 3000s } { default rcpt = 3400s } { default data = 3800s } { default dot = 4200s }',
+    '{ default 421 = 4600s } { default 4.3.8 = 5000s }';
 my %server = (
+    (map { ref $later{$_}[0] ? ($_ => $later{$_}[0]) : () } keys %later),
     forward => $xforward, noforward => $xforward, badforward => { %$xforward, xforward => '550 5.7.0 not you' },
     someforward => { %$xforward, keywords => ['XFORWARD PROTO IDENT'] }, lmtpforward => { %$xforward, lmtp => 1 },
     replies => { rcpt => '450 4.1.1 nobody', mail => 'nonsense' }, nofilter => {}, badfilter => {},
@@ -71,6 +83,7 @@ my $postfix = Gatepost::Peers->postfix(domains => ['postfix.test'], main => { sm
 my %with = (
     forward => 'smtp_send_xforward_command=yes', badforward => 'smtp_send_xforward_command=yes', someforward => 'smtp_send_xforward_command=yes',
     lmtpforward => 'lmtp_send_xforward_command=yes', postfix => 'smtp_send_xforward_command=yes',
+    stdns => 'smtp_dns_support_level=disabled -o smtp_host_lookup=native -o soft_bounce=yes', sttls => 'smtp_tls_security_level=encrypt',
     replies => "smtp_reply_filter=$replies", badfilter => 'smtp_reply_filter=fail:x',
     (map { $_ => "smtp_delivery_status_filter=$results" } qw(full soft bless well what notdefault)),
     slowforward => 'smtp_send_xforward_command=yes -o smtp_xforward_timeout=1s',
@@ -93,12 +106,12 @@ my %with = (
     notkept => 'smtp_connection_cache_on_demand=no', lmtpnotkept => 'lmtp_connection_cache_on_demand=no',
     listed => 'smtp_connection_cache_on_demand=no -o smtp_connection_cache_destinations=' . $s->at('listed'),
 );
-my %at = (postfix => '[127.0.0.1]:' . $postfix->port, lmtpsixth => '[::1]:' . $six{lmtp}->port,
+my %at = ((map { ref $later{$_}[0] ? () : ($_ => $later{$_}[0]) } keys %later), postfix => '[127.0.0.1]:' . $postfix->port, lmtpsixth => '[::1]:' . $six{lmtp}->port,
     (map { $_ => '[::1]:' . $six{smtp}->port } qw(sixth nosixth enforcedsixth)), map { $_ => $s->at($_) } keys %server);
 my $gp = Gatepost::Instance->new(main => {
     transport_maps => 'inline:{' . join(', ', '{post.test=smtp:[127.0.0.1]:' . $post->port . '}', map {"{$_.test=t$_:$at{$_}}"} sort keys %at) . '}', notify_classes => 'data',
     minimal_backoff_time => '600s', maximal_backoff_time => '600s', relayhost => '[127.0.0.1]:1', error_notice_recipient => 'errors@post.test', log_level => 'debug',
-    default_delivery_status_filter => $default,
+    default_delivery_status_filter => $default, backoff_plans => $plans,
     mydestination => 'here.test', local_transport => 'local', local_delivery_status_filter => 'regexp:'
         . spew("$dir/local", "/^5\\.1\\.1 (.*)\$/ 4.1.1 not yet: \$1\n"),
     smtpd_authorized_xforward_hosts => '127.0.0.0/8', smtp_connection_cache_time_limit => '20s', lmtp_connection_cache_time_limit => '20s',
@@ -213,6 +226,19 @@ for (['kept', 1], ['notkept', 2], ['listed', 1], ['lmtpnotkept', 2]) {
     becomes($name, 'sent') for 1 .. 2;
     is($s->connections($name), $want, "$name: connections");
 }
+# Plans of back-off.
+becomes($_, $_ eq 'stdns' ? 'SOFTBOUNCE' : 'deferred') for sort keys %later;
+my %due;
+ok(wait_until(20, sub {
+    %due = map { $_->{address} => $_->{next_attempt} } map { @{ decode_json($_)->{recipients} } } grep {/^\{/} split /\n/, ($gp->tool('gateq', 'list', '--json'))[1];
+    return !grep { !$due{"u\@$_.test"} } keys %later;
+}), 'all of them wait');
+for my $name (sort keys %later) {
+    my $left = ($due{"u\@$name.test"} // 0) - time;
+    my $want = $later{$name}[1];
+    ok($left <= $want && $left > $want - 200, "$name: tried again behind $want s") or diag "in $left s";
+}
+
 # Transcripts for the postmaster, of the class "data": sessions in which a table failed, no others.
 my %told;
 ok(wait_until(20, sub {
