@@ -226,7 +226,10 @@ static void notice(struct world *w)
 	world_rest(w);
 }
 
-/* Mail of maildrop; its worker dies when the files are unlinked, and not yet durably (Q19). */
+/*
+ * Mail of maildrop; its worker dies when the files are unlinked, and not yet durably, and for a
+ * while there is no other that could say so (Q19).
+ */
 static void pick_up(struct world *w)
 {
 	world_drop(w, "o", 0);
@@ -234,6 +237,7 @@ static void pick_up(struct world *w)
 	world_pickup(w, 0);
 	world_rest(w);
 	world_kill_cleanup(w, 0);
+	world_kill_cleanup(w, 1);
 	world_rest(w);
 	world_start(w);
 	world_drop(w, "f", 0);
