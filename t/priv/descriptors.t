@@ -125,8 +125,14 @@ for (split /\n/, slurp($trace)) {
 }
 push @calls, map {"$_ $begun{$_} = ?"} keys %begun;
 cmp_ok(scalar @calls, '>', 100, scalar(@calls) . ' calls were seen');
-my @opened = grep {/^\d+ +(?:open|openat|openat2|creat|execve|execveat|memfd_create|io_uring_setup)\(/ && !/= -1 E\w+/} @calls;
-is(join("\n", @opened), '', 'nothing is opened or executed');
+# What the sandbox refuses counts too: who tries has a need that no descriptor serves. But Berkeley DB
+# counts processors for each handle, and is refused.
+my $counts = qr{^\d+ +openat\(AT_FDCWD, "(?:/sys/devices/system/cpu/online|/proc/stat)", O_RDONLY\|O_CLOEXEC\) += -1 EACCES };
+@calls = grep { $_ !~ $counts } @calls;
+my @opened = grep {/^\d+ +(?:open|openat|openat2|creat|execve|execveat|memfd_create|io_uring_setup)\(/} @calls;
+is(join("\n", @opened), '', 'nothing is opened or executed, nor is that tried');
+my @refused = grep {/= -1 (?:EACCES|EPERM|ENOSYS) /} @calls;
+is(join("\n", @refused), '', 'nothing else is tried that is refused');
 my @sockets = grep {/^\d+ +(?:socket|socketpair|bind|listen)\(/} @calls;
 is(join("\n", grep { !/^(\d+) +(?:socket\(AF_INET6?, SOCK_STREAM|bind\()/ || !$client{$1} } @sockets), '', 'no socket but of smtp-client, by TCP');
 cmp_ok(scalar @sockets, '>=', 1, 'which makes them');
