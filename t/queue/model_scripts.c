@@ -233,14 +233,14 @@ static void notice(struct world *w)
 static void pick_up(struct world *w)
 {
 	world_drop(w, "o", 0);
-	world_drop(w, "od", 0);
+	world_drop(w, "oo", 0);
 	world_pickup(w, 0);
 	world_rest(w);
 	world_kill_cleanup(w, 0);
 	world_kill_cleanup(w, 1);
 	world_rest(w);
 	world_start(w);
-	world_drop(w, "f", 0);
+	world_drop(w, "fd", 0);
 	world_pickup(w, 1);
 	world_rest(w);
 	world_wait(w, 101 * CLOCK_SEC);
