@@ -120,6 +120,18 @@ static void no_mechanism(struct session *s)
 	give_up(s, "4.7.0");
 }
 
+/* What a host with credentials gets waits for TLS, as in Postfix: neither password nor mail goes.
+ */
+static void not_in_clear(struct session *s)
+{
+	session_problem(s, STAGE_TLS, "4.7.5",
+		"Cannot start TLS; host %s, for which there are credentials, gets no mail in "
+		"clear text",
+		s->host);
+	auth_forget(s);
+	session_fail(s, true);
+}
+
 /* The server has refused it: smtp_sasl_auth_soft_bounce. */
 static void refused(struct session *s)
 {
@@ -218,7 +230,7 @@ static void put_mechanisms(struct auth *a)
 	a->any = false;
 	for (unsigned k = 0; k < SASL_CLIENT_KINDS; k++) {
 		const char *name = sasl_client_name((enum sasl_client_kind)k);
-		if (offers(s, name) && may_use(s, name)) {
+		if (!s->plain && offers(s, name) && may_use(s, name)) {
 			ipc_put_str(a->vault, FIELD_MECHANISM, name);
 			a->any = true;
 		}
@@ -254,7 +266,8 @@ static void ask(struct auth *a)
 
 bool auth_take(struct session *s)
 {
-	if (!enabled || (s->ehlo.features & EHLO_AUTH) == 0) {
+	/* Where TLS has failed the host need not offer it: whether there are credentials counts. */
+	if (!enabled || ((s->ehlo.features & EHLO_AUTH) == 0 && !s->plain)) {
 		return false;
 	}
 	struct auth *a = mem_alloc(sizeof(*a));
@@ -403,6 +416,8 @@ static void done(struct auth *a, const struct ipc_msg *m)
 	} else if (result == RESULT_NOT_FOUND) {
 		known_logins_add(s, "");
 		on(s);
+	} else if (s->plain && result == RESULT_FAILED) {
+		not_in_clear(s);
 	} else if (!a->any && result == RESULT_FAILED) {
 		no_mechanism(s);
 	} else {

@@ -25,6 +25,7 @@ my $sni = Gatepost::TlsSink->new(cert => $mx, server => ['-servername', 'inside.
 my $wrapped = Gatepost::TlsSink->new(cert => $mx, wrapper => 1);
 my $broken = Gatepost::TlsSink->new(cert => $mx, starttls => 'garbage');
 my $dropping = Gatepost::TlsSink->new(cert => $mx, starttls => 'drop');
+my $login = Gatepost::TlsSink->new(cert => $mx, starttls => 'garbage');
 my $twin = Gatepost::TlsSink->new(cert => $mx, starttls => 'none', addr => '127.0.0.2', port => $none->port);
 my $lmtp = Gatepost::TlsSink->new(cert => $mx, lmtp => 1);
 my $down = free_port();
@@ -56,9 +57,11 @@ my $gp = Gatepost::Instance->new(main => {
         fails => 'fails:' . at($sink), wrong => 'wrong:' . at($sink), noca => 'noca:' . at($sink),
         wrap => 'wrap:' . at($wrapped), loose => 'loose:' . at($wrapped), refused => "wrap:[127.0.0.1]:$down",
         next => 'smtp:' . at($none) . ', [127.0.0.2]:' . $none->port,
-        patient => 'patient:' . at($broken), hasty => 'smtp:' . at($broken),
+        patient => 'patient:' . at($broken), hasty => 'smtp:' . at($broken), login => 'smtp:' . at($login),
         cut => 'smtp:' . at($dropping), cut2 => 'patient:' . at($dropping), once => 'once:' . at($sink)),
     minimal_backoff_time => '1s', maximal_backoff_time => '2s',
+    smtp_sasl_auth_enable => 'yes', smtp_sasl_password_maps => 'inline:{{' . at($login) . '=joe:secret}}',
+    smtp_sasl_security_options => 'noanonymous',
 }, master => [
     "fails unix - - n - - smtp-client\n  -o smtp_tls_policy_maps=fail:x",
     "wrong unix - - n - - smtp-client\n  -o { smtp_tls_protocols = <=TLSv1.1 }",
@@ -126,6 +129,12 @@ $gp->wait_log(qr/smtp\[\d+\]: \w+: Cannot start TLS: handshake failure$/, 'log: 
 is(join(' ', map { $_->{tls} } grep { $_->{rcpts}[0] eq 'u@hasty.test' } $broken->messages), '0', 'once, in clear text');
 like(join('', $broken->sessions), qr/STARTTLS\nEHLO|EHLO mx\.example\nMAIL/, 'by a session of its own');
 is(scalar(grep { $_->{rcpts}[0] eq 'u@patient.test' } $broken->messages), 0, 'what is to wait longer waits');
+# A host with credentials gets neither them nor mail that way: it would refuse such mail for ever.
+becomes('login', qr/status=deferred \(Cannot start TLS: handshake failure\)/, $login, '', 'credentials: a failed handshake');
+$gp->wait_log(qr/to=<u\@login\.test>, .*dsn=4\.7\.5, status=deferred \(Cannot start TLS; host \S+, for which there are credentials, gets no mail in clear text\)/,
+    'credentials: it goes on waiting');
+is(scalar($login->messages), 0, 'credentials: nothing in clear text');
+unlike(join('', $login->sessions), qr/^(?:AUTH|MAIL)/m, 'credentials: not even a sender');
 becomes('cut', qr/status=deferred \(lost connection with \S+ while sending MAIL FROM\)/, undef, '', 'a session lost inside of TLS');
 $gp->wait_log(qr/to=<u\@cut\.test>, .*status=sent/, 'it goes in clear text, too');
 is(join(' ', map { $_->{tls} } grep { $_->{rcpts}[0] eq 'u@cut.test' } $dropping->messages), '0', 'once');
