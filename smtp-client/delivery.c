@@ -76,7 +76,9 @@ static void delivery_end(struct delivery *d)
 	if (d->parked) {
 		flags |= JOB_END_IDLE;
 	}
-	if (d->sessions == 0 && d->why.text.len > 0) {
+	/* What is final, as a domain that does not exist, is no reason to let other mail wait. */
+	if (d->sessions == 0 && d->why.text.len > 0 &&
+		(problem_is_soft(&d->why) || conf_bool(P_soft_bounce))) {
 		flags |= JOB_END_UNREACHABLE;
 		text = mem_str(buf_str(&d->why.text));
 	}
@@ -88,6 +90,22 @@ static void delivery_end(struct delivery *d)
 	mem_free(text);
 }
 
+/*
+ * As in Postfix: a relay that the settings name, and that is not there or leads back here, is no
+ * fault of the mail, which waits until somebody has looked.
+ */
+static void excuse_relay(struct delivery *d)
+{
+	enum param p = d->fallback ? P_smtp_fallback_relay
+		       : strcmp(d->job->nexthop, conf_str(P_relayhost)) == 0
+			       ? P_relayhost
+			       : P_sender_dependent_relayhost_maps;
+	if (d->why.stage == STAGE_DNS && !problem_is_soft(&d->why) && delivery_is_relay(d)) {
+		log_warning("%s configuration problem", conf_name(p));
+		strlcpy(d->why.status, "4.3.5", sizeof(d->why.status));
+	}
+}
+
 /* No server is left. */
 static void give_up(struct delivery *d)
 {
@@ -95,6 +113,7 @@ static void give_up(struct delivery *d)
 		problem_set(
 			&d->why, "4.4.1", "no server could be tried for \"%s\"", d->job->nexthop);
 	}
+	excuse_relay(d);
 	outcome_all_failed(d, true);
 	delivery_end(d);
 }
@@ -172,6 +191,8 @@ bool delivery_is_relay(const struct delivery *d)
 
 static bool has_fallback(const struct delivery *d)
 {
+	if (d->is_mx)
+		return false;
 	for (size_t i = 0; i < d->job->n; i++)
 		if (d->job->rcpts[i].via & QUEUE_VIA_ONLY)
 			return false;
@@ -182,7 +203,7 @@ static bool has_fallback(const struct delivery *d)
 static bool has_more_sites(const struct delivery *d)
 {
 	struct slice rest = d->sites, word;
-	return slice_token(&rest, ", \t\r\n", &word) || has_fallback(d);
+	return !d->is_mx && (slice_token(&rest, ", \t\r\n", &word) || has_fallback(d));
 }
 
 static unsigned address_limit(void)
@@ -210,7 +231,7 @@ bool delivery_is_last(const struct delivery *d)
 
 static bool take_site(struct delivery *d, struct slice *word)
 {
-	if (slice_token(&d->sites, ", \t\r\n", word)) {
+	if (!d->is_mx && slice_token(&d->sites, ", \t\r\n", word)) {
 		d->sites_taken++;
 		return true;
 	}
@@ -361,10 +382,14 @@ bool delivery_is_best(const struct delivery *d)
 static bool cut_self(struct delivery *d)
 {
 	const char *host = d->site;
+	unsigned n = d->hosts->n;
 	if (!delivery_may_loop(d)) {
 		return true;
 	}
-	switch (hosts_cut_self(d->hosts, self_has, NULL)) {
+	int r = hosts_cut_self(d->hosts, self_has, NULL);
+	/* As in Postfix: who waits for the better MX hosts gives the mail to nobody else. */
+	d->is_mx = d->hosts->mx && d->hosts->n < n;
+	switch (r) {
 	case 0: return true;
 	case ERR_EXISTS:
 		problem_set(&d->why, "5.4.6", "mail for %s loops back to myself", host);
@@ -379,7 +404,7 @@ static bool cut_self(struct delivery *d)
 static void self_is_best(struct delivery *d)
 {
 	bool loops = strcmp(d->why.status, "5.4.6") == 0;
-	if (loops && !d->fallback && conf_str(P_best_mx_transport)[0] != '\0') {
+	if (loops && !delivery_is_relay(d) && conf_str(P_best_mx_transport)[0] != '\0') {
 		problem_clear(&d->why);
 		outcome_all_rerouted(d);
 		delivery_end(d);

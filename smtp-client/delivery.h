@@ -27,10 +27,11 @@ struct session;
 struct delivery {
 	struct job *job;
 	struct session *session; /* NULL: none now */
-	struct slice sites;   /* next hops that are left; of job->nexthop or smtp_fallback_relay */
-	bool fallback;        /* it is the latter */
-	unsigned sites_taken; /* of the former, the present one included */
-	char *site;           /* owned: the present one as it was written */
+	struct slice sites; /* next hops that are left; of job->nexthop or smtp_fallback_relay */
+	bool fallback;      /* it is the latter */
+	bool is_mx; /* this system is an MX host of the domain: only better ones are tried */
+	unsigned sites_taken;    /* of the former, the present one included */
+	char *site;              /* owned: the present one as it was written */
 	struct nexthop nexthop;  /* parsed; borrows from site */
 	struct dns_query *query; /* open question, or NULL */
 	struct later sifting;    /* tables that are asked for what it says */

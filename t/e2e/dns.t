@@ -114,6 +114,14 @@ for my $domain (sort keys %fails) {
 
 $gp->wait_log(qr/warning: no MX host for gone\.test has a valid address record$/, 'gone: what is wrong is said of the domain, too');
 is(($gp->tool('gateq', 'delete', '--recipient', "x\@$_.test"))[0], 0, "$_: what waits is deleted") for qw(circle limit2 unbalanced defers);
+# What is final is no sign of a dead destination: each message is returned at once.
+for my $domain ('nosuch', 'null', 'mine') {
+    for my $n (1 .. 8) {
+        $gp->mail('', "y$n\@$domain.test", "Subject: $domain\r\n\r\n");
+        my $line = $gp->find_log(qr/to=<y$n\@$domain\.test>, .* status=/) // '';
+        like($line, qr/ status=bounced /, "$domain: message $n is returned") or last;
+    }
+}
 $gp->wait_log(qr/warning: host namesake\.test\[127\.0\.0\.7\]:25 greeted me with my own hostname mx\.example$/);
 $gp->wait_log(qr/to=<x\@namesake\.test>, relay=namesake\.test\[127\.0\.0\.7\]:25, /, 'the relay is named');
 

@@ -11,9 +11,10 @@ use Gatepost::Kit;
 use Gatepost::Sink;
 use Test::More;
 
-my %address = (dead => '127.0.0.2', one => '127.0.0.3', two => '127.0.0.4', relay => '127.0.0.5',
+my %address = (me => '127.0.0.1', dead => '127.0.0.2', one => '127.0.0.3', two => '127.0.0.4', relay => '127.0.0.5',
     back => '127.0.0.6');
 my %mx = ('far.test' => [[10, 'dead.test'], [20, 'one.test']], 'near.test' => [[10, 'two.test']],
+    'second.test' => [[10, 'dead.test'], [20, 'me.test']], 'best.test' => [[10, 'me.test'], [20, 'one.test']],
     'lost.test' => [[10, 'dead.test']], 'own.test' => [[10, 'two.test']]);
 my $dns = Gatepost::Dns->nasty(answer => sub {
     my ($q) = @_;
@@ -29,7 +30,7 @@ my $dns = Gatepost::Dns->nasty(answer => sub {
 my $welcome = sub { $_[0]{sink}->flag('auth', 1); return '235 2.7.0 ok' };
 my %sink = map { $_ => Gatepost::Sink->new(addr => $address{$_}, port => 25, name => "$_.test", on => { auth => $welcome },
     keywords => ['PIPELINING', '8BITMIME', 'SIZE', 'ENHANCEDSTATUSCODES', 'AUTH PLAIN']) }
-    grep { $_ ne 'dead' } sort keys %address;
+    grep { !/^(?:dead|me)$/ } sort keys %address;
 
 $sink{port} = Gatepost::Sink->new(addr => $address{one}, port => 2626, name => 'port.test');
 $sink{clear} = Gatepost::Sink->new(addr => '127.0.0.7', port => 2626, name => 'clear.test');
@@ -94,6 +95,9 @@ goes('H1', 'a@b.test', 'r@far.test', ['one'], undef, qr/relay=one\.test\[127\.0\
 goes('H1', 'a@b.test', 'r@near.test', ['two']);
 goes('H3', 'a@b.test', 'r@lost.test', ['back'], 'bounce@relay.test', qr/relay=127\.0\.0\.6\[127\.0\.0\.6\]:25, .*status=sent/);
 goes('H3', '', 'r@lost.test', ['back'], '');
+# An MX host of the domain gives its mail to no relay: that might bring it back.
+goes('MX', 'a@b.test', 'r@second.test', [], undef, qr/relay=none, .*status=deferred \(connect to dead\.test/);
+goes('MX', '', 'r@best.test', [], undef, qr/relay=none, .*dsn=5\.4\.6, status=bounced \(mail for best\.test loops back to myself\)/);
 
 # H2, H6: a relay sees the other sender, the null sender stays; a host that a table names is no relay.
 my @asked = goes('H2', 'a@relayed.test', 'r@far.test', ['relay'], 'bounce@relay.test');
@@ -176,5 +180,22 @@ $gp->reload;
 $gp->tool('gateq', 'flush');
 ok(wait_until(20, sub { grep { $_->{content} =~ /^Subject: letter$letters\r$/m && $_->{from} eq 'bounce@relay.test' }
     $sink{relay}->messages }), 'afresh: to the relay, with its sender') or diag join "\n", $gp->log_lines(qr/lost\.test/);
+
+# A relay of the settings that the DNS does not know is a mistake in them: mail waits, as with Postfix.
+my $typo = qr/relay=none, .*dsn=4\.3\.5, status=deferred \(Host or domain name not found\. Name service error for name=typo\.test type=/;
+$gp->set(relayhost => 'typo.test', sender_dependent_relayhost_maps => 'inline:{{@relayed.test=typo.test:25}}');
+$gp->reload;
+goes('typo', 'a@b.test', 'r@far.test', [], undef, $typo);
+$gp->wait_log(qr/smtp\[\d+\]: warning: relayhost configuration problem$/, 'typo: whose mistake');
+goes('typo', 'a@relayed.test', 'r@far.test', [], undef, $typo);
+$gp->wait_log(qr/smtp\[\d+\]: warning: sender_dependent_relayhost_maps configuration problem$/, 'typo: or whose');
+$gp->set(relayhost => '', smtp_fallback_relay => 'typo.test');
+$gp->reload;
+goes('typo', 'a@b.test', 'r@lost.test', [], undef, $typo);
+$gp->wait_log(qr/smtp\[\d+\]: warning: smtp_fallback_relay configuration problem$/, 'typo: or whose else');
+goes('no such', '', 'r@unknown.test', [], undef, $typo);
+$gp->set(smtp_fallback_relay => '');
+$gp->reload;
+goes('no such', '', 'r@unknown.test', [], undef, qr/dsn=5\.4\.4, status=bounced \(Host or domain name not found\./);
 $gp->stop;
 done_testing;
