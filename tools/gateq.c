@@ -290,8 +290,13 @@ static size_t take_number(const char *text)
 	return (size_t)n;
 }
 
-static bool take_option(int c)
+static bool take_option(int c, const char *name)
 {
+	if (c == '?')
+		return false;
+	/* A variable of a script that is not set must not choose everything. */
+	if (optarg[0] == '\0')
+		gateq_fail(1, "--%s: expected a value, not nothing", name);
 	filter.is_set = true;
 	switch (c) {
 	case 's': filter.sender = optarg; return true;
@@ -321,10 +326,12 @@ static void take_ids(struct ids *ids, char **argv, bool *all)
 	}
 }
 
-/* A command that destroys wants to be told what. */
-static void check_target(const char *command, const struct ids *ids, bool all, bool from_stdin)
+/* A command that destroys wants to be told what, and in one way. */
+static void check_target(const char *command, const struct ids *ids, bool all, bool has_words)
 {
-	if (ids->count > 0 || all || filter.is_set || from_stdin)
+	if (has_words && !all && filter.is_set)
+		gateq_fail(1, "%s: expected ids or filters, not both", command);
+	if (ids->count > 0 || all || filter.is_set || has_words)
 		return;
 	if (strcmp(command, "list") != 0 && strcmp(command, "flush") != 0 &&
 		strcmp(command, "summary") != 0)
@@ -353,13 +360,13 @@ int main(int argc, char **argv)
 	const char *dir = conf_default_dir(), *name = strrchr(argv[0], '/'), *command;
 	struct ids ids = {0};
 	bool all = false, had_ids;
-	int c, status;
+	int c, status, at = 0;
 
 	name = name != NULL ? name + 1 : argv[0];
 	status = gateq_postfix(name, argc, argv);
 	if (status >= 0)
 		return status;
-	while ((c = getopt_long(argc, argv, "c:jnh", options, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, "c:jnh", options, &at)) != -1) {
 		switch (c) {
 		case 'c': dir = optarg; break;
 		case 'j': json = true; break;
@@ -369,7 +376,7 @@ int main(int argc, char **argv)
 		case 'h': fputs(usage, stdout); return 0;
 		case 'V': printf("%s\n", PACKAGE_STRING); return 0;
 		default:
-			if (!take_option(c)) {
+			if (!take_option(c, options[at].name)) {
 				fputs(usage, stderr);
 				return 1;
 			}
