@@ -8,7 +8,6 @@
 #include "qmgr/active.h"
 #include "qmgr/active_index.h"
 #include "qmgr/qmgr.h"
-#include "qmgr/show.h"
 #include "server/desk.h"
 #include "server/server.h"
 #include "util/users.h"
@@ -16,6 +15,9 @@
 
 enum { DOMAIN_MAX = 255 };
 #define OPS 2000 /* requests of one client at a time; more are refused */
+#define LISTS                                                                              \
+	16 /* the same of all clients that are no operators: each has the keys of all mail \
+	    */
 
 static const char *const names[OP_KINDS] = {
 	[OP_LIST] = "list",
@@ -86,17 +88,18 @@ static void let_go(struct queue_message *m)
 		queue_store_unload(m, qmgr_real_of((int64_t)row->due * CLOCK_SEC));
 }
 
-static void apply(struct op *op, struct queue_message *m)
+/* False: a message of a list that waits for room. Others than those of a list are gone. */
+static bool apply(struct op *op, struct queue_message *m)
 {
-	if (op->kind >= OP_SHOW) {
+	bool is_done = true;
+
+	if (op->kind >= OP_SHOW)
 		command_see(op, m);
-		let_go(m);
-	} else if (op->kind == OP_LIST) {
-		show_list(op->client->desk.ipc, op->list->request, m, op->list->with_rcpts);
-		let_go(m);
-	} else {
+	else if (op->kind == OP_LIST)
+		is_done = command_list_item(op, m);
+	else
 		command_change(op, m);
-	}
+	return is_done;
 }
 
 /* A message of a list: it has no answer of its own. */
@@ -104,22 +107,27 @@ static void list_item_done(struct op *op)
 {
 	struct op *list = op->list;
 
+	if (list->sending == op)
+		list->sending = NULL;
 	command_op_free(op);
 	list->loads--;
 	command_list_go_on(list);
 }
 
-static void fetch(struct op *op)
+void command_fetch(struct op *op)
 {
 	struct queue_message *m = queue_store_get(qmgr.store, slice_str(op->id));
-	bool is_item = op->list != NULL;
+	bool is_item = op->list != NULL, is_done = false;
+	bool is_change = op->kind != OP_LIST && op->kind < OP_SHOW;
 	int err = 0;
 
 	if (m != NULL)
-		apply(op, m);
-	else
+		is_done = apply(op, m);
+	if (m != NULL && !is_change)
+		let_go(m);
+	if (m == NULL)
 		err = queue_store_load(qmgr.store, slice_str(op->id), op->place);
-	if (is_item && (m != NULL || err != 0))
+	if (is_item && (is_done || err != 0))
 		list_item_done(op);
 	else if (err != 0)
 		command_done(op, RESULT_FAILED, 0, err_str(err));
@@ -129,7 +137,7 @@ static void not_loaded(struct op *op, int result)
 {
 	if (result == ERR_NOT_FOUND && op->place + 1 < QUEUE_PLACES) {
 		op->place++;
-		fetch(op);
+		command_fetch(op);
 	} else if (op->list != NULL) {
 		list_item_done(op);
 	} else if (result == ERR_NOT_FOUND) {
@@ -142,25 +150,25 @@ static void not_loaded(struct op *op, int result)
 void command_loaded(const char *id, int result, struct queue_message *m)
 {
 	struct op *op, *next;
-	bool is_item;
+	bool is_item, is_done;
 
 	for (op = TAILQ_FIRST(&command_ops); op != NULL; op = next) {
 		next = TAILQ_NEXT(op, link);
-		if (op->m != NULL || op->keys != NULL || strcmp(op->id, id) != 0)
+		if (op->m != NULL || op->keys != NULL || op->waits || strcmp(op->id, id) != 0)
 			continue;
 		if (result != 0) {
 			not_loaded(op, result);
 			return;
 		}
-		/* A change may end it: the others look for it again. */
+		/* A change may end it, and another request let it go: the rest look again. */
 		m = queue_store_get(qmgr.store, slice_str(id));
 		if (m == NULL) {
-			not_loaded(op, ERR_SYS);
-			return;
+			command_fetch(op);
+			continue;
 		}
 		is_item = op->list != NULL;
-		apply(op, m);
-		if (is_item)
+		is_done = apply(op, m);
+		if (is_item && is_done)
 			list_item_done(op);
 		command_loaded(id, 0, NULL);
 		return;
@@ -239,6 +247,23 @@ static bool is_allowed(const struct client *c, enum op_kind kind)
 	return kind == OP_FLUSH && users_has(may_flush, c->desk.uid);
 }
 
+/* One of a client at a time. */
+static bool has_list_room(const struct client *c)
+{
+	const struct op *op;
+	size_t n = 0;
+
+	TAILQ_FOREACH(op, &command_ops, link)
+	{
+		if (op->kind != OP_LIST || op->list != NULL)
+			continue;
+		if (op->client == c)
+			return false;
+		n += !desk_is_operator(&op->client->desk);
+	}
+	return n < LISTS || desk_is_operator(&c->desk);
+}
+
 static void ask(struct client *c, struct ipc_msg *msg)
 {
 	struct slice id = ipc_bytes(msg, FIELD_QUEUE_ID), name = ipc_bytes(msg, FIELD_NAME);
@@ -254,7 +279,8 @@ static void ask(struct client *c, struct ipc_msg *msg)
 		command_say(c, msg->id, RESULT_FAILED, 0, "bad request");
 	else if (!is_allowed(c, kind))
 		command_say(c, msg->id, RESULT_FAILED, 0, "not allowed to this user");
-	else if (!qmgr.is_running || qmgr.is_stopping || c->ops >= OPS)
+	else if (!qmgr.is_running || qmgr.is_stopping || c->ops >= OPS ||
+		 (kind == OP_LIST && !has_list_room(c)))
 		command_say(c, msg->id, RESULT_DEFERRED, 0, "not now");
 	else if (kind == OP_LIST)
 		command_list(c, msg);
@@ -264,7 +290,7 @@ static void ask(struct client *c, struct ipc_msg *msg)
 		op = command_op_new(c, msg->id, kind);
 		op->place = QUEUE_PLACE_DEFERRED;
 		snprintf(op->id, sizeof(op->id), "%.*s", SLICE_FMT(id));
-		fetch(op);
+		command_fetch(op);
 	}
 }
 

@@ -5,6 +5,7 @@
 #include <sys/queue.h>
 
 #include "qmgr/command.h"
+#include "qmgr/show.h"
 #include "server/desk.h"
 
 /*
@@ -40,7 +41,10 @@ struct op {
 	struct queue_message *m; /* whose content it waits for */
 	enum queue_place place;  /* where it is looked for now */
 	struct op *list;         /* it reads one message of that list */
+	struct show_place shown; /* of that message */
+	bool waits;              /* it is there, and the connection has no room for it */
 	/* a list */
+	struct op *sending; /* its message that is sent in part; others wait till it is whole */
 	uint64_t *keys;
 	size_t count, at, loads;
 	bool with_rcpts, wants_unread;
@@ -56,6 +60,8 @@ void command_say(struct client *c, uint64_t request, enum proto_result result, u
 	const char *text);
 /* The same for an op, which ends by it. */
 void command_done(struct op *op, enum proto_result result, uint64_t count, const char *text);
+/* Looks for its message in memory, then in its place. The op may be gone afterwards. */
+void command_fetch(struct op *op);
 
 /* command_change.c: the op is answered when the change is durable. m may be gone afterwards. */
 void command_change(struct op *op, struct queue_message *m);
@@ -66,5 +72,7 @@ void command_give_content(struct op *op, struct queue_message *m, int result, st
 /* A list, which goes on as its connection has room and its messages come. */
 void command_list(struct client *c, struct ipc_msg *msg);
 void command_list_go_on(struct op *op);
+/* A message of a list is there. False: it waits for room, and is not done. */
+bool command_list_item(struct op *op, const struct queue_message *m);
 
 #endif

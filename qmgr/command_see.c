@@ -102,27 +102,72 @@ static void collect_active(uint64_t key, void *arg)
 	collect_key(arg, key);
 }
 
+bool command_list_item(struct op *op, const struct queue_message *m)
+{
+	struct op *list = op->list;
+
+	op->waits =
+		(list->sending != NULL && list->sending != op) ||
+		!show_list(op->client->desk.ipc, list->request, m, list->with_rcpts, &op->shown);
+	if (op->waits && list->sending == NULL)
+		list->sending = op;
+	return !op->waits;
+}
+
+static struct op *item_new(struct op *list, const char *id)
+{
+	struct op *item = command_op_new(list->client, 0, OP_LIST);
+
+	item->list = list;
+	item->place = QUEUE_PLACE_DEFERRED;
+	strlcpy(item->id, id, sizeof(item->id));
+	list->loads++;
+	return item;
+}
+
+/* The one that is sent in part first, then those that came meanwhile. NULL: none, or not yet. */
+static struct op *first_waiting(const struct op *list)
+{
+	struct op *op;
+
+	if (list->sending != NULL)
+		return list->sending->waits ? list->sending : NULL;
+	TAILQ_FOREACH(op, &command_ops, link)
+	if (op->list == list && op->waits)
+		return op;
+	return NULL;
+}
+
 /* As far as the connection has room; messages that are not in memory are read first. */
 void command_list_go_on(struct op *op)
 {
-	while (op->at < op->count && op->loads < LIST_LOADS &&
+	struct op *waiting = first_waiting(op), *item;
+
+	if (waiting != NULL && ipc_room(op->client->desk.ipc) > LIST_ROOM) {
+		/* Its end comes back here. */
+		waiting->waits = false;
+		command_fetch(waiting);
+		return;
+	}
+	while (op->sending == NULL && op->at < op->count && op->loads < LIST_LOADS &&
 		ipc_room(op->client->desk.ipc) > LIST_ROOM) {
-		struct op *item;
+		struct show_place shown = {0};
 		struct queue_message *m;
 		char id[QUEUE_ID_MAX + 1];
 
 		if (!active_key_id(op->keys[op->at++], id))
 			continue;
 		m = queue_store_get(qmgr.store, slice_str(id));
+		if (m != NULL &&
+			show_list(op->client->desk.ipc, op->request, m, op->with_rcpts, &shown))
+			continue;
+		item = item_new(op, id);
 		if (m != NULL) {
-			show_list(op->client->desk.ipc, op->request, m, op->with_rcpts);
+			item->shown = shown;
+			item->waits = true;
+			op->sending = item;
 			continue;
 		}
-		item = command_op_new(op->client, 0, OP_LIST);
-		item->list = op;
-		item->place = QUEUE_PLACE_DEFERRED;
-		strlcpy(item->id, id, sizeof(item->id));
-		op->loads++;
 		if (queue_store_load(qmgr.store, slice_str(id), item->place) != 0) {
 			command_op_free(item);
 			op->loads--;

@@ -3,6 +3,8 @@
 
 #include "qmgr/qmgr.h"
 
+enum { RCPT_ROOM = 2 * IPC_FRAME_LIMIT };
+
 const char *show_queue(const struct queue_message *m)
 {
 	if (m->place == QUEUE_PLACE_CORRUPT)
@@ -71,14 +73,10 @@ static void list_rcpt(struct ipc *c, uint64_t request, const struct queue_messag
 	ipc_end(c);
 }
 
-void show_list(struct ipc *c, uint64_t request, const struct queue_message *m, bool with_rcpts)
+static void list_message(struct ipc *c, uint64_t request, const struct queue_message *m)
 {
-	struct queue_recipient to;
-	uint32_t offset = 0, index = 0;
 	int64_t due = next_attempt(m);
 
-	if (m->state == QUEUE_M_ENDED)
-		return;
 	ipc_begin(c, PROTO_QUEUE_MESSAGE, request);
 	ipc_put_str(c, FIELD_QUEUE_ID, m->id);
 	ipc_put_str(c, FIELD_NAME, show_queue(m));
@@ -89,7 +87,26 @@ void show_list(struct ipc *c, uint64_t request, const struct queue_message *m, b
 	if (due > 0)
 		ipc_put_u64(c, FIELD_DEADLINE, (uint64_t)due);
 	ipc_end(c);
-	while (with_rcpts && queue_recipient_next(&m->env, &offset, &index, &to))
+}
+
+bool show_list(struct ipc *c, uint64_t request, const struct queue_message *m, bool with_rcpts,
+	struct show_place *place)
+{
+	struct queue_recipient to;
+
+	if (m->state == QUEUE_M_ENDED)
+		return true;
+	if (!place->is_begun)
+		list_message(c, request, m);
+	place->is_begun = true;
+	while (with_rcpts) {
+		/* A message can have a million. */
+		if (ipc_room(c) < RCPT_ROOM)
+			return false;
+		if (!queue_recipient_next(&m->env, &place->offset, &place->index, &to))
+			break;
 		if (!is_done(&m->r[to.index]))
 			list_rcpt(c, request, m, &to);
+	}
+	return true;
 }

@@ -9,7 +9,18 @@
 
 /* "active", "deferred", "hold" or "corrupt". */
 const char *show_queue(const struct queue_message *m);
-/* A QUEUE_MESSAGE frame, and a QUEUE_RCPT for each recipient that is not done. */
-void show_list(struct ipc *c, uint64_t request, const struct queue_message *m, bool with_rcpts);
+
+/* How much of a message is sent; zero at first. It holds for the same message read anew, too. */
+struct show_place {
+	bool is_begun;
+	uint32_t offset, index; /* of the next recipient */
+};
+
+/*
+ * A QUEUE_MESSAGE frame, and a QUEUE_RCPT for each recipient that is not done, as far as the
+ * connection has room. False: it is to go on from *place.
+ */
+bool show_list(struct ipc *c, uint64_t request, const struct queue_message *m, bool with_rcpts,
+	struct show_place *place);
 
 #endif

@@ -236,6 +236,11 @@ static void reply_read(struct queue_store *s, const struct sorder *o, struct rea
 		store_try_remove(m);
 		return;
 	}
+	if (m != NULL && m->p->is_unloading && o->n == 0) {
+		/* Read for somebody else as well, who has let it go: told of when that is done. */
+		m->p->is_wanted = true;
+		return;
+	}
 	if (m == NULL && status == 0)
 		m = build_loaded(s, o->id, place, envelope, events, &status);
 	if (m != NULL && m->state == QUEUE_M_ENDED && !m->p->is_given) {

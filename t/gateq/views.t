@@ -7,7 +7,9 @@ use warnings;
 use Gatepost::Instance;
 use Gatepost::Kit;
 use Gatepost::Sink;
+use IO::Socket::UNIX;
 use JSON::PP;
+use POSIX ();
 use Test::More;
 
 my ($down, $relay) = (free_port(), free_port());
@@ -16,8 +18,9 @@ my $gp = Gatepost::Instance->new(main => {
     minimal_backoff_time => '1h', maximal_backoff_time => '1h', queue_file_delay => '1s',
     relayhost => "[127.0.0.1]:$relay",
     transport_maps => "inline:{{down.test=smtp:[127.0.0.1]:$down} {.down.test=smtp:[127.0.0.1]:$down}"
-        . " {grey.test=smtp:[127.0.0.1]:" . $grey->port . '}}',
-    smtp_connect_timeout => '5s' });
+        . " {grey.test=smtp:[127.0.0.1]:" . $grey->port . '} {many.test=retry:4.1.2 ' . 'not now ' x 50 . '}}',
+    smtp_connect_timeout => '5s', smtpd_recipient_limit => 20000,
+    virtual_alias_domains => 'al.test', virtual_alias_maps => 'regexp:{{/^(u[0-9]+)@al\.test$$/ $$1@many.test}}' });
 $gp->start;
 
 # from, to …
@@ -93,9 +96,24 @@ sub check_dry_runs {
 }
 
 check_views('online');
+# Messages that are read from their files for several at a time are there for all of them.
+my %heads;
+for (1 .. 6) {
+    my @lists = map { open my $fh, '-|', build() . '/sbin/gateq', '-c', $gp->dir, 'list', '--json' or die $!; $fh } 1 .. 12;
+    $heads{ scalar(() = <$_>) }++ for @lists;
+}
+is_deeply(\%heads, { 5 => 72 }, 'many lists at a time, and all are whole');
 check_dry_runs('online');
 is((gateq('summary'))[0], 1, 'summary wants to know by what');
 is((gateq('summary', '--by', 'colour'))[0], 1, 'and something that there is');
+# A script's variable that is not set must not choose everything, nor a filter be passed by.
+for (['delete', '--site', ''], ['delete', '--reason', ''], ['delete', '--recipient', ''], ['hold', '--sender', ''],
+    ['delete', '--queue', ''], ['delete', '--sender', 'nobody@no.test', $id[0]], ['hold', '--older', '1h', @id]) {
+    my ($status, $out) = gateq(@$_);
+    is($status, 1, "refused: @$_");
+    like($out, qr/\Agateq: (?:--\w+: expected a value, not nothing|\w+: expected ids or filters, not both)\n\z/, 'and says why');
+}
+is(scalar($gp->queue_list), 5, 'nothing has changed');
 
 $gp->stop;
 check_views('offline');
@@ -133,5 +151,40 @@ ok(wait_until(20, sub { scalar(() = $next->messages) }), 'one goes');
 is(scalar(() = later($relayed[1])), 1, 'what is not of the domain still waits');
 is(($gp->tool('sendmail', '-qRfirst.test'))[0], 0, 'sendmail -qR with the domain');
 ok(wait_until(20, sub { grep { $_->{rcpts}[0] eq 'u@second.test' } $next->messages }), 'all for the relay goes');
+
+# One message alone is more than a connection holds at a time.
+my $many = 12000;
+is($gp->mail('a@one.test', [map {"u$_\@al.test"} 1 .. $many], "Subject: x\r\n\r\nx\r\n")->{code}, 250, 'a message to many');
+ok(wait_until(30, sub { all_deferred() }), 'all of them wait');
+my ($status, $out) = gateq('list', '--json', '--queue', 'deferred');
+my %rcpts = map { $_->{sender} => scalar @{ $_->{recipients} } } grep { $_->{recipients}[0]{address} =~ /many\.test$/ }
+    map { decode_json($_) } grep {/^\{/} split /\n/, $out;
+is_deeply([$status, \%rcpts], [0, { 'a@one.test' => $many }], 'it is listed whole') or diag substr $out, -200;
+is_deeply([grep { $_ eq "1 $many" } values %{ counts('reason') }], ["1 $many"], 'and counted') or diag explain counts('destination');
+
+# Lists that are not read stand in memory: users have some at a time, and are no hindrance to root.
+SKIP: {
+    skip 'only root can be somebody else', 2 if $>;
+    my $list = pack 'VvvQ<CCvQ<', 12, 192, 0, 1, 4, 1, 8, 1; # QUEUE_LIST with recipients
+    pipe my $from_child, my $to_parent or die $!;
+    my $pid = fork // die $!;
+    if (!$pid) {
+        POSIX::setuid(65534);
+        my (@open, @types);
+        for (0 .. 16) {
+            push @open, IO::Socket::UNIX->new(Peer => $gp->queue . '/public/qmgr');
+            syswrite $open[-1], $list;
+            sysread $open[-1], my $head, 16;
+            push @types, (unpack 'Vv', $head)[1];
+        }
+        syswrite $to_parent, "@types\n";
+        sleep 60;
+        POSIX::_exit(0);
+    }
+    Gatepost::Kit::adopt($pid);
+    is(scalar <$from_child>, join(' ', (193) x 16, 198) . "\n", 'sixteen lists are begun, the next is refused');
+    is((gateq('list'))[0], 0, 'root has one all the same');
+    kill 'KILL', $pid;
+}
 $gp->stop;
 done_testing;
