@@ -198,18 +198,20 @@ static void place_full(struct schedule *s, struct schedule_dest *d)
 }
 
 /*
- * More offers than may go now, so that a sender's turn finds it; but not all at once, for they are
- * taken back when the destination is full.
+ * More offers than may go now, so that a sender's turn finds it; but not all at once while jobs are
+ * out, for they are taken back when the destination is full, and each end of a job makes more. When
+ * none is out nothing else would, before its own turn.
  */
 void schedule_dest_enter_lane(struct schedule_dest *d)
 {
 	struct schedule_transport *t = d->transport;
+	bool is_busy = d->jobs + d->ahead > 0;
 
 	if (d->place != SCHEDULE_IN_LANE) {
 		d->stamp = ++t->stamp;
 		enter(d, SCHEDULE_IN_LANE, &t->lane[d->lane].dests);
 	}
-	schedule_dest_offer(d, d->offered + 2 < OFFERS ? d->offered + 2 : OFFERS);
+	schedule_dest_offer(d, is_busy && d->offered + 2 < OFFERS ? d->offered + 2 : OFFERS);
 }
 
 static void place_open(struct schedule *s, struct schedule_dest *d, bool served)

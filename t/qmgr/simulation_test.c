@@ -14,14 +14,19 @@
  * gets less than half of a fair share; no job goes out over a limit.
  *
  * What is fair is counted here, not taken from the scheduler. Each start of a job in the main
- * transport is worth 1 / (number of those who wait) for each who waits.
+ * transport is worth 1 / (number of those who wait) for each who waits; so it is at a site for its
+ * destinations. Slow destinations have theirs of the room, in seconds that their jobs take; one
+ * with a rate, and a site, its rate. Who waits is looked at before each of his jobs, and when he
+ * waits no more: of what is his since he began to wait, or since the last SHARES jobs' worth, he
+ * has half but for ENDS jobs, however small his share is; one with much has half of all, too. A
+ * sender waits while a destination of his could take a job.
  *
  * GP_SIMULATION_RECIPIENTS=10000000 makes it a long one.
  */
-enum { DESTS = 100000, BIG = 20, CAPACITY = 400, WINDOW = 20, SITE_SIZE = 10 };
+enum { DESTS = 100000, BIG = 20, CAPACITY = 400, WINDOW = 20, SITE_SIZE = 400 };
 enum { CROWD = 2000, OWN = 2500, NEWS = 20, NOTES = 1000, SENDERS = CROWD + OWN + NEWS + NOTES };
 enum { TRANSPORTS = 3, SMTP = 0, RATED = 1, SITED = 2 };
-enum { SITE_WINDOW = 3, ACTIVE = 1000000 };
+enum { SITE_WINDOW = 3, ACTIVE = 1000000, SHARES = 20, PAIRS = 1 << 20, ENDS = 3 };
 
 static const struct schedule_rate rate = {3, 7 * CLOCK_SEC};
 static const struct schedule_rate site_rate = {7, 3 * CLOCK_SEC};
@@ -45,20 +50,46 @@ struct check {
 	int64_t level, at;
 };
 
+/* What is somebody's, and what he had of it: of the present window, and of all. */
+struct fair {
+	double share, got, all_share, all_got;
+	double mark; /* of the clock of his shares */
+	bool is_open;
+};
+
+enum kind { PLAIN, SLOW, LIMITED, OF_SITE, CROWDED, OWNER, NEWSLETTER, NOTE, WHOLE_SITE, KINDS };
+
+/* All of a kind: the least part of what is his that somebody had. */
+struct verdict {
+	uint64_t looks;
+	double least;
+};
+
 struct dest {
-	uint32_t waiting, jobs, window, served;
-	double share, mark;
+	uint32_t waiting, jobs, window;
+	LIST_HEAD(, pair) pairs; /* that wait */
+	struct fair fair;
 	struct check bucket;
-	bool is_open, was_dead;
+	bool was_dead;
 };
 
 struct sender {
-	uint32_t waiting, served; /* at plain destinations */
-	double share, mark;       /* of all jobs, or of those of its big destination */
+	uint32_t waiting; /* at plain destinations */
+	uint32_t open;    /* of those, such as could take a job: newsletters, crowds: 1 or 0 */
+	struct fair fair; /* of all jobs, or of those of its big destination */
+};
+
+/* A sender at a plain destination, of those who have mail for few. */
+struct pair {
+	uint64_t key; /* 0: no pair */
+	uint32_t sender, waiting;
+	LIST_ENTRY(pair) link;
 };
 
 struct site {
-	uint32_t jobs;
+	uint32_t jobs, open;
+	double time;
+	struct fair fair;
 	struct check bucket;
 };
 
@@ -74,6 +105,7 @@ static struct world {
 	struct sender senders[SENDERS];
 	struct site sites[DESTS / SITE_SIZE];
 	struct mail *mails;
+	struct pair *pairs; /* a hash table, PAIRS of them */
 	struct out *heap;
 	size_t heap_len, heap_cap;
 	struct schedule_job *ahead[SCHEDULE_AHEAD_RCPTS];
@@ -82,8 +114,9 @@ static struct world {
 	uint64_t seed, jobs, suspended, decisions, retries, prepared;
 	uint64_t wrong_mail, twice, over_window, over_rate, over_site, over_capacity, not_gentle;
 	uint64_t notes, note_wait, late_notes;
-	double dest_time, sender_time, big_time[BIG];
-	uint32_t open_dests, open_senders, open_crowd[BIG], busy[TRANSPORTS];
+	double dest_time, sender_time, big_time[BIG], slot_time;
+	uint32_t open_dests, open_senders, open_crowd[BIG], busy[TRANSPORTS], smtp_waiting;
+	struct verdict verdicts[KINDS];
 	uint32_t mail_count, ended;
 } w;
 
@@ -131,42 +164,202 @@ static int64_t duration(uint32_t dest)
 
 /* ---- Shares. ---- */
 
-static double crowd_time(uint32_t sender)
+static enum kind kind_of(uint32_t dest)
+{
+	int t = transport_of(dest);
+
+	return t == RATED ? LIMITED : t == SITED ? OF_SITE : is_plain(dest) ? PLAIN : SLOW;
+}
+
+static double clock_of(uint32_t dest)
+{
+	switch (kind_of(dest)) {
+	case LIMITED: return (double)w.now * rate.count / (double)rate.per;
+	case OF_SITE: return w.sites[dest / SITE_SIZE].time;
+	case SLOW: return w.slot_time;
+	default: return w.dest_time;
+	}
+}
+
+/* job: what one of his is worth. */
+static void look(struct fair *f, enum kind kind, double job, double now)
+{
+	struct verdict *v = &w.verdicts[kind];
+
+	if (f->is_open) {
+		f->share += now - f->mark;
+		f->all_share += now - f->mark;
+	}
+	f->mark = now;
+	if (f->share < 2 * ENDS * job)
+		return;
+	if (v->looks++ == 0 || (f->got + ENDS * job) / f->share < v->least)
+		v->least = (f->got + ENDS * job) / f->share;
+	if (f->share >= SHARES * job)
+		f->share = f->got = 0;
+}
+
+/* no_more: it has no mail; what comes later begins anew. */
+static void open_close(
+	struct fair *f, enum kind kind, double job, double now, bool is_open, bool no_more)
+{
+	look(f, kind, job, now);
+	f->is_open = is_open;
+	if (no_more)
+		f->share = f->got = 0;
+}
+
+static void give(struct fair *f, enum kind kind, double job, double now, double worth)
+{
+	look(f, kind, job, now);
+	f->got += worth;
+	f->all_got += worth;
+}
+
+static double job_of(uint32_t dest)
+{
+	return kind_of(dest) == SLOW ? 10.1 : 1;
+}
+
+static enum kind sender_kind(uint32_t sender)
+{
+	if (sender < CROWD)
+		return CROWDED;
+	return sender < CROWD + OWN ? OWNER : sender < CROWD + OWN + NEWS ? NEWSLETTER : NOTE;
+}
+
+/* Its turn can come where its mail is, and nowhere else. */
+static bool has_few(uint32_t sender)
+{
+	return sender_kind(sender) == OWNER || sender_kind(sender) == NOTE;
+}
+
+static struct pair *pair_of(uint32_t sender, uint32_t dest)
+{
+	uint64_t key = ((uint64_t)sender << 32 | dest) + 1;
+	uint64_t at = key * UINT64_C(0x9e3779b97f4a7c15) >> 40;
+
+	for (;; at++) {
+		struct pair *p = &w.pairs[at % PAIRS];
+
+		if (p->key == 0) {
+			p->key = key;
+			p->sender = sender;
+		}
+		if (p->key == key)
+			return p;
+	}
+}
+
+static double sender_clock(uint32_t sender)
 {
 	return sender < CROWD ? w.big_time[sender % BIG] : w.sender_time;
 }
 
-static void sender_wait(uint32_t sender, int n)
+static void sender_open(uint32_t sender, int change)
 {
 	struct sender *p = &w.senders[sender];
+	bool was = p->open > 0;
+
+	p->open += (uint32_t)change;
+	if (was == (p->open > 0))
+		return;
+	w.open_senders += was ? -1u : 1u;
+	if (sender < CROWD)
+		w.open_crowd[sender % BIG] += was ? -1u : 1u;
+	open_close(&p->fair, sender_kind(sender), 1, sender_clock(sender), !was, p->waiting == 0);
+}
+
+static void pair_wait(uint32_t sender, uint32_t dest, int n)
+{
+	struct dest *d = &w.dests[dest];
+	struct pair *p = pair_of(sender, dest);
 	bool was = p->waiting > 0;
 
 	p->waiting += (uint32_t)n;
 	if (was == (p->waiting > 0))
 		return;
-	w.open_senders += was ? -1u : 1u;
-	if (sender < CROWD)
-		w.open_crowd[sender % BIG] += was ? -1u : 1u;
 	if (was)
-		p->share += crowd_time(sender) - p->mark;
-	p->mark = crowd_time(sender);
+		LIST_REMOVE(p, link);
+	else
+		LIST_INSERT_HEAD(&d->pairs, p, link);
+	if (d->fair.is_open)
+		sender_open(sender, was ? -1 : 1);
+}
+
+static void sender_wait(uint32_t sender, uint32_t dest, int n)
+{
+	struct sender *p = &w.senders[sender];
+	bool was = p->waiting > 0;
+
+	p->waiting += (uint32_t)n;
+	if (has_few(sender))
+		pair_wait(sender, dest, n);
+	else if (was != (p->waiting > 0))
+		sender_open(sender, was ? -1 : 1);
+}
+
+static double site_clock(void)
+{
+	return (double)w.now * site_rate.count / (double)site_rate.per;
+}
+
+static void site_update(struct site *site, int change)
+{
+	bool was = site->open > 0;
+
+	site->open += (uint32_t)change;
+	if (was != (site->open > 0))
+		open_close(&site->fair, WHOLE_SITE, 1, site_clock(), !was, was);
 }
 
 static void dest_update(struct dest *d)
 {
-	bool is_open = d->waiting > 0 && d->jobs < d->window;
+	uint32_t dest = (uint32_t)(d - w.dests);
+	enum kind kind = kind_of(dest);
+	bool is_free = d->jobs < d->window || kind == LIMITED || kind == OF_SITE;
+	bool is_open = d->waiting > 0 && is_free && !is_dying(dest);
 
-	if (is_open == d->is_open || !is_plain((uint32_t)(d - w.dests)))
+	if (is_open == d->fair.is_open && d->waiting > 0)
 		return;
-	d->is_open = is_open;
-	w.open_dests += is_open ? 1u : -1u;
-	if (!is_open)
-		d->share += w.dest_time - d->mark;
-	d->mark = w.dest_time;
+	if (is_open != d->fair.is_open && kind == PLAIN) {
+		struct pair *p;
+
+		w.open_dests += is_open ? 1u : -1u;
+		LIST_FOREACH(p, &d->pairs, link)
+		sender_open(p->sender, is_open ? 1 : -1);
+	}
+	if (is_open != d->fair.is_open && kind == OF_SITE)
+		site_update(&w.sites[dest / SITE_SIZE], is_open ? 1 : -1);
+	open_close(&d->fair, kind, job_of(dest), clock_of(dest), is_open, d->waiting == 0);
 }
 
-static void credit(uint32_t dest)
+static void dest_wait(uint32_t dest, int n)
 {
+	struct dest *d = &w.dests[dest];
+	bool was = d->waiting > 0;
+
+	d->waiting += (uint32_t)n;
+	if (transport_of(dest) == SMTP && was != (d->waiting > 0))
+		w.smtp_waiting += was ? -1u : 1u;
+	dest_update(d);
+}
+
+/* A job has started: it is one of somebody's. */
+static void credit(uint32_t dest, uint32_t sender, double seconds)
+{
+	enum kind kind = kind_of(dest);
+	struct site *site = &w.sites[dest / SITE_SIZE];
+
+	if (!is_dying(dest))
+		give(&w.dests[dest].fair, kind, job_of(dest), clock_of(dest),
+			kind == SLOW ? seconds : 1);
+	if (kind == PLAIN)
+		give(&w.senders[sender].fair, sender_kind(sender), 1, sender_clock(sender), 1);
+	if (kind == OF_SITE) {
+		give(&site->fair, WHOLE_SITE, 1, site_clock(), 1);
+		site->time += site->open > 0 ? 1.0 / site->open : 0;
+	}
 	if (transport_of(dest) != SMTP)
 		return;
 	if (w.open_dests > 0)
@@ -175,6 +368,14 @@ static void credit(uint32_t dest)
 		w.sender_time += 1.0 / w.open_senders;
 	if (dest < BIG && w.open_crowd[dest] > 0)
 		w.big_time[dest] += 1.0 / w.open_crowd[dest];
+}
+
+/* Of the room of the main transport. */
+static void advance(int64_t to)
+{
+	if (w.smtp_waiting > 0)
+		w.slot_time += (double)(to - w.now) / CLOCK_SEC * CAPACITY / w.smtp_waiting;
+	w.now = to;
 }
 
 /* ---- Limits. ---- */
@@ -232,12 +433,11 @@ static void add_rcpt(struct mail *mail, struct rcpt *r)
 			w.s, w.now, t, slice_str(key), slice_str(site), SCHEDULE_SITE_LIFE);
 	}
 	schedule_rcpt_add(w.s, mail->message, t, slice_str(key), &r->link);
-	w.dests[r->dest].waiting++;
 	if (w.dests[r->dest].window == 0)
 		w.dests[r->dest].window = 5;
-	dest_update(&w.dests[r->dest]);
+	dest_wait(r->dest, 1);
 	if (is_plain(r->dest))
-		sender_wait(mail->sender, 1);
+		sender_wait(mail->sender, r->dest, 1);
 }
 
 static void load(struct mail *mail, bool loaded)
@@ -286,7 +486,6 @@ static uint32_t dest_of(const struct schedule_job *job)
 
 static void take(struct schedule_job *job)
 {
-	struct mail *mail = schedule_message_owner(job->message);
 	uint32_t dest = dest_of(job);
 	struct schedule_rcpt *r;
 
@@ -297,22 +496,27 @@ static void take(struct schedule_job *job)
 		w.twice += rcpt->handed || rcpt->over || rcpt->dest != dest;
 		rcpt->handed = true;
 	}
-	w.dests[dest].waiting -= job->count;
-	if (is_plain(dest))
-		sender_wait(mail->sender, -(int)job->count);
 }
 
-static void served(const struct schedule_job *job)
+/* What it has is in no place of the scheduler any more. */
+static void taken(const struct schedule_job *job)
+{
+	const struct mail *mail = schedule_message_owner(job->message);
+	uint32_t dest = dest_of(job);
+
+	dest_wait(dest, -(int)job->count);
+	if (is_plain(dest))
+		sender_wait(mail->sender, dest, -(int)job->count);
+}
+
+static void served(const struct schedule_job *job, int64_t takes)
 {
 	const struct mail *mail = schedule_message_owner(job->message);
 	uint32_t dest = dest_of(job);
 	int64_t waited = w.now - mail->arrival;
 
 	w.jobs++;
-	w.dests[dest].served++;
-	if (is_plain(dest))
-		w.senders[mail->sender].served++;
-	credit(dest);
+	credit(dest, mail->sender, (double)takes / CLOCK_SEC);
 	if (!mail->is_note)
 		return;
 	w.notes++;
@@ -353,9 +557,10 @@ static void start(struct schedule_job *job)
 {
 	uint32_t dest = dest_of(job);
 	size_t i = w.heap_len++;
-	int64_t end = w.now + duration(dest);
+	int64_t takes = duration(dest), end = w.now + takes;
 
-	served(job);
+	served(job, takes);
+	taken(job);
 	check_start(dest, job);
 	dest_update(&w.dests[dest]);
 	if (w.heap_len > w.heap_cap) {
@@ -395,12 +600,14 @@ static void start_ahead(void)
 		struct schedule_job *job = w.ahead[i];
 		int err = schedule_job_start(w.s, job, w.now);
 
-		if (err == 0)
+		if (err == 0) {
 			start(job);
-		else if (err == ERR_STATE)
+		} else if (err == ERR_STATE) {
+			taken(job);
 			finish(job);
-		else
+		} else {
 			w.ahead[kept++] = job;
+		}
 	}
 	w.prepared += w.ahead_len - kept;
 	w.ahead_len = kept;
@@ -424,6 +631,7 @@ static int64_t decide(void)
 		take(d.job);
 		if (d.job->suspended) {
 			w.suspended++;
+			taken(d.job);
 			finish(d.job);
 		} else if (d.job->ahead) {
 			w.ahead[w.ahead_len++] = d.job;
@@ -459,7 +667,7 @@ static void run(uint32_t first_note)
 		if (until == CLOCK_NEVER)
 			break;
 		if (until > w.now)
-			w.now = until;
+			advance(until);
 		while (w.heap_len > 0 && w.heap[0].end <= w.now)
 			finish(heap_pop());
 		start_ahead();
@@ -545,33 +753,61 @@ static void set_up(void)
 	}
 }
 
-/* The least that one got of its share, of those whose share was twenty jobs
- * and more; within three jobs. */
-static double least_share(bool senders, uint32_t from, uint32_t to, uint32_t *n)
+/* Of those whose share of all was twenty jobs and more, within three jobs. */
+static void add_least(const struct fair *f, double job, double *least, uint32_t *n)
 {
-	double least = 9;
-
-	*n = 0;
-	for (uint32_t i = from; i < to; i++) {
-		double share = senders ? w.senders[i].share : w.dests[i].share;
-		double got = senders ? w.senders[i].served : w.dests[i].served;
-
-		if (share < 20)
-			continue;
-		++*n;
-		if ((got + 3) / share < least)
-			least = (got + 3) / share;
-	}
-	return least;
+	if (f->all_share < 20 * job)
+		return;
+	++*n;
+	if ((f->all_got + 3 * job) / f->all_share < *least)
+		*least = (f->all_got + 3 * job) / f->all_share;
 }
 
-static void fair(const char *who, bool senders, uint32_t from, uint32_t to)
+static void fair_dests(void)
 {
-	uint32_t n;
-	double least = least_share(senders, from, to, &n);
+	double least = 9;
+	uint32_t n = 0;
 
-	ok(n > 0 && least >= 0.5, "%s: none of %u got less than %.2f of its fair share", who, n,
+	for (uint32_t i = 0; i < DESTS; i++)
+		add_least(&w.dests[i].fair, job_of(i), &least, &n);
+	ok(n > 0 && least >= 0.5, "destinations: none of %u got less than %.2f of its share", n,
 		least);
+}
+
+static void fair_senders(const char *who, uint32_t from, uint32_t to)
+{
+	double least = 9;
+	uint32_t n = 0;
+
+	for (uint32_t i = from; i < to; i++)
+		add_least(&w.senders[i].fair, 1, &least, &n);
+	ok(n > 0 && least >= 0.5, "%s: none of %u got less than %.2f of its share", who, n, least);
+}
+
+static void fair_always(void)
+{
+	static const struct {
+		const char *who;
+		double least;
+	} rows[KINDS] = {
+		[PLAIN] = {"destinations", 0.5},
+		[SLOW] = {"slow destinations", 0.5},
+		[LIMITED] = {"destinations with a rate", 0.99},
+		[OF_SITE] = {"destinations of a site", 0.5},
+		[CROWDED] = {"crowds, each at its destination", 0.5},
+		[OWNER] = {"senders with destinations of their own", 0.5},
+		[NEWSLETTER] = {"newsletters", 0.5},
+		[NOTE] = {"senders of notes", 0.5},
+		[WHOLE_SITE] = {"sites", 0.99},
+	};
+
+	for (int i = 0; i < KINDS; i++) {
+		const struct verdict *v = &w.verdicts[i];
+
+		ok(v->looks > 0 && v->least >= rows[i].least,
+			"%s: at none of %llu looks one had less than %.2f of what was its",
+			rows[i].who, (unsigned long long)v->looks, v->least);
+	}
 }
 
 static void simulate(uint32_t rcpts)
@@ -580,6 +816,7 @@ static void simulate(uint32_t rcpts)
 	uint32_t first_note;
 
 	w.seed = 20261121;
+	w.pairs = mem_array(PAIRS, sizeof(*w.pairs));
 	set_up();
 	first_note = compose_all(rcpts);
 	run(first_note);
@@ -600,16 +837,18 @@ static void simulate(uint32_t rcpts)
 	is_int(w.over_site, 0, "nor over a site's rate or concurrency");
 	is_int(w.not_gentle, 0,
 		"a dead destination gets one delivery at a time until one succeeds");
-	fair("destinations", false, 0, DESTS);
-	fair("crowds, each at its destination", true, 0, CROWD);
-	fair("senders with destinations of their own", true, CROWD, CROWD + OWN);
-	fair("newsletters", true, CROWD + OWN, CROWD + OWN + NEWS);
+	fair_dests();
+	fair_senders("crowds, each at its destination", 0, CROWD);
+	fair_senders("senders with destinations of their own", CROWD, CROWD + OWN);
+	fair_senders("newsletters", CROWD + OWN, CROWD + OWN + NEWS);
+	fair_always();
 	ok(w.notes > 0 && w.note_wait / w.notes < CLOCK_SEC, "a note waits %llu ms on average",
 		(unsigned long long)(w.note_wait / w.notes / 1000));
 	ok(w.late_notes * 50 < w.notes, "%llu wait longer than five seconds",
 		(unsigned long long)w.late_notes);
 	schedule_free(&w.s);
 	mem_free(w.mails);
+	mem_free(w.pairs);
 	mem_free(w.heap);
 }
 
