@@ -29,10 +29,11 @@ struct auth {
 	struct session *session;
 	struct ipc *vault; /* NULL: none is asked */
 	uint64_t id;
-	bool any;        /* mechanisms that both sides know */
-	bool has_begun;  /* AUTH is sent */
-	bool is_asked;   /* vault is, for what comes next */
-	bool must_prove; /* the host, before its 235 counts */
+	int64_t vault_until; /* for its first word, however often one is waited for */
+	bool any;            /* mechanisms that both sides know */
+	bool has_begun;      /* AUTH is sent */
+	bool is_asked;       /* vault is, for what comes next */
+	bool must_prove;     /* the host, before its 235 counts */
 	bool is_proved;
 	char mechanism[SASL_NAME_MAX + 1];
 	char mark[SASL_MARK_TEXT];
@@ -243,13 +244,31 @@ static void put_mechanisms(struct auth *a)
 
 /* ---- vault. ---- */
 
+static bool waits_for_vault(const struct auth *a)
+{
+	return a->vault == NULL && !a->has_begun;
+}
+
+/* For the first that waits: they stand in the order in which they began. */
+static void set_patience(void)
+{
+	const struct auth *a = NULL;
+	TAILQ_FOREACH(a, &auths, link)
+	{
+		if (waits_for_vault(a)) {
+			break;
+		}
+	}
+	loop_timer_set(&patience, a != NULL ? a->vault_until : CLOCK_NEVER);
+}
+
 static void ask(struct auth *a)
 {
 	/* The first of them, always: what it says of logins can be compared. */
 	struct server_peer *peer = TAILQ_FIRST(server_peers(ROLE_VAULT));
 	const struct session *s = a->session;
 	if (peer == NULL) {
-		loop_timer_set(&patience, loop_now() + VAULT_TIME * CLOCK_SEC);
+		set_patience();
 		return;
 	}
 	a->vault = peer->ipc;
@@ -272,6 +291,7 @@ bool auth_take(struct session *s)
 	}
 	struct auth *a = mem_alloc(sizeof(*a));
 	a->session = s;
+	a->vault_until = loop_now() + VAULT_TIME * CLOCK_SEC;
 	a->first = BUF_SECRET(SECRET_MAX);
 	a->said = BUF_SECRET(SECRET_MAX);
 	TAILQ_INSERT_TAIL(&auths, a, link);
@@ -287,7 +307,7 @@ void auth_peer_new(void)
 	struct auth *a = NULL;
 	TAILQ_FOREACH(a, &auths, link)
 	{
-		if (a->vault == NULL && !a->has_begun) {
+		if (waits_for_vault(a)) {
 			ask(a);
 		}
 	}
@@ -299,13 +319,14 @@ static void tired(void *arg)
 	struct auth *a = TAILQ_FIRST(&auths);
 	while (a != NULL) {
 		struct auth *next = TAILQ_NEXT(a, link);
-		if (a->vault == NULL && !a->has_begun) {
+		if (waits_for_vault(a) && a->vault_until <= loop_now()) {
 			cannot(a->session, "vault does not answer");
 			/* Others may have gone with it. */
 			next = TAILQ_FIRST(&auths);
 		}
 		a = next;
 	}
+	set_patience();
 }
 
 void auth_peer_gone(struct ipc *vault)

@@ -140,7 +140,7 @@ static void add_text(struct buf *out, struct slice text)
 int checks_find(enum checks_kind kind, const char *id, struct slice key, struct later *l,
 	struct checks_result *result)
 {
-	struct buf value = BUF_INIT(MAP_VALUE_LIMIT);
+	struct buf value = BUF_INIT((size_t)conf_int(P_header_size_limit) + MAP_VALUE_LIMIT);
 	result->fate = CHECKS_KEEP;
 	result->prepend = false;
 	buf_reset(&result->text);
@@ -154,6 +154,9 @@ int checks_find(enum checks_kind kind, const char *id, struct slice key, struct 
 		if (result->prepend || result->fate == CHECKS_REPLACE) {
 			add_text(&result->text, f.args);
 		}
+	}
+	if (r == ERR_TEMP && buf_failed(&value)) {
+		r = ERR_LIMIT;
 	}
 	buf_clear(&value);
 	return r == ERR_NOT_FOUND ? 0 : r;

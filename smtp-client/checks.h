@@ -31,7 +31,8 @@ enum checks_kind checks_kind_of(const struct mime_data *field);
 void checks_add_key(struct buf *out, struct slice field, struct slice name);
 /*
  * Looks key up and logs what the action wants to be logged; id is the message's. ERR_TEMP: a table
- * failed; ERR_LATER. text is reset first.
+ * failed; ERR_LIMIT: what it makes of the key is too long, today as tomorrow; ERR_LATER. text is
+ * reset first.
  */
 int checks_find(enum checks_kind kind, const char *id, struct slice key, struct later *l,
 	struct checks_result *result);

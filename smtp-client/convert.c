@@ -279,6 +279,9 @@ static int check(struct convert *c, enum checks_kind kind, struct slice key)
 		log_warning("%s: smtp %s checks lookup error", c->id,
 			kind == CHECKS_BODY ? "body" : "header");
 	}
+	if (r == ERR_LIMIT) {
+		return refuse(c, "5.3.0", "a table makes too long a text of a header or line");
+	}
 	if (r == 0 && c->later.count > 0) {
 		later_clear(&c->later);
 	}

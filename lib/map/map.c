@@ -256,15 +256,17 @@ int map_find(struct map *m, struct slice key, struct later *l, struct buf *value
 	if (m->failed)
 		return ERR_TEMP;
 	int r = m->driver->find(m->state, key, l, value);
+	bool is_long = r == ERR_LIMIT || buf_failed(value);
 	if (r == ERR_CORRUPT)
 		fail(m, buf_str(value));
-	if (r == 0 && (buf_failed(value) || value->len > MAP_VALUE_LIMIT))
+	if (r == 0 && is_long)
 		r = ERR_TEMP;
 	if (r == ERR_LATER && l == NULL)
 		r = ERR_TEMP;
 	if (r == 0 || r == ERR_NOT_FOUND || r == ERR_LATER)
 		return r;
 	buf_reset(value);
+	value->failed = is_long;
 	return ERR_TEMP;
 }
 

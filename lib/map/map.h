@@ -8,7 +8,8 @@
  * Tables. A lookup gives 0 (found), ERR_NOT_FOUND, ERR_TEMP (the table failed: always a temporary
  * failure, 451 or defer, never "not found") or ERR_LATER (util/later.h). Keys and values are bytes;
  * folding of keys is done here as the type wants it (hash, btree, texthash, inline: lower case,
- * as postmap builds them). Values longer than MAP_VALUE_LIMIT are ERR_TEMP.
+ * as postmap builds them). Values in a table have at most MAP_VALUE_LIMIT bytes (ERR_TEMP); what a
+ * pattern makes of its key may have more.
  *
  * Types: hash, btree (Berkeley DB, opened read-only from NAME.db), lmdb (from NAME.lmdb), cidr,
  * pcre, texthash (read whole from NAME), regexp, inline, static, fail, unix (passwd.byname,
@@ -76,7 +77,9 @@ void map_set_deferrer(void (*defer)(void (*run)(void *arg), void *arg));
 int map_open(const char *spec, struct buf *why, struct map **m);
 void map_close(struct map **m);
 const char *map_spec(const struct map *m);
-/* value is reset first; its limit holds too (ERR_TEMP). l may be NULL: ERR_LATER becomes ERR_TEMP.
+/*
+ * value is reset first; what is over its limit is ERR_TEMP, with buf_failed(value). l may be NULL:
+ * ERR_LATER becomes ERR_TEMP.
  */
 int map_find(struct map *m, struct slice key, struct later *l, struct buf *value);
 /*

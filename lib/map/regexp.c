@@ -9,7 +9,7 @@
  * regexp: POSIX regular expressions of the C library, extended ones unless the flag x is given,
  * without regard to case unless i is. Keys are bounded, since the library has no limit of its own.
  */
-enum { KEY_LIMIT = 65536 };
+enum { KEY_LIMIT = 1 << 20 };
 
 static bool parse_flags(struct slice flags, struct text *t, unsigned line, int *options)
 {

@@ -277,6 +277,12 @@ my $log = substr $postfix->log, $mark;
 is(actions(join "\n", $gp->log_lines), actions($log), 'the log lines are the same');
 like(actions(join "\n", $gp->log_lines), qr/^strip: header X-Strip: 2: stripped because$/m, 'and they are there');
 
+# As long as a field may be: its text is not cut, nor is it too much for a table.
+my $field = join "\r\n ", ('y' x 900) x 90;
+my $long = through('s@client.test', 'r@check.test', "${head}X-Swap: $field\r\nX-Drop: 1\r\n\r\nx\r\n");
+is($long->{gp}{text}, $long->{postfix}{text}, 'checks: a field of 80 KB');
+like($long->{gp}{text}, qr/^X-Swapped: yyy/m, 'it is replaced');
+
 # ---- Conversion, checks and addresses together ----
 my @mapped = (
     ['from, to', 's@client.test', 'r@dest.test', "Cc: anna\@own.example\r\nReply-To: Bert <bert\@own.example>\r\n\r\nanna\@own.example\r\n"],

@@ -17,6 +17,8 @@
 #include "util/fd.h"
 #include "util/mem.h"
 
+#define TEN(x) x x x x x x x x x x
+
 static char dir[] = "/tmp/gp-convert-XXXXXX";
 
 /* Each table behind "later", which answers from the loop; t/client/content.t has them without. */
@@ -32,16 +34,24 @@ static const char settings[] =
 	"smtp_header_checks = later:pcre:{{/^X-Drop:/ IGNORE}, {/^X-Strip:/ STRIP gone}, "
 	"{/^X-Info: (.*)/ INFO it is $$1}, {/^X-Warn:/ WARN}, {/^X-New: (.*)/ REPLACE X-Newer: "
 	"$$1}, "
-	"{/^X-Top:/ PREPEND X-Upper: x}, {/^X-Bad:/ REPLACE nothing}, {/^X-Bad2:/ PREPEND}, "
-	"{/^X-Odd:/ REJECT no}, {/^X-Ok:/ DUNNO}, {/^X-Fold: a\\n\\tb$$/ IGNORE}, "
-	"{/^X-Long: 0/ IGNORE}, {/^Content-Type:/ IGNORE}, {/^To: swap/ REPLACE To: "
-	"bert@own.example}}\n"
-	"smtp_mime_header_checks = later:pcre:{{/^Content-Disposition:/ IGNORE}, {/^X-Part:/ "
-	"IGNORE}, "
-	"{/^X-Drop:/ PREPEND X-Mime: seen}}\n"
-	"smtp_nested_header_checks = later:pcre:{{/^X-Drop:/ REPLACE X-Nested: 1}}\n"
-	"smtp_body_checks = later:pcre:{{/^drop/ IGNORE}, {/^new (.*)/ REPLACE old $$1}, "
-	"{/^top/ PREPEND above}, {/^gr=C3=BC/ WARN encoded}}\n";
+	"{/^X-Huge: (.*)/ REPLACE X-Huger: " TEN(
+		TEN("$$1$$1$$1")) "}, "
+				  "{/^X-Top:/ PREPEND X-Upper: x}, {/^X-Bad:/ REPLACE nothing}, "
+				  "{/^X-Bad2:/ PREPEND}, "
+				  "{/^X-Odd:/ REJECT no}, {/^X-Ok:/ DUNNO}, {/^X-Fold: a\\n\\tb$$/ "
+				  "IGNORE}, "
+				  "{/^X-Long: 0/ IGNORE}, {/^Content-Type:/ IGNORE}, {/^To: swap/ "
+				  "REPLACE To: "
+				  "bert@own.example}}\n"
+				  "smtp_mime_header_checks = later:pcre:{{/^Content-Disposition:/ "
+				  "IGNORE}, {/^X-Part:/ "
+				  "IGNORE}, "
+				  "{/^X-Drop:/ PREPEND X-Mime: seen}}\n"
+				  "smtp_nested_header_checks = later:pcre:{{/^X-Drop:/ REPLACE "
+				  "X-Nested: 1}}\n"
+				  "smtp_body_checks = later:pcre:{{/^drop/ IGNORE}, {/^new (.*)/ "
+				  "REPLACE old $$1}, "
+				  "{/^top/ PREPEND above}, {/^gr=C3=BC/ WARN encoded}}\n";
 
 struct row {
 	const char *what, *content, *want;
@@ -59,6 +69,8 @@ static const struct row by_tables[] = {
 	{"a folded field in REPLACE", "X-New: 1|\t2| 3|A: b||", "X-Newer: 1|\t2| 3|A: b||"},
 	{"bad texts and actions", "X-Bad: 1|X-Bad2: 2|X-Odd: 3||", "X-Bad: 1|X-Bad2: 2|X-Odd: 3||"},
 	{"the whole field, lines by LF", "X-Fold : a|\tb|B: c||", "B: c||"},
+	{"a text that is too long", "A: b|X-Huge: " TEN(TEN("1234")) "||one|",
+		"!5.3.0 a table makes too long a text of a header or line"},
 	{"not the fields of MIME", "Content-Type: text/plain|A: b||",
 		"Content-Type: text/plain|A: b||"},
 	{"nor those of parts",
