@@ -151,7 +151,7 @@ static void deliver(struct queue_message *m, int64_t now)
 	uint64_t wait, ticket;
 	uint32_t index = 0;
 
-	must(queue_store_handout(m, &index, 1, now, &wait), "hand-out");
+	must(queue_store_handout(m, &index, 1, QUEUE_ROAD_DIRECT, now, &wait), "hand-out");
 	must(queue_store_content(m, &content), "content");
 	if (wait == 0)
 		must(queue_store_send(m, &index, 1), "send");

@@ -412,7 +412,7 @@ static void spawner_gone(int what, void *arg)
 
 void work_init(int to_spawner, unsigned limit)
 {
-	static const struct job_handler handler = {start, abandon};
+	static const struct job_handler handler = {start, abandon, false};
 	spawner = to_spawner;
 	spawner_end = loop_watch_new(spawner, spawner_gone, NULL);
 	loop_watch_set(spawner_end, LOOP_READ);

@@ -62,9 +62,16 @@ unsigned active_via(const struct active *a, const struct active_rcpt *r)
 	return r->nexthop != NULL ? r->via : active_recipient(a, r).via;
 }
 
-bool active_is_by_relay(const struct active *a, const struct active_rcpt *r)
+enum queue_road active_road(const struct active *a, const struct active_rcpt *r)
 {
-	return (active_via(a, r) & QUEUE_VIA_RELAY) == 1;
+	unsigned via = active_via(a, r), first = via & QUEUE_VIA_RELAY;
+	/* What a worker holds from before has no transport here. */
+	bool falls_back = r->transport != NULL && r->transport->falls_back &&
+			  !(via & QUEUE_VIA_ONLY);
+
+	if (first == 1)
+		return QUEUE_ROAD_RELAY;
+	return first > 1 || falls_back ? QUEUE_ROAD_BOTH : QUEUE_ROAD_DIRECT;
 }
 
 struct slice active_plan(const struct active *a, const struct active_rcpt *r)
@@ -192,8 +199,7 @@ void active_note(struct active *a, struct active_rcpt *r, const struct queue_res
 		qmgr_dies("a result", err);
 }
 
-/* It was the last one that relay_attempts_limit allows; those in doubt behind the last result
- * count. */
+/* It was the last one that relay_attempts_limit allows. */
 static bool is_last_by_relay(const struct queue_rstatus *status)
 {
 	int64_t limit = conf_int(P_relay_attempts_limit);
@@ -248,7 +254,7 @@ void active_report(struct active *a, struct active_rcpt *r, enum queue_event_typ
 		.host = host,
 		.text = text,
 		.how = r->how,
-		.by_relay = facts->by_relay || (a->m != NULL && active_is_by_relay(a, r))};
+		.by_relay = facts->by_relay || (a->m != NULL && active_road(a, r) == QUEUE_ROAD_RELAY)};
 
 	give(a, r, &result, facts);
 }

@@ -149,6 +149,8 @@ void active_reroute(void);
 struct queue_recipient active_recipient(const struct active *a, const struct active_rcpt *r);
 struct slice active_nexthop(const struct active *a, const struct active_rcpt *r);
 unsigned active_via(const struct active *a, const struct active_rcpt *r);
+/* Where an attempt by its present route comes through. */
+enum queue_road active_road(const struct active *a, const struct active_rcpt *r);
 /* Empty: none was named. */
 struct slice active_plan(const struct active *a, const struct active_rcpt *r);
 /* What stands for the sender in the scheduler's fairness. */

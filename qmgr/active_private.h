@@ -24,7 +24,6 @@ void active_refill(struct active *a);
 /* Gives up its place in the scheduler. */
 void active_release_slot(struct active *a);
 /* Every attempt by its route goes through a relay. */
-bool active_is_by_relay(const struct active *a, const struct active_rcpt *r);
 bool active_is_open(const struct queue_rstatus *r);
 struct slice active_domain(struct slice address);
 

@@ -78,14 +78,14 @@ static void put_off(struct active *a, struct active_rcpt *r, const char *dsn, st
 	active_result(a, r, QUEUE_EV_DEFERRED, slice_str(dsn), SLICE_NONE, text);
 }
 
-/* It was in doubt when it had been handed out for the last time: no attempt is left. */
+/* Its last attempt through a relay had no result: none is left that may come to one. */
 static bool is_used_up(const struct active *a, const struct active_rcpt *r)
 {
 	const struct queue_rstatus *status = &a->m->r[r->index];
 	int64_t limit = conf_int(P_relay_attempts_limit);
 
-	return limit > 0 && status->relayed + status->doubts >= limit && active_is_by_relay(a, r) &&
-	       !a->is_probe;
+	return limit > 0 && status->relayed + status->doubts >= limit &&
+	       active_road(a, r) != QUEUE_ROAD_DIRECT && !a->is_probe;
 }
 
 static void return_it(struct active *a, struct active_rcpt *r)

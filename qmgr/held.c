@@ -27,7 +27,7 @@ struct held {
 	struct server_peer *peer; /* NULL: has gone */
 	uint64_t job;
 	char id[QUEUE_ID_MAX + 1];
-	bool is_over;
+	bool is_over, is_by_relay;
 	size_t count;
 	struct held_rcpt *rcpts;
 };
@@ -166,6 +166,7 @@ static void held_job(struct server_peer *peer, struct ipc_msg *msg)
 	h = mem_alloc(sizeof(*h));
 	h->peer = peer;
 	h->job = ipc_u64(msg, FIELD_JOB);
+	h->is_by_relay = ipc_u64(msg, FIELD_FLAGS) & 2;
 	snprintf(h->id, sizeof(h->id), "%.*s", SLICE_FMT(id));
 	while (ipc_next_u64(msg, FIELD_INDEX, &at, &index))
 		h->count++;
@@ -279,6 +280,8 @@ void held_attach(struct active *a, struct active_rcpt *r)
 			hr->a = a;
 			hr->r = r;
 			a->held++;
+			if (h->is_by_relay)
+				queue_store_set_road(a->m, r->index, QUEUE_ROAD_RELAY);
 			if (hr->is_reported)
 				give(hr);
 			else if (h->is_over)

@@ -149,10 +149,39 @@ void job_free(struct job *j, enum schedule_outcome outcome, struct slice reason)
 	qmgr_work();
 }
 
+/* Recipients of one next hop differ only where a table names the relay for some of them. */
+enum queue_road job_road(const struct job *j)
+{
+	enum queue_road road = active_road(j->a, j->rcpts[0]);
+
+	for (uint32_t i = 1; i < j->count; i++)
+		if (active_road(j->a, j->rcpts[i]) != road)
+			return QUEUE_ROAD_UNKNOWN;
+	return road;
+}
+
+void job_by_relay(struct job *j)
+{
+	for (uint32_t i = 0; j->a->m != NULL && i < j->count; i++)
+		if (j->rcpts[i] != NULL)
+			queue_store_set_road(j->a->m, j->index[i], QUEUE_ROAD_RELAY);
+}
+
+/* A worker says so before it goes from other hosts to a relay, and this one is gone. */
+static void settle_road(struct job *j)
+{
+	struct queue_message *m = j->a->m;
+
+	for (uint32_t i = 0; m != NULL && i < j->count; i++)
+		if (j->rcpts[i] != NULL && m->r[j->index[i]].road == QUEUE_ROAD_BOTH)
+			queue_store_set_road(m, j->index[i], QUEUE_ROAD_DIRECT);
+}
+
 void job_take_back(struct job *j)
 {
 	struct active *a = j->a;
 
+	settle_road(j);
 	for (uint32_t i = 0; i < j->count; i++) {
 		struct active_rcpt *r = j->rcpts[i];
 
@@ -167,6 +196,7 @@ void job_doubt(struct job *j, const char *reason)
 {
 	struct active *a = j->a;
 
+	settle_road(j);
 	for (uint32_t i = 0; i < j->count; i++) {
 		struct active_rcpt *r = j->rcpts[i];
 

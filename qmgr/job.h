@@ -56,6 +56,10 @@ bool job_may_read(struct job *j);
 /* It may start: its content is not counted any more. */
 void job_not_ahead(struct job *j);
 
+/* By what relay_attempts_limit is to count it. */
+enum queue_road job_road(const struct job *j);
+/* Its worker has come to a relay with what is left of it. */
+void job_by_relay(struct job *j);
 /* Takes the job back: those without report were not delivered for certain. */
 void job_take_back(struct job *j);
 /* The worker died behind its dot: noted, then sent again, which the log will say first (Q16). */

@@ -105,6 +105,8 @@ struct transport *transport_get(struct slice name)
 		  : slice_eq_str(name, "error") ? TRANSPORT_ERROR
 		  : slice_eq_str(name, "retry") ? TRANSPORT_RETRY
 						: TRANSPORT_WORKERS;
+	/* Until a worker says how it is with that service. */
+	t->falls_back = slice_trim(slice_str(conf_str(P_smtp_fallback_relay))).len > 0;
 	set(t);
 	TAILQ_INSERT_TAIL(&transports, t, link);
 	return t;

@@ -23,6 +23,7 @@ struct transport {
 	enum transport_kind kind;
 	struct schedule_transport *scheduled;
 	bool is_off;           /* in defer_transports */
+	bool falls_back;       /* its workers go on to a relay when the hosts of a next hop fail */
 	bool by_recipient;     /* recipient limit 1: each recipient is a destination */
 	unsigned initial;      /* concurrency of a new destination */
 	unsigned limit;        /* concurrency of any; 0: none */

@@ -164,8 +164,13 @@ void worker_msg(struct server_peer *peer, struct ipc_msg *msg)
 		break;
 	case PROTO_SESSION_IDLE: set_idle(w, msg); break;
 	case PROTO_TRANSCRIPT: ask_transcript(msg); break;
+	case PROTO_JOB_RELAY:
+		if (j != NULL)
+			job_by_relay(j);
+		break;
 	case PROTO_HELD_ALL:
 		w->has_named = true;
+		w->transport->falls_back = ipc_u64(msg, FIELD_FLAGS) & 1;
 		qmgr_work();
 		break;
 	default: held_msg(peer, msg); break;

@@ -189,6 +189,12 @@ bool delivery_is_relay(const struct delivery *d)
 	return true;
 }
 
+bool delivery_falls_back(void)
+{
+	return !server_is_lmtp() &&
+	       slice_trim(slice_str(conf_str(P_smtp_fallback_relay))).len > 0;
+}
+
 static bool has_fallback(const struct delivery *d)
 {
 	if (d->is_mx)
@@ -196,8 +202,7 @@ static bool has_fallback(const struct delivery *d)
 	for (size_t i = 0; i < d->job->n; i++)
 		if (d->job->rcpts[i].via & QUEUE_VIA_ONLY)
 			return false;
-	return !d->fallback && !server_is_lmtp() &&
-	       slice_trim(slice_str(conf_str(P_smtp_fallback_relay))).len > 0;
+	return !d->fallback && delivery_falls_back();
 }
 
 static bool has_more_sites(const struct delivery *d)
@@ -294,6 +299,9 @@ static void next_site(struct delivery *d)
 		give_up(d);
 		return;
 	}
+	/* That the first next hop is a relay is known to qmgr. */
+	if ((d->fallback || d->sites_taken > 1) && delivery_is_relay(d))
+		job_relay(d->job);
 	mem_free(d->site);
 	d->site = slice_dup(word);
 	rest = slice_str(d->site);

@@ -84,5 +84,7 @@ bool delivery_may_loop(const struct delivery *d);
 bool delivery_is_best(const struct delivery *d);
 /* Towards a relay (relay_sender, relay_attempts_limit): as the route says, or the fall-back. */
 bool delivery_is_relay(const struct delivery *d);
+/* smtp_fallback_relay is set: mail may come to a relay wherever it goes first. */
+bool delivery_falls_back(void);
 
 #endif

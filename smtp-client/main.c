@@ -43,11 +43,12 @@ static void abandon(struct job *j)
 	delivery_abandon(j->work);
 }
 
-static const struct job_handler handler = {delivery_start, abandon};
+static struct job_handler handler = {delivery_start, abandon, false};
 
 static void start(void)
 {
 	dns_client_init((size_t)session_limit() * 2);
+	handler.falls_back = delivery_falls_back();
 	job_init(&handler, session_limit());
 	session_start(session_limit());
 }

@@ -15,7 +15,11 @@
 #define QUEUE_EVENT_TEXT_MAX 1000
 #define QUEUE_EVENT_RCPTS 10000 /* recipients of one event; more are more events */
 #define QUEUE_EVENT_UNTRIED 1u  /* nothing was tried: the hand-out before it does not count */
-#define QUEUE_EVENT_RELAY 2u    /* a result of an attempt through a relay */
+/* Of an attempt's hand-out, doubt or result: enum queue_road. */
+#define QUEUE_EVENT_RELAY 2u
+#define QUEUE_EVENT_DIRECT 4u
+#define QUEUE_EVENT_ROAD(flags) ((flags) >> 1 & 3u)
+#define QUEUE_EVENT_BY_ROAD(road) ((uint8_t)((road) << 1))
 
 struct queue_event {
 	uint8_t type; /* enum queue_event_type */

@@ -77,6 +77,17 @@ enum queue_event_type {
 };
 
 /*
+ * What relay_attempts_limit counts an attempt by: whether it went through a relay. Numbers are on
+ * disk, in flags of events and in STATE.
+ */
+enum queue_road {
+	QUEUE_ROAD_UNKNOWN, /* as the next result says */
+	QUEUE_ROAD_RELAY,
+	QUEUE_ROAD_DIRECT,
+	QUEUE_ROAD_BOTH, /* past a relay first, then through one: counts as RELAY */
+};
+
+/*
  * How a recipient was delivered, as its notice says (RFC 3464, 2.3.3); the reason of a DELIVERED
  * event. Numbers are on disk.
  */

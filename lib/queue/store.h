@@ -49,9 +49,10 @@ struct queue_rstatus {
 	bool is_traced : 1;  /* the report of its first attempt was accepted */
 	bool is_copied : 1;  /* the postmaster's copy of its bounce was accepted */
 	bool is_delay_copied : 1; /* and that of the notice of its delay */
-	uint8_t doubts;           /* attempts in doubt behind the last result */
+	uint8_t road : 2;         /* OUT: enum queue_road */
+	uint8_t doubts;           /* attempts in doubt behind the last result, by an unknown road */
 	uint16_t attempts;        /* so far; one in doubt counts, one that was not sent does not */
-	uint16_t relayed;         /* of them, through a relay by their results */
+	uint16_t relayed;         /* of them, through a relay */
 	uint32_t where;           /* offset in the envelope, for queue_recipient_at */
 	int64_t due;              /* WAIT: next attempt (real µs); 0: never tried, now */
 };
@@ -189,10 +190,12 @@ bool queue_store_has_unread(const struct queue_store *s);
 /*
  * Notes that these recipients (indices, n of them) are handed out as one job. ERR_STATE: not
  * allowed by queue/state.h, held, or a child is asked for. ERR_FULL. *wait: the ticket that must be
- * durable before the job is sent, 0 for fresh mail (Q1, Q16).
+ * durable before the job is sent, 0 for fresh mail (Q1, Q16). road: where the job may come through.
  */
-int queue_store_handout(
-	struct queue_message *m, const uint32_t *rcpts, uint32_t n, int64_t now, uint64_t *wait);
+int queue_store_handout(struct queue_message *m, const uint32_t *rcpts, uint32_t n,
+	enum queue_road road, int64_t now, uint64_t *wait);
+/* More is known of the road of one that is out. */
+void queue_store_set_road(struct queue_message *m, uint32_t index, enum queue_road road);
 /* False: the log has only the room that results of what is out may need. Calls->durable comes. */
 bool queue_store_may_hand_out(const struct queue_store *s);
 /*

@@ -8,8 +8,8 @@
 
 /* STATE data: message state u8, flags u8, then a recipient: state u8 (bit 7: told of a delay, bit
  * 6: traced, bits 5 and 4: the postmaster has a copy of the bounce, of the notice of delay),
- * attempts u16, due u64, and with the flag LONG relayed u16, doubts u8. The event's offset is the
- * first recipient's index. */
+ * attempts u16, due u64, and with the flag LONG relayed u16, doubts u8 (the two highest bits: enum
+ * queue_road). The event's offset is the first recipient's index. */
 #define STATE_HEAD 2
 #define STATE_RCPT 11
 #define STATE_RCPT_LONG 14
@@ -21,6 +21,8 @@
 #define STATE_COPIED 0x20u
 #define STATE_DELAY_COPIED 0x10u
 #define STATE_BITS 0xF0u
+#define STATE_ROAD 6 /* bits below it */
+#define STATE_DOUBTS ((1u << STATE_ROAD) - 1)
 #define STATE_LONG 4u
 
 void store_problem(struct queue_store *s, bool is_error, const char *fmt, ...)
@@ -83,6 +85,11 @@ static bool is_worth_telling(const struct queue_message *m, uint32_t i)
 	return (to.notify & QUEUE_NOTIFY_SUCCESS) != 0;
 }
 
+static void count_relayed(struct queue_rstatus *r, unsigned n)
+{
+	r->relayed = r->relayed > UINT16_MAX - n ? UINT16_MAX : (uint16_t)(r->relayed + n);
+}
+
 /* An attempt in doubt counts as one, whether or not its hand-out is known. */
 static void count_attempt(struct queue_rstatus *r, const struct queue_event *ev)
 {
@@ -96,13 +103,15 @@ static void count_attempt(struct queue_rstatus *r, const struct queue_event *ev)
 		    (ev->type == QUEUE_EV_IN_DOUBT && r->state == QUEUE_R_WAIT)) &&
 		r->attempts < UINT16_MAX)
 		r->attempts++;
-	if (ev->type == QUEUE_EV_IN_DOUBT && r->doubts < UINT8_MAX)
-		r->doubts++;
+	if (ev->type == QUEUE_EV_IN_DOUBT && QUEUE_EVENT_ROAD(ev->flags) == QUEUE_ROAD_UNKNOWN)
+		r->doubts += r->doubts < STATE_DOUBTS;
+	else if (ev->type == QUEUE_EV_IN_DOUBT && ev->flags & QUEUE_EVENT_RELAY)
+		count_relayed(r, 1);
 	if (ev->type != QUEUE_EV_DEFERRED)
 		return;
-	/* What this attempt went through, those without a result before it did too. */
-	if (ev->flags & QUEUE_EVENT_RELAY && r->relayed < UINT16_MAX - UINT8_MAX - 1)
-		r->relayed = (uint16_t)(r->relayed + r->doubts + 1);
+	/* What this attempt went through, those of an unknown road before it did too. */
+	if (ev->flags & QUEUE_EVENT_RELAY)
+		count_relayed(r, r->doubts + 1u);
 	r->doubts = 0;
 }
 
@@ -124,6 +133,7 @@ static void apply_one(struct queue_message *m, uint32_t i, const struct queue_ev
 		return;
 	count_attempt(r, ev);
 	r->was_doubt = ev->type == QUEUE_EV_HANDOUT && r->state == QUEUE_R_DOUBT;
+	r->road = ev->type == QUEUE_EV_HANDOUT ? QUEUE_EVENT_ROAD(ev->flags) : QUEUE_ROAD_UNKNOWN;
 	r->state = (uint8_t)next;
 	if (ev->type == QUEUE_EV_DELIVERED && ev->reason == QUEUE_HOW_TAKEN)
 		r->state = QUEUE_R_RETURNED;
@@ -160,7 +170,9 @@ static void apply_state(struct queue_message *m, const struct queue_event *ev)
 		m->r[i].attempts = reader_u16(&r);
 		m->r[i].due = (int64_t)reader_u64(&r);
 		m->r[i].relayed = flags & STATE_LONG ? reader_u16(&r) : 0;
-		m->r[i].doubts = flags & STATE_LONG ? reader_u8(&r) : 0;
+		one = flags & STATE_LONG ? reader_u8(&r) : 0;
+		m->r[i].doubts = one & STATE_DOUBTS;
+		m->r[i].road = one >> STATE_ROAD;
 	}
 }
 
@@ -233,6 +245,27 @@ int store_note_message(struct queue_message *m, struct queue_event *ev, const ui
 	return err;
 }
 
+int store_note_by_road(struct queue_message *m, struct queue_event *ev, const uint32_t *rcpts,
+	uint32_t n, uint64_t *ticket)
+{
+	uint32_t *list = mem_array(n, sizeof(*list));
+	int err = 0;
+
+	/* Unknown first: what was noted is out no longer, and of no road. */
+	for (unsigned road = QUEUE_ROAD_UNKNOWN; err == 0 && road <= QUEUE_ROAD_BOTH; road++) {
+		uint32_t same = 0;
+
+		for (uint32_t i = 0; i < n; i++)
+			if (m->r[rcpts[i]].road == road)
+				list[same++] = rcpts[i];
+		ev->flags = QUEUE_EVENT_BY_ROAD(road);
+		if (same > 0)
+			err = store_note_message(m, ev, list, same, ticket);
+	}
+	mem_free(list);
+	return err;
+}
+
 static uint8_t state_of(const struct queue_rstatus *r)
 {
 	return (uint8_t)(r->state | (r->is_told ? STATE_TOLD : 0) |
@@ -257,7 +290,7 @@ static int note_state(struct queue_message *m)
 			wire_u16(&data, m->r[i].attempts);
 			wire_u64(&data, (uint64_t)m->r[i].due);
 			wire_u16(&data, m->r[i].relayed);
-			wire_u8(&data, m->r[i].doubts);
+			wire_u8(&data, (uint8_t)(m->r[i].doubts | m->r[i].road << STATE_ROAD));
 		}
 		ev.data = buf_slice(&data);
 		err = note_chunk(m, &ev, &ticket);
@@ -323,7 +356,7 @@ int store_note_doubt(struct queue_message *m, bool above_floor)
 		}
 	}
 	if (n > 0)
-		err = store_note_message(m, &ev, list, n, &ticket);
+		err = store_note_by_road(m, &ev, list, n, &ticket);
 	mem_free(list);
 	return err;
 }

@@ -40,11 +40,12 @@ bool queue_store_may_hand_out(const struct queue_store *s)
 	return !s->has_no_room && queue_log_load(&s->log) <= HAND_OUT_LOAD;
 }
 
-int queue_store_handout(
-	struct queue_message *m, const uint32_t *rcpts, uint32_t n, int64_t now, uint64_t *wait)
+int queue_store_handout(struct queue_message *m, const uint32_t *rcpts, uint32_t n,
+	enum queue_road road, int64_t now, uint64_t *wait)
 {
 	struct queue_store *s = m->p->store;
-	struct queue_event ev = {.type = QUEUE_EV_HANDOUT, .time = now};
+	struct queue_event ev = {
+		.type = QUEUE_EV_HANDOUT, .time = now, .flags = QUEUE_EVENT_BY_ROAD(road)};
 	bool fresh = true;
 	uint64_t ticket;
 	int err;
@@ -82,6 +83,12 @@ int queue_store_handout(
 		s->calls->order(s->arg);
 	}
 	return 0;
+}
+
+void queue_store_set_road(struct queue_message *m, uint32_t index, enum queue_road road)
+{
+	if (index < m->env.recipients)
+		m->r[index].road = road;
 }
 
 int queue_store_send(struct queue_message *m, const uint32_t *rcpts, uint32_t n)
@@ -122,7 +129,7 @@ static int note_unsent(struct queue_message *m, uint32_t i, bool was_tried, int6
 	struct queue_event ev = {.type = QUEUE_EV_DEFERRED,
 		.time = now,
 		.due = m->r[i].due != 0 ? m->r[i].due : now,
-		.flags = was_tried ? 0 : QUEUE_EVENT_UNTRIED};
+		.flags = was_tried ? QUEUE_EVENT_BY_ROAD(m->r[i].road) : QUEUE_EVENT_UNTRIED};
 	struct queue_event before = {0};
 	uint64_t ticket;
 	char reason[256] = "no result before";
@@ -262,7 +269,7 @@ int queue_store_in_doubt(struct queue_message *m, const uint32_t *rcpts, uint32_
 	if (!store_has_rcpts(m, rcpts, n))
 		return ERR_STATE;
 	if (m->state != QUEUE_M_ENDED)
-		err = store_note_message(m, &ev, rcpts, n, ticket);
+		err = store_note_by_road(m, &ev, rcpts, n, ticket);
 	for (uint32_t i = 0; i < n && err == 0; i++)
 		no_longer_out(m, rcpts[i]);
 	store_try_remove(m);

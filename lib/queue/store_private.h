@@ -191,6 +191,9 @@ int store_note(struct queue_store *s, struct queue_event *ev, uint64_t *ticket);
 /* Notes an event of m for n recipients (NULL, 0: the whole) and changes its states. */
 int store_note_message(struct queue_message *m, struct queue_event *ev, const uint32_t *rcpts,
 	uint32_t n, uint64_t *ticket);
+/* The same of recipients in doubt, with the road that each was on. */
+int store_note_by_road(struct queue_message *m, struct queue_event *ev, const uint32_t *rcpts,
+	uint32_t n, uint64_t *ticket);
 void store_apply(struct queue_message *m, const struct queue_event *ev);
 /* It says of a child that it was accepted (Q14). */
 bool store_names_child(enum queue_event_type type);

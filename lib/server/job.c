@@ -218,6 +218,13 @@ void job_dot(struct job *j)
 	}
 }
 
+void job_relay(struct job *j)
+{
+	if (!j->relay && j->qmgr != NULL)
+		(void)ipc_send(j->qmgr, PROTO_JOB_RELAY, j->request);
+	j->relay = true;
+}
+
 void job_say_idle(const char *nexthop, unsigned sessions)
 {
 	struct slice rest = slice_str(server_service()), transport;
@@ -292,7 +299,7 @@ static void tell_held(const struct job *j)
 	ipc_begin(qmgr, PROTO_HELD_JOB, 0);
 	ipc_put_u64(qmgr, FIELD_JOB, j->number);
 	ipc_put_str(qmgr, FIELD_QUEUE_ID, j->id);
-	ipc_put_u64(qmgr, FIELD_FLAGS, j->dot);
+	ipc_put_u64(qmgr, FIELD_FLAGS, j->dot | (j->relay ? 2u : 0));
 	for (size_t i = 0; i < j->n && ipc_frame_room(qmgr) > 16; i++) {
 		/* More than fit into a frame are in doubt for the new one, which errs on that side.
 		 */
@@ -321,7 +328,10 @@ static void speak(struct ipc *c)
 			tell_held(j);
 		}
 	}
-	(void)ipc_send(qmgr, PROTO_HELD_ALL, 0);
+	ipc_begin(qmgr, PROTO_HELD_ALL, 0);
+	if (handler->falls_back)
+		ipc_put_u64(qmgr, FIELD_FLAGS, 1);
+	(void)ipc_end(qmgr);
 	if (server_is_stopping()) {
 		say_leaving();
 	}

@@ -80,6 +80,7 @@ struct job {
 	uint64_t body_size, body_offset;
 	struct buf body_sums;   /* CRC-32C of each 64 KB of the body; may be empty */
 	bool dot;               /* the next hop may have it */
+	bool relay;             /* job_relay */
 	struct job_facts facts; /* the program's: of the reports that come next */
 	void *work;             /* the program's, while it is at work */
 };
@@ -98,6 +99,8 @@ struct job_handler {
 	void (*start)(struct job *j);
 	/* It is withdrawn: j->work is to be freed; nothing is reported by the program. */
 	void (*abandon)(struct job *j);
+	/* When the hosts of a next hop fail it goes on to a relay of its own. */
+	bool falls_back;
 };
 
 /* limit: jobs at once. */
@@ -120,6 +123,8 @@ void job_end(struct job *j, unsigned flags, const char *text);
  */
 void job_dot(struct job *j);
 bool job_flush_dots(void);
+/* From now on relays are tried, and hosts that are none were before. */
+void job_relay(struct job *j);
 /* Jobs at work. */
 size_t job_working(void);
 /* So many idle sessions to a next hop are open here. */

@@ -15,8 +15,8 @@ my $sink = Gatepost::Sink->new(addr => '0.0.0.0', on => {
     rcpt => sub {
         my ($s, $arg) = @_;
         return '450 4.7.1 greylisted' if $arg =~ /^<grey/;
-        return if $arg =~ /^<doubt/ && $s->{sink}->is_set('hang');
-        return '450 4.2.0 not now' if $arg =~ /^<(?:own|usual|limit|doubt|late|count)/;
+        return if $arg =~ /^<(?:doubt|direct|both|last)/ && $s->{sink}->is_set('hang');
+        return '450 4.2.0 not now' if $arg =~ /^<(?:own|usual|limit|doubt|late|count|fall|direct|both|last)/;
         return;
     },
     dot => sub {
@@ -27,15 +27,19 @@ my $sink = Gatepost::Sink->new(addr => '0.0.0.0', on => {
     },
 });
 my $port = $sink->port;
+my $closed = free_port();
 my $gp = Gatepost::Instance->new(main => {
     relayhost => "[127.0.0.1]:$port", relay_attempts_limit => 3,
     transport_maps => "inline:{plan.test=smtp:[127.0.0.2]:$port, usual.test=smtp:[127.0.0.3]:$port,"
-        . " nowhere.test=nowhere:[127.0.0.7]:$port, late.test=late:[127.0.0.4]:$port, count.test=count:[127.0.0.5]:$port, typo.test=smtp:[127.0.0.6]:$port}",
+        . " nowhere.test=nowhere:[127.0.0.7]:$port, late.test=late:[127.0.0.4]:$port, count.test=count:[127.0.0.5]:$port, typo.test=smtp:[127.0.0.6]:$port,"
+        . " mix.test=fall:[127.0.0.10]:$port, closed.test=fall:[127.0.0.8]:$closed}",
+    sender_dependent_relayhost_maps => "inline:{sd\@client.test=[127.0.0.9]:$port}",
     backoff_plan_maps => 'inline:{127.0.0.2=mine, 127.0.0.1=relay, 127.0.0.5=often, 127.0.0.6=mnie}',
     backoff_plans => '{ mine = 1s, 4s } { mine 4.7.1 = 2s } { default = 3s } { relay = 1s } { often = 1s }',
     transport_retry_time => '1s', late_destination_rate_limit => '2/60s', queue_file_delay => '1s',
     count_destination_concurrency_limit => 1, count_initial_destination_concurrency => 1,
-}, master => ['late unix - - n - - smtp-client', 'count unix - - n - - smtp-client']);
+}, master => ['late unix - - n - - smtp-client', 'count unix - - n - - smtp-client',
+    "fall unix - - n - - smtp-client -o smtp_fallback_relay=[127.0.0.7]:$port"]);
 $gp->start;
 
 sub mail { my ($rcpts, %arg) = @_; $gp->mail('a@client.test', $rcpts, "Subject: x\r\n\r\n", %arg) }
@@ -139,6 +143,44 @@ ok(wait_until(10, sub { !%{ $gp->roles } }), 'all is dead') or diag explain $gp-
 $gp->start;
 ok(wait_until(10, sub { my $n = attempts($id); 3 == grep { ($n->{$_} // 0) == (my @at = tries($_)) } @three }), 'the same') or diag explain attempts($id);
 $gp->tool('gateq', 'delete', $id);
+
+# Of attempts that try other hosts first, those count that came to the relay; one in doubt, too, and
+# no other follows the last one. Where nobody lives who knows, it counts.
+sub deferrals { my ($rcpt) = @_; return scalar(() = $gp->log_lines(qr/to=<\Q$rcpt\E>, .*status=deferred/)) }
+sub begin { my ($rcpt, $from) = @_; return ($gp->mail($from // 'a@client.test', $rcpt, "Subject: x\r\n\r\n")->{text} =~ /queued as (\w+)/)[0] }
+sub try_now { my ($of, $rcpt) = @_; return ok(wait_until(10, sub { ($gp->tool('gateq', 'flush', $of))[1] eq "flush: 1 message\n" }), "$rcpt: once more") }
+sub deferred { my ($rcpt, $n) = @_; return ok(wait_until(10, sub { deferrals($rcpt) >= $n }), "$rcpt: deferred $n") }
+sub dies_at_dot {
+    my ($rcpt, $start, @roles) = @_;
+    $sink->flag($_->[0], $_->[1]) for ['hung', 0], ['hang', 1];
+    my $of = $start->();
+    ok(wait_until(10, sub { $sink->is_set('hung') }), "$rcpt: its content is there");
+    $sink->flag('hang', 0);
+    my $roles = $gp->roles;
+    kill 'KILL', map { @{ $roles->{$_} } } @roles;
+    $gp->wait_log(qr/to=<\Q$rcpt\E>: in doubt: /, "$rcpt is in doubt");
+    return $of;
+}
+sub ends_behind {
+    my ($rcpt, $n, $what) = @_;
+    $gp->wait_log(qr/to=<\Q$rcpt\E>, status=expired, returned to sender: 3 attempts through a relay/, "$rcpt is returned");
+    return is(scalar(my @at = tries($rcpt)), $n, $what);
+}
+for (['fall@mix.test', 6, 'three attempts, each by way of a host of its own'], ['last@sd.test', 3, 'the last one in doubt', 'sd@client.test'],
+    ['last@closed.test', 3, 'the last one in doubt, by the fall-back'], ['direct@mix.test', 7, 'a doubt that was not the relay\'s', undef, 'smtp-client'],
+    ['both@mix.test', 5, 'a doubt of which nobody knows', undef, 'qmgr', 'smtp-client']) {
+    my ($rcpt, $want, $what, $from, @die) = @$_;
+    my $of = @die ? dies_at_dot($rcpt, sub { begin($rcpt, $from) }, @die) : begin($rcpt, $from);
+    deferred($rcpt, 1);
+    try_now($of, $rcpt);
+    deferred($rcpt, 2) if $rcpt ne 'both@mix.test';
+    if ($rcpt =~ /^last/) {
+        dies_at_dot($rcpt, sub { try_now($of, $rcpt) }, 'smtp-client');
+    } elsif ($rcpt ne 'both@mix.test') {
+        try_now($of, $rcpt);
+    }
+    ends_behind($rcpt, $want, $what);
+}
 
 # Retries that are prepared for a destination that dies meanwhile had no attempt.
 mail("count$_\@count.test") for 1 .. 12;
