@@ -3,7 +3,6 @@
 
 #include "cleanup/cleanup.h"
 #include "cleanup/commit.h"
-#include "cleanup/flush.h"
 #include "cleanup/link.h"
 #include "cleanup/message.h"
 #include "cleanup/space.h"
@@ -393,7 +392,7 @@ void author_peer_msg(struct server_peer *peer, struct ipc_msg *msg)
 	case PROTO_MSG_OPEN: open_message(peer, msg); return;
 	case PROTO_ID_QUERY: query(peer, ipc_bytes(msg, FIELD_QUEUE_ID)); return;
 	case PROTO_TRANSCRIPT: transcript_msg(msg); return;
-	case PROTO_FLUSH_DOMAIN: flush_domain(ipc_bytes(msg, FIELD_NAME)); return;
+	case PROTO_FLUSH_DOMAIN: link_flush(ipc_bytes(msg, FIELD_NAME)); return;
 	default: break;
 	}
 	/* It has failed already, and the author has not heard yet. */

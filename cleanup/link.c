@@ -3,7 +3,6 @@
 
 #include "cleanup/cleanup.h"
 #include "cleanup/commit.h"
-#include "cleanup/flush.h"
 #include "cleanup/notice.h"
 #include "cleanup/pickup.h"
 #include "cleanup/resolve.h"
@@ -105,12 +104,12 @@ void link_ask_cut(const struct queue_cut *cut)
 	cut_is_asked = ipc_end(qmgr->ipc) == 0;
 }
 
-void link_flush(struct slice nexthop)
+void link_flush(struct slice domain)
 {
 	if (qmgr == NULL || ipc_room(qmgr->ipc) < ROOM)
 		return;
-	ipc_begin(qmgr->ipc, PROTO_FLUSH_SITE, 0);
-	ipc_put_text(qmgr->ipc, FIELD_NEXTHOP, nexthop);
+	ipc_begin(qmgr->ipc, PROTO_FLUSH_DOMAIN, 0);
+	ipc_put_text(qmgr->ipc, FIELD_NAME, domain);
 	(void)ipc_end(qmgr->ipc);
 }
 
@@ -206,7 +205,6 @@ void link_peer_msg(struct server_peer *peer, struct ipc_msg *msg)
 	case PROTO_QUEUE_STATE: space_qmgr(ipc_u64(msg, FIELD_FLAGS) & 1); break;
 	case PROTO_PICKUP_ANSWER:
 	case PROTO_PICKUP_SETTLE: pickup_peer_msg(peer, msg); break;
-	case PROTO_FLUSH_DOMAIN: flush_domain(ipc_bytes(msg, FIELD_NAME)); break;
 	case PROTO_RESOLVE: resolve_msg(peer, msg); break;
 	case PROTO_TRANSCRIPT: transcript_msg(msg); break;
 	default: notice_msg(peer, msg); break;

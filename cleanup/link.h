@@ -29,7 +29,7 @@ void link_ask_cut(const struct queue_cut *cut);
 void link_query(struct server_peer *author, struct slice id);
 void link_author_gone(struct server_peer *author);
 
-/* What waits for this next hop is to be tried now; a wish, lost while qmgr is away. */
-void link_flush(struct slice nexthop);
+/* ETRN: what waits for a domain is to be tried now; a wish, lost while qmgr is away. */
+void link_flush(struct slice domain);
 
 #endif

@@ -7,7 +7,6 @@ cleanup_cleanup_SOURCES = \
 	%D%/commit.c %D%/commit.h \
 	%D%/content.c %D%/content.h \
 	%D%/drop.c %D%/drop.h \
-	%D%/flush.c %D%/flush.h \
 	%D%/intro.c %D%/intro.h \
 	%D%/link.c %D%/link.h \
 	%D%/main.c \

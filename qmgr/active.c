@@ -4,6 +4,7 @@
 #include "conf/conf.h"
 #include "qmgr/ask.h"
 #include "qmgr/command.h"
+#include "qmgr/flush.h"
 #include "qmgr/handout.h"
 #include "qmgr/held.h"
 #include "qmgr/late.h"
@@ -66,8 +67,8 @@ enum queue_road active_road(const struct active *a, const struct active_rcpt *r)
 {
 	unsigned via = active_via(a, r), first = via & QUEUE_VIA_RELAY;
 	/* What a worker holds from before has no transport here. */
-	bool falls_back = r->transport != NULL && r->transport->falls_back &&
-			  !(via & QUEUE_VIA_ONLY);
+	bool falls_back =
+		r->transport != NULL && r->transport->falls_back && !(via & QUEUE_VIA_ONLY);
 
 	if (first == 1)
 		return QUEUE_ROAD_RELAY;
@@ -254,7 +255,8 @@ void active_report(struct active *a, struct active_rcpt *r, enum queue_event_typ
 		.host = host,
 		.text = text,
 		.how = r->how,
-		.by_relay = facts->by_relay || (a->m != NULL && active_road(a, r) == QUEUE_ROAD_RELAY)};
+		.by_relay =
+			facts->by_relay || (a->m != NULL && active_road(a, r) == QUEUE_ROAD_RELAY)};
 
 	give(a, r, &result, facts);
 }
@@ -435,8 +437,7 @@ static bool may_wait(const struct queue_message *m, int64_t until)
 static void begin(struct queue_message *m, bool loaded, uint8_t flags)
 {
 	bool fresh = !loaded && !m->is_recovered && m->place == QUEUE_PLACE_JOURNAL;
-	int64_t due = active_next_due(m);
-	int64_t until = flags & SCHEDULE_FLUSHED ? INT64_MAX : qmgr_now();
+	int64_t due = active_next_due(m), until;
 	struct active *a;
 
 	if (m->user != NULL) {
@@ -444,6 +445,9 @@ static void begin(struct queue_message *m, bool loaded, uint8_t flags)
 			schedule_load_failed(qmgr.schedule);
 		return;
 	}
+	if ((flags & (SCHEDULE_ASKED | SCHEDULE_FLUSHED)) == SCHEDULE_ASKED)
+		flags |= flush_means(m) ? SCHEDULE_FLUSHED | SCHEDULE_REVIVE : 0;
+	until = flags & SCHEDULE_FLUSHED ? INT64_MAX : qmgr_now();
 	if (m->state != QUEUE_M_LIVE || may_wait(m, until)) {
 		if (loaded)
 			schedule_load_failed(qmgr.schedule);

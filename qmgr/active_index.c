@@ -19,6 +19,7 @@ struct load {
 
 static struct dict *loading;  /* key → struct load */
 static struct dict *long_ids; /* key → id, while it is in the index */
+static size_t asked;          /* of those that are being loaded */
 
 /* ---- Keys. ---- */
 
@@ -79,26 +80,36 @@ bool active_may_come(struct slice id)
 	       (loading != NULL && dict_get(loading, DICT_U64(key)) != NULL);
 }
 
+/* False: there is no room for it. */
+static bool add_site(uint32_t list[2], uint32_t hash)
+{
+	for (int i = 0; i < 2; i++) {
+		if (list[i] == 0)
+			list[i] = hash;
+		if (list[i] == hash)
+			return true;
+	}
+	return false;
+}
+
 static void sites(const struct queue_message *m, struct schedule_deferred *row)
 {
-	unsigned n = 0;
 	struct queue_recipient to;
 	uint32_t offset = 0, index = 0;
 
 	while (queue_recipient_next(&m->env, &offset, &index, &to)) {
-		struct slice nexthop = to.nexthop.len > 0 ? to.nexthop : active_domain(to.address);
-		uint32_t site;
+		struct slice domain = active_domain(to.address);
+		struct slice nexthop = to.nexthop.len > 0 ? to.nexthop : domain;
 
 		if (!active_is_open(&m->r[to.index]))
 			continue;
-		site = schedule_site(to.transport, nexthop);
-		if ((n > 0 && row->site[0] == site) || (n > 1 && row->site[1] == site))
-			continue;
-		if (n == 2) {
+		if (row->domain == 0)
+			row->domain = schedule_domain(domain);
+		if (row->domain != schedule_domain(domain) ||
+			!add_site(row->site, schedule_site(to.transport, nexthop))) {
 			row->flags |= SCHEDULE_MANY;
 			return;
 		}
-		row->site[n++] = site;
 	}
 }
 
@@ -206,7 +217,8 @@ void active_load(uint64_t key, uint8_t flags, int64_t set)
 		loading = dict_new(KEYS_LIMIT, mem_free);
 	load = mem_alloc(sizeof(*load));
 	*load = (struct load){flags, set};
-	dict_set(loading, DICT_U64(key), load);
+	if (dict_set(loading, DICT_U64(key), load) == 0)
+		asked += (flags & SCHEDULE_ASKED) != 0;
 	if (queue_store_load(qmgr.store, slice_str(id), QUEUE_PLACE_DEFERRED) != 0)
 		active_loaded(id, ERR_SYS, NULL);
 }
@@ -220,6 +232,7 @@ void active_loaded(const char *id, int result, struct queue_message *m)
 		return;
 	load = *taken;
 	mem_free(taken);
+	asked -= (load.flags & SCHEDULE_ASKED) != 0;
 	if (result == 0) {
 		active_begin_due(m, load.flags, load.set);
 		return;
@@ -230,6 +243,11 @@ void active_loaded(const char *id, int result, struct queue_message *m)
 	else if (result == ERR_NOT_FOUND && queue_store_knows(qmgr.store, slice_str(id)))
 		/* It is on its way from one directory to another. */
 		try_later(key, id, CLOCK_SEC, load.set);
+}
+
+bool active_has_asked(void)
+{
+	return asked > 0 || schedule_has_asked(qmgr.schedule);
 }
 
 struct walk {

@@ -29,6 +29,8 @@ void active_loaded(const char *id, int result, struct queue_message *m);
 
 /* Whether the message is here, waits, or is being loaded. */
 bool active_may_come(struct slice id);
+/* Some that are asked for have not been looked at yet. */
+bool active_has_asked(void);
 /* The keys of what is being loaded. */
 void active_walk_loading(void (*visit)(uint64_t key, void *arg), void *arg);
 

@@ -7,13 +7,13 @@
 #include "qmgr/ack.h"
 #include "qmgr/active.h"
 #include "qmgr/active_index.h"
+#include "qmgr/flush.h"
 #include "qmgr/qmgr.h"
 #include "server/desk.h"
 #include "server/server.h"
 #include "util/users.h"
 #include "util/mem.h"
 
-enum { DOMAIN_MAX = 255 };
 #define OPS 2000 /* requests of one client at a time; more are refused */
 #define LISTS                                                                              \
 	16 /* the same of all clients that are no operators: each has the keys of all mail \
@@ -207,19 +207,6 @@ bool command_uses(const struct queue_message *m)
 
 /* ---- What is asked. ---- */
 
-/* A domain's mail waits for where it is routed, which cleanup knows (FLUSH_SITE comes back). */
-static void flush_domain(struct slice name)
-{
-	struct server_peer *peer = TAILQ_FIRST(server_peers(ROLE_CLEANUP));
-
-	if (peer == NULL || name.len > DOMAIN_MAX || slice_find(name, '[') >= 0 ||
-		slice_find(name, ':') >= 0)
-		return;
-	ipc_begin(peer->ipc, PROTO_FLUSH_DOMAIN, 0);
-	ipc_put_text(peer->ipc, FIELD_NAME, name);
-	(void)ipc_end(peer->ipc);
-}
-
 static void flush(struct client *c, struct ipc_msg *msg)
 {
 	struct slice site = ipc_bytes(msg, FIELD_NEXTHOP), id = ipc_bytes(msg, FIELD_QUEUE_ID);
@@ -227,10 +214,9 @@ static void flush(struct client *c, struct ipc_msg *msg)
 
 	if (id.len > 0)
 		n = schedule_flush_id(qmgr.schedule, qmgr_time(), active_key(id));
-	else if (site.len > 0) {
-		n = transport_flush(site);
-		flush_domain(site);
-	} else {
+	else if (site.len > 0)
+		n = flush_site(site);
+	else {
 		schedule_revive(qmgr.schedule, qmgr_time(), NULL, SLICE_NONE);
 		n = schedule_flush_all(qmgr.schedule, qmgr_time());
 	}

@@ -64,8 +64,7 @@ void handout_job(struct schedule_job *sj)
 		return;
 	}
 	j = job_new(sj);
-	err = queue_store_handout(
-		j->a->m, j->index, j->count, job_road(j), qmgr_now(), &j->wait);
+	err = queue_store_handout(j->a->m, j->index, j->count, job_road(j), qmgr_now(), &j->wait);
 	if (err == 0) {
 		if (!sj->ahead)
 			worker_assign(j);

@@ -9,7 +9,7 @@
 #include "qmgr/command.h"
 #include "qmgr/pickup.h"
 #include "qmgr/qmgr.h"
-#include "qmgr/transport.h"
+#include "qmgr/flush.h"
 #include "util/log.h"
 #include "util/mem.h"
 
@@ -172,8 +172,8 @@ void intake_msg(struct server_peer *peer, struct ipc_msg *msg)
 	case PROTO_SEG_LEFT: position(peer, msg); break;
 	case PROTO_SEG_FAIL: segment_failed(peer, msg); break;
 	case PROTO_ID_QUERY: question(peer, ipc_bytes(msg, FIELD_QUEUE_ID)); break;
-	case PROTO_FLUSH_SITE:
-		(void)transport_flush(ipc_bytes(msg, FIELD_NEXTHOP));
+	case PROTO_FLUSH_DOMAIN:
+		flush_site(ipc_bytes(msg, FIELD_NAME));
 		qmgr_work();
 		break;
 	case PROTO_PICKUP_QUERY: pickup_query(peer, msg); break;

@@ -24,6 +24,7 @@ qmgr_qmgr_SOURCES = \
 	%D%/command.c %D%/command.h %D%/command_private.h \
 	%D%/command_change.c %D%/command_see.c \
 	%D%/content.c %D%/content.h \
+	%D%/flush.c %D%/flush.h \
 	%D%/frames.c %D%/frames.h \
 	%D%/handout.c %D%/handout.h \
 	%D%/held.c %D%/held.h \

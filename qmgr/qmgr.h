@@ -16,6 +16,7 @@
  *   keeper.c     the second process that waits for the disk
  *   intake.c     cleanup's segments, reading the journal
  *   active*.c    a message that is being worked on: from the store to its end or deferral
+ *   flush.c      what flushes by next hop and domain mean
  *   transport.c  transports, their settings, and those that qmgr answers itself
  *   handout.c    jobs on their way to a worker; job.c what a job is, frames.c its frames
  *   worker.c     delivery workers; report.c what they say of a recipient

@@ -294,6 +294,13 @@ uint32_t schedule_site(struct slice transport, struct slice key)
 	return (uint32_t)(hash_bytes(transport) * 31 + hash_bytes(key));
 }
 
+uint32_t schedule_domain(struct slice domain)
+{
+	uint32_t hash = (uint32_t)(hash_lower(domain) & 0xffffff);
+
+	return hash != 0 ? hash : 1;
+}
+
 void schedule_count(const struct schedule *s, struct schedule_counts *c)
 {
 	memset(c, 0, sizeof(*c));

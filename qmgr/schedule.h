@@ -231,15 +231,17 @@ void schedule_revive_flushed(
 	struct schedule *s, int64_t now, struct schedule_transport *t, struct slice key);
 
 /*
- * Deferred messages: an index by due time, by id and by site, at most 64 bytes a message, of which
- * nothing else is in memory. A site is a hash of a destination; up to two are kept, a message with
- * more counts as one of every site.
+ * Deferred messages: an index by due time, by id, by site and by domain of the recipients, at most
+ * 64 bytes a message, of which nothing else is in memory. A site is a hash of a destination; two of
+ * them are kept and a small hash of one domain. A message with more, and any of a domain that is
+ * flushed, is only asked for: the caller looks whether it is meant.
  */
 enum {
 	SCHEDULE_HELD = 1,    /* never due */
 	SCHEDULE_BOUNCE = 2,  /* null sender: bounce_lifetime */
 	SCHEDULE_REVIVE = 4,  /* by its id: its destinations are to be revived */
-	SCHEDULE_MANY = 16,   /* more than two sites */
+	SCHEDULE_ASKED = 8,   /* made due, since a flush may mean it */
+	SCHEDULE_MANY = 16,   /* more than two sites or one domain, or not known */
 	SCHEDULE_FILE = 32,   /* the caller's: it is a file of its own */
 	SCHEDULE_FLUSHED = 64 /* made due by a flush, or the caller's */
 };
@@ -247,9 +249,9 @@ struct schedule_deferred {
 	uint64_t id;
 	uint64_t cookie;       /* the caller's */
 	uint32_t arrival, due; /* seconds */
-	uint32_t site[2];
-	uint32_t place; /* private */
-	uint8_t flags;
+	uint32_t site[2];      /* 0: none */
+	uint32_t place;        /* private */
+	uint32_t flags : 8, domain : 24;
 };
 
 /* Microseconds after the first attempt, the second, …; the last one repeats. At least a second. */
@@ -270,12 +272,16 @@ void schedule_defer(struct schedule *s, const struct schedule_deferred *d);
 /* Borrowed until the next change of the index; NULL: not deferred. */
 const struct schedule_deferred *schedule_deferred_find(const struct schedule *s, uint64_t id);
 bool schedule_deferred_remove(struct schedule *s, uint64_t id);
-/* Makes due now: all that are not held, those of a site, one (with SCHEDULE_REVIVE). Returns how
- * many. */
+/* Makes due now: all that are not held, those of a site, of a domain, one (with SCHEDULE_REVIVE).
+ * Returns how many; those that are only asked for are among them. */
 size_t schedule_flush_all(struct schedule *s, int64_t now);
 size_t schedule_flush_site(struct schedule *s, int64_t now, uint32_t site);
+size_t schedule_flush_domain(struct schedule *s, int64_t now, uint32_t domain);
 bool schedule_flush_id(struct schedule *s, int64_t now, uint64_t id);
 uint32_t schedule_site(struct slice transport, struct slice key);
+uint32_t schedule_domain(struct slice domain);
+/* Some wait to be loaded that are asked for. */
+bool schedule_has_asked(const struct schedule *s);
 /* Calls visit for each in no order until it returns false; visit changes nothing. */
 void schedule_deferred_walk(const struct schedule *s,
 	bool (*visit)(const struct schedule_deferred *d, void *arg), void *arg);

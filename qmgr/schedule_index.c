@@ -19,6 +19,7 @@ struct schedule_index {
 	uint32_t rows_len, rows_cap, free_row;
 	uint32_t heap_len, heap_cap;
 	uint32_t hash_cap, used; /* hash_cap: a power of two */
+	uint32_t asked;          /* rows with SCHEDULE_ASKED */
 };
 
 struct schedule_index *schedule_index_new(void)
@@ -182,6 +183,7 @@ static void row_remove(struct schedule_index *x, uint32_t row)
 {
 	heap_remove(x, row);
 	hash_remove(x, x->rows[row].id);
+	x->asked -= (x->rows[row].flags & SCHEDULE_ASKED) != 0;
 	x->rows[row].flags = FREED;
 	x->rows[row].place = x->free_row;
 	x->free_row = row;
@@ -199,7 +201,7 @@ void schedule_defer(struct schedule *s, const struct schedule_deferred *d)
 		hash_grow(x);
 	row = row_new(x);
 	x->rows[row] = *d;
-	x->rows[row].flags &= (uint8_t)~FREED;
+	x->rows[row].flags &= (uint8_t) ~(FREED | SCHEDULE_ASKED);
 	x->rows[row].place = NO_PLACE;
 	*hash_find(x, d->id) = row + 1;
 	x->used++;
@@ -237,13 +239,14 @@ struct schedule_deferred schedule_index_pop(struct schedule_index *x)
 	return d;
 }
 
-static bool flush_row(struct schedule_index *x, uint32_t row, int64_t now)
+static bool flush_row(struct schedule_index *x, uint32_t row, int64_t now, uint8_t flags)
 {
 	struct schedule_deferred *d = &x->rows[row];
 
 	if ((d->flags & (FREED | SCHEDULE_HELD)) != 0)
 		return false;
-	d->flags |= SCHEDULE_FLUSHED;
+	x->asked += (flags & ~d->flags & SCHEDULE_ASKED) != 0;
+	d->flags |= flags;
 	if (d->due > (uint32_t)(now / CLOCK_SEC)) {
 		d->due = (uint32_t)(now / CLOCK_SEC);
 		heap_up(x, d->place);
@@ -256,7 +259,7 @@ size_t schedule_flush_all(struct schedule *s, int64_t now)
 	size_t n = 0;
 
 	for (uint32_t row = 0; row < s->index->rows_len; row++)
-		n += flush_row(s->index, row, now);
+		n += flush_row(s->index, row, now, SCHEDULE_FLUSHED);
 	return n;
 }
 
@@ -267,17 +270,38 @@ size_t schedule_flush_site(struct schedule *s, int64_t now, uint32_t site)
 	for (uint32_t row = 0; row < s->index->rows_len; row++) {
 		const struct schedule_deferred *d = &s->index->rows[row];
 
-		if (d->site[0] == site || d->site[1] == site || (d->flags & SCHEDULE_MANY) != 0)
-			n += flush_row(s->index, row, now);
+		if (d->site[0] == site || d->site[1] == site)
+			n += flush_row(s->index, row, now, SCHEDULE_FLUSHED);
+		else if ((d->flags & SCHEDULE_MANY) != 0)
+			n += flush_row(s->index, row, now, SCHEDULE_ASKED);
 	}
 	return n;
+}
+
+size_t schedule_flush_domain(struct schedule *s, int64_t now, uint32_t domain)
+{
+	size_t n = 0;
+
+	s->flushes++;
+	for (uint32_t row = 0; row < s->index->rows_len; row++) {
+		const struct schedule_deferred *d = &s->index->rows[row];
+
+		if (d->domain == domain || (d->flags & SCHEDULE_MANY) != 0)
+			n += flush_row(s->index, row, now, SCHEDULE_ASKED);
+	}
+	return n;
+}
+
+bool schedule_has_asked(const struct schedule *s)
+{
+	return s->index->asked > 0;
 }
 
 bool schedule_flush_id(struct schedule *s, int64_t now, uint64_t id)
 {
 	uint32_t row = row_find(s->index, id);
 
-	if (row == NO_ROW || !flush_row(s->index, row, now))
+	if (row == NO_ROW || !flush_row(s->index, row, now, SCHEDULE_FLUSHED))
 		return false;
 	s->index->rows[row].flags |= SCHEDULE_REVIVE;
 	s->flushes++;

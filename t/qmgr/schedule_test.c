@@ -342,6 +342,14 @@ static void test_backoff(void)
 	schedule_free(&s);
 }
 
+static const char *domain_of(unsigned i)
+{
+	static char name[32];
+
+	snprintf(name, sizeof(name), "d%u.test", i);
+	return name;
+}
+
 static void test_index(void)
 {
 	struct schedule *s = schedule_new(&settings);
@@ -350,7 +358,7 @@ static void test_index(void)
 	struct schedule_deferred row = {0};
 	struct schedule_decision d;
 	struct schedule_counts c;
-	uint32_t last = 0, seen = 0, wrong = 0;
+	uint32_t last = 0, seen = 0, wrong = 0, asked = 0, revived = 0;
 
 	for (uint32_t i = 0; i < n; i++) {
 		row.id = (uint64_t)i * 4096 + 7;
@@ -388,12 +396,16 @@ static void test_index(void)
 		row.id = i;
 		row.due = base + 1000;
 		row.site[0] = i % 10;
+		row.domain = schedule_domain(slice_str(domain_of(i))) & 0xffffff;
 		row.flags = i == 3 ? SCHEDULE_HELD : i == 4 ? SCHEDULE_MANY : 0;
 		schedule_defer(s, &row);
 	}
 	schedule_next(s, NOW, &d);
 	is_int(d.until, ((int64_t)base + 1000) * CLOCK_SEC, "nothing before the first is due");
 	is_int(schedule_flush_site(s, NOW, 3), 10, "a site's, and one of many sites, not the held");
+	ok(schedule_has_asked(s), "that one is only asked for");
+	is_int(schedule_flush_domain(s, NOW, schedule_domain(SLICE_LIT("D17.test"))), 2,
+		"a domain's, and one of many");
 	ok(!schedule_flush_id(s, NOW, 3), "a held one cannot be flushed");
 	ok(schedule_flush_id(s, NOW, 5), "one by id");
 	is_int(schedule_flush_all(s, NOW), 99, "all");
@@ -401,9 +413,14 @@ static void test_index(void)
 		schedule_next(s, NOW, &d);
 		if (d.what != SCHEDULE_LOAD)
 			break;
+		asked += (d.flags & SCHEDULE_ASKED) != 0;
+		revived += (d.flags & SCHEDULE_REVIVE) != 0;
 		schedule_load_failed(s);
 	}
 	is_int(seen, 99, "are due now");
+	is_int(asked, 2, "two were asked for");
+	is_int(revived, 1, "the one by id is to revive");
+	ok(!schedule_has_asked(s), "it has come");
 	schedule_free(&s);
 }
 

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: ISC */
+#include "qmgr/flush.h"
+
+#include "qmgr/active.h"
+#include "qmgr/active_index.h"
+#include "qmgr/active_private.h"
+#include "qmgr/qmgr.h"
+#include "qmgr/transport.h"
+#include "util/dict.h"
+
+#define WISHES 1000 /* with more at a time, all that is asked for is meant */
+
+static struct dict *wishes; /* next hops and domains, in lower case */
+static bool is_all;
+
+/* Until the messages that were asked for have been looked at. */
+static void wish(struct slice name)
+{
+	static char mark;
+	struct buf key = BUF_INIT(QUEUE_STRING_MAX);
+
+	if (!active_has_asked()) {
+		dict_free(&wishes);
+		is_all = false;
+	}
+	if (wishes == NULL)
+		wishes = dict_new(WISHES, NULL);
+	if (buf_add_lower(&key, name) != 0 || dict_set(wishes, buf_slice(&key), &mark) != 0)
+		is_all = true;
+	buf_clear(&key);
+}
+
+size_t flush_site(struct slice name)
+{
+	wish(name);
+	return transport_flush(name) +
+	       schedule_flush_domain(qmgr.schedule, qmgr_time(), schedule_domain(name));
+}
+
+static bool is_wish(struct slice name)
+{
+	struct buf key = BUF_INIT(QUEUE_STRING_MAX);
+	bool is;
+
+	buf_add_lower(&key, name);
+	is = dict_get(wishes, buf_slice(&key)) != NULL;
+	buf_clear(&key);
+	return is;
+}
+
+bool flush_means(const struct queue_message *m)
+{
+	struct queue_recipient to;
+	uint32_t offset = 0, index = 0;
+
+	if (is_all || wishes == NULL)
+		return is_all;
+	while (queue_recipient_next(&m->env, &offset, &index, &to))
+		if (active_is_open(&m->r[to.index]) &&
+			(is_wish(to.nexthop) || is_wish(active_domain(to.address))))
+			return true;
+	return false;
+}
