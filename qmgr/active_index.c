@@ -2,6 +2,7 @@
 #include "qmgr/active_index.h"
 
 #include "qmgr/active_private.h"
+#include "qmgr/flush.h"
 #include "qmgr/plan.h"
 #include "qmgr/qmgr.h"
 #include "util/dict.h"
@@ -194,6 +195,8 @@ void active_waiting(const char *id, enum queue_place place, int64_t due)
 		row.flags |= SCHEDULE_HELD;
 	key_keep(row.id, id);
 	schedule_defer(qmgr.schedule, &row);
+	if (flush_is_open())
+		schedule_ask(qmgr.schedule, qmgr_time(), row.id);
 }
 
 /* ---- What is being loaded. ---- */

@@ -216,10 +216,8 @@ static void flush(struct client *c, struct ipc_msg *msg)
 		n = schedule_flush_id(qmgr.schedule, qmgr_time(), active_key(id));
 	else if (site.len > 0)
 		n = flush_site(site);
-	else {
-		schedule_revive(qmgr.schedule, qmgr_time(), NULL, SLICE_NONE);
-		n = schedule_flush_all(qmgr.schedule, qmgr_time());
-	}
+	else
+		n = flush_all();
 	command_say(c, msg->id, id.len > 0 && n == 0 ? RESULT_NOT_FOUND : RESULT_OK, n, NULL);
 	qmgr_work();
 }

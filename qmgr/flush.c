@@ -19,7 +19,7 @@ static void wish(struct slice name)
 	static char mark;
 	struct buf key = BUF_INIT(QUEUE_STRING_MAX);
 
-	if (!active_has_asked()) {
+	if (!active_has_asked() && qmgr_has_walked()) {
 		dict_free(&wishes);
 		is_all = false;
 	}
@@ -28,6 +28,18 @@ static void wish(struct slice name)
 	if (buf_add_lower(&key, name) != 0 || dict_set(wishes, buf_slice(&key), &mark) != 0)
 		is_all = true;
 	buf_clear(&key);
+}
+
+size_t flush_all(void)
+{
+	is_all = is_all || !qmgr_has_walked();
+	schedule_revive(qmgr.schedule, qmgr_time(), NULL, SLICE_NONE);
+	return schedule_flush_all(qmgr.schedule, qmgr_time());
+}
+
+bool flush_is_open(void)
+{
+	return !qmgr_has_walked() && (is_all || wishes != NULL);
 }
 
 size_t flush_site(struct slice name)

@@ -13,6 +13,10 @@
 /* What waits for the domain or next hop of that name is made due now, or looked at: so many
  * messages. Destinations of what is meant are revived. */
 size_t flush_site(struct slice name);
+/* All that waits, and all destinations. */
+size_t flush_all(void);
+/* The directories are not read yet: what is found there now may be meant. */
+bool flush_is_open(void);
 /* m, which was asked for, has an open recipient of such a domain or next hop. */
 bool flush_means(const struct queue_message *m);
 

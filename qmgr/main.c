@@ -121,6 +121,11 @@ static int64_t decide(void)
 	}
 }
 
+bool qmgr_has_walked(void)
+{
+	return has_walked;
+}
+
 bool qmgr_has_read_all(void)
 {
 	return has_walked && !queue_store_has_unread(qmgr.store);

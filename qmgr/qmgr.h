@@ -57,6 +57,8 @@ int64_t qmgr_real_of(int64_t time);
 int64_t qmgr_clock_set(void);
 /* For timers of the loop. */
 int64_t qmgr_to_mono(int64_t time);
+/* The directories are read. */
+bool qmgr_has_walked(void);
 /* Journal and directories are read: whom nobody knows now is gone. */
 bool qmgr_has_read_all(void);
 /* Does what is to be done at the end of this iteration. */

@@ -277,6 +277,8 @@ bool schedule_deferred_remove(struct schedule *s, uint64_t id);
 size_t schedule_flush_all(struct schedule *s, int64_t now);
 size_t schedule_flush_site(struct schedule *s, int64_t now, uint32_t site);
 size_t schedule_flush_domain(struct schedule *s, int64_t now, uint32_t domain);
+/* One with SCHEDULE_ASKED. */
+bool schedule_ask(struct schedule *s, int64_t now, uint64_t id);
 bool schedule_flush_id(struct schedule *s, int64_t now, uint64_t id);
 uint32_t schedule_site(struct slice transport, struct slice key);
 uint32_t schedule_domain(struct slice domain);

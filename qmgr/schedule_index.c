@@ -292,6 +292,13 @@ size_t schedule_flush_domain(struct schedule *s, int64_t now, uint32_t domain)
 	return n;
 }
 
+bool schedule_ask(struct schedule *s, int64_t now, uint64_t id)
+{
+	uint32_t row = row_find(s->index, id);
+
+	return row != NO_ROW && flush_row(s->index, row, now, SCHEDULE_ASKED);
+}
+
 bool schedule_has_asked(const struct schedule *s)
 {
 	return s->index->asked > 0;

@@ -191,8 +191,7 @@ bool delivery_is_relay(const struct delivery *d)
 
 bool delivery_falls_back(void)
 {
-	return !server_is_lmtp() &&
-	       slice_trim(slice_str(conf_str(P_smtp_fallback_relay))).len > 0;
+	return !server_is_lmtp() && slice_trim(slice_str(conf_str(P_smtp_fallback_relay))).len > 0;
 }
 
 static bool has_fallback(const struct delivery *d)

@@ -11,6 +11,7 @@
 #include "conf/conf.h"
 #include "config.h"
 #include "queue/id.h"
+#include "tools/gateq_dry.h"
 #include "tools/gateq_filter.h"
 #include "tools/gateq_summary.h"
 #include "util/err.h"
@@ -167,13 +168,8 @@ struct ids {
 /* What ALL and filters choose for a command: messages that it would change. */
 static bool is_fit(const char *command, const struct gateq_message *m)
 {
-	bool held = strcmp(m->queue, "hold") == 0;
-
-	if (strcmp(command, "release") == 0)
-		return held;
-	if (strcmp(command, "flush") == 0)
-		return !held && strcmp(m->queue, "corrupt") != 0;
-	return strcmp(command, "hold") != 0 || !held;
+	return gateq_dry_fits(command, m) &&
+	       (strcmp(command, "hold") != 0 || strcmp(m->queue, "hold") != 0);
 }
 
 static void collect(const struct gateq_message *m, void *arg)
@@ -198,25 +194,55 @@ static void acted(const char *id, int result, const char *why, void *arg)
 	ids->failed = true;
 }
 
+static size_t missed;
+
+static void miss(const char *id)
+{
+	gateq_error("%s: no such message, or nothing to do for it", id);
+	missed++;
+}
+
+static int act_dry(const struct gateq_backend *b, const char *what, const struct ids *ids)
+{
+	int err = 0;
+
+	if (ids->chosen)
+		gateq_dry_run(what, ids->list, ids->count);
+	else
+		err = gateq_dry_run_named(b, what, ids->list, ids->count, miss);
+	return err != 0 || missed > 0;
+}
+
+static void say_done(const char *what, uint64_t n)
+{
+	printf("%s: %llu message%s\n", what, (unsigned long long)n, n == 1 ? "" : "s");
+}
+
+static int flush_all(const struct gateq_backend *b)
+{
+	uint64_t n;
+
+	if (b->flush(NULL, &n) != 0)
+		return 1;
+	say_done("flush", n);
+	return 0;
+}
+
 static int act(const struct gateq_backend *b, const char *what, struct ids *ids)
 {
 	int err;
 
-	if (dry_run) {
-		for (size_t i = 0; i < ids->count; i++)
-			printf("%s\n", ids->list[i]);
-		gateq_error("%s: %zu message%s would be, nothing was done", what, ids->count,
-			ids->count == 1 ? "" : "s");
-		return 0;
-	}
+	if (!ids->chosen)
+		ids->count = gateq_dry_unique(ids->list, ids->count);
+	if (dry_run)
+		return act_dry(b, what, ids);
 	err = b->act(what, ids->list, ids->count, acted, ids);
 	if (err != 0) {
 		if (err == ERR_CLOSED)
 			gateq_error("the queue manager has ended the connection");
 		return 1;
 	}
-	printf("%s: %zu message%s\n", what, ids->count - ids->undone,
-		ids->count - ids->undone == 1 ? "" : "s");
+	say_done(what, ids->count - ids->undone);
 	return ids->failed;
 }
 
@@ -259,7 +285,7 @@ static int run(const struct gateq_backend *b, const char *command, struct ids *i
 		return see(b, command, ids);
 	if (strcmp(command, "flush") == 0 && ids->count == 0 && !filter.is_set) {
 		if (!dry_run)
-			return b->flush(NULL) == 0 ? 0 : 1;
+			return flush_all(b);
 		all = true;
 	}
 	for (size_t i = 0; i < sizeof(actions) / sizeof(actions[0]); i++) {

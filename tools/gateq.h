@@ -49,8 +49,8 @@ struct gateq_backend {
 	 * each: 0, ERR_NOT_FOUND, or an error with its reason. ERR_CLOSED, ERR_AGAIN (said).
 	 */
 	int (*act)(const char *what, char *const *ids, size_t n, gateq_done *done, void *arg);
-	/* All, or what waits for a site (not NULL). */
-	int (*flush)(const char *site);
+	/* All, or what waits for a site (not NULL): so many messages. */
+	int (*flush)(const char *site, uint64_t *count);
 	/*
 	 * "show" (lines "name: value"), "history" (what its file does not have) or "cat" (content
 	 * as on the wire). ERR_NOT_FOUND.

@@ -31,7 +31,7 @@ static struct {
 	gateq_done *done;
 	void (*text)(struct slice piece, void *arg);
 	void *arg;
-	uint64_t header;
+	uint64_t header, count;
 } now;
 
 static int result_of(uint64_t result)
@@ -115,6 +115,7 @@ static void take_done(struct ipc_msg *msg)
 	if (result != 0 && now.why[0] == '\0')
 		snprintf(now.why, sizeof(now.why), "%s", err_str(result));
 	now.result = result;
+	now.count = ipc_u64(msg, FIELD_COUNT);
 	now.open--;
 	if (now.done != NULL && id != NULL)
 		now.done(id, result, now.why, now.arg);
@@ -226,11 +227,15 @@ static int ask_act(const char *what, char *const *ids, size_t n, gateq_done *don
 	return wait_below(0);
 }
 
-static int ask_flush(const char *site)
+static int ask_flush(const char *site, uint64_t *count)
 {
+	int err;
+
 	begin(NULL);
 	ask("flush", NULL, site);
-	return finish();
+	err = finish();
+	*count = err == 0 ? now.count : 0;
+	return err;
 }
 
 static int ask_see(

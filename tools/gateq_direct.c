@@ -272,17 +272,20 @@ static void act_on_some(const char *what, char *const *ids, size_t n, gateq_done
 	run();
 }
 
-static int direct_flush(const char *site)
+static int direct_flush(const char *site, uint64_t *count)
 {
 	(void)site;
+	*count = 0;
 	gateq_error("the mail system is down: nothing can be sent now");
 	return ERR_AGAIN;
 }
 
 static int direct_act(const char *what, char *const *ids, size_t n, gateq_done *done, void *arg)
 {
+	uint64_t count;
+
 	if (strcmp(what, "flush") == 0)
-		return direct_flush(NULL);
+		return direct_flush(NULL, &count);
 	for (size_t i = 0; i < n; i += AT_ONCE)
 		act_on_some(what, ids + i, n - i < AT_ONCE ? n - i : AT_ONCE, done, arg);
 	return 0;

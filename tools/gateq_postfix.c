@@ -8,14 +8,18 @@
 #include "config.h"
 #include "queue/file.h"
 #include "conf/conf.h"
-#include "tools/gateq.h"
+#include "tools/gateq_dry.h"
 #include "util/err.h"
 #include "util/mem.h"
 
-/* postqueue, postsuper and postcat with Postfix's options, output and exit codes. */
+/* postqueue, postsuper and postcat with Postfix's options, output and exit codes, and --dry-run. */
 
 static const char *dir;
 static const struct gateq_backend *backend;
+static bool dry_run;
+
+static const struct option long_options[] = {
+	{"dry-run", no_argument, NULL, 'n'}, {NULL, 0, NULL, 0}};
 
 static void open_queue(const char *what)
 {
@@ -118,16 +122,26 @@ static void ignore(const char *id, int result, const char *why, void *arg)
 	*worst = result;
 }
 
+static void ignore_missing(const char *id)
+{
+	(void)id;
+}
+
 _Noreturn static void flush(const char *site, const char *id)
 {
 	char *ids[1] = {mem_str(id)};
+	uint64_t flushed;
 	int err, worst = 0;
 
 	open_queue("Cannot flush mail queue");
-	if (id != NULL)
+	if (dry_run && id != NULL)
+		err = gateq_dry_run_named(backend, "flush", ids, 1, ignore_missing);
+	else if (dry_run)
+		err = gateq_dry_run_flush(backend, site);
+	else if (id != NULL)
 		err = backend->act("flush", ids, 1, ignore, &worst);
 	else
-		err = backend->flush(site);
+		err = backend->flush(site, &flushed);
 	mem_free(ids[0]);
 	leave(exit_of(err != 0 ? err : worst));
 }
@@ -137,10 +151,11 @@ _Noreturn static void postqueue(int argc, char **argv)
 	const char *site = NULL, *id = NULL;
 	int c, mode = 0;
 
-	while ((c = getopt(argc, argv, "c:fi:jps:v")) != -1) {
+	while ((c = getopt_long(argc, argv, "c:fi:jps:v", long_options, NULL)) != -1) {
 		switch (c) {
 		case 'c': dir = optarg; continue;
 		case 'v': continue;
+		case 'n': dry_run = true; continue;
 		case 'i': id = optarg; break;
 		case 's': site = optarg; break;
 		case 'f':
@@ -244,6 +259,13 @@ static void act(size_t i)
 
 	if (wanted[i].all && backend->list(false, collect, &c) != 0)
 		gateq_fail(1, "fatal: the queue cannot be listed");
+	wanted[i].count = gateq_dry_unique(wanted[i].ids, wanted[i].count);
+	if (dry_run && wanted[i].is_named) {
+		if (gateq_dry_run_named(backend, actions[i].what, wanted[i].ids, wanted[i].count,
+			    ignore_missing) != 0)
+			gateq_fail(1, "fatal: the queue cannot be listed");
+		return;
+	}
 	if (wanted[i].count == 0)
 		return;
 	if (actions[i].option == 'f' &&
@@ -290,7 +312,7 @@ _Noreturn static void postsuper(int argc, char **argv)
 		"maildrop", "incoming", "active", "deferred", "hold", "corrupt", NULL};
 	int c;
 
-	while ((c = getopt(argc, argv, "c:d:e:f:h:H:pr:sSv")) != -1) {
+	while ((c = getopt_long(argc, argv, "c:d:e:f:h:H:pr:sSv", long_options, NULL)) != -1) {
 		switch (c) {
 		case 'c': dir = optarg; break;
 		case 'd':
@@ -299,6 +321,7 @@ _Noreturn static void postsuper(int argc, char **argv)
 		case 'h':
 		case 'H':
 		case 'r': want(c, optarg); break;
+		case 'n': dry_run = true; break;
 		/* Structure and left-overs are the queue manager's own care. */
 		case 'p':
 		case 's':
@@ -319,7 +342,8 @@ _Noreturn static void postsuper(int argc, char **argv)
 	open_queue("Cannot change the mail queue");
 	for (size_t i = 0; i < ACTIONS; i++)
 		act(i);
-	say_counts();
+	if (!dry_run)
+		say_counts();
 	leave(0);
 }
 

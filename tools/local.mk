@@ -11,7 +11,7 @@ tools_gatemap_LDADD = lib/sasl/libsasl.a lib/map/libmap.a lib/mail/libmail.a lib
 # gateq: the queue
 dist_man1_MANS += man/gateq.1
 sbin_PROGRAMS += tools/gateq
-tools_gateq_SOURCES = %D%/gateq.c %D%/gateq.h %D%/gateq_ask.c %D%/gateq_direct.c %D%/gateq_filter.c %D%/gateq_filter.h \
+tools_gateq_SOURCES = %D%/gateq.c %D%/gateq.h %D%/gateq_ask.c %D%/gateq_direct.c %D%/gateq_dry.c %D%/gateq_dry.h %D%/gateq_filter.c %D%/gateq_filter.h \
 	%D%/gateq_postfix.c %D%/gateq_qshape.c %D%/gateq_summary.c %D%/gateq_summary.h %D%/gateq_print.c %D%/json.c %D%/json.h
 tools_gateq_LDADD = lib/queue/libqueue.a lib/mail/libmail.a lib/conf/libconf.a lib/ipc/libipc.a \
 	lib/net/libnet.a lib/util/libutil.a $(BSD_LIBS) $(EVENT_LIBS)

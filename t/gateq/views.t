@@ -95,6 +95,16 @@ sub check_dry_runs {
     ok(wait_until(20, sub { all_deferred() }), 'it waits again');
 }
 
+# What --dry-run names and counts is what is done.
+sub as_said {
+    my ($how, $command, $want, @args) = @_;
+    my @ids = sort map { /^\d\z/ ? $id[$_] : $_ } @$want;
+    my $n = @ids == 1 ? '1 message' : @ids . ' messages';
+    my ($status, $out) = gateq($command, @args, '--dry-run');
+    is_deeply([$status, sort split /\n/, $out], [0, sort @ids, "gateq: $command: $n would be, nothing was done"], "$how: $command @args --dry-run");
+    return is_deeply([gateq($command, @args)], [0, "$command: $n\n"], "$how: $command @args");
+}
+
 check_views('online');
 # Messages that are read from their files for several at a time are there for all of them.
 my %heads;
@@ -118,10 +128,10 @@ is(scalar($gp->queue_list), 5, 'nothing has changed');
 $gp->stop;
 check_views('offline');
 check_dry_runs('offline');
-is((gateq('hold', '--sender', '@two.test'))[0], 0, 'offline: hold by a filter');
+as_said('offline', 'hold', [3, 4], '--sender', '@two.test');
 is_deeply([sort map { decode_json($_)->{queue_id} } grep {/"hold"/} $gp->queue_list], [sort @id[3, 4]], 'these are held');
-is((gateq('release', '--queue', 'hold'))[0], 0, 'release by a filter');
-is((gateq('delete', '--sender', 'b@one.test'))[0], 0, 'delete by a filter');
+as_said('offline', 'release', [3, 4], '--queue', 'hold');
+as_said('offline', 'delete', [1], '--sender', 'b@one.test');
 is(scalar(() = $gp->queue_list), 4, 'one less');
 is_deeply([gateq('flush', '--sender', '<>')], [1, "gateq: the mail system is down: nothing can be sent now\n"], 'nothing to flush offline');
 
@@ -139,18 +149,85 @@ ok(wait_until(20, sub { my %r = map { $_ => 1 } map { @{ $_->{rcpts} } } $sink->
 my ($oldest) = sort { $a <=> $b } map { decode_json($_)->{arrival_time} } $gp->queue_list;
 my $half = int((time - $oldest) / 2);
 cmp_ok($half, '>=', 2, 'some mail is old by now');
-my @relayed = map { $gp->mail('a@one.test', $_, "Subject: x\r\n\r\n")->{text} =~ /queued as (\w+)/ } 'u@first.test', 'u@second.test';
+my @relayed = map { $gp->mail('a@one.test', $_, "Subject: x\r\n\r\n")->{text} =~ /queued as (\w+)/ } map {"u\@$_.test"} qw(first second third fourth);
 sub later { my ($of) = @_; return grep { $_->{queue_id} eq $of && ($_->{next_attempt} // 0) > time + 1800 } map { decode_json($_) } split /\n/, (gateq('list', '--json'))[1] }
-ok(wait_until(20, sub { later($relayed[0]) && later($relayed[1]) }), 'mail for the relay waits');
+ok(wait_until(20, sub { 4 == (() = map { later($_) } @relayed) }), 'mail for the relay waits');
 is_deeply([sort grep {!/^gateq: /} split /\n/, (gateq('expire', '--older', time - $oldest - $half . 's', '--dry-run'))[1]], [sort @id[3, 4]],
     'younger mail is not --older');
 my $next = Gatepost::Sink->new(port => $relay);
-like((gateq('flush', '--site', 'first.test', '--dry-run'))[1], qr/^$relayed[0]\n(?!.*$relayed[1])/s, 'flush --site domain --dry-run');
-is_deeply([gateq('flush', '--site', 'first.test')], [0, "flush: 1 message\n"], 'flush --site domain');
+as_said('online', 'flush', [$relayed[0]], '--site', 'first.test');
 ok(wait_until(20, sub { scalar(() = $next->messages) }), 'one goes');
-is(scalar(() = later($relayed[1])), 1, 'what is not of the domain still waits');
+is(scalar(() = map { later($_) } @relayed[1 .. 3]), 3, 'what is not of the domain still waits');
+sub gone { my ($rcpt) = @_; return ok(wait_until(20, sub { grep { $_->{rcpts}[0] eq $rcpt } $next->messages }), "$rcpt goes") }
+sub dry { my ($program, @args) = @_; my ($status, $out) = $gp->tool($program, '--dry-run', @args); return [$status, sort split /\n/, $out] }
+is_deeply(dry('postqueue', '-s', 'second.test'), [0, sort $relayed[1], 'postqueue: flush: 1 message would be, nothing was done'], 'postqueue -s --dry-run');
 is(($gp->tool('sendmail', '-qRsecond.test'))[0], 0, 'sendmail -qR with the domain');
-ok(wait_until(20, sub { grep { $_->{rcpts}[0] eq 'u@second.test' } $next->messages }), 'it goes');
+gone('u@second.test');
+is(scalar(() = map { later($_) } @relayed[2, 3]), 2, 'what is not of the domain still waits');
+is_deeply(dry('postqueue', '-s', "[127.0.0.1]:$relay"), [0, sort @relayed[2, 3], 'postqueue: flush: 2 messages would be, nothing was done'],
+    'postqueue -s with the next hop --dry-run');
+is(($gp->tool('postqueue', '-s', "[127.0.0.1]:$relay"))[0], 0, 'and without');
+gone($_) for 'u@third.test', 'u@fourth.test';
+
+# All that waits, and ids as they come: of those that are not there neither speaks as done.
+is_deeply(dry('postqueue', '-f'), [0, sort @id[3, 4], 'postqueue: flush: 2 messages would be, nothing was done'], 'postqueue -f --dry-run');
+is_deeply([gateq('flush')], [0, "flush: 2 messages\n"], 'flush says how many');
+ok(wait_until(20, sub { all_deferred() }), 'they wait again');
+sub of_stdin { my ($program, $input, @args) = @_; return [run_out('sh', '-c', 'printf %s "$0" | "$@"', $input, build() . "/sbin/$program", '-c', $gp->dir, @args)] }
+my $ids = join '', map {"$_\n"} @id[3, 0, 3];
+is_deeply(of_stdin('gateq', $ids, 'hold', '-', '--dry-run'),
+    [1, "$id[3]\ngateq: $id[0]: no such message, or nothing to do for it\ngateq: hold: 1 message would be, nothing was done\n"],
+    'ids on standard input, --dry-run');
+like(of_stdin('gateq', $ids, 'delete', '-', '--dry-run')->[1], qr/delete: 1 message would be/, 'once is enough');
+for (['-d', 'Deleted', 'delete', 3], ['-h', 'Placed on hold', 'hold', 3]) {
+    my ($option, $done, $command) = @$_;
+    is_deeply(of_stdin('postsuper', $ids, '--dry-run', $option, '-'), [0, "$id[3]\npostsuper: $command: 1 message would be, nothing was done\n"],
+        "postsuper $option - --dry-run");
+}
+is_deeply(dry('postsuper', '-h', 'ALL'), [0, sort @id[3, 4], 'postsuper: hold: 2 messages would be, nothing was done'], 'postsuper -h ALL --dry-run');
+is_deeply([$gp->tool('postsuper', '-h', 'ALL')], [0, "postsuper: Placed on hold: 2 messages\n"], 'postsuper -h ALL');
+is_deeply(dry('postsuper', '-H', 'ALL', 'hold'), [0, sort @id[3, 4], 'postsuper: release: 2 messages would be, nothing was done'], 'postsuper -H ALL --dry-run');
+is_deeply([$gp->tool('postsuper', '-H', 'ALL')], [0, "postsuper: Released from hold: 2 messages\n"], 'postsuper -H ALL');
+is_deeply(of_stdin('postsuper', $ids, '-h', '-'), [0, "postsuper: Placed on hold: 1 message\n"], 'postsuper -h -');
+as_said('online', 'release', [3], 'ALL');
+ok(wait_until(20, sub { all_deferred() }), 'they wait again');
+
+# Mail of a file in maildrop is as old as the file.
+$gp->stop;
+for my $minutes (90, 360) {
+    is((run_out('sh', '-c', 'printf "Subject: old\n\nx\n" | "$@"', 'sh', build() . '/sbin/sendmail', '-C', $gp->dir, '-f', 'old@one.test',
+        "u$minutes\@grey.test"))[0], 0, 'mail of a program');
+    my ($file) = glob $gp->queue . '/maildrop/drop.*';
+    ok(utime(time - 60 * $minutes, time - 60 * $minutes, $file) && rename($file, $gp->dir . "/drop$minutes"), "$minutes minutes old");
+}
+rename $gp->dir . "/drop$_", $gp->queue . '/maildrop/drop.' . sprintf('%024X', $_) for 90, 360;
+$gp->start;
+my %old;
+ok(wait_until(20, sub { %old = map { $_->{recipients}[0]{address} => $_->{queue_id} } grep { $_->{sender} eq 'old@one.test' } map { decode_json($_) } $gp->queue_list;
+    2 == keys %old && all_deferred() }), 'they wait, too');
+my ($young, $aged) = @old{'u90@grey.test', 'u360@grey.test'};
+for my $how ('online', 'offline') {
+    $gp->stop if $how eq 'offline';
+    is_deeply(counts('age'), { '< 5m' => '2 2', '< 160m' => '1 1', '< 640m' => '1 1' }, "$how: by age");
+    is_deeply([map { $_->{age} } rows('age')], ['< 5m', '< 160m', '< 640m'], 'the youngest first');
+    like(($gp->tool('qshape', 'deferred'))[1], qr/^ +TOTAL +4 +2 +0 +0 +0 +0 +1 +0 +1 +0 +0$/m, 'qshape');
+    as_said($how, 'hold', [$young, $aged], '--older', '1h');
+    as_said($how, 'release', [$aged], '--queue', 'hold', '--older', '5h');
+    as_said($how, 'release', [$young], 'ALL');
+}
+as_said('offline', 'expire', [$aged], '--older', '300m');
+$gp->start;
+ok(wait_until(20, sub { grep { $_->{from} eq '' && $_->{content} =~ /^Final-Recipient: .*u360\@grey\.test/m } $next->messages }), 'it is returned');
+ok(wait_until(20, sub { !grep { $_->{queue_id} eq $aged } map { decode_json($_) } $gp->queue_list }), 'and gone');
+as_said('online', 'requeue', [$young], '--older', '1h', '--recipient', '@grey.test');
+ok(wait_until(20, sub { grep { $_->{sender} eq 'old@one.test' && $_->{queue_id} ne $young } map { decode_json($_) } $gp->queue_list }), 'requeued: by a new id');
+is_deeply([map { $_->{age} } rows('age', '--sender', 'old@one.test')], ['< 160m'], 'and as old as it was');
+ok(wait_until(20, sub { all_deferred() }), 'it waits');
+as_said('online', 'expire', [3], '--sender', 'a@two.test', '--reason', 'greylisted');
+ok(wait_until(20, sub { grep { $_->{rcpts}[0] eq 'a@two.test' && $_->{content} =~ /^Final-Recipient: .*u5\@grey\.test/m } $next->messages }), 'a sender is told');
+$gp->stop;
+as_said('offline', 'requeue', [4], '--sender', 'c@two.test');
+$gp->start;
 
 # One message alone is more than a connection holds at a time.
 my $many = 12000;

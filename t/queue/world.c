@@ -1506,7 +1506,8 @@ static void hand_out(struct world *w, struct sched *s)
 			!r->is_out && r->due <= w->now)
 			s->rcpts[s->n++] = i;
 	}
-	if (s->n > 0 && queue_store_handout(m, s->rcpts, s->n, QUEUE_ROAD_DIRECT, w->now, &s->wait) != 0)
+	if (s->n > 0 &&
+		queue_store_handout(m, s->rcpts, s->n, QUEUE_ROAD_DIRECT, w->now, &s->wait) != 0)
 		s->n = 0;
 	s->has_content = false;
 	w->moved = w->moved || s->n > 0;
