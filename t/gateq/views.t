@@ -16,7 +16,7 @@ my ($down, $relay) = (free_port(), free_port());
 my $grey = Gatepost::Sink->new(on => { rcpt => sub { '450 4.2.0 <x@y.test>: Greylisted, id ' . int rand 1e6 } });
 my $gp = Gatepost::Instance->new(main => {
     minimal_backoff_time => '1h', maximal_backoff_time => '1h', queue_file_delay => '1s',
-    relayhost => "[127.0.0.1]:$relay",
+    relayhost => "[127.0.0.1]:$relay", default_destination_concurrency_failed_cohort_limit => 0,
     transport_maps => "inline:{{down.test=smtp:[127.0.0.1]:$down} {.down.test=smtp:[127.0.0.1]:$down}"
         . " {grey.test=smtp:[127.0.0.1]:" . $grey->port . '} {many.test=retry:4.1.2 ' . 'not now ' x 50 . '}}',
     smtp_connect_timeout => '5s', smtpd_recipient_limit => 20000,

@@ -21,7 +21,7 @@ my $sink = Gatepost::Sink->new(addr => '0.0.0.0', on => {
     },
     dot => sub {
         my ($s) = @_;
-        return if !$s->{sink}->is_set('hang');
+        return if !$s->{sink}->is_set('hang') || !grep {/^<?(?:doubt|direct|both|last)/} @{ $s->{rcpts} };
         $s->{sink}->flag('hung', 1);
         return { reply => '250 2.0.0 Ok', delay => 2 };
     },
