@@ -537,7 +537,7 @@ static bool is_transport(const struct instance *in, struct slice name, const cha
 static void check_transports(const struct instance *in, const struct conf *c, struct mistakes *m)
 {
 	static const enum param transports[] = {P_default_transport, P_relay_transport,
-		P_local_transport, P_virtual_transport, P_mailbox_transport,
+		P_local_transport, P_virtual_transport, P_mailbox_transport, P_best_mx_transport,
 		P_address_verify_default_transport, P_address_verify_relay_transport,
 		P_address_verify_local_transport, P_address_verify_virtual_transport};
 
@@ -556,6 +556,26 @@ static void check_transports(const struct instance *in, const struct conf *c, st
 			SLICE_FMT(name), nearest != NULL ? "\"" : "",
 			nearest != NULL ? nearest : "one that master.cf lists",
 			nearest != NULL ? "\"" : "");
+	}
+}
+
+/* A name that is none leaves mail going that was to wait. */
+static void check_deferred(const struct instance *in, const struct conf *c, struct mistakes *m)
+{
+	const struct setting *s = set_find(c, slice_str(conf_name(P_defer_transports)));
+	const char *text = set_str(c, P_defer_transports), *nearest = NULL;
+	struct slice rest = slice_str(text), item;
+
+	while (s != NULL && line_item(&rest, &item)) {
+		size_t at = strcmp(s->value, text) == 0 ? (size_t)(item.p - text) : 0;
+
+		if (!is_transport(in, item, &nearest))
+			mistakes_warning(m, set_place(s, at),
+				"%s: no service \"%.*s\"; expected %s%s%s, nothing waits by it",
+				conf_name(P_defer_transports), SLICE_FMT(item),
+				nearest != NULL ? "\"" : "",
+				nearest != NULL ? nearest : "one that master.cf lists",
+				nearest != NULL ? "\"" : "");
 	}
 }
 
@@ -689,6 +709,7 @@ void instance_read(struct instance *in, const char *dir, int checks, struct mist
 	check_single(in, "qmgr", m);
 	check_single(in, "tally", m);
 	check_transports(in, in->main, m);
+	check_deferred(in, in->main, m);
 	/* What -o says. What is inherited is reported where it stands, once. */
 	for (size_t i = 0; i < in->services.count; i++) {
 		check_listener(&in->services, &in->services.service[i], m);

@@ -250,6 +250,12 @@ static bool is_notify_class(struct slice item)
 	return false;
 }
 
+/* It stands in a command of SMTP. */
+static bool is_word(struct slice item)
+{
+	return slice_is_printable(item) && slice_find(item, ' ') < 0;
+}
+
 static bool is_two_delimiters(struct slice item)
 {
 	return item.len == 2;
@@ -271,8 +277,13 @@ static const struct {
 	{P_address_verify_map, false, is_cache, "is no table that is written to",
 		"btree:NAME, hash:NAME, lmdb:NAME or nothing"},
 	{P_myhostname, false, is_host_name, "is no host name", "letters, digits, - and ."},
-	{P_relayhost, false, is_nexthop, "has a bracket without its partner",
+	{P_relayhost, true, is_nexthop, "has a bracket without its partner",
 		"[host], [host]:port or a domain"},
+	{P_smtp_fallback_relay, true, is_nexthop, "has a bracket without its partner",
+		"[host], [host]:port or a domain"},
+	{P_relay_sender, false, is_word, "is no address", "one or nothing"},
+	{P_smtp_helo_name, false, is_word, "is no host name", "one, or an address in brackets"},
+	{P_lmtp_lhlo_name, false, is_word, "is no host name", "one, or an address in brackets"},
 	{P_default_transport, false, is_route, "has a bracket without its partner",
 		"transport:[host]:port"},
 	{P_relay_transport, false, is_route, "has a bracket without its partner",
