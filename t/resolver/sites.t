@@ -54,6 +54,8 @@ my @apart = qw(alone other);
 my $from = time;
 take(@together, @apart);
 is_known('(?:one|two|mx)\.test', 'mx\.test', 'gateq says the site of what waits');
+my ($status, $out) = $gp->tool('gateq', 'summary', '--json', '--by', 'site');
+ok($status == 0 && $out =~ /^\{"site": "mx\.test", "messages": [1-3],/m, 'and sums it up by site') or diag $out;
 my $waited = waited(@together, @apart);
 my $stretch = $pace->stretch($from, time);
 my @turns = sort { $a <=> $b } map { $waited->{$_} } @together;

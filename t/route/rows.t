@@ -28,7 +28,9 @@ my $dns = Gatepost::Dns->nasty(answer => sub {
     return Gatepost::Dns::reply($q, records => \@records, rcode => $known ? 0 : 3);
 });
 my $welcome = sub { $_[0]{sink}->flag('auth', 1); return '235 2.7.0 ok' };
-my %sink = map { $_ => Gatepost::Sink->new(addr => $address{$_}, port => 25, name => "$_.test", on => { auth => $welcome },
+# The first host of pair.test offers AUTH as the second does, and takes nothing.
+my $pair = sub { my ($s, $arg) = @_; return $s->{sink}{name} eq 'one.test' && $arg =~ /pair\.test/ ? '450 4.3.0 not here' : undef };
+my %sink = map { $_ => Gatepost::Sink->new(addr => $address{$_}, port => 25, name => "$_.test", on => { auth => $welcome, rcpt => $pair },
     keywords => ['PIPELINING', '8BITMIME', 'SIZE', 'ENHANCEDSTATUSCODES', 'AUTH PLAIN']) }
     grep { !/^(?:dead|me)$/ } sort keys %address;
 
@@ -48,8 +50,8 @@ my $gp = Gatepost::Instance->new(
         sender_dependent_default_transport_maps => 'inline:{{s@slow.test=slow:[127.0.0.4]}}',
         direct_delivery_maps => 'inline:{{direct.test=[127.0.0.2]:25, [127.0.0.4]} {only.test=[127.0.0.2]} '
             . '{r@user.test=[127.0.0.3]} {.sub.test=[one.test]} '
-            . '{port.test=[127.0.0.3]:2626} {tls.test=[127.0.0.7]:2626, [127.0.0.4]}}',
-        smtp_tls_policy_maps => 'inline:{{[127.0.0.7]:2626=encrypt}}',
+            . '{port.test=[127.0.0.3]:2626} {tls.test=[127.0.0.7]:2626, [127.0.0.4]} {pair.test=[127.0.0.3], [127.0.0.4]}}',
+        smtp_tls_policy_maps => 'inline:{{[127.0.0.7]:2626=encrypt} {[127.0.0.4]=none}}', smtp_tls_security_level => 'may',
         transport_maps => 'inline:{{several.test=smtp:[127.0.0.2], [127.0.0.3]} {named.test=smtp:[127.0.0.5]} '
             . '{bare.test=plain:[127.0.0.2]} {said.test=error:5.1.2 said no} {wait.test=retry:4.1.2 said later} '
             . '{gone.test=discard:silently}}',
@@ -116,7 +118,9 @@ is_deeply([grep { !/ one\.test (?:1|28)$/ } @asked], [], 'H7: of a host in brack
 goes('H7', 'a@b.test', 'r@port.test', ['port'], undef, qr/relay=127\.0\.0\.3\[127\.0\.0\.3\]:2626, .*status=sent/);
 # A host of its own level of TLS, which it does not offer: the next one.
 goes('H7', 'a@b.test', 'r@tls.test', ['two'], undef, qr/relay=127\.0\.0\.4\[127\.0\.0\.4\]:25, .*status=sent/);
-# H8: credentials for a host of an entry are for it alone.
+# H8: credentials for a host of an entry are for it alone, in one and the same delivery.
+goes('H8', 'a@b.test', 'r@pair.test', ['two'], undef, qr/relay=127\.0\.0\.4\[127\.0\.0\.4\]:25, .*status=sent/);
+like($sink{one}->log, qr/C: RCPT TO:<r\@pair\.test>/, 'H8: the first host of the two was asked');
 ok($sink{two}->is_set('auth'), 'H8: the host with credentials sees AUTH');
 ok(!$sink{$_}->is_set('auth'), "H8: $_ does not") for grep { $_ ne 'two' } sort keys %sink;
 # H9, off: it stays, and no relay gets it.
@@ -180,6 +184,14 @@ $gp->reload;
 $gp->tool('gateq', 'flush');
 ok(wait_until(20, sub { grep { $_->{content} =~ /^Subject: letter$letters\r$/m && $_->{from} eq 'bounce@relay.test' }
     $sink{relay}->messages }), 'afresh: to the relay, with its sender') or diag join "\n", $gp->log_lines(qr/lost\.test/);
+
+# H2: relayhost, for whoever sends: nobody else is asked, neither a host nor a name. H10: not for mail
+# for here. H7: nor for a domain with hosts of its own.
+@asked = goes('H2', 'a@b.test', 'r@far.test', ['relay'], 'bounce@relay.test', qr/relay=127\.0\.0\.5\[127\.0\.0\.5\]:25, .*status=sent/);
+is_deeply(\@asked, [], 'H2: no name is asked for');
+goes('H10', 'a@b.test', 'u@box.test', [], undef, qr/gatepost\/virtual\[\d+\]: .*status=sent \(delivered to maildir\)/);
+$gp->set(direct_delivery_maps => 'inline:{{own.test=[127.0.0.3]}}')->reload;
+goes('H7', 'a@b.test', 'r@own.test', ['one'], undef, qr/status=sent/);
 
 # A relay of the settings that the DNS does not know is a mistake in them: mail waits, as with Postfix.
 my $typo = qr/relay=none, .*dsn=4\.3\.5, status=deferred \(Host or domain name not found\. Name service error for name=typo\.test type=/;
