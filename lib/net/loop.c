@@ -133,6 +133,8 @@ static void iterate(void)
 	tell_changes();
 	if (event_base_loop(base, EVLOOP_ONCE) == 1)
 		log_fatal("event loop: nothing to wait for");
+	/* Before frames leave: what others log because of them comes behind it. */
+	log_flush();
 	run_tasks();
 }
 

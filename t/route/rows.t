@@ -9,6 +9,7 @@ use Gatepost::Dns;
 use Gatepost::Instance;
 use Gatepost::Kit;
 use Gatepost::Sink;
+use Gatepost::Smtp;
 use Test::More;
 
 my %address = (me => '127.0.0.1', dead => '127.0.0.2', one => '127.0.0.3', two => '127.0.0.4', relay => '127.0.0.5',
@@ -209,5 +210,15 @@ goes('no such', '', 'r@unknown.test', [], undef, $typo);
 $gp->set(smtp_fallback_relay => '');
 $gp->reload;
 goes('no such', '', 'r@unknown.test', [], undef, qr/dsn=5\.4\.4, status=bounced \(Host or domain name not found\./);
+
+# As in Postfix's log what became of a message stands before its end, whichever process says so.
+my (%told, @early);
+my @last = map { Gatepost::Smtp->id_of($gp->mail('a@b.test', 'r@near.test', "Subject: order\r\n\r\nx\r\n")) } 1 .. 30;
+for my $id (@last) { $gp->find_log(qr/: $id: removed/) or push @early, "$id: not removed" }
+for ($gp->log_lines(qr/: \w+: (?:to=.* status=|removed)/)) {
+    $told{$1} = 1 if /: (\w+): to=/;
+    push @early, $_ if /qmgr\[\d+\]: (\w+): removed/ && !$told{$1};
+}
+is_deeply(\@early, [], 'the log is in order');
 $gp->stop;
 done_testing;
