@@ -102,24 +102,6 @@ static int begin_piece(struct queue_log *log, const struct queue_log_place *afte
 	return 0;
 }
 
-/*
- * The head makes the piece a part of the chain and cuts the one before it, so it is written
- * behind the events that were cut off there.
- */
-int queue_log_publish(struct queue_log *log)
-{
-	int err = queue_log_flush(log);
-
-	if (err == 0 && log->is_unpublished) {
-		err = write_head(log, log->current, &log->follows);
-		log->slots[log->current].is_dirty = true;
-		log->is_unpublished = false;
-		/* Without a head nobody would ever find it. */
-		log->is_bad = log->is_bad || err != 0;
-	}
-	return err;
-}
-
 static int write_pending(struct queue_log *log)
 {
 	static char zeros[QUEUE_BLOCK];
@@ -133,32 +115,86 @@ static int write_pending(struct queue_log *log)
 	return queue_write_full(io_of(log), log->slots[log->current].fd, iov, 2, log->pos);
 }
 
-/* Every event of plain; one that cannot be written is kept for the next try. */
-static int note_all(struct queue_log *log, struct slice plain)
+/*
+ * The current piece could not be written and has no head: no start would ever find it. For want of
+ * space (a file system that copies on write) it is as good as it was; else it is not trusted again.
+ */
+static int give_up(struct queue_log *log, int err)
 {
+	struct queue_slot *s = &log->slots[log->current];
+
+	s->state = err == ERR_FULL ? QUEUE_SLOT_SPARE : QUEUE_SLOT_STALE;
+	s->is_dirty = false;
+	log->is_bad = true;
+	log->needs_space = err == ERR_FULL;
+	return err;
+}
+
+static int write_out(struct queue_log *log)
+{
+	int err = write_pending(log);
+
+	if (err != 0)
+		return err;
+	log->slots[log->current].is_dirty = true;
+	log->pos += log->pending.len;
+	buf_reset(&log->pending);
+	return 0;
+}
+
+/*
+ * The head makes the piece a part of the chain and cuts the one before it, so it is written
+ * behind the events that were cut off there.
+ */
+static int write_first_head(struct queue_log *log)
+{
+	int err = write_head(log, log->current, &log->follows);
+
+	if (err != 0)
+		return err;
+	log->slots[log->current].is_dirty = true;
+	log->is_unpublished = false;
+	return 0;
+}
+
+int queue_log_publish(struct queue_log *log)
+{
+	int err = queue_log_flush(log);
+
+	log->is_continuing = false;
+	if (err != 0 || !log->is_unpublished)
+		return err;
+	err = write_first_head(log);
+	return err != 0 ? give_up(log, err) : 0;
+}
+
+/* All since the last good sync, in the new current piece; there is room for all of redo in one. */
+static int write_redo(struct queue_log *log)
+{
+	uint64_t generation = log->slots[log->current].generation;
+	struct slice plain = buf_slice(&log->redo);
 	struct queue_event ev;
 	size_t used;
 	int err = 0;
 
-	while (queue_event_decode(plain, 0, &ev, &used) == 0) {
-		int one = queue_log_note(log, &ev, NULL);
-
-		err = err != 0 ? err : one;
-		plain = slice_from(plain, used);
-	}
+	for (; err == 0 && queue_event_decode(plain, 0, &ev, &used) == 0;
+		plain = slice_from(plain, used))
+		err = queue_event_encode(&log->pending, generation, &ev);
+	if (err == 0)
+		err = write_out(log);
+	/* At a start not all that stood behind the good place is noted again yet. */
+	if (err == 0 && !log->is_continuing)
+		err = write_first_head(log);
 	return err;
 }
 
 /*
- * The current piece is bad: all since the last good sync goes into another. Without one it stays in
- * memory and nothing is written; each flush tries once more.
+ * The current piece is bad: all since the last good sync goes into another. Without one, or
+ * without space, it stays in memory and nothing is written; each flush tries once more.
  */
 static int rewrite(struct queue_log *log)
 {
-	uint32_t number = log->slots[log->current].number + 1;
-	uint64_t noted = log->noted, durable = log->durable;
-	void *plain;
-	size_t len;
+	uint32_t number = log->slots[log->current].number;
 	int err;
 
 	/* Pieces behind the good place leave the chain when the new one is durable. */
@@ -171,19 +207,20 @@ static int rewrite(struct queue_log *log)
 	}
 	log->is_syncing = false;
 	log->is_bad = true;
-	err = begin_piece(log, &log->good, number);
-	if (err != 0)
-		return err;
-	log->is_bad = false;
-	len = log->redo.len;
-	plain = mem_dup(buf_slice(&log->redo).p, len);
-	buf_reset(&log->redo);
 	log->redo_synced = 0;
-	err = note_all(log, slice_of(plain, len));
-	log->noted = noted;
-	log->durable = durable;
-	mem_free(plain);
-	return err != 0 ? err : queue_log_publish(log);
+	if (log->needs_space && !queue_has_space(&log->root, log->redo.len + 2 * QUEUE_BLOCK, 0))
+		return ERR_FULL;
+	while ((err = begin_piece(log, &log->good, ++number)) == 0) {
+		err = write_redo(log);
+		if (err == 0) {
+			log->is_bad = log->needs_space = false;
+			return 0;
+		}
+		give_up(log, err);
+		if (err == ERR_FULL)
+			return err;
+	}
+	return err;
 }
 
 int queue_log_flush(struct queue_log *log)
@@ -194,13 +231,12 @@ int queue_log_flush(struct queue_log *log)
 		return rewrite(log);
 	if (log->pending.len == 0)
 		return 0;
-	err = write_pending(log);
-	if (err != 0)
-		return rewrite(log);
-	log->slots[log->current].is_dirty = true;
-	log->pos += log->pending.len;
-	buf_reset(&log->pending);
-	return 0;
+	err = write_out(log);
+	if (err == 0)
+		return 0;
+	/* Its blocks were there before: then the other piece's do not help either. */
+	log->needs_space = err == ERR_FULL;
+	return rewrite(log);
 }
 
 /* The present piece ends where the next event would begin. */
@@ -430,6 +466,7 @@ int queue_log_continue(struct queue_log *log, const struct queue_log_image *imag
 			number = p->number + 1;
 	}
 	log->good = *after;
+	log->is_continuing = true;
 	/* What is noted again may have filled it to its limit; the start wants room for more. */
 	log->redo.limit += QUEUE_BLOCK;
 	err = find_spares(log);

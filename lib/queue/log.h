@@ -54,7 +54,9 @@ struct queue_log {
 	struct queue_log_place covered; /* by the sync under way */
 	struct queue_log_place follows; /* for the current piece's head, while it is not written */
 	bool is_unpublished;            /* the current piece has no head yet */
-	bool is_bad; /* the current piece must be replaced, and there was none yet */
+	bool is_bad;        /* the current piece must be replaced, and there was none yet */
+	bool needs_space;   /* a write found none, though blocks were there (copy on write) */
+	bool is_continuing; /* a start, which has not noted again all that it found */
 };
 
 void queue_log_init(struct queue_log *log, const struct queue_root *root, uint64_t piece_size);
@@ -65,7 +67,8 @@ void queue_log_clear(struct queue_log *log);
 int queue_log_note(struct queue_log *log, const struct queue_event *ev, uint64_t *ticket);
 /* How full of notes since the last sync it is, in percent: sync in time. */
 int queue_log_load(const struct queue_log *log);
-/* To the page cache. A failed write begins a new piece; ERR_SYS, ERR_FULL: that failed too. */
+/* To the page cache. A failed write begins a new piece; ERR_SYS, ERR_FULL: that failed too. For
+ * want of space the new one stays a spare, and all is kept for the next try. */
 int queue_log_flush(struct queue_log *log);
 /* Something is noted that no sync covers. */
 bool queue_log_is_dirty(const struct queue_log *log);

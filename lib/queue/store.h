@@ -200,7 +200,8 @@ void queue_store_set_road(struct queue_message *m, uint32_t index, enum queue_ro
 bool queue_store_may_hand_out(const struct queue_store *s);
 /*
  * To be called right before the job's first frame leaves. 0: send it. ERR_AGAIN: its notes are
- * not durable yet. ERR_STATE: withdrawn meanwhile by hold, delete (Q17): drop the job.
+ * not durable yet. ERR_FULL: they could not be written; try again later. ERR_STATE: withdrawn
+ * meanwhile by hold, delete (Q17): drop the job.
  */
 int queue_store_send(struct queue_message *m, const uint32_t *rcpts, uint32_t n);
 /* A job that was noted and will not be sent: its recipients wait again. */

@@ -52,7 +52,9 @@ int queue_store_handout(struct queue_message *m, const uint32_t *rcpts, uint32_t
 
 	*wait = 0;
 	if (!queue_store_may_hand_out(s)) {
-		queue_store_sync(s);
+		/* Once: who tries again before it has come must not be woken by that. */
+		if (!s->sync_wanted)
+			queue_store_sync(s);
 		return ERR_FULL;
 	}
 	if (m->state != QUEUE_M_LIVE || m->p->is_unloading || !store_has_rcpts(m, rcpts, n))

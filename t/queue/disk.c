@@ -12,7 +12,7 @@
 #define BLOCK QUEUE_BLOCK
 #define FILES 512
 #define OPEN 256
-#define PROCS 64
+#define PROCS 256
 #define OPS 512
 #define PATH 96
 
@@ -70,7 +70,7 @@ struct disk {
 	int procs_n;
 	struct fd fds[OPEN];
 	uint64_t calls, stop_at, fail_at, fail_seed, space, random;
-	bool stop_middle, has_failed, lie_locks;
+	bool stop_middle, has_failed, lie_locks, is_copying, hides_space;
 	void (*on_stop)(void *arg);
 	void *arg;
 	char fail_prefix[PATH], lie_prefix[PATH];
@@ -240,6 +240,16 @@ static bool grow(struct disk *d, struct inode *o, uint64_t end)
 		o->blocks[i] = (struct block){mem_alloc(BLOCK), mem_alloc(BLOCK), NULL, false};
 	o->n = want;
 	return true;
+}
+
+static bool has_room_to_copy(
+	const struct disk *d, const struct inode *o, uint64_t offset, size_t len)
+{
+	uint64_t clean = 0;
+
+	for (uint64_t i = offset / BLOCK; i < o->n && i * BLOCK < offset + len; i++)
+		clean += !o->blocks[i].dirty;
+	return !d->is_copying || clean <= d->space;
 }
 
 static void write_bytes(struct inode *o, uint64_t offset, const char *p, size_t len)
@@ -460,7 +470,7 @@ static ssize_t m_pwritev(
 	o = &d->inodes[f->inode];
 	for (int i = 0; i < n; i++)
 		total += iov[i].iov_len;
-	if (!grow(d, o, offset + total))
+	if (!has_room_to_copy(d, o, offset, total) || !grow(d, o, offset + total))
 		return fail(ENOSPC);
 	limit = stops_here(d) ? total / 2 : total;
 	for (int i = 0; i < n && done < limit; i++) {
@@ -745,7 +755,10 @@ static int m_space(const struct queue_io *io, int fd, struct queue_space *space)
 
 	if (!enter(p, false))
 		return -1;
-	space->free_bytes = p->disk->space == UINT64_MAX ? UINT64_MAX : p->disk->space * BLOCK;
+	*space = (struct queue_space){UINT64_MAX, UINT64_MAX};
+	if (p->disk->space == UINT64_MAX || p->disk->hides_space)
+		return 0;
+	space->free_bytes = p->disk->space * BLOCK;
 	space->free_files = p->disk->space;
 	return 0;
 }
@@ -834,6 +847,12 @@ void disk_fail_next_sync(struct disk *d, const char *prefix, uint64_t seed)
 {
 	strlcpy(d->fail_prefix, prefix, PATH);
 	d->fail_seed = seed;
+}
+
+void disk_set_copying(struct disk *d, bool hides)
+{
+	d->is_copying = true;
+	d->hides_space = hides;
 }
 
 bool disk_has_limit(const struct disk *d)

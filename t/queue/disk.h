@@ -53,6 +53,9 @@ void disk_fail_next_sync(struct disk *d, const char *prefix, uint64_t seed);
 /* Blocks that may still be allocated; UINT64_MAX: no limit. */
 bool disk_has_limit(const struct disk *d);
 void disk_set_space(struct disk *d, uint64_t blocks);
+/* It copies on write: for a block that was clean there must be room for another, until the sync.
+ * hides: nobody is told how much room there is, as with a quota. */
+void disk_set_copying(struct disk *d, bool hides);
 /* Lies: syncs below this prefix say yes and do nothing; locks always succeed. For tests of tests.
  */
 void disk_lie_about_syncs(struct disk *d, const char *prefix);

@@ -402,6 +402,28 @@ static void full_disk(struct world *w)
 	world_wait(w, 101 * CLOCK_SEC);
 }
 
+/* The pieces are there, and cannot be written all the same: they copy on write. */
+static void full_copying_disk(struct world *w)
+{
+	disk_set_copying(world_disk(w), true);
+	world_set_queue_up(w, true);
+	mail(w, "qo", 0);
+	world_rest(w);
+	for (int i = 0; i < 3; i++) {
+		world_submit(w, 0, "od", 0);
+		disk_set_space(world_disk(w), 0);
+		world_commit(w, 0);
+		for (int k = 0; k < 5; k++)
+			world_wait(w, 50 * CLOCK_SEC);
+		disk_set_space(world_disk(w), UINT64_MAX);
+		world_wait(w, 2 * CLOCK_SEC);
+		mail(w, "o", 0);
+	}
+	world_set_queue_up(w, false);
+	world_rest(w);
+	world_wait(w, 101 * CLOCK_SEC);
+}
+
 /* Read, above every floor at first, and handed out when the floors have gone past it. */
 static void late_hand_out(struct world *w)
 {
@@ -938,6 +960,7 @@ const struct script scripts[] = {
 	{"accepted child carried on (Q3, Q14)", child_carried},
 	{"records done in another generation (Q15)", done_before},
 	{"full disk", full_disk},
+	{"full disk that copies on write (Q12)", full_copying_disk},
 	{"full log", full_log},
 	{NULL, NULL},
 };

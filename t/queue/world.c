@@ -628,7 +628,8 @@ static void start_qmgr(struct world *w)
 	disk_keep_open(w->q_io, w->lock_fd, w->k_io);
 	err = queue_store_start(&setup, w->now, &w->store);
 	if (err != 0) {
-		if (!w->is_off && !disk_is_dead(w->q_io) && !disk_has_failed(w->disk))
+		if (!w->is_off && !disk_is_dead(w->q_io) && !disk_has_failed(w->disk) &&
+			(err != ERR_FULL || !disk_has_limit(w->disk)))
 			wrong(w, "start: %s", err_str(err));
 		disk_kill(w->disk, w->q_io);
 		disk_kill(w->disk, w->k_io);
@@ -1570,7 +1571,8 @@ static void send_job(struct world *w, struct sched *s)
 		return;
 	check_body(w, m);
 	err = queue_store_send(m, s->rcpts, s->n);
-	if (err == ERR_AGAIN || w->is_off || disk_is_dead(w->q_io))
+	/* ERR_FULL: until the log has room for its note. */
+	if (err == ERR_AGAIN || err == ERR_FULL || w->is_off || disk_is_dead(w->q_io))
 		return;
 	if (err == 0)
 		check_attempts(w, m, s);
