@@ -576,6 +576,7 @@ static int m_fallocate(const struct queue_io *io, int fd, uint64_t offset, uint6
 
 static int m_ftruncate(const struct queue_io *io, int fd, uint64_t size)
 {
+	static const char zeros[BLOCK];
 	struct proc *p = io->ctx;
 	struct fd *f = get_fd(p, fd);
 	struct inode *o;
@@ -587,6 +588,9 @@ static int m_ftruncate(const struct queue_io *io, int fd, uint64_t size)
 	o = &p->disk->inodes[f->inode];
 	if (!grow(p->disk, o, size))
 		return fail(ENOSPC);
+	/* What is cut off is zero when the file grows over it again. */
+	for (uint64_t at = size; at < o->size; at += BLOCK - at % BLOCK)
+		write_bytes(o, at, zeros, (size_t)(BLOCK - at % BLOCK));
 	o->size_dirty = o->size_dirty || o->size != size;
 	o->size = size;
 	return 0;
