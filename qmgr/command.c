@@ -15,9 +15,8 @@
 #include "util/mem.h"
 
 #define OPS 2000 /* requests of one client at a time; more are refused */
-#define LISTS                                                                              \
-	16 /* the same of all clients that are no operators: each has the keys of all mail \
-	    */
+/* Lists of all clients that are no operators: each has the keys of all mail. */
+#define LISTS 16
 
 static const char *const names[OP_KINDS] = {
 	[OP_LIST] = "list",

@@ -17,9 +17,10 @@
 #include "util/log.h"
 #include "util/mem.h"
 
-enum { WHY_LIMIT = 65536, PATH_LIMIT = 4096, PLANS_SAID = 10 };
+enum { WHY_LIMIT = 65536, PATH_LIMIT = 4096, PLANS_SAID = 10, NAMES_SAID = 10 };
 
-static bool looks_at_indexed;
+static bool looks_at_indexed, is_cleanup;
+static const struct services *services;
 static const struct conf *opening; /* whose queue_directory relative names start from */
 
 static int open_file(const char *spec, int *fd)
@@ -85,6 +86,50 @@ static void check_plans(struct map *map, struct place where, struct mistakes *m)
 	buf_clear(&why);
 }
 
+/* ---- names in tables of transports that master.cf does not have ---- */
+
+struct transport_check {
+	struct dict *seen;
+	struct mistakes *m;
+	struct place where;
+	enum param p;
+};
+
+static bool is_service(struct slice name)
+{
+	for (size_t i = 0; i < services->count; i++)
+		if (services->service[i].type != SERVICE_INET &&
+			slice_eq_str(name, services->service[i].name))
+			return true;
+	return false;
+}
+
+static bool check_transport(struct slice key, struct slice value, void *arg)
+{
+	struct transport_check *k = arg;
+	ptrdiff_t colon = slice_find(value, ':');
+	struct slice name = slice_trim(slice_first(value, colon < 0 ? value.len : (size_t)colon));
+	bool is_dunno = colon < 0 && slice_case_eq_str(name, "DUNNO");
+
+	(void)key;
+	if (name.len > 0 && !is_dunno && slice_find(name, '$') < 0 && !is_service(name) &&
+		dict_get(k->seen, name) == NULL && dict_set(k->seen, name, k) == 0)
+		mistakes_warning(k->m, k->where,
+			"%s: no service \"%.*s\"; expected one that master.cf lists, mail for it "
+			"waits",
+			conf_name(k->p), SLICE_FMT(name));
+	return dict_count(k->seen) < NAMES_SAID;
+}
+
+static void check_transports(enum param p, struct map *map, struct place where, struct mistakes *m)
+{
+	struct transport_check k = {.m = m, .where = where, .p = p};
+
+	k.seen = dict_new(NAMES_SAID, NULL);
+	(void)map_walk(map, check_transport, &k);
+	dict_free(&k.seen);
+}
+
 static void check_table(enum param p, struct slice spec, struct place where, void *arg)
 {
 	struct buf why = BUF_INIT(WHY_LIMIT), path = BUF_INIT(PATH_LIMIT);
@@ -104,6 +149,9 @@ static void check_table(enum param p, struct slice spec, struct place where, voi
 		report(arg, where, p, &why);
 	} else if (p == P_backoff_plan_maps && !map_is_failed(map)) {
 		check_plans(map, where, arg);
+	} else if ((p == P_transport_maps || p == P_sender_dependent_default_transport_maps) &&
+		   is_cleanup && !map_is_failed(map)) {
+		check_transports(p, map, where, arg);
 	}
 	if (fd >= 0)
 		close(fd);
@@ -262,6 +310,7 @@ void check_chains_inside(const struct instance *in, struct mistakes *m)
 void check_tables_inside(const struct instance *in, bool with_indexed, struct mistakes *m)
 {
 	looks_at_indexed = with_indexed;
+	services = &in->services;
 	/* What is logged when a daemon opens a damaged table is said here in another way. */
 	log_set_level(LOG_LEVEL_NONE);
 	map_set_opener(open_file);
@@ -270,6 +319,7 @@ void check_tables_inside(const struct instance *in, bool with_indexed, struct mi
 
 		check_authentication(in, i, m);
 		opening = in->settings[i];
+		is_cleanup = (programs & PROG_CLEANUP) != 0;
 		check_walk_tables(opening, programs, check_table, m);
 		if (programs & PROG_CLEANUP)
 			check_templates(opening, m);

@@ -78,6 +78,7 @@ my @main = (
     ['transport_maps = /etc/x', 18, 'error: transport_maps: "/etc/x" is no table; expected type:name'],
     ['smtpd_recipient_restrictions = permit_mynetwork, reject', 32, 'error: smtpd_recipient_restrictions: unknown restriction "permit_mynetwork"; expected "permit_mynetworks"'],
     ['smtpd_recipient_restrictions = { permit_mynetworks, reject', 32, 'error: smtpd_recipient_restrictions: a brace without its partner; expected { … }'],
+    ['transport_maps = inline:{{a.test=smpt:[b.test]} {b.test=smpt} {c.test=:d.test} {d.test=smtp:} {e.test=error:no}}', 18, 'warning: transport_maps: no service "smpt"; expected one that master.cf lists, mail for it waits'],
     ['best_mx_transport = locla', 21, 'error: best_mx_transport: no service "locla"; expected "local"'],
     ['defer_transports = relay, smpt', 27, 'warning: defer_transports: no service "smpt"; expected "smtp", nothing waits by it'],
     ['relayhost = [a.test], [b.test', 23, 'error: relayhost: "[b.test" has a bracket without its partner; expected [host], [host]:port or a domain'],
