@@ -356,8 +356,8 @@ static int do_free(struct queue_keeper *k, struct reader *r, struct buf *reply)
 
 struct scan {
 	struct queue_keeper *k;
-	struct buf list;
-	uint32_t n;
+	struct buf list, locked;
+	uint32_t n, locked_n;
 };
 
 static bool scan_one(const char *name, void *arg)
@@ -368,26 +368,33 @@ static bool scan_one(const char *name, void *arg)
 
 	if (number == 0 || find_held(sc->k, number) != NULL)
 		return true;
-	if (queue_segment_open(&sc->k->root, number, &s) == 0 && s.state == QUEUE_SEGMENT_USED &&
-		keeper_io(sc->k)->lock(keeper_io(sc->k), s.fd, false) == 0) {
-		wire_u32(&sc->list, number);
-		sc->n++;
+	if (queue_segment_open(&sc->k->root, number, &s) == 0 && s.state == QUEUE_SEGMENT_USED) {
+		bool is_free = keeper_io(sc->k)->lock(keeper_io(sc->k), s.fd, false) == 0;
+
+		wire_u32(is_free ? &sc->list : &sc->locked, number);
+		*(is_free ? &sc->n : &sc->locked_n) += 1;
 	}
 	queue_segment_close(&s);
 	return true;
 }
 
-/* Segments in use that nobody holds: left, or of a worker that died before it said a word. */
+/*
+ * Segments in use that nobody holds: left, or of a worker that died before it said a word; and
+ * those that somebody holds, who may be dying.
+ */
 static int do_scan(struct queue_keeper *k, struct reader *r, struct buf *reply)
 {
-	struct scan sc = {.k = k, .list = BUF_INIT(1u << 20)};
+	struct scan sc = {.k = k, .list = BUF_INIT(1u << 20), .locked = BUF_INIT(1u << 20)};
 	int err = 0;
 
 	if (keeper_io(k)->list(keeper_io(k), k->root.fd, "incoming", scan_one, &sc) == -1)
 		err = ERR_SYS;
 	wire_u32(reply, sc.n);
 	buf_add_slice(reply, buf_slice(&sc.list));
+	wire_u32(reply, sc.locked_n);
+	buf_add_slice(reply, buf_slice(&sc.locked));
 	buf_clear(&sc.list);
+	buf_clear(&sc.locked);
 	return err;
 }
 

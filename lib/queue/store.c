@@ -331,6 +331,7 @@ void store_order_scan(struct queue_store *s)
 	if (s->is_scanning || s->now < s->scan_retry)
 		return;
 	s->is_scanning = true;
+	s->scans_again = false;
 	s->scans_sent++;
 	TAILQ_FOREACH(l, &s->lost, entry)
 	if (!l->is_scanned && l->scans == 0)
@@ -399,6 +400,8 @@ static void retry_segments(struct queue_store *s)
 {
 	struct sseg *seg;
 
+	if (s->scans_again)
+		store_order_scan(s);
 	TAILQ_FOREACH(seg, &s->segs, entry)
 	{
 		if (seg->is_silent)
@@ -455,6 +458,8 @@ void queue_store_tick(struct queue_store *s, int64_t now, int64_t mono, int64_t 
 		*next = s->unlink_at;
 	else if (s->to_unlink_n > 0 && s->sent_n == 0)
 		s->calls->order(s->arg);
+	if (s->scans_again && mono + QUEUE_RETRY / 10 < *next)
+		*next = mono + QUEUE_RETRY / 10;
 	if (s->is_claimed && !s->is_ingested && !s->is_warming && !s->is_full &&
 		queue_store_has_unread(s))
 		*next = mono + QUEUE_RETRY / 1000;

@@ -359,6 +359,7 @@ static void reply_scan(struct queue_store *s, struct reader *r)
 {
 	uint32_t n = reader_u32(r);
 	struct slost *l;
+	bool is_unsure = false;
 
 	s->is_scanning = false;
 	for (uint32_t i = 0; i < n && r->err == 0; i++) {
@@ -375,11 +376,27 @@ static void reply_scan(struct queue_store *s, struct reader *r)
 		seg->state = SEG_LOST;
 		seg->retry = 0;
 	}
+	/*
+	 * Held by somebody, and nobody has told of it: its worker is about to, or is dying, and its
+	 * connection ended before its locks did. Looked at again until it is one or the other.
+	 */
+	n = reader_u32(r);
+	for (uint32_t i = 0; i < n && r->err == 0; i++) {
+		const struct sseg *seg = store_segment(s, reader_u32(r));
+
+		is_unsure |= seg->state == SEG_CLOSED && !seg->is_ending;
+	}
 	/* One that was lost while this look went on may have held its segments still. */
 	s->scans_sent--;
 	TAILQ_FOREACH(l, &s->lost, entry)
-	if (l->scans > 0 && --l->scans == 0)
-		l->is_scanned = true;
+	{
+		if (l->scans == 0 || --l->scans > 0)
+			continue;
+		l->is_scanned = !is_unsure;
+		s->scans_again |= is_unsure;
+	}
+	if (s->scans_again)
+		s->scan_retry = s->now + QUEUE_RETRY / 10;
 }
 
 static void tell_odd(struct queue_store *s, const struct sdir *d, const char *name, uint8_t kind)
