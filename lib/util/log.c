@@ -167,12 +167,29 @@ __attribute__((format(printf, 2, 0))) static struct slice format_line(
 	return slice_of(text, len);
 }
 
+static int flush_file(void);
+static int flush_syslog(void);
+
+/* Of many lines in one iteration: what the sink takes now is not lost. Once it takes none, no more.
+ */
+static void make_room(void)
+{
+	while (state.pending.len > 0 && state.lost == 0) {
+		int r = state.sink == LOG_SINK_FILE ? flush_file() : flush_syslog();
+
+		if (r < 0)
+			return;
+	}
+}
+
 static void add_line(struct slice line, size_t limit)
 {
 	if (state.sink == LOG_SINK_STDERR) {
 		fd_write_full(STDERR_FILENO, line.p, line.len);
 		return;
 	}
+	if (state.pending.len + line.len > limit)
+		make_room();
 	if (state.pending.len + line.len > limit) {
 		state.lost++;
 		return;

@@ -270,6 +270,28 @@ static void test_lost_lines(void)
 	fd_close(&fd);
 }
 
+/* A burst without a flush between: the sink takes it all. */
+static void test_burst(void)
+{
+	FILE *file = tmpfile();
+	struct buf all = BUF_INIT(1 << 24);
+	const size_t total = 10000;
+
+	if (file == NULL)
+		bail_out("tmpfile");
+	log_set_sink(LOG_SINK_FILE, dup(fileno(file)));
+	for (size_t i = 0; i < total; i++)
+		log_info("line of a burst, as long as those of mail that is deferred: %080zu", i);
+	log_flush();
+	if (fseek(file, 0, SEEK_SET) != 0 || fd_read_all(fileno(file), &all) != 0)
+		bail_out("file");
+	is_int(count_lines(buf_slice(&all), "line of a burst"), (intmax_t)total,
+		"none of many lines is lost");
+	is_int(count_lines(buf_slice(&all), "lost"), 0, "and nothing is said of that");
+	buf_clear(&all);
+	fclose(file);
+}
+
 static void test_sequence(void)
 {
 	int fd = file_sink();
@@ -453,6 +475,7 @@ int main(void)
 	test_quote();
 	test_quote_static();
 	test_lost_lines();
+	test_burst();
 	test_sequence();
 	test_change_of_sink();
 	test_conversion();
