@@ -39,7 +39,7 @@ my %port = map { $_->[0] => '[127.0.0.1]:' . $_->[1]->port } ['home', $home], ['
 my $gp = Gatepost::Instance->new(main => {
     transport_maps => "inline:{ {client.test = smtp:$port{home}} {told.test = smtp:$port{told}} {plain.test = smtp:$port{plain}} {last.test = lmtp:inet:127.0.0.1:@{[$last->port]}}"
         . " {by.test = smtp:$port{by}} {slow.test = smtp:$port{slow}} {lmtp.test = lmtp:inet:127.0.0.1:" . $lmtp->port . "} {lbox.test = lmtp:inet:127.0.0.1:" . $lbox->port . "} }",
-    lmtp_assume_final => 'yes', mail_spool_directory => "$boxes/spool/",
+    mail_spool_directory => "$boxes/spool/",
     default_delivery_status_filter => "regexp:$boxes/default", virtual_delivery_status_filter => "regexp:$boxes/virtual",
     virtual_alias_domains => 'alias.test',
     virtual_alias_maps => 'inline:{ {list@alias.test = one@plain.test two@plain.test} {single@alias.test = bob@plain.test} }',

@@ -266,7 +266,7 @@ static void run(struct slice text, size_t step, bool to_7bit, struct buf *out)
 		} else if (r == ERR_LATER) {
 			awake = false;
 			while (!awake)
-				loop_once(clock_mono());
+				loop_once(0); /* not a millisecond later */
 		}
 	}
 	if (r != ERR_CLOSED) {
