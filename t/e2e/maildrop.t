@@ -346,6 +346,28 @@ for my $how ('all are killed', 'the file comes back') {
     is(scalar(() = by_subject($subject)), 1, 'it has arrived once');
     is(scalar(() = by_subject('down')), scalar(@down), 'and no other');
 }
+# A worker dies behind its first commit, before it could tell of its segment, and its locks live longer
+# than its connection: nobody may say that its mail never was, and what it took is found when they end.
+$gp->stop;
+start_without_sendmail();
+# A descriptor of the same open file keeps the lock (pidfd_open, pidfd_getfd).
+my @held = map {
+    my $pidfd = syscall 434, $_ + 0, 0;
+    map { syscall 438, $pidfd, $_ + 0, 0 } grep { $_ ne '' } map { (readlink($_) // '') =~ m{/incoming/} ? s{.*/}{}r : '' } glob "/proc/$_/fd/*";
+} cleanup_pids();
+ok(@held > 0, 'its segments are held');
+$gp->mark;
+ok(killed_at('unlinkat', 1, 'late-locks'), 'cleanup is dead');
+$bell->();
+my $until = time + 2.5;
+for (my $n = 0; time < $until; $n++) { $gp->mail('a@x.test', 'b@next.test', "Subject: beside $n\r\n\r\nx\r\n") }
+is(scalar(() = by_subject('late-locks')), 0, 'its mail waits');
+POSIX::close($_) for @held;
+arrives('late-locks');
+ok(wait_until(20, sub { !files() }), 'its file goes');
+$gp->wait_log(qr{: maildrop/\w+\.\w+ was picked up before$}, 'since it was picked up before');
+is(scalar(() = by_subject('late-locks')), 1, 'it arrives once');
+
 # One that never was a message begins anew.
 $gp->mark;
 my $before = () = by_subject('down');
