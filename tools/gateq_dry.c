@@ -6,6 +6,7 @@
 
 #include "tools/gateq_filter.h"
 #include "util/dict.h"
+#include "util/mem.h"
 
 bool gateq_dry_fits(const char *command, const struct gateq_message *m)
 {
@@ -112,5 +113,8 @@ int gateq_dry_run_flush(const struct gateq_backend *b, const char *site)
 
 	if (err == 0)
 		gateq_dry_run("flush", f.ids, f.count);
+	for (size_t i = 0; i < f.count; i++)
+		mem_free(f.ids[i]);
+	mem_free(f.ids);
 	return err;
 }
