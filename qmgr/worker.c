@@ -49,7 +49,9 @@ static struct worker *choose(const struct transport *t, struct slice nexthop)
 
 static void set_room(struct worker *w, int n)
 {
-	if (w->is_leaving && n > 0)
+	enum { MOST = 1000000 };
+
+	if (n > 0 && (w->is_leaving || w->room > MOST))
 		return;
 	w->room = (unsigned)((int)w->room + n);
 	transport_room(w->transport, n);

@@ -315,13 +315,22 @@ static int walk_answer(
 	return ERR_LIMIT;
 }
 
+/* With the bits of EDNS (RFC 6891, 6.1.3): a failure of those alone is none of its lower four. */
+static unsigned whole_rcode(const ldns_pkt *pkt)
+{
+	unsigned more = ldns_pkt_edns(pkt) ? ldns_pkt_edns_extended_rcode(pkt) : 0;
+	return more << 4 | ldns_pkt_get_rcode(pkt);
+}
+
 static int rcode_result(unsigned rcode)
 {
+	enum { BADVERS = 16 };
 	switch (rcode) {
 	case LDNS_RCODE_NOERROR:
 	case LDNS_RCODE_NXDOMAIN: return 0;
 	case LDNS_RCODE_FORMERR:
-	case LDNS_RCODE_NOTIMPL: return ERR_STATE;
+	case LDNS_RCODE_NOTIMPL:
+	case BADVERS: return ERR_STATE;
 	default: return ERR_TEMP;
 	}
 }
@@ -329,7 +338,7 @@ static int rcode_result(unsigned rcode)
 static int parse_pkt(const ldns_pkt *pkt, const ldns_rdf *asked, const struct dns_question *q,
 	struct buf *answer, struct dns_follow *follow)
 {
-	unsigned rcode = ldns_pkt_get_rcode(pkt);
+	unsigned rcode = whole_rcode(pkt);
 	int r = rcode_result(rcode);
 	if (r != 0) {
 		return r;

@@ -7,7 +7,7 @@
 #include "util/err.h"
 #include "util/mem.h"
 
-enum { NXDOMAIN = 3, SERVFAIL = 2, FORMERR = 1, REFUSED = 5 };
+enum { NXDOMAIN = 3, SERVFAIL = 2, FORMERR = 1, REFUSED = 5, BADVERS = 16, BADCOOKIE = 23 };
 
 /* A reply as text, one record a word: "owner type data"; '@' in front puts it into authority. */
 struct reply_case {
@@ -119,11 +119,11 @@ static void make_reply(struct buf *out, struct slice sent, int rcode, const char
 	}
 	buf_reset(out);
 	buf_add_slice(out, slice_first(sent, 2));
-	put16(out, 0x8180 | (unsigned)rcode);
+	put16(out, 0x8180 | ((unsigned)rcode & 15));
 	put16(out, 1);
 	put16(out, answers);
 	put16(out, authorities);
-	put16(out, 0);
+	put16(out, rcode > 15);
 	size_t end = 12;
 	while (sent.p[end] != 0) {
 		end += 1 + (size_t)sent.p[end];
@@ -131,6 +131,14 @@ static void make_reply(struct buf *out, struct slice sent, int rcode, const char
 	buf_add_slice(out, slice_first(slice_from(sent, 12), end + 5 - 12));
 	buf_add_slice(out, buf_slice(&answer));
 	buf_add_slice(out, buf_slice(&authority));
+	if (rcode > 15) {
+		put_name(out, SLICE_LIT("."));
+		put16(out, 41); /* OPT */
+		put16(out, 1232);
+		put16(out, ((unsigned)rcode >> 4) << 8);
+		put16(out, 0);
+		put16(out, 0);
+	}
 	buf_clear(&answer);
 	buf_clear(&authority);
 }
@@ -192,6 +200,9 @@ static const struct reply_case cases[] = {
 	{"a.example", DNS_A, SERVFAIL, {NULL}, ERR_TEMP, DNS_TEMP, "", "", 0},
 	{"a.example", DNS_A, REFUSED, {"a.example 500 A 192.0.2.1"}, ERR_TEMP, DNS_TEMP, "", "", 0},
 	{"a.example", DNS_A, FORMERR, {NULL}, ERR_STATE, DNS_TEMP, "", "", 0},
+	{"a.example", DNS_A, BADVERS, {NULL}, ERR_STATE, DNS_TEMP, "", "", 0},
+	{"a.example", DNS_A, BADCOOKIE, {"a.example 500 A 192.0.2.1"}, ERR_TEMP, DNS_TEMP, "", "",
+		0},
 	{"a.example", DNS_A, 0, {"@example 600 NS ns.example"}, ERR_TEMP, DNS_TEMP, "", "", 0},
 };
 
