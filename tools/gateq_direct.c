@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 #include <grp.h>
+#include <poll.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -370,6 +371,8 @@ void gateq_file_history(const char *id, void (*text)(struct slice piece, void *a
 
 /* ---- Opening and closing. ---- */
 
+#define LOCK_TIME (5 * CLOCK_SEC)
+
 /* What it writes must belong to qmgr. */
 static int become_qmgr(void)
 {
@@ -388,6 +391,7 @@ static int become_qmgr(void)
 int gateq_direct_open(const struct gateq_backend **out)
 {
 	struct queue_store_setup setup = {.calls = &calls, .file_delay = -1};
+	int64_t deadline = clock_mono() + LOCK_TIME;
 	int err;
 
 	*out = NULL;
@@ -399,7 +403,10 @@ int gateq_direct_open(const struct gateq_backend **out)
 	err = become_qmgr();
 	if (err != 0)
 		return err;
-	err = queue_store_lock(&direct.root, &direct.lock);
+	/* The keeper of a qmgr that has just ended may have something to do still. */
+	while ((err = queue_store_lock(&direct.root, &direct.lock)) == ERR_AGAIN &&
+		clock_mono() < deadline)
+		(void)poll(NULL, 0, 20);
 	if (err != 0)
 		return err == ERR_AGAIN ? ERR_AGAIN : ERR_CLOSED;
 	setup.root = direct.root;
