@@ -316,7 +316,8 @@ static int wait_for(const struct goal *g, int64_t seconds)
 	if (now == NOT_YET)
 		return gatepost_fail(
 			g->stopped ? "its sessions do not end; expected another try"
-				   : "not all services become ready; their reasons are in the log");
+				   : "not all services become ready, or workers of before "
+				     "still accept; reasons are in the log");
 	return now == REACHED ? 0 : 1;
 }
 
