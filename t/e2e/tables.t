@@ -94,6 +94,6 @@ for my $case (['boxes', 'u7@boxes.test'], ['relay', 'u7@relay.test'], ['virtual'
 }
 ok($gp->drained, 'all that was accepted is delivered');
 is(scalar(grep { $_->{from} eq '' } $sink->messages), 0, 'nothing was returned');
-is(scalar($gp->log_lines(qr/status=bounced/)), 0, 'nothing bounced');
+is(scalar($gp->all_lines(qr/status=bounced/)), 0, 'nothing bounced');
 $gp->stop;
 done_testing;

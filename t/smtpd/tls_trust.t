@@ -86,6 +86,6 @@ $gp->reload;
 ok(wait_until(20, sub { trust_in_client($_[0] // 'both', 'later') eq 'Trusted' }), 'but at a reload');
 try_all('reloaded');
 is(scalar(map { $_->messages } values %sink), 4 + 7, 'mail came to whom it was sent');
-ok(!$gp->log_lines(qr/panic|fatal/), 'nothing broke');
+ok(!$gp->all_lines(qr/panic|fatal/), 'nothing broke');
 $gp->stop;
 done_testing;

@@ -164,6 +164,13 @@ sub log_lines {
     return $pattern ? grep { $_ =~ $pattern } @lines : @lines;
 }
 
+# The same over the whole log, whatever was marked.
+sub all_lines {
+    my ($self, $pattern) = @_;
+    local $self->{marks} = 0;
+    return $self->log_lines($pattern);
+}
+
 # The first line that matches, when it comes within SECONDS.
 sub find_log {
     my ($self, $pattern, $seconds) = @_;
