@@ -23,7 +23,6 @@ void active_rcpt_done(struct active *a, struct active_rcpt *r);
 void active_refill(struct active *a);
 /* Gives up its place in the scheduler. */
 void active_release_slot(struct active *a);
-/* Every attempt by its route goes through a relay. */
 bool active_is_open(const struct queue_rstatus *r);
 struct slice active_domain(struct slice address);
 

@@ -296,9 +296,48 @@ static enum outcome judge(const struct goal *g, const struct state *s)
 	return all;
 }
 
+/* It grows with each worker that comes, or goes, as it is to. */
+static int64_t progress(const struct goal *g, const struct state *s)
+{
+	int64_t n = 0;
+
+	for (size_t i = 0; i < s->services; i++) {
+		const struct service_state *v = &s->service[i];
+
+		n += g->stopped ? -(int64_t)v->pids : (int64_t)v->ready - (int64_t)v->past;
+	}
+	return n;
+}
+
+/* Whom it was waited for in vain. */
+static void name_late(const struct goal *g, const struct state *s)
+{
+	enum { MOST = 5 };
+	unsigned n = 0;
+
+	for (size_t i = 0; i < s->services && n < MOST; i++) {
+		const struct service_state *v = &s->service[i];
+
+		if ((g->key != NULL && strcmp(g->key, v->key) != 0) ||
+			judge_service(g, v) != NOT_YET)
+			continue;
+		n++;
+		if (!g->stopped && v->ready < v->wanted)
+			fprintf(stderr, "gatepost: %s: %llu of %llu workers are ready\n", v->key,
+				(unsigned long long)v->ready, (unsigned long long)v->wanted);
+		else if (!g->stopped)
+			fprintf(stderr,
+				"gatepost: %s: %llu workers with the settings of before accept "
+				"still\n",
+				v->key, (unsigned long long)v->past);
+	}
+}
+
+/* So many seconds without any progress: many ports, or a slow machine, take as long as they take.
+ */
 static int wait_for(const struct goal *g, int64_t seconds)
 {
-	int64_t deadline = clock_mono() + seconds * CLOCK_SEC;
+	int64_t deadline = clock_mono() + seconds * CLOCK_SEC, best = INT64_MIN;
 	struct state s = {0};
 	enum outcome now = NOT_YET;
 	int r = 0;
@@ -307,17 +346,21 @@ static int wait_for(const struct goal *g, int64_t seconds)
 		r = state_ask("status", NULL, &s);
 		if (r == 0)
 			now = judge(g, &s);
+		if (r == 0 && progress(g, &s) > best) {
+			best = progress(g, &s);
+			deadline = clock_mono() + seconds * CLOCK_SEC;
+		}
 		if (now == NOT_YET && r == 0)
 			usleep(LOOK_USEC);
 	}
+	if (r == 0 && now == NOT_YET)
+		name_late(g, &s);
 	state_clear(&s);
 	if (r < 0)
 		return gatepost_fail("master is gone; its reason is in the log");
 	if (now == NOT_YET)
-		return gatepost_fail(
-			g->stopped ? "its sessions do not end; expected another try"
-				   : "not all services become ready, or workers of before "
-				     "still accept; reasons are in the log");
+		return gatepost_fail(g->stopped ? "its sessions do not end; expected another try"
+						: "the log may have the reasons");
 	return now == REACHED ? 0 : 1;
 }
 
