@@ -155,7 +155,7 @@ int checks_find(enum checks_kind kind, const char *id, struct slice key, struct 
 			add_text(&result->text, f.args);
 		}
 	}
-	if (r == ERR_TEMP && buf_failed(&value)) {
+	if ((r == ERR_TEMP && buf_failed(&value)) || buf_failed(&result->text)) {
 		r = ERR_LIMIT;
 	}
 	buf_clear(&value);

@@ -75,7 +75,8 @@ struct convert *convert_new(const char *id, bool to_7bit, void (*wake)(void *arg
 	mime_init(&c->mime, &limits, to_7bit || by_parts ? 0 : MIME_PRIMARY_ONLY);
 	buf_init(&c->key, limits.header + ROOM);
 	buf_init(&c->other, limits.header + ROOM);
-	buf_init(&c->check.text, ROOM);
+	/* All that a table may say (checks.c), with CR before each LF. */
+	buf_init(&c->check.text, limits.header * 2 + ROOM);
 	buf_init(&c->coded, B64_LINE);
 	buf_init(&c->out, ENOUGH + 2 * (limits.header + ROOM));
 	later_init(&c->later, QUESTIONS, wake, arg);
@@ -322,6 +323,9 @@ static int map_field(struct convert *c)
 	}
 	if (r == ERR_LATER || r == ERR_TEMP) {
 		return r;
+	}
+	if (r == ERR_LIMIT) {
+		return refuse(c, "5.3.0", "a table makes too long a text of a header");
 	}
 	if (c->later.count > 0) {
 		later_clear(&c->later);

@@ -196,7 +196,7 @@ bool delivery_falls_back(void)
 
 static bool has_fallback(const struct delivery *d)
 {
-	if (d->is_mx)
+	if (d->is_self)
 		return false;
 	for (size_t i = 0; i < d->job->n; i++)
 		if (d->job->rcpts[i].via & QUEUE_VIA_ONLY)
@@ -207,7 +207,7 @@ static bool has_fallback(const struct delivery *d)
 static bool has_more_sites(const struct delivery *d)
 {
 	struct slice rest = d->sites, word;
-	return !d->is_mx && (slice_token(&rest, ", \t\r\n", &word) || has_fallback(d));
+	return !d->is_self && (slice_token(&rest, ", \t\r\n", &word) || has_fallback(d));
 }
 
 static unsigned address_limit(void)
@@ -235,7 +235,7 @@ bool delivery_is_last(const struct delivery *d)
 
 static bool take_site(struct delivery *d, struct slice *word)
 {
-	if (!d->is_mx && slice_token(&d->sites, ", \t\r\n", word)) {
+	if (!d->is_self && slice_token(&d->sites, ", \t\r\n", word)) {
 		d->sites_taken++;
 		return true;
 	}
@@ -394,8 +394,11 @@ static bool cut_self(struct delivery *d)
 		return true;
 	}
 	int r = hosts_cut_self(d->hosts, self_has, NULL);
-	/* As in Postfix: who waits for the better MX hosts gives the mail to nobody else. */
-	d->is_mx = d->hosts->mx && d->hosts->n < n;
+	/*
+	 * As in Postfix: who waits for the better MX hosts, and what leads back here without any,
+	 * gives the mail to nobody else.
+	 */
+	d->is_self = d->hosts->n < n;
 	switch (r) {
 	case 0: return true;
 	case ERR_EXISTS:

@@ -29,7 +29,7 @@ struct delivery {
 	struct session *session; /* NULL: none now */
 	struct slice sites; /* next hops that are left; of job->nexthop or smtp_fallback_relay */
 	bool fallback;      /* it is the latter */
-	bool is_mx; /* this system is an MX host of the domain: only better ones are tried */
+	bool is_self; /* this system is a host of the domain: only better MX hosts are tried */
 	unsigned sites_taken;    /* of the former, the present one included */
 	char *site;              /* owned: the present one as it was written */
 	struct nexthop nexthop;  /* parsed; borrows from site */

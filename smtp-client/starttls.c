@@ -165,9 +165,10 @@ void starttls_reply(struct session *s)
 		return;
 	}
 	if (is_required(s)) {
+		const char *status = reply_class(&s->reply) >= 4 ? s->reply.status : "4.5.0";
 		struct buf text = BUF_INIT(WHY_LIMIT);
 		reply_add_text(&text, &s->reply);
-		session_problem(s, STAGE_TLS, status_of(s, s->reply.status),
+		session_problem(s, STAGE_TLS, status_of(s, status),
 			"TLS is required, but host %s refused to start TLS: %s", s->host,
 			buf_str(&text));
 		session_add_reply(s, &text);

@@ -165,8 +165,7 @@ static bool is_probe(struct slice item)
 		       is_made_of(type, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"));
 }
 
-/* An address of one family, or nothing. */
-/* It may stand in brackets. */
+/* An address of one family, perhaps in brackets, or nothing. */
 static bool is_of_family(struct slice s, int family)
 {
 	char text[HOST_LIMIT + 1];

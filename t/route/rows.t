@@ -101,6 +101,7 @@ goes('H3', '', 'r@lost.test', ['back'], '');
 # An MX host of the domain gives its mail to no relay: that might bring it back.
 goes('MX', 'a@b.test', 'r@second.test', [], undef, qr/relay=none, .*status=deferred \(connect to dead\.test/);
 goes('MX', '', 'r@best.test', [], undef, qr/relay=none, .*dsn=5\.4\.6, status=bounced \(mail for best\.test loops back to myself\)/);
+goes('MX', '', 'r@me.test', [], undef, qr/relay=none, .*dsn=5\.4\.6, status=bounced \(mail for me\.test loops back to myself\)/);
 
 # H2, H6: a relay sees the other sender, the null sender stays; a host that a table names is no relay.
 my @asked = goes('H2', 'a@relayed.test', 'r@far.test', ['relay'], 'bounce@relay.test');
