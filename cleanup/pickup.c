@@ -82,19 +82,19 @@ static void remove_name(const char *name)
 
 /* What a failed sync did not write may count as written from then on: there must be something new.
  */
-static void change_dir(void)
+static bool change_dir(void)
 {
 	int fd = openat(dir, FRESH, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+	bool is_changed = fd >= 0;
 
 	fd_close(&fd);
 	(void)unlinkat(dir, FRESH, 0);
+	return is_changed;
 }
 
 static bool sync_dir(void)
 {
-	if (has_failed)
-		change_dir();
-	if (fsync(dir) == 0) {
+	if ((!has_failed || change_dir()) && fsync(dir) == 0) {
 		is_unsynced = is_unnamed = has_failed = false;
 		return true;
 	}
@@ -521,12 +521,12 @@ static void look_at_left(void *arg)
 		loop_timer_set(&left_timer, loop_now() + LEFT_LOOK * CLOCK_MSEC);
 		return;
 	}
-	/* Also what another worker, or one that died, has unlinked. */
+	/* Also what another worker, or one that died, has unlinked: by a sync that failed there. */
 	is_unsynced = true;
 	if (left_more) {
 		left_more = left_looked = false;
 		look();
-	} else if (!pickup_sync())
+	} else if (dir >= 0 && (!change_dir() || !pickup_sync()))
 		loop_timer_set(&left_timer, loop_now() + CLOCK_SEC);
 	else
 		answer();

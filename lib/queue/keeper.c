@@ -358,6 +358,7 @@ struct scan {
 	struct queue_keeper *k;
 	struct buf list, locked;
 	uint32_t n, locked_n;
+	int err;
 };
 
 static bool scan_one(const char *name, void *arg)
@@ -365,10 +366,14 @@ static bool scan_one(const char *name, void *arg)
 	struct scan *sc = arg;
 	uint32_t number = queue_segment_number(name);
 	struct queue_segment s;
+	int err;
 
 	if (number == 0 || find_held(sc->k, number) != NULL)
 		return true;
-	if (queue_segment_open(&sc->k->root, number, &s) == 0 && s.state == QUEUE_SEGMENT_USED) {
+	err = queue_segment_open(&sc->k->root, number, &s);
+	if (err == ERR_SYS)
+		sc->err = err;
+	if (err == 0 && s.state == QUEUE_SEGMENT_USED) {
 		bool is_free = keeper_io(sc->k)->lock(keeper_io(sc->k), s.fd, false) == 0;
 
 		wire_u32(is_free ? &sc->list : &sc->locked, number);
@@ -385,17 +390,16 @@ static bool scan_one(const char *name, void *arg)
 static int do_scan(struct queue_keeper *k, struct reader *r, struct buf *reply)
 {
 	struct scan sc = {.k = k, .list = BUF_INIT(1u << 20), .locked = BUF_INIT(1u << 20)};
-	int err = 0;
 
 	if (keeper_io(k)->list(keeper_io(k), k->root.fd, "incoming", scan_one, &sc) == -1)
-		err = ERR_SYS;
+		sc.err = ERR_SYS;
 	wire_u32(reply, sc.n);
 	buf_add_slice(reply, buf_slice(&sc.list));
 	wire_u32(reply, sc.locked_n);
 	buf_add_slice(reply, buf_slice(&sc.locked));
 	buf_clear(&sc.list);
 	buf_clear(&sc.locked);
-	return err;
+	return sc.err;
 }
 
 static int do_warm(struct queue_keeper *k, struct reader *r, struct buf *reply)

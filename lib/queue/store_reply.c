@@ -262,7 +262,8 @@ static void reply_read(struct queue_store *s, const struct sorder *o, struct rea
 		o->m[0]->p->busy--;
 		o->m[0]->p->is_damaged = m == NULL && status != ERR_SYS;
 		store_check_orphans(s);
-		if (m != NULL && !m->p->is_given)
+		/* One that is on its way out is read once more: see store_check_orphans. */
+		if (m != NULL && !m->p->is_given && !m->p->is_unloading)
 			store_give(s, m);
 		return;
 	}
@@ -355,12 +356,16 @@ static void reply_free(struct queue_store *s, const struct sorder *o, int status
 	store_close_segment(o->seg);
 }
 
-static void reply_scan(struct queue_store *s, struct reader *r)
+static void reply_scan(struct queue_store *s, struct reader *r, int status)
 {
 	uint32_t n = reader_u32(r);
 	struct slost *l;
-	bool is_unsure = false;
+	/* What could not be looked at may be what is looked for. */
+	bool is_unsure = status != 0;
 
+	if (is_unsure && !s->scan_failed)
+		store_problem(s, true, "journal segments cannot be looked at: %s", err_str(status));
+	s->scan_failed = is_unsure;
 	s->is_scanning = false;
 	for (uint32_t i = 0; i < n && r->err == 0; i++) {
 		struct sseg *seg = store_segment(s, reader_u32(r));
@@ -522,7 +527,7 @@ static int dispatch(struct queue_store *s, struct sorder *o, struct reader *r, i
 	case QUEUE_ORDER_READ: reply_read(s, o, r, status); break;
 	case QUEUE_ORDER_TAKEOVER: reply_takeover(s, o, r, status); break;
 	case QUEUE_ORDER_FREE: reply_free(s, o, status); break;
-	case QUEUE_ORDER_SCAN: reply_scan(s, r); break;
+	case QUEUE_ORDER_SCAN: reply_scan(s, r, status); break;
 	case QUEUE_ORDER_WALK: reply_walk(s, r); break;
 	case QUEUE_ORDER_SWEEP: reply_sweep(s, r); break;
 	case QUEUE_ORDER_WARM: reply_warm(s, o, status); break;
