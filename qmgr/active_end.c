@@ -39,6 +39,22 @@ static void say_by(struct queue_result *result, struct slice last, struct buf *t
 	result->text = buf_slice(text);
 }
 
+/* An alias of others is not delivered, so its time cannot be over: as in active.c. */
+static bool is_expanded(const struct queue_message *m, uint32_t index, struct queue_result *result)
+{
+	struct queue_recipient to;
+
+	queue_recipient_at(&m->env, m->r[index].where, index, &to);
+	if (!(to.flags & QUEUE_RCPT_EXPANDED))
+		return false;
+	*result = (struct queue_result){.type = QUEUE_EV_DELIVERED,
+		.dsn = SLICE_LIT("2.0.0"),
+		.text = SLICE_LIT("alias expanded"),
+		.how = QUEUE_HOW_EXPANDED,
+		.is_untried = true};
+	return true;
+}
+
 /* False: the log has no room for it now. */
 static bool expire(struct active *a)
 {
@@ -64,7 +80,7 @@ static bool expire(struct active *a)
 			result.text = SLICE_LIT("no delivery was possible in time");
 		if (result.dsn.len == 0)
 			result.dsn = SLICE_LIT("4.4.7");
-		if (is_by)
+		if (!is_expanded(m, i, &result) && is_by)
 			say_by(&result, last.text, &text);
 		err = queue_store_result(m, i, &result, qmgr_now(), &ticket);
 		if (err != 0 && err != ERR_FULL)

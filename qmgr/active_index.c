@@ -167,8 +167,7 @@ void active_flush(struct queue_message *m)
 /* Back into the index, with what is known without its envelope. */
 static void try_later(uint64_t key, const char *id, int64_t delay, int64_t set)
 {
-	struct schedule_deferred row = {
-		.id = key, .cookie = (uint64_t)set, .flags = SCHEDULE_MANY | SCHEDULE_FILE};
+	struct schedule_deferred row = {.id = key, .cookie = (uint64_t)set, .flags = SCHEDULE_MANY};
 
 	row.due = row.arrival = (uint32_t)((qmgr_time() + delay) / CLOCK_SEC);
 	key_keep(key, id);
@@ -180,7 +179,7 @@ void active_waiting(const char *id, enum queue_place place, int64_t due)
 	struct schedule_deferred row = {
 		.id = active_key(slice_str(id)),
 		.cookie = (uint64_t)qmgr_clock_set(),
-		.flags = SCHEDULE_MANY | SCHEDULE_FILE,
+		.flags = SCHEDULE_MANY,
 	};
 
 	if (schedule_deferred_find(qmgr.schedule, row.id) != NULL)

@@ -158,7 +158,9 @@ static void work(void *arg)
 	(void)arg;
 	if (qmgr.store == NULL)
 		return;
-	follow_clock();
+	/* Behind the mark of a clean stop nothing is noted (Q11). */
+	if (!is_closing)
+		follow_clock();
 	if (qmgr.is_running && !qmgr.is_stopping) {
 		intake_run();
 		until = qmgr_to_mono(decide());

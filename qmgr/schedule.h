@@ -242,7 +242,6 @@ enum {
 	SCHEDULE_REVIVE = 4,  /* by its id: its destinations are to be revived */
 	SCHEDULE_ASKED = 8,   /* made due, since a flush may mean it */
 	SCHEDULE_MANY = 16,   /* more than two sites or one domain, or not known */
-	SCHEDULE_FILE = 32,   /* the caller's: it is a file of its own */
 	SCHEDULE_FLUSHED = 64 /* made due by a flush, or the caller's */
 };
 struct schedule_deferred {

@@ -47,7 +47,7 @@ my $gp = Gatepost::Instance->new(main => {
     virtual_mailbox_domains => 'box.test', virtual_mailbox_base => $boxes, virtual_mailbox_maps => 'static:all/',
     virtual_uid_maps => 'static:65534', virtual_gid_maps => 'static:65534', virtual_minimum_uid => 100,
     delay_warning_time => '1s', confirm_delay_cleared => 'yes', maximal_queue_lifetime => '1d',
-    smtpd_recipient_restrictions => 'check_sender_access inline:{held@client.test=HOLD}, permit_mynetworks, reject',
+    smtpd_recipient_restrictions => 'check_sender_access inline:{ {held@client.test=HOLD} {heldlist@client.test=HOLD} }, permit_mynetworks, reject',
     smtpd_deliver_by_enable => 'yes', smtpd_deliver_by_min_time => '2s', lmtp_assume_final => 'yes',
 });
 $gp->start;
@@ -306,6 +306,7 @@ my %w = (
     told => send_mail(['later4@by.test'], mail => 'BY=-5;N'), anew => send_mail(['later5@by.test'], mail => 'BY=300;R'), null => send_mail(['later6@by.test'], mail => 'BY=5;R', from => ''),
     heard => send_mail(['later7@by.test'], mail => 'BY=5;NT'),
     held => send_mail(['never@by.test'], mail => 'BY=2;R', from => 'held@client.test'),
+    list => send_mail([['list@alias.test', 'NOTIFY=SUCCESS,FAILURE']], mail => 'BY=2;R', from => 'heldlist@client.test'),
 );
 my $sent = time;
 $gp->wait_log(qr/to=<later$_\@by\.test>, .*status=deferred/, "by: later$_ waits") for '', 1 .. 7;
@@ -328,10 +329,12 @@ like($unfolded->($tell[0]), qr/the delivery time that its sender asked for is ov
 my ($again) = map { /"queue_id": "(\w+)".*later2\@/ ? $1 : () } $gp->queue_list;
 is(($gp->tool('gateq', 'requeue', $again))[0], 0, 'by: what was told of is made anew');
 $gp->wait_log(qr/: (?!$again)\w+: to=<later2\@by\.test>, .*status=deferred/, 'by: and waits again');
-my ($held) = map { /"queue_id": "(\w+)".*never\@/ ? $1 : () } $gp->queue_list;
-is(($gp->tool('gateq', 'release', $held // 'none'))[0], 0, 'by: one that was held is released');
+my ($held, $list) = map { my $who = $_; map { /"queue_id": "(\w+)".*$who\@/ ? $1 : () } $gp->queue_list } qw(never heldlist);
+is(($gp->tool('gateq', 'release', $held // 'none', $list // 'none'))[0], 0, 'by: two that were held are released');
 Gatepost::Dsn::check((wait_notices($w{held}, 1))[0], 'by, held', to => $w{held}, returned => 'message/rfc822', about => { 'never@by.test' => ['failed', '5.4.7'] });
 $gp->wait_log(qr/$held: from=<held\@client\.test>, status=expired, returned to sender: /, 'by: it never was handed out');
+is_deeply({ map { map { ($_->{'final-recipient'} =~ s/^.*; ?//r) => $_->{action} } @{ $_->{recipients} } } Gatepost::Dsn::parse(wait_notices($w{list}, 2)) },
+    { 'list@alias.test' => 'expanded', map { ("$_\@plain.test" => 'failed') } qw(one two) }, 'by: an alias is expanded; they fail for whom it stands');
 $by->flag('open', 1);
 $gp->tool('gateq', 'flush', 'ALL');
 ok($gp->drained(20), 'by: what is left goes then');
