@@ -131,9 +131,15 @@ sub attempts {
 }
 $gp->set(backoff_plans => '{ mine = 1h } { default = 1h } { relay = 1s } { often = 1s }')->reload;
 my @three = qw(own@plan.test grey@plan.test usual@usual.test);
-$gp->tool('gateq', 'flush');
 my %before = map { $_ => scalar(my @at = tries($_)) } @three;
-ok(wait_until(10, sub { my $n = attempts($id); !grep { !defined $n->{$_} || $n->{$_} != (my @at = tries($_)) } @three }), 'counted as seen')
+$gp->tool('gateq', 'flush');
+# Nothing is on its way any more: the stop behind it would meet it anywhere.
+ok(wait_until(20, sub { !grep { my @at = tries($_); @at <= $before{$_} } @three }), 'each is tried once more');
+ok(wait_until(20, sub {
+    my $n = attempts($id);
+    return (grep {/"queue_name": "deferred", "queue_id": "$id"/} $gp->queue_list)
+        && !grep { !defined $n->{$_} || $n->{$_} != (my @at = tries($_)) } @three;
+}), 'counted as seen')
     or diag explain attempts($id);
 $gp->stop;
 is(system('unshare', '-T', '--monotonic', '1000000', build() . '/sbin/gatepost', '-c', $gp->dir, 'start'), 0, 'a start with another clock');
