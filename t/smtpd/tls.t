@@ -85,7 +85,9 @@ sub flags {
     my ($id) = @_;
     my $file = wait_until(10, sub { glob $gp->queue . "/hold/*/$id" }) or return 'not there';
     $file = substr $file, 1 + length $gp->queue;
-    my ($status, $out) = run_out(build() . '/libexec/queue-dump', $gp->queue, $file);
+    # It may be seen while it is written.
+    my $out;
+    wait_until(10, sub { (undef, $out) = run_out(build() . '/libexec/queue-dump', $gp->queue, $file); $out =~ /flags=/ });
     return $out =~ /flags=(0x[0-9a-f]+)/ ? hex $1 : "none in: $out";
 }
 
