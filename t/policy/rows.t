@@ -206,7 +206,8 @@ subtest 'effects' => sub {
     like($log, qr/: NOQUEUE: \Q$line{$_}\E\Q@{[$tail->($_)]}\E$/m, "$_ is logged") for sort keys %line;
     unlike($log, qr/prepend:/, 'PREPEND is not');
     $gp->wait_log(qr/$id{discard}: removed \(discarded\)/);
-    my @held = grep {/"queue_name": ?"hold"/} $gp->queue_list;
+    my @held;
+    wait_until(10, sub { @held = grep {/"queue_name": ?"hold"/} $gp->queue_list });
     is(@held, 1, 'one message is held');
     like($held[0], qr/$id{hold}/, 'and it is that one');
     my $got = sub { sort map { @{ $_->{rcpts} } } $sink->messages };
@@ -236,7 +237,8 @@ subtest 'DATA and its end' => sub {
     is($c->mail('e@far.test', 'u@local.test', "x\r\n")->{code}, 554, 'and of DATA');
     is($c->mail('h@far.test', 'u@local.test', "x\r\n")->{code}, 250, 'HOLD at the end');
     $gp->wait_log(qr/: hold: END-OF-MESSAGE from unknown\[127\.0\.0\.1\]: <h\@far\.test>: Sender address triggers HOLD action; from=<h\@far\.test> to=<u\@local\.test>/);
-    is(scalar(grep {/"hold"/} $gp->queue_list), 2, 'holds');
+    # The queue manager comes to know it behind the 250.
+    ok(wait_until(10, sub { 2 == grep {/"hold"/} $gp->queue_list }), 'holds');
     $c->quit;
 };
 
