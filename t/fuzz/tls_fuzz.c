@@ -16,13 +16,13 @@ static struct tls_context *contexts[2];
 static void start(void)
 {
 	static struct cert cert;
-	struct stub *v;
+	struct signer *v;
 
 	loop_init();
 	cert = cert_new("P-256", "mx.test", "DNS:mx.test", NULL, 0);
-	v = stub_new();
-	stub_add(v, &cert, NULL);
-	stub_send(v);
+	v = signer_new();
+	signer_add(v, &cert, NULL);
+	signer_send(v);
 	contexts[0] = context(TLS_SERVER, NULL);
 	contexts[1] = context(TLS_CLIENT, NULL);
 }

@@ -40,12 +40,12 @@ static void test_kinds(void)
 	size_t i;
 
 	for (i = 0; i < COUNT_OF(cases); i++) {
-		struct stub *v = stub_new();
+		struct signer *v = signer_new();
 		struct tls_ask ask = plain_client;
 		struct pair p;
 
-		stub_add(v, cases[i].cert, NULL);
-		stub_send(v);
+		signer_add(v, cases[i].cert, NULL);
+		signer_send(v);
 		ask.protocols = cases[i].protocols;
 		ask.exclude = "aNULL";
 		pair_tls(&p, server, &plain_server, client, &ask);
@@ -57,7 +57,7 @@ static void test_kinds(void)
 		if (p.server.done == 0 && p.client.done == 0)
 			talk(&p, cases[i].name);
 		pair_free(&p);
-		stub_kill(&v);
+		signer_kill(&v);
 	}
 }
 
@@ -71,37 +71,37 @@ static void one(struct pair *p, const char *protocols)
 	pair_tls(p, server, &plain_server, client, &ask);
 }
 
-static struct stub *vault_with(const struct cert *cert)
+static struct signer *vault_with(const struct cert *cert)
 {
-	struct stub *v = stub_new();
+	struct signer *v = signer_new();
 
-	stub_add(v, cert, NULL);
-	stub_send(v);
+	signer_add(v, cert, NULL);
+	signer_send(v);
 	return v;
 }
 
 /* Both kinds of key at once: the client's wish decides; a new chain replaces the old at once. */
 static void test_chains(void)
 {
-	struct stub *v = stub_new();
+	struct signer *v = signer_new();
 	struct pair p;
 
-	stub_add(v, &rsa, NULL);
-	stub_add(v, &ec, NULL);
-	stub_add(v, &ed, NULL);
-	stub_send(v);
+	signer_add(v, &rsa, NULL);
+	signer_add(v, &ec, NULL);
+	signer_add(v, &ed, NULL);
+	signer_send(v);
 	one(&p, "");
 	pair_run(&p);
 	is_int(p.server.done, 0, "three chains: %s", buf_str(&p.server.why));
 	pair_free(&p);
 	v->chains = 0;
-	stub_add(v, &rsa, NULL);
-	stub_send(v);
+	signer_add(v, &rsa, NULL);
+	signer_send(v);
 	one(&p, "");
 	pair_run(&p);
 	is_str(tls_facts(p.client.t)->server_sig, "RSA-PSS", "only the last chain is offered");
 	pair_free(&p);
-	stub_kill(&v);
+	signer_kill(&v);
 	ok(tls_keys_ready(), "chains outlive their vault");
 }
 
@@ -115,7 +115,7 @@ static void test_client_cert(void)
 	size_t i;
 
 	for (i = 0; i < 6; i++) {
-		struct stub *v = vault_with(certs[i % 3]);
+		struct signer *v = vault_with(certs[i % 3]);
 		struct tls_ask ask = plain_client;
 		const struct tls_facts *f;
 		struct pair p;
@@ -134,7 +134,7 @@ static void test_client_cert(void)
 		is_str(f->subject_cn, "mx.test", "client certificate %zu: its name", i);
 		talk(&p, "with a client certificate");
 		pair_free(&p);
-		stub_kill(&v);
+		signer_kill(&v);
 	}
 	tls_context_free(&asking);
 }
@@ -143,15 +143,15 @@ static void test_refusals(void)
 {
 	static const struct {
 		const char *name;
-		enum stub_mode mode;
+		enum signer_mode mode;
 		int err;
 		const char *why;
 	} cases[] = {
-		{"refused", STUB_REFUSE, ERR_TEMP, "SSL_accept error: not for you"},
-		{"not now", STUB_NOT_NOW, ERR_TEMP, "SSL_accept error: vault cannot sign now"},
-		{"empty", STUB_EMPTY, ERR_TEMP, "SSL_accept error: vault sent no signature"},
+		{"refused", SIGNER_REFUSE, ERR_TEMP, "SSL_accept error: not for you"},
+		{"not now", SIGNER_NOT_NOW, ERR_TEMP, "SSL_accept error: vault cannot sign now"},
+		{"empty", SIGNER_EMPTY, ERR_TEMP, "SSL_accept error: vault sent no signature"},
 	};
-	struct stub *v = vault_with(&ec), *other;
+	struct signer *v = vault_with(&ec), *other;
 	struct pair p;
 	size_t i;
 
@@ -164,41 +164,41 @@ static void test_refusals(void)
 		ok(p.client.done < 0, "%s: client", cases[i / 2].name);
 		pair_free(&p);
 	}
-	v->mode = STUB_GARBAGE;
+	v->mode = SIGNER_GARBAGE;
 	one(&p, "TLSv1.3");
 	ok(pair_run(&p), "garbage: it ends");
 	is_int(p.client.done, ERR_CORRUPT, "garbage: client %s", buf_str(&p.client.why));
 	pair_free(&p);
 
 	/* The newest is asked first. */
-	v->mode = STUB_SIGN;
+	v->mode = SIGNER_SIGN;
 	other = vault_with(&ec);
-	other->mode = STUB_NOT_NOW;
+	other->mode = SIGNER_NOT_NOW;
 	one(&p, "TLSv1.3");
 	pair_run(&p);
 	is_int(p.server.done, 0, "one vault cannot now, another does it");
 	is_int(v->asked + other->asked, i + 3, "each was asked");
 	pair_free(&p);
-	stub_kill(&other);
-	stub_kill(&v);
+	signer_kill(&other);
+	signer_kill(&v);
 }
 
 static bool was_asked(void *arg)
 {
-	struct stub *v = arg;
+	struct signer *v = arg;
 
 	return v->asked > 0;
 }
 
 static void test_deaths(void)
 {
-	struct stub *v = vault_with(&rsa), *next;
+	struct signer *v = vault_with(&rsa), *next;
 	struct pair p, q;
 
-	v->mode = STUB_SILENT;
+	v->mode = SIGNER_SILENT;
 	one(&p, "TLSv1.3");
 	ok(until(was_asked, v), "vault is asked");
-	stub_kill(&v);
+	signer_kill(&v);
 	run_for(10 * CLOCK_MSEC);
 	is_int(p.server.done, PENDING, "vault dies: the handshake waits");
 	one(&q, "TLSv1.2");
@@ -216,22 +216,22 @@ static void test_deaths(void)
 
 	v = next;
 	next = vault_with(&rsa);
-	v->mode = next->mode = STUB_SILENT;
+	v->mode = next->mode = SIGNER_SILENT;
 	one(&p, "TLSv1.3");
 	run_for(20 * CLOCK_MSEC);
 	is_int(v->asked + next->asked, 3, "one of two vaults is asked");
-	next->mode = v->mode = STUB_SIGN;
-	stub_kill(v->asked == 3 ? &v : &next);
+	next->mode = v->mode = SIGNER_SIGN;
+	signer_kill(v->asked == 3 ? &v : &next);
 	pair_run(&p);
 	is_int(p.server.done, 0, "it dies: the other one is asked at once");
 	pair_free(&p);
-	stub_kill(v != NULL ? &v : &next);
+	signer_kill(v != NULL ? &v : &next);
 }
 
 /* A session ends while its handshake waits. What crashed once. */
 static void test_freed(void)
 {
-	struct stub *v = vault_with(&rsa);
+	struct signer *v = vault_with(&rsa);
 	struct pair p;
 	int i;
 
@@ -243,20 +243,20 @@ static void test_freed(void)
 		while (v->asked == before)
 			run_for(0);
 		if (i >= 2)
-			stub_kill(&v);
+			signer_kill(&v);
 		pair_free(&p);
 		if (v == NULL)
 			v = vault_with(&rsa);
 	}
 	run_for(50 * CLOCK_MSEC);
 	pass("sessions are freed while they wait for vault");
-	v->mode = STUB_SIGN;
+	v->mode = SIGNER_SIGN;
 	v->delay = 0;
 	one(&p, "");
 	pair_run(&p);
 	is_int(p.server.done, 0, "and the next one is served");
 	pair_free(&p);
-	stub_kill(&v);
+	signer_kill(&v);
 }
 
 enum { MANY = 100 };
@@ -275,7 +275,7 @@ static bool all_done(void *arg)
 /* 200 ms a signature: they wait together, and a running session does not. */
 static void test_slow(void)
 {
-	struct stub *v = vault_with(&ec);
+	struct signer *v = vault_with(&ec);
 	int64_t start;
 	struct pair p;
 	int i, good = 0, rounds = 0;
@@ -303,15 +303,15 @@ static void test_slow(void)
 	for (i = 0; i < MANY; i++)
 		pair_free(&many[i]);
 	pair_free(&p);
-	stub_kill(&v);
+	signer_kill(&v);
 }
 
 static void test_silence(void)
 {
-	struct stub *v = vault_with(&ec);
+	struct signer *v = vault_with(&ec);
 	struct pair p, q;
 
-	v->mode = STUB_SILENT;
+	v->mode = SIGNER_SILENT;
 	one(&p, "TLSv1.3");
 	one(&q, "TLSv1.3");
 	run_for(20 * CLOCK_MSEC);
@@ -322,18 +322,18 @@ static void test_silence(void)
 	is_int(q.server.done, ERR_TIMEOUT, "the stream's own deadline comes first");
 	pair_free(&p);
 	pair_free(&q);
-	stub_kill(&v);
+	signer_kill(&v);
 }
 
 static void test_limits(void)
 {
 	struct tls_settings s = {.side = TLS_SERVER, .listener = "test/inet", .handshakes = 2};
 	struct tls_context *small = context_of(&s);
-	struct stub *v = vault_with(&ec);
+	struct signer *v = vault_with(&ec);
 	struct pair p[3];
 	int i;
 
-	v->mode = STUB_SILENT;
+	v->mode = SIGNER_SILENT;
 	for (i = 0; i < 3; i++) {
 		pair_new(&p[i]);
 		is_int(end_start(&p[i].server, small, &plain_server), i < 2 ? 0 : ERR_TEMP,
@@ -345,7 +345,7 @@ static void test_limits(void)
 	pair_free(&p[1]);
 	pair_free(&p[2]);
 	tls_context_free(&small);
-	stub_kill(&v);
+	signer_kill(&v);
 }
 
 /* More handshakes wait than there are fibres: those behind begin when one has ended. */
@@ -355,7 +355,7 @@ static void test_fibres(void)
 	struct tls_settings s = {.side = TLS_SERVER, .listener = "test/inet", .handshakes = ALL};
 	struct tls_context *large = context_of(&s);
 	static struct pair p[ALL];
-	struct stub *v = vault_with(&ec);
+	struct signer *v = vault_with(&ec);
 	struct tls_ask ask = plain_client;
 	unsigned before = v->asked;
 	int i, good = 0;
@@ -365,7 +365,7 @@ static void test_fibres(void)
 	{
 		struct tls_context *clients = context_of(&s);
 
-		v->mode = STUB_SILENT;
+		v->mode = SIGNER_SILENT;
 		for (i = 0; i < ALL; i++)
 			pair_tls(&p[i], large, &plain_server, clients, &ask);
 		/* The clients have a key, so their handshakes take fibres too while they run. */
@@ -373,7 +373,7 @@ static void test_fibres(void)
 			run_for(0);
 		ok(v->asked - before >= TLS_JOBS - 1 && v->asked - before <= TLS_JOBS,
 			"%u wait for vault at once", v->asked - before);
-		stub_kill(&v);
+		signer_kill(&v);
 		v = vault_with(&ec);
 		for (i = 0; i < ALL; i++) {
 			pair_run(&p[i]);
@@ -385,7 +385,7 @@ static void test_fibres(void)
 		tls_context_free(&clients);
 	}
 	tls_context_free(&large);
-	stub_kill(&v);
+	signer_kill(&v);
 }
 
 /* ------------------------------------------------------------ broken peers */
@@ -393,7 +393,7 @@ static void test_fibres(void)
 /* A client that wants to negotiate anew gets no second handshake, and no signature. */
 static void test_renegotiation(void)
 {
-	struct stub *v = vault_with(&ec);
+	struct signer *v = vault_with(&ec);
 	SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
 	SSL *ssl = SSL_new(ctx);
 	char bytes[10];
@@ -417,7 +417,7 @@ static void test_renegotiation(void)
 	SSL_free(ssl);
 	SSL_CTX_free(ctx);
 	pair_free(&p);
-	stub_kill(&v);
+	signer_kill(&v);
 }
 
 static bool server_done(void *arg)
@@ -443,7 +443,7 @@ static void test_not_tls(void)
 		{"data before the handshake", "\x17\x03\x03\x00\x01x", false, ERR_CORRUPT},
 	};
 	static const size_t lengths[] = {12, 0, 4, 15, 7, 6};
-	struct stub *v = vault_with(&ec);
+	struct signer *v = vault_with(&ec);
 	size_t i;
 
 	for (i = 0; i < COUNT_OF(cases); i++) {
@@ -460,7 +460,7 @@ static void test_not_tls(void)
 		stream_free(&p.client.s);
 		pair_free(&p);
 	}
-	stub_kill(&v);
+	signer_kill(&v);
 }
 
 /* What came before the handshake is gone, on both sides (RFC 3207, 4.2). */
@@ -475,7 +475,7 @@ static void drop_end(struct stream *s, int err, void *arg)
 static void test_injection(void)
 {
 	static const struct stream_events lazy = {keep, NULL, drop_end};
-	struct stub *v = vault_with(&ec);
+	struct signer *v = vault_with(&ec);
 	struct pair p;
 
 	pair_new(&p);
@@ -509,7 +509,7 @@ static void test_injection(void)
 	is_int(p.server.done, 0, "handshake");
 	talk(&p, "behind it");
 	pair_free(&p);
-	stub_kill(&v);
+	signer_kill(&v);
 }
 
 static bool server_ended(void *arg)
@@ -528,7 +528,7 @@ static bool client_ended(void *arg)
 
 static void test_ends(void)
 {
-	struct stub *v = vault_with(&ec);
+	struct signer *v = vault_with(&ec);
 	struct pair p;
 	int fd, i;
 
@@ -549,14 +549,14 @@ static void test_ends(void)
 		is_slice(buf_slice(&p.server.got), "QUIT\r\n", "the last bytes come first");
 		pair_free(&p);
 	}
-	stub_kill(&v);
+	signer_kill(&v);
 }
 
 /* More than all buffers hold, both ways, through a reader that pauses. */
 static void test_bulk(void)
 {
 	enum { SIZE = 3 << 20 };
-	struct stub *v = vault_with(&ec);
+	struct signer *v = vault_with(&ec);
 	char *data = mem_alloc(SIZE);
 	struct pair p;
 	int i;
@@ -577,7 +577,7 @@ static void test_bulk(void)
 	ok(p.client.got.len == SIZE && memcmp(buf_str(&p.client.got), data, SIZE) == 0, "the same");
 	pair_free(&p);
 	mem_free(data);
-	stub_kill(&v);
+	signer_kill(&v);
 }
 
 /* ------------------------------------------------------- around the handshake's end */
@@ -586,7 +586,7 @@ static void test_bulk(void)
 static void test_early_words(void)
 {
 	static const char *const protocols[] = {"TLSv1.2", "TLSv1.3"};
-	struct stub *v = vault_with(&ec);
+	struct signer *v = vault_with(&ec);
 
 	for (size_t i = 0; i < COUNT_OF(protocols); i++) {
 		struct pair p;
@@ -599,7 +599,7 @@ static void test_early_words(void)
 		ok(end_expect(&p.client, "220 early\r\n"), "%s: the server's", protocols[i]);
 		pair_free(&p);
 	}
-	stub_kill(&v);
+	signer_kill(&v);
 }
 
 /* Something else makes the stream read again, until the handshake is over. */
@@ -622,7 +622,7 @@ static void nag(int what, void *arg)
 /* Between the handshake's end and its report a read must not leave the stream without a wish. */
 static void test_read_at_the_end(bool is_server, const char *protocols)
 {
-	struct stub *v = vault_with(&ec);
+	struct signer *v = vault_with(&ec);
 	struct nagger n;
 	struct pair p;
 	const char *name = is_server ? "server" : "client";
@@ -640,7 +640,7 @@ static void test_read_at_the_end(bool is_server, const char *protocols)
 	fd_close(&n.fd[0]);
 	fd_close(&n.fd[1]);
 	pair_free(&p);
-	stub_kill(&v);
+	signer_kill(&v);
 }
 
 /* Its certificate and what it has signed are on their way; the client has not answered yet. */
@@ -668,7 +668,7 @@ static void test_held_flight(void)
 	struct tls_context *asking = context_of(&s);
 	struct tls_ask ask = plain_client;
 	struct cert large;
-	struct stub *v;
+	struct signer *v;
 	struct pair p;
 	int small = 1;
 
@@ -691,7 +691,7 @@ static void test_held_flight(void)
 	stream_write_slice(p.server.s, SLICE_LIT("220 hello\r\n"));
 	ok(end_expect(&p.client, "220 hello\r\n"), "a client that waited hears the server");
 	pair_free(&p);
-	stub_kill(&v);
+	signer_kill(&v);
 	cert_free(&large);
 	tls_context_free(&asking);
 	buf_clear(&names);
@@ -710,7 +710,7 @@ static void end_at_once(struct tls *t, int err, void *arg)
 static void test_held_at_close(void)
 {
 	static const struct tls_events events = {end_at_once};
-	struct stub *v = vault_with(&ec);
+	struct signer *v = vault_with(&ec);
 
 	for (int i = 0; i < 4; i++) {
 		struct tls_ask ask = plain_client;
@@ -732,7 +732,7 @@ static void test_held_at_close(void)
 		is_int(stays->ended, ERR_CLOSED, "in good order");
 		pair_free(&p);
 	}
-	stub_kill(&v);
+	signer_kill(&v);
 }
 
 int main(void)

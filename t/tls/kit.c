@@ -154,7 +154,7 @@ static void add_der(struct buf *out, const struct cert *c)
 	OPENSSL_free(der);
 }
 
-static void put_chain(struct stub *v, const struct cert *chain)
+static void put_chain(struct signer *v, const struct cert *chain)
 {
 	struct buf certs = BUF_INIT(60000);
 	unsigned char id[32];
@@ -168,7 +168,7 @@ static void put_chain(struct stub *v, const struct cert *chain)
 	buf_clear(&certs);
 }
 
-static const struct cert *find_key(const struct stub *v, struct slice id)
+static const struct cert *find_key(const struct signer *v, struct slice id)
 {
 	size_t i;
 
@@ -210,7 +210,7 @@ static size_t sign(
 
 struct answer {
 	struct loop_timer timer;
-	struct stub *v;
+	struct signer *v;
 	uint64_t id;
 	unsigned char signature[1024];
 	size_t len;
@@ -241,7 +241,7 @@ static void answer_now(void *arg)
 	answer_free(a);
 }
 
-static void asked(struct stub *v, struct ipc_msg *m)
+static void asked(struct signer *v, struct ipc_msg *m)
 {
 	struct answer *a = mem_alloc(sizeof(*a));
 	const struct cert *key = find_key(v, ipc_bytes(m, FIELD_KEY_ID));
@@ -252,16 +252,16 @@ static void asked(struct stub *v, struct ipc_msg *m)
 	a->id = m->id;
 	loop_timer_init(&a->timer, answer_now, a);
 	TAILQ_INSERT_TAIL(&answers, a, link);
-	if (v->mode == STUB_SIGN && key != NULL)
+	if (v->mode == SIGNER_SIGN && key != NULL)
 		a->len = sign(key, scheme, ipc_bytes(m, FIELD_HANDSHAKE), a->signature,
 			sizeof(a->signature));
-	else if (v->mode == STUB_GARBAGE)
+	else if (v->mode == SIGNER_GARBAGE)
 		memset(a->signature, 'x', a->len = 70);
-	else if (v->mode == STUB_REFUSE || (v->mode == STUB_SIGN && key == NULL))
+	else if (v->mode == SIGNER_REFUSE || (v->mode == SIGNER_SIGN && key == NULL))
 		a->result = 2;
-	else if (v->mode == STUB_NOT_NOW)
+	else if (v->mode == SIGNER_NOT_NOW)
 		a->result = 1;
-	if (v->mode == STUB_SILENT)
+	if (v->mode == SIGNER_SILENT)
 		return;
 	if (v->delay > 0)
 		loop_timer_set(&a->timer, loop_now() + v->delay);
@@ -269,7 +269,7 @@ static void asked(struct stub *v, struct ipc_msg *m)
 		answer_now(a);
 }
 
-static void asked_name(struct stub *v, struct ipc_msg *m)
+static void asked_name(struct signer *v, struct ipc_msg *m)
 {
 	bool known = v->name != NULL && slice_eq_str(ipc_bytes(m, FIELD_NAME), v->name);
 	size_t i;
@@ -308,9 +308,9 @@ static void ipc_over(struct ipc *c, int err, void *arg)
 static const struct ipc_events vault_events = {vault_msg, ipc_over, NULL};
 static const struct ipc_events worker_events = {worker_msg, ipc_over, NULL};
 
-struct stub *stub_new(void)
+struct signer *signer_new(void)
 {
-	struct stub *v = mem_alloc(sizeof(*v));
+	struct signer *v = mem_alloc(sizeof(*v));
 	int fd[2];
 
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd) != 0)
@@ -321,7 +321,7 @@ struct stub *stub_new(void)
 	return v;
 }
 
-void stub_add(struct stub *v, const struct cert *leaf, const struct cert *intermediate)
+void signer_add(struct signer *v, const struct cert *leaf, const struct cert *intermediate)
 {
 	v->chain[v->chains][0] = *leaf;
 	if (intermediate != NULL)
@@ -334,7 +334,7 @@ static bool chains_are_there(void *arg)
 	return tls_keys_ready();
 }
 
-void stub_send(struct stub *v)
+void signer_send(struct signer *v)
 {
 	size_t n = v->name != NULL ? v->name_from : v->chains, i;
 
@@ -348,7 +348,7 @@ void stub_send(struct stub *v)
 	run_for(0);
 }
 
-void stub_ticket_key(struct stub *v, char fill, int64_t until_)
+void signer_ticket_key(struct signer *v, char fill, int64_t until_)
 {
 	char key[80];
 
@@ -360,9 +360,9 @@ void stub_ticket_key(struct stub *v, char fill, int64_t until_)
 	run_for(0);
 }
 
-void stub_kill(struct stub **vp)
+void signer_kill(struct signer **vp)
 {
-	struct stub *v = *vp;
+	struct signer *v = *vp;
 	struct answer *a, *next;
 
 	*vp = NULL;

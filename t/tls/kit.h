@@ -31,13 +31,20 @@ char *cert_pem(const struct cert *c); /* owned */
 void cert_fingerprint(const struct cert *c, bool key, struct buf *out);
 
 /* A vault within the process, on the other end of a socket pair. */
-enum stub_mode { STUB_SIGN, STUB_REFUSE, STUB_NOT_NOW, STUB_GARBAGE, STUB_EMPTY, STUB_SILENT };
-enum { STUB_KEYS = 8 };
-struct stub {
+enum signer_mode {
+	SIGNER_SIGN,
+	SIGNER_REFUSE,
+	SIGNER_NOT_NOW,
+	SIGNER_GARBAGE,
+	SIGNER_EMPTY,
+	SIGNER_SILENT
+};
+enum { SIGNER_KEYS = 8 };
+struct signer {
 	struct ipc *end, *ours;
-	enum stub_mode mode;
+	enum signer_mode mode;
 	int64_t delay;
-	struct cert chain[STUB_KEYS][3]; /* borrowed; leaf, intermediate, another */
+	struct cert chain[SIGNER_KEYS][3]; /* borrowed; leaf, intermediate, another */
 	size_t chains;
 	const char *name; /* chains from the index below on belong to this SNI name */
 	size_t name_from;
@@ -46,12 +53,12 @@ struct stub {
 	uint64_t last_id;
 };
 
-struct stub *stub_new(void);
-void stub_add(struct stub *v, const struct cert *leaf, const struct cert *intermediate);
-void stub_send(struct stub *v); /* the chains of the service */
-void stub_ticket_key(struct stub *v, char fill, int64_t until);
+struct signer *signer_new(void);
+void signer_add(struct signer *v, const struct cert *leaf, const struct cert *intermediate);
+void signer_send(struct signer *v); /* the chains of the service */
+void signer_ticket_key(struct signer *v, char fill, int64_t until);
 /* Dies; what was asked of it stays unanswered. */
-void stub_kill(struct stub **v);
+void signer_kill(struct signer **v);
 
 /* One end of a connection. */
 enum { PENDING = 1 };

@@ -103,16 +103,16 @@ static void measure(struct tls_context *server, int version, const char *name, b
 int main(void)
 {
 	struct cert leaf;
-	struct stub *v;
+	struct signer *v;
 	struct tls_context *server;
 	size_t before;
 
 	loop_init();
 	leaf = cert_new("P-256", "mx.test", "DNS:mx.test", NULL, 0);
-	v = stub_new();
-	stub_add(v, &leaf, NULL);
-	stub_send(v);
-	stub_ticket_key(v, 'a', clock_real() + 3600 * CLOCK_SEC);
+	v = signer_new();
+	signer_add(v, &leaf, NULL);
+	signer_send(v);
+	signer_ticket_key(v, 'a', clock_real() + 3600 * CLOCK_SEC);
 	server = context(TLS_SERVER, NULL);
 	measure(server, TLS1_2_VERSION, "TLS 1.2", false);
 	measure(server, TLS1_3_VERSION, "TLS 1.3", false);
@@ -127,7 +127,7 @@ int main(void)
 	(void)before;
 #endif
 	tls_context_free(&server);
-	stub_kill(&v);
+	signer_kill(&v);
 	cert_free(&leaf);
 	return done_testing();
 }

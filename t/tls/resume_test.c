@@ -8,7 +8,7 @@
 #include "util/mem.h"
 
 static struct cert ca, leaf, other;
-static struct stub *vault;
+static struct signer *vault;
 static char *ca_path;
 
 static int64_t in_seconds(int n)
@@ -201,24 +201,24 @@ static void test_binding(void)
 static void test_keys(void)
 {
 	struct tls_context *server = server_for("smtp/inet");
-	struct stub *second;
+	struct signer *second;
 	struct raw r;
 
 	raw_init(&r, TLS1_2_VERSION);
 	raw_resumes(&r, server, "a.test");
-	stub_ticket_key(vault, 'b', in_seconds(3600));
+	signer_ticket_key(vault, 'b', in_seconds(3600));
 	is_int(raw_resumes(&r, server, "a.test"), 1, "a ticket of the key before");
 	is_int(raw_resumes(&r, server, "a.test"), 1, "which was renewed");
-	second = stub_new();
-	stub_add(second, &leaf, NULL);
-	stub_ticket_key(second, 'c', in_seconds(3600));
+	second = signer_new();
+	signer_add(second, &leaf, NULL);
+	signer_ticket_key(second, 'c', in_seconds(3600));
 	raw_resumes(&r, server, "a.test");
-	stub_kill(&second);
+	signer_kill(&second);
 	is_int(raw_resumes(&r, server, "a.test"), 1, "of a vault that is gone");
 	raw_clear(&r);
 
 	raw_init(&r, TLS1_3_VERSION);
-	stub_ticket_key(vault, 'd', in_seconds(0) + 300 * CLOCK_MSEC);
+	signer_ticket_key(vault, 'd', in_seconds(0) + 300 * CLOCK_MSEC);
 	raw_resumes(&r, server, "a.test");
 	run_for(350 * CLOCK_MSEC);
 	is_int(raw_resumes(&r, server, "a.test"), 0, "of a key that is forgotten");
@@ -318,17 +318,17 @@ static void test_names(void)
 		{"with space.test", "mx.test", "", 2},
 	};
 	struct tls_ask ask = asking("", "");
-	struct stub *old = vault;
+	struct signer *old = vault;
 	struct pair p;
 	size_t i;
 
-	vault = stub_new();
-	stub_add(vault, &leaf, NULL);
-	stub_add(vault, &other, NULL);
+	vault = signer_new();
+	signer_add(vault, &leaf, NULL);
+	signer_add(vault, &other, NULL);
 	vault->name = "other.test";
 	vault->name_from = 1;
-	stub_send(vault);
-	stub_kill(&old);
+	signer_send(vault);
+	signer_kill(&old);
 	for (i = 0; i < COUNT_OF(cases); i++) {
 		ask.servername = cases[i].name;
 		ask.protocols = i % 2 ? "TLSv1.2" : "TLSv1.3";
@@ -350,9 +350,9 @@ static void test_names(void)
 	run_for(20 * CLOCK_MSEC);
 	is_int(vault->names_asked, 3, "the question is still open");
 	old = vault;
-	vault = stub_new();
-	stub_add(vault, &leaf, NULL);
-	stub_kill(&old);
+	vault = signer_new();
+	signer_add(vault, &leaf, NULL);
+	signer_kill(&old);
 	pair_run(&p);
 	is_int(p.server.done, 0, "the next vault is asked when one dies");
 	pair_free(&p);
@@ -370,24 +370,24 @@ int main(void)
 	leaf = cert_new("P-256", "mx.test", "DNS:mx.test", &ca, 0);
 	other = cert_new("RSA", "other.test", "DNS:other.test", &ca, 0);
 	ca_path = cert_file(&ca);
-	vault = stub_new();
-	stub_add(vault, &leaf, NULL);
-	stub_send(vault);
+	vault = signer_new();
+	signer_add(vault, &leaf, NULL);
+	signer_send(vault);
 	server = server_for("smtp/inet");
 	client = client_with(10, 0);
 	is_int(resumes(server, client, &ask), 0, "no ticket key: new");
 	is_int(resumes(server, client, &ask), 0, "and never resumed");
 	tls_context_free(&client);
 	tls_context_free(&server);
-	stub_ticket_key(vault, 'a', in_seconds(3600));
+	signer_ticket_key(vault, 'a', in_seconds(3600));
 	test_versions();
 	test_binding();
 	test_keys();
-	stub_ticket_key(vault, 'e', in_seconds(3600));
+	signer_ticket_key(vault, 'e', in_seconds(3600));
 	test_cache();
 	test_verified();
 	test_names();
-	stub_kill(&vault);
+	signer_kill(&vault);
 	cert_free(&ca);
 	cert_free(&leaf);
 	cert_free(&other);

@@ -67,7 +67,7 @@ struct certs {
 };
 
 /* The chain of the service changes each time; every other one asks for a name. */
-static void one_handshake(int i, struct stub *v, const struct certs *all,
+static void one_handshake(int i, struct signer *v, const struct certs *all,
 	struct tls_context *server, struct tls_context *client)
 {
 	static const char *const mx[] = {"mx.test"};
@@ -77,16 +77,16 @@ static void one_handshake(int i, struct stub *v, const struct certs *all,
 	v->chains = 0;
 	v->name = NULL;
 	if (i % 3 == 0)
-		stub_add(v, &all->rsa, &all->middle);
+		signer_add(v, &all->rsa, &all->middle);
 	else
-		stub_add(v, i % 3 == 1 ? &all->ec : &all->ed, NULL);
+		signer_add(v, i % 3 == 1 ? &all->ec : &all->ed, NULL);
 	if (i % 2) {
 		v->name = "other.test";
 		v->name_from = 1;
-		stub_add(v, &all->other, NULL);
+		signer_add(v, &all->other, NULL);
 	}
-	stub_send(v);
-	stub_ticket_key(v, (char)i, clock_real() + 60 * CLOCK_SEC);
+	signer_send(v);
+	signer_ticket_key(v, (char)i, clock_real() + 60 * CLOCK_SEC);
 	ask.level = TLS_VERIFY;
 	ask.match = mx;
 	ask.match_n = 1;
@@ -112,7 +112,7 @@ int main(void)
 #else
 	struct certs all;
 	struct tls_context *server, *client;
-	struct stub *v;
+	struct signer *v;
 	char *file;
 	int i;
 
@@ -137,13 +137,13 @@ int main(void)
 	}
 	client = context(TLS_CLIENT, file);
 	unlink(file);
-	v = stub_new();
+	v = signer_new();
 	pass("before the filter");
 	fflush(stdout);
 	lock();
 	for (i = 0; i < 12; i++)
 		one_handshake(i, v, &all, server, client);
-	stub_kill(&v);
+	signer_kill(&v);
 	tls_context_free(&server);
 	tls_context_free(&client);
 	mem_free(file);

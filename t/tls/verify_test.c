@@ -32,22 +32,22 @@ static void make_certs(void)
 }
 
 /* A handshake with this certificate and this question; both ends stay. */
-static struct stub *begin(struct pair *p, const struct cert *leaf, const struct cert *intermediate,
-	const struct tls_ask *ask)
+static struct signer *begin(struct pair *p, const struct cert *leaf,
+	const struct cert *intermediate, const struct tls_ask *ask)
 {
-	struct stub *v = stub_new();
+	struct signer *v = signer_new();
 
-	stub_add(v, leaf, intermediate);
-	stub_send(v);
+	signer_add(v, leaf, intermediate);
+	signer_send(v);
 	pair_tls(p, server, &plain_server, client, ask);
 	pair_run(p);
 	return v;
 }
 
-static void end(struct pair *p, struct stub *v)
+static void end(struct pair *p, struct signer *v)
 {
 	pair_free(p);
-	stub_kill(&v);
+	signer_kill(&v);
 }
 
 /* ------------------------------------------------------------------ chains */
@@ -78,7 +78,7 @@ static void test_chains(void)
 	for (i = 0; i < 2 * COUNT_OF(cases); i++) {
 		struct tls_ask ask = plain_client;
 		const struct tls_facts *f;
-		struct stub *v;
+		struct signer *v;
 		struct pair p;
 
 		ask.level = i % 2 ? TLS_SECURE : TLS_VERIFY;
@@ -130,7 +130,7 @@ static void test_names(void)
 	for (i = 0; i < COUNT_OF(cases); i++) {
 		const char *match[] = {"unrelated.example", cases[i].match};
 		struct tls_ask ask = plain_client;
-		struct stub *v;
+		struct signer *v;
 		struct pair p;
 
 		ask.level = TLS_VERIFY;
@@ -147,7 +147,7 @@ static void test_fingerprints(void)
 {
 	struct buf cert = BUF_INIT(200), key = BUF_INIT(200), lower = BUF_INIT(200);
 	struct tls_ask ask = plain_client;
-	struct stub *v;
+	struct signer *v;
 	struct pair p;
 	size_t i;
 
@@ -238,7 +238,7 @@ static void test_tlsa(void)
 		struct tls_ask ask = plain_client;
 		struct tls_tlsa tlsa[2] = {{.usage = 0, .selector = 1, .matching = 1}};
 		const struct tls_facts *f;
-		struct stub *v;
+		struct signer *v;
 		struct pair p;
 
 		record(&data, cases[i].of, cases[i].selector, cases[i].matching);
@@ -325,7 +325,7 @@ static void test_anchors(void)
 	char *right = cert_pem(&other_ca), *bad = mem_str("-----BEGIN nothing\n");
 	struct cert by_other = cert_new("P-256", "mx.test", "DNS:mx.test", &other_ca, 0);
 	struct tls_ask ask = plain_client;
-	struct stub *v;
+	struct signer *v;
 	struct pair p;
 
 	ask.level = TLS_SECURE;
@@ -385,11 +385,11 @@ static void test_client_certs(void)
 	for (i = 0; i < 2 * COUNT_OF(cases); i++) {
 		const char *name = cases[i / 2].name;
 		struct tls_ask ask = plain_server, client_ask = plain_client;
-		struct stub *v = stub_new();
+		struct signer *v = signer_new();
 		struct pair p;
 
-		stub_add(v, cases[i / 2].cert, NULL);
-		stub_send(v);
+		signer_add(v, cases[i / 2].cert, NULL);
+		signer_send(v);
 		ask.require_cert = cases[i / 2].require;
 		client_ask.protocols = i % 2 ? "TLSv1.3" : "TLSv1.2";
 		pair_tls(&p, asking, &ask, client, &client_ask);
@@ -451,7 +451,7 @@ static void test_summary(void)
 			.side = TLS_CLIENT, .groups = cases[i].groups, .ca_file = ca_path};
 		struct tls_context *c = context_of(&s), *old = client;
 		struct tls_ask ask = plain_client;
-		struct stub *v;
+		struct signer *v;
 		struct pair p;
 
 		ask.level = TLS_ENCRYPT;
@@ -495,7 +495,7 @@ static void test_bindings(void)
 		struct tls_ask ask = plain_client;
 		struct slice type = slice_str(cases[i].type);
 		int want = cases[i].there ? 0 : ERR_NOT_FOUND;
-		struct stub *v;
+		struct signer *v;
 		struct pair p;
 
 		ask.protocols = cases[i].protocols;
