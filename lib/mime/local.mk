@@ -8,11 +8,11 @@ lib_mime_libmime_a_SOURCES = \
 
 mime_test_libs = t/libtap.a lib/mime/libmime.a lib/mail/libmail.a lib/util/libutil.a $(BSD_LIBS)
 check_PROGRAMS += t/mime/b64_test t/mime/mime_test t/mime/qp_test
-t_mime_b64_test_SOURCES = t/mime/b64_test.c
+t_mime_b64_test_SOURCES = t/mime/b64_test.c t/mime/rows.h
 t_mime_b64_test_LDADD = $(mime_test_libs)
 t_mime_mime_test_SOURCES = t/mime/mime_test.c
 t_mime_mime_test_LDADD = $(mime_test_libs)
-t_mime_qp_test_SOURCES = t/mime/qp_test.c
+t_mime_qp_test_SOURCES = t/mime/qp_test.c t/mime/rows.h
 t_mime_qp_test_LDADD = $(mime_test_libs)
 
 FUZZ_TARGETS += t/fuzz/mime_fuzz

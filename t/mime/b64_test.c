@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include "mime/b64.h"
 
-#include "t/tap.h"
+#include "t/mime/rows.h"
 #include "util/base64.h"
 
 static void add_line(struct buf *out, const struct buf *line)
@@ -13,7 +13,6 @@ static void add_line(struct buf *out, const struct buf *line)
 	buf_add_slice(out, buf_slice(line));
 }
 
-/* Lines of output are separated by '|'. */
 static void encode(struct slice text, size_t step, struct buf *out)
 {
 	struct b64_encoder b = {0};
@@ -41,9 +40,7 @@ static void encode(struct slice text, size_t step, struct buf *out)
 
 static void test_rows(void)
 {
-	static const struct {
-		const char *text, *encoded;
-	} rows[] = {
+	static const struct encoded_row rows[] = {
 		{"", ""},
 		{"f", "Zg=="},
 		{"fo", "Zm8="},
@@ -59,15 +56,7 @@ static void test_rows(void)
 			"2|Nw=="},
 	};
 
-	for (size_t i = 0; i < COUNT_OF(rows); i++)
-		for (size_t step = 1; step < 80; step = step * 3 + 1) {
-			struct buf out = BUF_INIT(4096);
-
-			encode(slice_str(rows[i].text), step, &out);
-			is_slice(buf_slice(&out), rows[i].encoded, "\"%s\" by %zu", rows[i].encoded,
-				step);
-			buf_clear(&out);
-		}
+	check_rows(rows, COUNT_OF(rows), encode);
 }
 
 /* Every length up to some lines, of every byte there is: the same when it is decoded. */

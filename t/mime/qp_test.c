@@ -1,13 +1,9 @@
 /* SPDX-License-Identifier: ISC */
 #include "mime/qp.h"
 
-#include "t/tap.h"
-#include "util/buf.h"
+#include "t/mime/rows.h"
 
-/* Lines of output are separated by '|'. */
-static const struct row {
-	const char *text, *encoded;
-} rows[] = {
+static const struct encoded_row rows[] = {
 	{"", ""},
 	{"plain, with ~ and \t inside", "plain, with ~ and \t inside"},
 	{"a=b", "a=3Db"},
@@ -52,14 +48,6 @@ static void encode(struct slice text, size_t step, struct buf *out)
 
 int main(void)
 {
-	for (size_t i = 0; i < COUNT_OF(rows); i++)
-		for (size_t step = 1; step < 80; step = step * 3 + 1) {
-			struct buf out = BUF_INIT(4096);
-
-			encode(slice_str(rows[i].text), step, &out);
-			is_slice(buf_slice(&out), rows[i].encoded, "\"%s\" by %zu", rows[i].encoded,
-				step);
-			buf_clear(&out);
-		}
+	check_rows(rows, COUNT_OF(rows), encode);
 	return done_testing();
 }
