@@ -8,32 +8,38 @@
 #include "util/mem.h"
 #include "util/wire.h"
 
-/* Names of a certificate that are looked at. */
-enum { CERT_NAMES = 16 };
+enum {
+	CERT_NAMES = 16, /* names of a certificate that are looked at */
+	/* Seconds that an exchange waits for a vault when there is none just now: at the start, and
+	 * while one that died is replaced. */
+	ABSENCE = 5,
+};
 
 struct asked {
 	LIST_ENTRY(asked) next;
 	struct auth_exchange *x;
-	struct ipc *vault;
+	struct ipc *vault; /* NULL while it waits for one: */
 	uint64_t id;
+	struct buf first; /* secret; the initial response, when there is one: */
+	bool has_first;
+	struct loop_timer patience;
 };
 
 static LIST_HEAD(, asked) all = LIST_HEAD_INITIALIZER(all);
 
 static const char lost[] = "Connection lost to authentication server";
 
-void auth_vault_new(struct server_peer *peer)
-{
-	ipc_set_secret(peer->ipc);
-}
-
 /* Also after its last answer: vault is told that the exchange is over. */
 static void forget(struct asked *a)
 {
 	a->x->state = NULL;
-	ipc_set_arg(a->vault, a->id, true, NULL);
-	(void)ipc_send(a->vault, PROTO_AUTH_END, a->id);
+	if (a->vault != NULL) {
+		ipc_set_arg(a->vault, a->id, true, NULL);
+		(void)ipc_send(a->vault, PROTO_AUTH_END, a->id);
+	}
 	LIST_REMOVE(a, next);
+	loop_timer_clear(&a->patience);
+	buf_clear(&a->first);
 	mem_free(a);
 }
 
@@ -76,32 +82,62 @@ static struct server_peer *vault_of(const char *client)
 	return best;
 }
 
+static void give_up(void *arg)
+{
+	struct asked *a = arg;
+	struct auth_exchange *x = a->x;
+
+	forget(a);
+	not_now(x, lost);
+}
+
+/* ERR_CLOSED when the connection has ended meanwhile. */
+static int ask(struct asked *a, struct ipc *vault)
+{
+	uint64_t id = ipc_ask(vault);
+
+	ipc_begin(vault, PROTO_AUTH_BEGIN, id);
+	ipc_put_str(vault, FIELD_MECHANISM, a->x->mechanism);
+	ipc_put_str(vault, FIELD_CLIENT_ADDR, a->x->client);
+	if (a->has_first)
+		ipc_put_bytes(vault, FIELD_SECRET, buf_slice(&a->first));
+	put_tls(vault, a->x);
+	int err = ipc_end(vault);
+	if (err != 0)
+		return err;
+	loop_timer_set(&a->patience, CLOCK_NEVER);
+	buf_clear(&a->first);
+	a->vault = vault;
+	a->id = id;
+	ipc_set_arg(vault, id, true, a);
+	return 0;
+}
+
 static void begin(struct auth_exchange *x, struct slice message)
 {
 	struct server_peer *peer = vault_of(x->client);
-	struct asked *a;
+	struct asked *a = mem_alloc(sizeof(*a));
 
-	if (peer == NULL) {
-		not_now(x, lost);
-		return;
-	}
-	a = mem_alloc(sizeof(*a));
-	*a = (struct asked){.x = x, .vault = peer->ipc, .id = ipc_ask(peer->ipc)};
-	ipc_begin(a->vault, PROTO_AUTH_BEGIN, a->id);
-	ipc_put_str(a->vault, FIELD_MECHANISM, x->mechanism);
-	ipc_put_str(a->vault, FIELD_CLIENT_ADDR, x->client);
-	if (message.p != NULL)
-		ipc_put_bytes(a->vault, FIELD_SECRET, message);
-	put_tls(a->vault, x);
-	int err = ipc_end(a->vault);
-	if (err != 0) {
-		mem_free(a);
-		not_now(x, lost);
-		return;
-	}
-	ipc_set_arg(a->vault, a->id, true, a);
+	*a = (struct asked){
+		.x = x, .has_first = message.p != NULL, .first = BUF_SECRET(message.len)};
+	(void)buf_add_slice(&a->first, message);
+	loop_timer_init(&a->patience, give_up, a);
 	LIST_INSERT_HEAD(&all, a, next);
 	x->state = a;
+	if (peer == NULL)
+		loop_timer_set(&a->patience, loop_now() + ABSENCE * CLOCK_SEC);
+	else if (ask(a, peer->ipc) != 0)
+		give_up(a);
+}
+
+void auth_vault_new(struct server_peer *peer)
+{
+	struct asked *a, *after;
+
+	ipc_set_secret(peer->ipc);
+	LIST_FOREACH_SAFE(a, &all, next, after)
+	if (a->vault == NULL && ask(a, peer->ipc) != 0)
+		return;
 }
 
 /* An answer that ends the exchange may be on its way already: it will tell. */
@@ -176,10 +212,6 @@ void auth_vault_gone(struct server_peer *peer)
 {
 	struct asked *a;
 
-	while ((a = first_of(peer->ipc)) != NULL) {
-		struct auth_exchange *x = a->x;
-
-		forget(a);
-		not_now(x, lost);
-	}
+	while ((a = first_of(peer->ipc)) != NULL)
+		give_up(a);
 }

@@ -246,6 +246,17 @@ subtest 'vault dies in the middle' => sub {
     is(plain(session(), 'joe', $password{joe})->{text}, $good, 'a lost child is replaced') for 1 .. 3;
 };
 
+subtest 'no vault for a while' => sub {
+    my ($hurried, $patient) = (session(), session());
+    is(($gp->tool('gatepost', 'service', 'vault', 'stop'))[0], 0, 'gatepost service vault stop');
+    $hurried->send('AUTH PLAIN ' . b64("\0joe\0$password{joe}") . "\r\n");
+    is($hurried->reply->{text}, '454 4.7.0 Temporary authentication failure: Connection lost to authentication server', 'said when none comes');
+    $patient->send('AUTH PLAIN ' . b64("\0joe\0$password{joe}") . "\r\n");
+    is(($gp->tool('gatepost', 'service', 'vault', 'start'))[0], 0, 'gatepost service vault start');
+    is($patient->reply->{text}, $good, 'one that comes checks who waits');
+    is(plain($hurried, 'joe', $password{joe})->{text}, $good, 'and the other one, again');
+};
+
 subtest 'who has what' => sub {
     plan skip_all => 'only root sees what others have open' if $>;
     my $roles = $gp->roles;
