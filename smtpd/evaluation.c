@@ -21,6 +21,7 @@ struct evaluation {
 	char *queue_id; /* owned */
 	evaluation_done *done;
 	bool waited;
+	bool awaits_id;
 	struct later later;
 	struct policy_verdict verdict;
 	struct loop_timer sleep;
@@ -198,6 +199,34 @@ static void evaluate(void *arg)
 	}
 }
 
+/* From DATA on a policy server is told the queue id, which may still be on its way from cleanup. */
+static bool awaits_id(const struct session *s, enum policy_stage stage)
+{
+	const struct transaction *t = s->transaction;
+
+	return (stage == POLICY_DATA || stage == POLICY_END_OF_DATA) && t != NULL &&
+	       t->message != NULL && t->failure == NULL && *message_queue_id(t->message) == '\0';
+}
+
+static void start(struct evaluation *e)
+{
+	const struct transaction *t = e->session->transaction;
+
+	if (t != NULL && t->message != NULL)
+		e->queue_id = mem_str(message_queue_id(t->message));
+	evaluate(e);
+}
+
+void evaluation_opened(struct session *s)
+{
+	struct evaluation *e = s->evaluation;
+
+	if (e == NULL || !e->awaits_id)
+		return;
+	e->awaits_id = false;
+	start(e);
+}
+
 void evaluation_begin(
 	struct session *s, enum policy_stage stage, struct slice subject, evaluation_done *done)
 {
@@ -214,13 +243,15 @@ void evaluation_begin(
 	e->before = s->state;
 	e->subject = subject.p != NULL ? slice_dup(subject) : NULL;
 	e->done = done;
-	if (s->transaction != NULL && s->transaction->message != NULL)
-		e->queue_id = mem_str(message_queue_id(s->transaction->message));
 	later_init(&e->later, EVALUATION_QUESTIONS, evaluate, e);
 	policy_verdict_init(&e->verdict);
 	loop_timer_init(&e->sleep, conclude, e);
 	s->evaluation = e;
-	evaluate(e);
+	e->awaits_id = awaits_id(s, stage);
+	if (e->awaits_id)
+		wait_for_more(e);
+	else
+		start(e);
 }
 
 char *evaluation_reply(const struct policy_verdict *v)

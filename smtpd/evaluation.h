@@ -28,6 +28,8 @@ typedef void evaluation_done(
  */
 void evaluation_begin(
 	struct session *s, enum policy_stage stage, struct slice subject, evaluation_done *done);
+/* The message's queue id is known, or it has failed. */
+void evaluation_opened(struct session *s);
 /* Withdraws what is under way. */
 void evaluation_cancel(struct session *s);
 

@@ -177,6 +177,7 @@ static void on_opened(void *arg)
 	farewell_first(s->is_local, id, buf_str(&line));
 	buf_clear(&line);
 	farewell_lines(&t->log, id);
+	evaluation_opened(s);
 }
 
 static void on_room(void *arg)
@@ -221,6 +222,7 @@ static void on_failed(int code, const char *status, struct slice text, void *arg
 		/* Said when the client has sent its content. */
 		t->failure = mem_str(reply);
 		on_room(s);
+		evaluation_opened(s);
 	}
 	mem_free(reply);
 }

@@ -43,6 +43,10 @@ for my $name (sort keys %lists) {
     $port{$name} = free_port();
     push @master, "$port{$name} inet n - n - - smtpd -o { smtpd_recipient_restrictions = $lists{$name} }";
 }
+for my $stage (qw(data end_of_data)) {
+    $port{$stage} = free_port();
+    push @master, "$port{$stage} inet n - n - - smtpd -o { smtpd_${stage}_restrictions = check_policy_service $spec }";
+}
 my $gp = Gatepost::Instance->new(
     master => [@master, ($port{all} = free_port()) . ' inet n - n - - smtpd -o smtpd_delay_reject=no'
         . join('', map { " -o { smtpd_${_}_restrictions = check_policy_service $spec }" }
@@ -140,6 +144,24 @@ cmp_ok($end->{size}, '>', 10, 'the size of the content');
 is($single->{recipient}, 'dunno@local.test', 'a single recipient is told at the end');
 is($rcpt->{instance}, $end->{instance}, 'one instance a message');
 isnt($rcpt->{instance}, $again->{instance}, 'another for the next');
+
+# The queue id is told however fast the client is.
+for (['data', "DATA\r\n", 'DATA'], ['end_of_data', "BDAT 17 LAST\r\nSubject: x\r\n\r\ny\r\n", 'END-OF-MESSAGE']) {
+    my ($stage, $content, $state) = @$_;
+    $seen = $server->requests;
+    $c = $gp->client(port => $port{$stage}, timeout => 30);
+    $c->hello('h.test');
+    $c->send("MAIL FROM:<s\@far.test>\r\nRCPT TO:<dunno\@local.test>\r\n$content");
+    $c->expect(250, "$stage: $_") for qw(MAIL RCPT);
+    if ($stage eq 'data') {
+        $c->expect(354, 'and DATA at once');
+        $c->send("Subject: x\r\n\r\n.\r\n");
+    }
+    my ($id) = $c->reply->{text} =~ /queued as (\w+)$/;
+    $c->quit;
+    is(join(' ', map {"$_->{protocol_state} $_->{queue_id}"} ($server->requests)[$seen .. scalar(my @z = $server->requests) - 1]),
+        "$state " . ($id // 'queued'), "$stage: by its id");
+}
 
 # Who it is, at the commands that have no message too.
 $seen = $server->requests;
