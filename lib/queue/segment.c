@@ -69,25 +69,29 @@ static bool get_head(struct queue_segment *s, const char *p)
 int queue_segment_reload(struct queue_segment *s)
 {
 	const uint64_t places[] = {0, HEAD_COPY, s->size - QUEUE_BLOCK};
+	size_t unread = 0, n = sizeof(places) / sizeof(places[0]);
 	char raw[HEAD_LEN];
 
 	queue_segment_forget(s);
 	if (s->size < 4 * QUEUE_BLOCK || s->size % QUEUE_BLOCK != 0)
 		return ERR_CORRUPT;
-	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+	for (size_t i = 0; i < n; i++) {
 		int err = queue_read_full(s->io, s->fd, raw, sizeof(raw), places[i], false);
 
 		/* A bad sector of one copy is what the others are for. */
 		if (err == 0 && get_head(s, raw))
 			return 0;
+		unread += err == ERR_SYS;
 	}
-	return ERR_CORRUPT;
+	/* Where nothing can be read nobody knows what stands there. */
+	return unread == n ? ERR_SYS : ERR_CORRUPT;
 }
 
 int queue_segment_open(const struct queue_root *root, uint32_t number, struct queue_segment *s)
 {
 	char path[QUEUE_SEGMENT_PATH];
 	struct queue_stat st;
+	int err;
 
 	*s = (struct queue_segment){.io = root->io, .fd = -1, .number = number};
 	queue_segment_path(number, path);
@@ -99,7 +103,10 @@ int queue_segment_open(const struct queue_root *root, uint32_t number, struct qu
 		return ERR_SYS;
 	}
 	s->size = st.size;
-	return queue_segment_reload(s);
+	err = queue_segment_reload(s);
+	if (err == ERR_SYS)
+		queue_close(s->io, &s->fd);
+	return err;
 }
 
 void queue_segment_close(struct queue_segment *s)

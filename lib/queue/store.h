@@ -246,8 +246,8 @@ int queue_store_ask_failed(struct queue_message *m, const uint32_t *rcpts, uint3
 int queue_store_end(struct queue_message *m, int64_t now, uint64_t *ticket);
 
 /*
- * The system's clock was set by that much (microseconds): the times of those who wait are moved
- * with it, and noted as far as the log has room.
+ * The system's clock was set by that much (microseconds): the times of those who wait, or may
+ * again, are moved with it, and noted as far as the log has room.
  */
 void queue_store_shift(struct queue_message *m, int64_t change);
 

@@ -312,7 +312,9 @@ void queue_store_shift(struct queue_message *m, int64_t change)
 	for (uint32_t i = 0; i < m->env.recipients; i++) {
 		struct queue_rstatus *r = &m->r[i];
 
-		if (r->due == 0 || (r->state != QUEUE_R_WAIT && r->state != QUEUE_R_DOUBT))
+		/* One that is out may come back untried. */
+		if (r->due == 0 || (r->state != QUEUE_R_WAIT && r->state != QUEUE_R_OUT &&
+					   r->state != QUEUE_R_DOUBT))
 			continue;
 		r->due = r->due + change > 0 ? r->due + change : 1;
 		waits = true;

@@ -173,8 +173,8 @@ struct queue_store {
 	struct sdir_list walk;
 	bool was_clean, is_claimed, is_ingested, is_walking, is_walked;
 	unsigned scans_sent;
-	bool scans_again; /* the last look was not sure */
-	bool scan_failed; /* and could not be made, which was said */
+	bool scans_again; /* the last look was not sure, or could not be made */
+	bool scan_failed; /* the latter, which was said */
 	bool sync_wanted, sync_ordered, piece_ordered, drop_ordered, is_scanning, is_warming;
 	bool is_stopping, is_stopped, stop_noted, is_full;
 	bool is_keeping;  /* an order KEEP is under way */

@@ -356,31 +356,45 @@ static void reply_free(struct queue_store *s, const struct sorder *o, int status
 	store_close_segment(o->seg);
 }
 
+/* Nobody holds it: it is to be taken over. ERR_SYS: it cannot be looked at. */
+static int found_free(struct queue_store *s, struct sseg *seg)
+{
+	int err;
+
+	if (seg->state != SEG_CLOSED && !seg->is_silent)
+		return 0;
+	if (seg->is_silent) {
+		seg->is_silent = false;
+		seg->doubt_to = UINT64_MAX;
+	} else {
+		err = seg->is_ending ? ERR_STATE : store_open_segment(s, seg);
+		if (err != 0)
+			return err;
+	}
+	seg->state = SEG_LOST;
+	seg->retry = 0;
+	return 0;
+}
+
 static void reply_scan(struct queue_store *s, struct reader *r, int status)
 {
 	uint32_t n = reader_u32(r);
 	struct slost *l;
-	/* What could not be looked at may be what is looked for. */
-	bool is_unsure = status != 0;
+	bool is_unsure;
 
+	s->is_scanning = false;
+	for (uint32_t i = 0; i < n && r->err == 0; i++) {
+		int err = found_free(s, store_segment(s, reader_u32(r)));
+
+		if (err == ERR_SYS)
+			status = err;
+	}
+	/* What could not be looked at may be what is looked for. */
+	is_unsure = status != 0;
 	if (is_unsure && !s->scan_failed)
 		store_problem(s, true, "journal segments cannot be looked at: %s", err_str(status));
 	s->scan_failed = is_unsure;
-	s->is_scanning = false;
-	for (uint32_t i = 0; i < n && r->err == 0; i++) {
-		struct sseg *seg = store_segment(s, reader_u32(r));
-
-		if (seg->state != SEG_CLOSED && !seg->is_silent)
-			continue;
-		if (seg->is_silent) {
-			seg->is_silent = false;
-			seg->doubt_to = UINT64_MAX;
-		} else if (seg->is_ending || store_open_segment(s, seg) != 0) {
-			continue;
-		}
-		seg->state = SEG_LOST;
-		seg->retry = 0;
-	}
+	s->scans_again |= is_unsure;
 	/*
 	 * Held by somebody, and nobody has told of it: its worker is about to, or is dying, and its
 	 * connection ended before its locks did. Looked at again until it is one or the other.
@@ -401,7 +415,7 @@ static void reply_scan(struct queue_store *s, struct reader *r, int status)
 		s->scans_again |= is_unsure;
 	}
 	if (s->scans_again)
-		s->scan_retry = s->now + QUEUE_RETRY / 10;
+		s->scan_retry = s->now + (s->scan_failed ? QUEUE_RETRY : QUEUE_RETRY / 10);
 }
 
 static void tell_odd(struct queue_store *s, const struct sdir *d, const char *name, uint8_t kind)
@@ -457,7 +471,8 @@ static void reply_sweep(struct queue_store *s, struct reader *r)
 {
 	uint32_t n = reader_u32(r);
 
-	for (uint32_t i = 0; i < n && r->err == 0 && !store_has_pending_segments(s); i++) {
+	for (uint32_t i = 0;
+		i < n && r->err == 0 && !s->scan_failed && !store_has_pending_segments(s); i++) {
 		struct slice id = reader_counted(r, QUEUE_ID_MAX);
 		struct sorder *o;
 

@@ -179,34 +179,48 @@ static void order_free(struct queue_store *s, uint32_t number, const uint8_t *ge
 	store_order_put(s, o, false);
 }
 
+/* In use and locked: its worker lives and will speak. In use and free to lock: lost, or left. */
+static int start_used(struct queue_store *s, struct sseg *seg, const struct queue_segment *probe)
+{
+	int err = store_open_segment(s, seg);
+	bool is_free;
+
+	if (err != 0)
+		return err;
+	is_free = s->root.io->lock(s->root.io, probe->fd, false) == 0;
+	seg->state = is_free ? SEG_LOST : SEG_LIVING;
+	seg->is_silent = !is_free;
+	seg->doubt_to = is_free ? UINT64_MAX : 0;
+	return 0;
+}
+
 /*
- * In use and locked: its worker lives and will speak. In use and free to lock: lost, or left.
- * Whose generation has ended: its head was not told (Q7).
+ * Whose generation has ended: its head was not told (Q7). ERR_SYS: nobody knows what stands there;
+ * without it mail would lie and bodies of it pass for what nobody needs.
  */
-static void start_segment(struct queue_store *s, uint32_t number)
+static int start_segment(struct queue_store *s, uint32_t number)
 {
 	struct sseg *seg = store_segment(s, number);
 	struct queue_segment probe;
-	int err = queue_segment_open(&s->root, number, &probe);
+	int saved, err = queue_segment_open(&s->root, number, &probe);
 
-	if (err == ERR_CORRUPT)
-		store_problem(s, true, "journal segment %08X: no good head; left alone", number);
 	if (err == 0 && probe.state == QUEUE_SEGMENT_USED) {
-		if (seg->has_ended && memcmp(seg->ended, probe.generation, QUEUE_GENERATION) == 0) {
+		if (seg->has_ended && memcmp(seg->ended, probe.generation, QUEUE_GENERATION) == 0)
 			order_free(s, number, probe.generation);
-		} else if (store_open_segment(s, seg) == 0) {
-			bool is_free = s->root.io->lock(s->root.io, probe.fd, false) == 0;
-
-			seg->state = is_free ? SEG_LOST : SEG_LIVING;
-			seg->is_silent = !is_free;
-			seg->doubt_to = is_free ? UINT64_MAX : 0;
-			queue_segment_close(&probe);
-			if (is_free)
-				order_takeover(s, seg);
-			return;
-		}
+		else
+			err = start_used(s, seg, &probe);
 	}
 	queue_segment_close(&probe);
+	if (seg->state == SEG_LOST)
+		order_takeover(s, seg);
+	if (err == ERR_CORRUPT)
+		store_problem(s, true, "journal segment %08X: no good head; left alone", number);
+	if (err != ERR_SYS)
+		return 0;
+	saved = errno;
+	store_problem(s, true, "journal segment %08X: cannot be opened: %s", number, err_str(err));
+	errno = saved;
+	return err;
 }
 
 static bool sync_one(const char *name, void *arg)
@@ -343,7 +357,7 @@ static int start(struct queue_store *s)
 		s->root.io->list(s->root.io, s->root.fd, "incoming", find_segment, found) == -1)
 		err = ERR_SYS;
 	for (size_t i = 0; i < found->n && err == 0; i++)
-		start_segment(s, found->numbers[i]);
+		err = start_segment(s, found->numbers[i]);
 	if (err == 0)
 		err = queue_store_run(s, k, s->now);
 	mem_free(found);

@@ -74,6 +74,11 @@ struct disk {
 	void (*on_stop)(void *arg);
 	void *arg;
 	char fail_prefix[PATH], lie_prefix[PATH];
+	struct {
+		char prefix[PATH];
+		unsigned skip, n;
+		int err;
+	} some[2]; /* by enum disk_failure */
 };
 
 #define ROOT_FD 0
@@ -373,6 +378,24 @@ static int fail(int err)
 	return -1;
 }
 
+static bool begins(const char *path, const char *prefix)
+{
+	return prefix[0] != '\0' && strncmp(path, prefix, strlen(prefix)) == 0;
+}
+
+static bool is_one_that_fails(struct disk *d, enum disk_failure what, const char *path)
+{
+	if (d->some[what].n == 0 || !begins(path, d->some[what].prefix))
+		return false;
+	if (d->some[what].skip > 0) {
+		d->some[what].skip--;
+		return false;
+	}
+	d->some[what].n--;
+	errno = d->some[what].err;
+	return true;
+}
+
 static int m_openat(const struct queue_io *io, int dir, const char *path, int flags, mode_t mode)
 {
 	struct proc *p = io->ctx;
@@ -383,6 +406,8 @@ static int m_openat(const struct queue_io *io, int dir, const char *path, int fl
 	full_path(p, dir, path, full);
 	inode = full[0] == '\0' ? 0 : find(&d->live, full);
 	if (!enter(p, (flags & O_TRUNC) || ((flags & O_CREAT) && inode == -1)))
+		return -1;
+	if (is_one_that_fails(d, DISK_OPENS, full))
 		return -1;
 	if (inode == -1 && !(flags & O_CREAT))
 		return fail(ENOENT);
@@ -439,6 +464,8 @@ static ssize_t m_pread(const struct queue_io *io, int fd, void *out, size_t len,
 		return -1;
 	if (f == NULL)
 		return fail(EBADF);
+	if (is_one_that_fails(p->disk, DISK_READS, f->path))
+		return -1;
 	o = &p->disk->inodes[f->inode];
 	if (offset >= o->size)
 		return 0;
@@ -490,11 +517,6 @@ static ssize_t m_pwritev(
 		return fail(EIO);
 	}
 	return (ssize_t)total;
-}
-
-static bool begins(const char *path, const char *prefix)
-{
-	return prefix[0] != '\0' && strncmp(path, prefix, strlen(prefix)) == 0;
 }
 
 static int m_sync(const struct queue_io *io, int fd)
@@ -851,6 +873,15 @@ void disk_fail_next_sync(struct disk *d, const char *prefix, uint64_t seed)
 {
 	strlcpy(d->fail_prefix, prefix, PATH);
 	d->fail_seed = seed;
+}
+
+void disk_fail_some(struct disk *d, enum disk_failure what, const char *prefix, unsigned skip,
+	unsigned n, int err)
+{
+	strlcpy(d->some[what].prefix, prefix, PATH);
+	d->some[what].skip = skip;
+	d->some[what].n = n;
+	d->some[what].err = err;
 }
 
 void disk_set_copying(struct disk *d, bool hides)

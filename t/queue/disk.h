@@ -50,6 +50,11 @@ void disk_fail_sync_at(struct disk *d, uint64_t call, uint64_t seed);
 bool disk_has_failed(const struct disk *d); /* that happened */
 /* The next sync of a file whose path begins so fails likewise. */
 void disk_fail_next_sync(struct disk *d, const char *prefix, uint64_t seed);
+/* After skip of them so many opens, or reads, of files whose path begins so fail with this errno,
+ * and the next ones are good again. */
+enum disk_failure { DISK_OPENS, DISK_READS };
+void disk_fail_some(struct disk *d, enum disk_failure what, const char *prefix, unsigned skip,
+	unsigned n, int err);
 /* Blocks that may still be allocated; UINT64_MAX: no limit. */
 bool disk_has_limit(const struct disk *d);
 void disk_set_space(struct disk *d, uint64_t blocks);
