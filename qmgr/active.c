@@ -352,9 +352,6 @@ static void take(struct active *a, const struct queue_recipient *to, bool fresh)
 		r->how = QUEUE_HOW_EXPANDED;
 		active_result(a, r, QUEUE_EV_DELIVERED, SLICE_LIT("2.0.0"), SLICE_NONE,
 			SLICE_LIT("alias expanded"));
-	} else if (to->flags & QUEUE_RCPT_DROPPED) {
-		active_result(a, r, QUEUE_EV_DELIVERED, SLICE_LIT("2.0.0"), SLICE_NONE,
-			SLICE_LIT("dropped"));
 	} else if (fresh) {
 		r->transport = transport_get(to->transport);
 		active_enqueue(a, r);
@@ -472,6 +469,9 @@ static void begin(struct queue_message *m, bool loaded, uint8_t flags)
 
 void active_begin(struct queue_message *m)
 {
+	/* It may have waited, and was read for a child of it. */
+	if (m->user == NULL)
+		active_unpark(m);
 	begin(m, false, 0);
 }
 

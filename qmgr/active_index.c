@@ -128,9 +128,15 @@ static uint64_t times_of(uint64_t key)
 void active_unpark(struct queue_message *m)
 {
 	uint64_t key = active_key(slice_str(m->id));
+	struct load *load = loading != NULL ? dict_get(loading, DICT_U64(key)) : NULL;
 	int64_t change = qmgr_clock_set() - (int64_t)times_of(key);
 
 	(void)schedule_deferred_remove(qmgr.schedule, key);
+	/* It has come by another way than that which was asked for. */
+	if (load != NULL) {
+		change = qmgr_clock_set() - load->set;
+		load->set = qmgr_clock_set();
+	}
 	if (change != 0)
 		queue_store_shift(m, change);
 }
