@@ -45,8 +45,7 @@ bool flush_is_open(void)
 size_t flush_site(struct slice name)
 {
 	wish(name);
-	return transport_flush(name) +
-	       schedule_flush_domain(qmgr.schedule, qmgr_time(), schedule_domain(name));
+	return transport_flush(name);
 }
 
 static bool is_wish(struct slice name)

@@ -271,11 +271,14 @@ void schedule_defer(struct schedule *s, const struct schedule_deferred *d);
 /* Borrowed until the next change of the index; NULL: not deferred. */
 const struct schedule_deferred *schedule_deferred_find(const struct schedule *s, uint64_t id);
 bool schedule_deferred_remove(struct schedule *s, uint64_t id);
-/* Makes due now: all that are not held, those of a site, of a domain, one (with SCHEDULE_REVIVE).
- * Returns how many; those that are only asked for are among them. */
+/*
+ * Makes due now: all that are not held; those of these sites or of a domain; one (with
+ * SCHEDULE_REVIVE). Returns how many, each counted once; those that are only asked for are among
+ * them.
+ */
 size_t schedule_flush_all(struct schedule *s, int64_t now);
-size_t schedule_flush_site(struct schedule *s, int64_t now, uint32_t site);
-size_t schedule_flush_domain(struct schedule *s, int64_t now, uint32_t domain);
+size_t schedule_flush_name(
+	struct schedule *s, int64_t now, const uint32_t *sites, size_t n_sites, uint32_t domain);
 /* One with SCHEDULE_ASKED. */
 bool schedule_ask(struct schedule *s, int64_t now, uint64_t id);
 bool schedule_flush_id(struct schedule *s, int64_t now, uint64_t id);

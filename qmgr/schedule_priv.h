@@ -219,7 +219,7 @@ struct schedule {
 	size_t ahead;            /* recipients */
 	int64_t now, last, skew; /* now = last + skew; last: what the caller said */
 	bool new_waiting, last_was_new;
-	uint32_t flushes; /* schedule_flush_id */
+	uint32_t flushes; /* schedule_flush_id and _name */
 	double feedback;  /* schedule_last_feedback */
 };
 

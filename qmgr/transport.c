@@ -181,21 +181,27 @@ static void check_missing(void *arg)
 	qmgr_work();
 }
 
-size_t transport_flush(struct slice nexthop)
+size_t transport_flush(struct slice name)
 {
 	struct buf key = BUF_INIT(QUEUE_STRING_MAX);
+	uint32_t *sites = NULL;
 	struct transport *t;
-	size_t n = 0;
+	size_t n = 0, flushed;
 
-	buf_add_lower(&key, nexthop);
+	TAILQ_FOREACH(t, &transports, link)
+	n++;
+	sites = mem_array(n, sizeof(*sites));
+	n = 0;
+	buf_add_lower(&key, name);
 	TAILQ_FOREACH(t, &transports, link)
 	{
 		schedule_revive(qmgr.schedule, qmgr_time(), t->scheduled, buf_slice(&key));
-		n += schedule_flush_site(
-			qmgr.schedule, qmgr_time(), schedule_site(slice_str(t->name), nexthop));
+		sites[n++] = schedule_site(slice_str(t->name), name);
 	}
+	flushed = schedule_flush_name(qmgr.schedule, qmgr_time(), sites, n, schedule_domain(name));
 	buf_clear(&key);
-	return n;
+	mem_free(sites);
+	return flushed;
 }
 
 void transport_init(void)

@@ -42,8 +42,9 @@ void transport_room(struct transport *t, int n);
 void transport_workers(struct transport *t, int n);
 /* Mail was queued for it: without workers a watch begins. */
 void transport_wanted(struct transport *t);
-/* Makes deferred mail for that next hop due now, whatever its transport; how many messages. */
-size_t transport_flush(struct slice nexthop);
+/* Makes deferred mail due now that may be for the next hop, whatever its transport, or domain of
+ * that name; how many messages. */
+size_t transport_flush(struct slice name);
 void transport_init(void);
 
 #endif

@@ -352,6 +352,7 @@ static const char *domain_of(unsigned i)
 
 static void test_index(void)
 {
+	static const uint32_t sites[] = {3, 7, 1027};
 	struct schedule *s = schedule_new(&settings);
 	const uint32_t base = (uint32_t)(NOW / CLOCK_SEC);
 	const uint32_t n = 200000;
@@ -402,10 +403,14 @@ static void test_index(void)
 	}
 	schedule_next(s, NOW, &d);
 	is_int(d.until, ((int64_t)base + 1000) * CLOCK_SEC, "nothing before the first is due");
-	is_int(schedule_flush_site(s, NOW, 3), 10, "a site's, and one of many sites, not the held");
+	is_int(schedule_flush_name(s, NOW, sites, 1, schedule_domain(SLICE_LIT("none.test"))), 10,
+		"a site's, and one of many sites, not the held");
 	ok(schedule_has_asked(s), "that one is only asked for");
-	is_int(schedule_flush_domain(s, NOW, schedule_domain(SLICE_LIT("D17.test"))), 2,
+	is_int(schedule_flush_name(s, NOW, NULL, 0, schedule_domain(SLICE_LIT("D17.test"))), 2,
 		"a domain's, and one of many");
+	is_int(schedule_flush_name(
+		       s, NOW, sites, COUNT_OF(sites), schedule_domain(SLICE_LIT("d17.test"))),
+		20, "of a name that is a next hop of three transports, and a domain: each once");
 	ok(!schedule_flush_id(s, NOW, 3), "a held one cannot be flushed");
 	ok(schedule_flush_id(s, NOW, 5), "one by id");
 	is_int(schedule_flush_all(s, NOW), 99, "all");
