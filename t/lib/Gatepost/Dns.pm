@@ -71,14 +71,19 @@ sub start {
     $self->{pid} = spawn({ out => "$self->{dir}/nsd.log" }, '/usr/sbin/nsd', '-d', '-c',
         "$self->{dir}/nsd.conf");
     my ($zone) = sort keys %{ $self->{zones} };
-    wait_until(10, sub { defined query($self->{addr}, $zone // 'x', 6) })
+    wait_until(10, sub { defined query($self->{addr}, $zone // 'x', 6) || !is_alive($self->{pid}) }) && is_alive($self->{pid})
         or die "nsd does not answer:\n" . (slurp("$self->{dir}/nsd.log") // '');
     return $self;
 }
 
+# Its children have the port as well.
 sub stop {
     my ($self) = @_;
-    stop_pid(delete $self->{pid}, 'TERM') if $self->{pid};
+    my $pid = delete $self->{pid} or return;
+    my @all = Gatepost::Kit::descendants($pid);
+    stop_pid($pid, 'TERM');
+    wait_until(10, sub { !grep { is_alive($_) } @all }) or die "nsd does not end\n";
+    return;
 }
 
 # New contents of a zone; the server is restarted, since a reload would answer old data meanwhile.

@@ -139,7 +139,7 @@ sub client {
 sub session {
     my ($self, $seconds) = @_;
     return wait_until($seconds // 10, sub {
-        my $c = $self->client(timeout => 10) or return;
+        my $c = $self->client(timeout => 30) or return;
         return $c->hello ? $c : undef;
     });
 }
@@ -211,7 +211,8 @@ sub master_pid {
     return $out =~ /^gatepost: running, pid (\d+)/m ? $1 : undef;
 }
 
-# { role => [pids] } of what runs. The keeper is the qmgr process whose parent is qmgr.
+# { role => [pids] } of what runs. The keeper is the qmgr process whose parent is qmgr. A child of
+# master's that has not begun its program yet is nobody.
 sub roles {
     my ($self) = @_;
     my $master = $self->{master} && is_alive($self->{master}) ? $self->{master} : $self->master_pid;
@@ -224,6 +225,7 @@ sub roles {
         next if !is_alive($pid);
         my $exe = readlink("/proc/$pid/exe") // next;
         my $name = $exe =~ s{ \(deleted\)$}{}r =~ s{.*/}{}r;
+        next if $name eq 'master' && $pid != $master;
         $name = 'master' if $pid == $master;
         $name = 'keeper' if $name eq 'qmgr' && $parent =~ /^(?:qmgr|keeper)$/;
         push @{ $roles{$name} }, $pid;
@@ -248,7 +250,7 @@ sub kill_role {
 sub kill_all {
     my ($self, $seconds) = @_;
     my @pids = map { @$_ } values %{ $self->roles };
-    kill 'KILL', @pids;
+    kill_at_once(@pids);
     return @pids && wait_until($seconds // 20, sub { !grep { is_alive($_) } @pids });
 }
 

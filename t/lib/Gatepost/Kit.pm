@@ -13,7 +13,7 @@ use POSIX ();
 use Test::More ();
 use Time::HiRes qw(sleep time);
 
-our @EXPORT = qw(tempdir free_port wait_until slurp spew appended spawn stop_pid is_alive
+our @EXPORT = qw(tempdir free_port wait_until slurp spew appended spawn stop_pid is_alive kill_at_once
     run_ok run_out subreaper need build src tail children_of raise_files);
 
 my $owner = $$;
@@ -52,16 +52,18 @@ sub free_port {
 }
 
 # Calls CODE every 10 ms until it is true; returns its value, or nothing after SECONDS. From 2 on they
-# are no bound, only what keeps a test from hanging: on a busy machine it is three times as much.
-# Gatepost::Pace has bounds.
+# are no bound, only what keeps a test from hanging: on a busy machine it is three times as much, and
+# never less than 30 s. Gatepost::Pace has bounds.
 sub wait_until {
     my ($seconds, $code) = @_;
-    my $deadline = time + ($seconds < 2 ? $seconds : 3 * $seconds);
+    my $deadline = time + ($seconds < 2 ? $seconds : $seconds < 10 ? 30 : 3 * $seconds);
     my $pause = 0.005;
     while (1) {
+        # Whoever did not run himself meanwhile looks once more.
+        my $is_last = time > $deadline;
         my $value = $code->();
         return $value if $value;
-        return if time > $deadline;
+        return if $is_last;
         sleep $pause;
         $pause *= 1.3 if $pause < 0.05;
     }
@@ -165,6 +167,13 @@ sub descendants {
     return @all;
 }
 
+# None of them lives on while another is dead already, to see that, or to take over what that had.
+sub kill_at_once {
+    my @pids = grep {$_} @_;
+    kill 'STOP', @pids;
+    return kill 'KILL', @pids;
+}
+
 sub stop_pid {
     my ($pid, $signal) = @_;
     kill $signal // 'TERM', $pid;
@@ -238,7 +247,12 @@ END {
         my @kids = descendants(keys %children);
         push @kids, grep { !$children{$_} } descendants(children_of($$));
         kill 'KILL', @kids if @kids;
-        1 while waitpid(-1, 0) > 0;
+        # One that was begun just then, too.
+        while ((my $pid = waitpid -1, POSIX::WNOHANG()) >= 0) {
+            next if $pid;
+            sleep 0.01;
+            kill 'KILL', descendants(children_of($$));
+        }
         for my $dir (@dirs) {
             if ($ENV{GP_KEEP}) { print STDERR "# kept: $dir\n" }
             else               { remove_dir($dir) }
