@@ -5,18 +5,19 @@
 # the end of a message that waits for its turn. Counted at the next hop, over deaths and restarts.
 use strict;
 use warnings;
+use JSON::PP ();
 use Gatepost::Instance;
 use Gatepost::Kit;
+use Gatepost::Pace;
 use Gatepost::Sink;
 use Test::More;
-use Time::HiRes qw(time);
 
 my $sink = Gatepost::Sink->new(addr => '0.0.0.0', on => {
     rcpt => sub {
         my ($s, $arg) = @_;
         return '450 4.7.1 greylisted' if $arg =~ /^<grey/;
         return if $arg =~ /^<(?:doubt|direct|both|last)/ && $s->{sink}->is_set('hang');
-        return '450 4.2.0 not now' if $arg =~ /^<(?:own|usual|limit|doubt|late|count|fall|direct|both|last)/;
+        return '450 4.2.0 not now' if $arg =~ /^<(?:own|usual|rest|limit|doubt|late|count|fall|direct|both|last)/;
         return;
     },
     dot => sub {
@@ -31,17 +32,18 @@ my $closed = free_port();
 my $gp = Gatepost::Instance->new(main => {
     relayhost => "[127.0.0.1]:$port", relay_attempts_limit => 3,
     transport_maps => "inline:{plan.test=smtp:[127.0.0.2]:$port, usual.test=smtp:[127.0.0.3]:$port,"
-        . " nowhere.test=nowhere:[127.0.0.7]:$port, late.test=late:[127.0.0.4]:$port, count.test=count:[127.0.0.5]:$port, typo.test=smtp:[127.0.0.6]:$port,"
+        . " nowhere.test=nowhere:[127.0.0.7]:$port, late.test=late:[127.0.0.4]:$port, rest.test=smtp:[127.0.0.11]:$port, count.test=count:[127.0.0.5]:$port, typo.test=smtp:[127.0.0.6]:$port,"
         . " mix.test=fall:[127.0.0.10]:$port, closed.test=fall:[127.0.0.8]:$closed}",
     sender_dependent_relayhost_maps => "inline:{sd\@client.test=[127.0.0.9]:$port}",
-    backoff_plan_maps => 'inline:{127.0.0.2=mine, 127.0.0.1=relay, 127.0.0.5=often, 127.0.0.6=mnie}',
-    backoff_plans => '{ mine = 1s, 4s } { mine 4.7.1 = 2s } { default = 3s } { relay = 1s } { often = 1s }',
+    backoff_plan_maps => 'inline:{127.0.0.2=mine, 127.0.0.1=relay, 127.0.0.5=often, 127.0.0.6=mnie, 127.0.0.11=rest}',
+    backoff_plans => '{ rest = 1h } { mine = 1s, 4s } { mine 4.7.1 = 2s } { default = 3s } { relay = 1s } { often = 1s }',
     transport_retry_time => '1s', late_destination_rate_limit => '2/60s', queue_file_delay => '1s',
     count_destination_concurrency_limit => 1, count_initial_destination_concurrency => 1,
 }, master => ['late unix - - n - - smtp-client', 'count unix - - n - - smtp-client',
     # One worker: of two that are killed together, the second is handed what the first had, before its death is seen.
     "fall unix - - n - 1 smtp-client -o smtp_fallback_relay=[127.0.0.7]:$port"]);
 $gp->start;
+my $pace = Gatepost::Pace->new;
 
 sub mail { my ($rcpts, %arg) = @_; $gp->mail('a@client.test', $rcpts, "Subject: x\r\n\r\n", %arg) }
 
@@ -51,22 +53,27 @@ sub tries {
     return map { /^(\d+\.\d+) .*C: RCPT TO:<\Q$rcpt\E>/ ? $1 : () } split /\n/, $sink->log;
 }
 
-# Not sooner than said; a machine with much to do may be late.
+# Not sooner than said; a machine with much to do may be late. What a death puts in doubt is sent again
+# at once, and was sent before or not: behind a doubt there is no gap to be looked at.
 sub gaps_are {
     my ($rcpt, @want) = @_;
     ok(wait_until(20, sub { tries($rcpt) > @want }), "$rcpt: so many attempts");
     my @at = tries($rcpt);
+    return note "$rcpt was on its way when somebody died" if $gp->log_lines(qr/to=<\Q$rcpt\E>: in doubt: /);
     for my $i (0 .. $#want) {
         my $gap = $at[$i + 1] - $at[$i];
-        ok($gap >= $want[$i] - 0.01 && $gap < $want[$i] + 3, "$rcpt: $want[$i] s behind attempt " . ($i + 1)) or diag "$gap: @at";
+        ok($gap >= $want[$i] - 0.01 && $gap < ($want[$i] + 3) * $pace->stretch(@at[$i, $i + 1]), "$rcpt: $want[$i] s behind attempt " . ($i + 1))
+            or diag "$gap: @at";
     }
     return;
 }
 
-# One message, each recipient by its own plan; qmgr dies while they wait.
+# One message, each recipient by its own plan; qmgr dies while they wait. One waits longer than this test.
+is(mail('rest@rest.test')->{code}, 250, 'one that is tried once');
 is(mail([qw(own@plan.test grey@plan.test usual@usual.test)])->{code}, 250, 'three plans');
 ok(wait_until(10, sub { 3 == grep { scalar tries($_) } qw(own@plan.test grey@plan.test usual@usual.test) }), 'the first attempts');
 $gp->wait_log(qr/to=<\Q$_\E>, .*status=deferred/, "$_ waits") for qw(own@plan.test grey@plan.test usual@usual.test);
+ok(wait_until(20, sub { my ($of) = map { /"queue_id": "(\w+)".*rest\@/ ? $1 : () } $gp->queue_list; $of && glob $gp->queue . "/deferred/*/$of" }), 'the one is in its file');
 
 # Nobody serves that transport: told below.
 is(mail('first@nowhere.test')->{code}, 250, 'for a transport that there is not');
@@ -81,11 +88,9 @@ $sink->flag('hang', 1);
 is(mail('doubt@relay.test')->{code}, 250, 'another');
 ok(wait_until(10, sub { $sink->is_set('hung') }), 'its content is with the relay');
 $sink->flag('hang', 0);
-my @killed = (time);
-kill 'KILL', @{ $gp->roles->{'smtp-client'} };
+kill_at_once(@{ $gp->roles->{'smtp-client'} });
 $gp->wait_log(qr/to=<doubt\@relay\.test>: in doubt: /, 'it is in doubt');
 ok(wait_until(10, sub { tries('doubt@relay.test') >= 2 }), 'and sent again');
-push @killed, time;
 $gp->kill_role('qmgr');
 $gp->wait_log(qr/to=<limit\@relay\.test>, status=expired, returned to sender: 3 attempts through a relay/, 'limit', 20);
 $gp->wait_log(qr/to=<doubt\@relay\.test>, status=expired, returned to sender: 3 attempts through a relay/, 'doubt', 20);
@@ -105,12 +110,8 @@ gaps_are('usual@usual.test', 3);
 cmp_ok(scalar $gp->log_lines(qr/no plan "mnie"/), '<=', 2, 'once by each qmgr');
 my ($id) = map { /"queue_id": "(\w+)".*own\@/ ? $1 : () } $gp->queue_list;
 # A death puts in doubt what is on its way just then, and nothing that waits.
-for my $rcpt (qw(own@plan.test grey@plan.test usual@usual.test)) {
-    my (undef, @at) = tries($rcpt);
-    my $met = grep { my $death = $_; grep { abs($_ - $death) < 0.3 } @at } @killed;
-    my @doubts = $gp->log_lines(qr/to=<\Q$rcpt\E>: in doubt: /);
-    cmp_ok(scalar @doubts, '<=', $met, "$rcpt was not in doubt while it waited") or diag "@killed; @at; @doubts";
-}
+is(join("\n", $gp->log_lines(qr/to=<rest\@rest\.test>: in doubt: /)), '', 'what waited was not in doubt');
+is(scalar(my @at = tries('rest@rest.test')), 1, 'nor tried again');
 
 # A transport without workers: its mail is deferred, what comes in transport_retry_time at once.
 $gp->wait_log(qr/to=<first\@nowhere\.test>, relay=none, .*status=deferred \(.*mail transport unavailable\)/, 'nobody serves it', 30);
@@ -132,21 +133,25 @@ sub attempts {
 }
 $gp->set(backoff_plans => '{ mine = 1h } { default = 1h } { relay = 1s } { often = 1s }')->reload;
 my @three = qw(own@plan.test grey@plan.test usual@usual.test);
+# Each has been tried by the new plan: nothing is on its way, or due.
+sub all_rest {
+    my ($line) = grep {/"queue_name": "deferred", .*"queue_id": "$id"/} $gp->queue_list;
+    return $line && 3 == grep { $_ > time + 1800 } map { $_->{next_attempt} // 0 } @{ JSON::PP::decode_json($line)->{recipients} };
+}
+ok(wait_until(20, \&all_rest), 'all rest');
 my %before = map { $_ => scalar(my @at = tries($_)) } @three;
 $gp->tool('gateq', 'flush');
 # Nothing is on its way any more: the stop behind it would meet it anywhere.
 ok(wait_until(20, sub { !grep { my @at = tries($_); @at <= $before{$_} } @three }), 'each is tried once more');
 ok(wait_until(20, sub {
     my $n = attempts($id);
-    return (grep {/"queue_name": "deferred", "queue_id": "$id"/} $gp->queue_list)
-        && !grep { !defined $n->{$_} || $n->{$_} != (my @at = tries($_)) } @three;
+    return all_rest() && !grep { !defined $n->{$_} || $n->{$_} != (my @at = tries($_)) } @three;
 }), 'counted as seen')
     or diag explain attempts($id);
 $gp->stop;
 is(system('unshare', '-T', '--monotonic', '1000000', build() . '/sbin/gatepost', '-c', $gp->dir, 'start'), 0, 'a start with another clock');
 ok(wait_until(10, sub { my $n = attempts($id); 3 == grep { ($n->{$_} // 0) == (my @at = tries($_)) } @three }), 'the same') or diag explain attempts($id);
-$gp->kill_role($_) for qw(master qmgr);
-ok(wait_until(10, sub { !%{ $gp->roles } }), 'all is dead') or diag explain $gp->roles;
+ok($gp->kill_all, 'all is dead') or diag explain $gp->roles;
 $gp->start;
 ok(wait_until(10, sub { my $n = attempts($id); 3 == grep { ($n->{$_} // 0) == (my @at = tries($_)) } @three }), 'the same') or diag explain attempts($id);
 $gp->tool('gateq', 'delete', $id);
@@ -164,7 +169,7 @@ sub dies_at_dot {
     ok(wait_until(10, sub { $sink->is_set('hung') }), "$rcpt: its content is there");
     $sink->flag('hang', 0);
     my $roles = $gp->roles;
-    kill 'KILL', map { @{ $roles->{$_} } } @roles;
+    kill_at_once(map { @{ $roles->{$_} } } @roles);
     # That line says that it is sent again.
     $gp->wait_log(qr/to=<\Q$rcpt\E>: in doubt: /, "$rcpt is in doubt") if $rcpt !~ /^last/;
     return $of;
@@ -197,7 +202,12 @@ ok(wait_until(15, sub { 12 == (() = $gp->log_lines(qr/smtp\[\d+\]: \w+: to=<coun
 $sink->stop;
 ok(wait_until(15, sub { $gp->log_lines(qr/error\[\d+\]: \w+: to=<count\d+\@count\.test>, .*delivery temporarily suspended/) >= 5 }), 'their destination dies')
     or diag $gp->log_lines(qr/count\d/);
+$gp->mark;
 $gp->set(defer_transports => 'count')->reload;
+# None is on its way any more when each has been put off for that.
+ok(wait_until(20, sub { my %put_off = map { /to=<(count\d+\@)/ ? ($1 => 1) : () } $gp->log_lines(qr/status=deferred \(deferred transport\)/); 12 == keys %put_off }),
+    'all are put off');
+$gp->{marks} = 0;
 $gp->restart;
 my ($wrong, $compared) = (0, 0);
 for my $line ($gp->queue_list) {
@@ -213,7 +223,7 @@ $gp->tool('gateq', 'delete', 'ALL');
 $sink->start;
 
 # Over its time while it waits for its turn: returned, without another attempt.
-$gp->set(maximal_queue_lifetime => '2s', backoff_plans => '{ default = 1s }')->reload;
+$gp->set(maximal_queue_lifetime => '6s', backoff_plans => '{ default = 1s }')->reload;
 mail("late$_\@late.test") for 1 .. 3;
 for my $n (1, 2) {
     ok(wait_until(15, sub { bounce("late$n\@late.test") }), "late$n is returned");

@@ -6,6 +6,7 @@ use strict;
 use warnings;
 use Gatepost::Instance;
 use Gatepost::Kit;
+use Gatepost::Pace;
 use Gatepost::Sink;
 use Test::More;
 use Time::HiRes qw(time);
@@ -20,8 +21,9 @@ my $gp = Gatepost::Instance->new(
     main => {
         relayhost => "[127.0.0.1]:$port", queue_file_delay => '1s',
         transport_maps => "inline:{quick.test=smtp:[127.0.0.2]:$port, slow.test=smtp:[127.0.0.3]:$port}",
-        backoff_plan_maps => 'inline:{127.0.0.3=slow}', backoff_plans => '{ default = 1s } { slow = 5s }' });
+        backoff_plan_maps => 'inline:{127.0.0.3=slow}', backoff_plans => '{ default = 1s } { slow = 5s, 5s, 1h }' });
 $gp->start;
+my $pace = Gatepost::Pace->new;
 
 my $days = 0;
 
@@ -52,7 +54,8 @@ sub tries {
 sub gaps_are {
     my ($who, $want, @at) = @_;
     my @gaps = map { $at[$_] - $at[$_ - 1] } 1 .. $#at;
-    is(scalar(grep { $_ < $want - 0.01 || $_ > $want + 3 } @gaps), 0, "$who: each $want s behind the one before")
+    my $most = ($want + 3) * $pace->stretch(@at[0, -1]);
+    is(scalar(grep { $_ < $want - 0.01 || $_ > $most } @gaps), 0, "$who: each $want s behind the one before")
         or diag "@gaps";
     return;
 }
@@ -63,7 +66,7 @@ is($gp->mail('a@client.test', 'keep@quick.test', "Subject: x\r\n\r\n")->{code}, 
 ok(wait_until(10, sub { 3 == grep { scalar tries($_) } qw(quick slow keep) }), 'the first attempts');
 turn(1);
 $gp->wait_log(qr/warning: the clock was set forward by 86(?:399|40[01]) s: what waits goes on waiting/, 'forward by a day');
-ok(wait_until(20, sub { tries('slow') == 2 }), 'a second attempt');
+ok(wait_until(20, sub { tries('slow') >= 2 }), 'a second attempt');
 turn(-2);
 $gp->wait_log(qr/warning: the clock was set back by 172(?:799|80[01]) s/, 'back by two');
 my $seen = tries('quick');
@@ -71,7 +74,7 @@ ok(wait_until(20, sub { tries('quick') >= $seen + 2 }), 'attempts go on');
 gaps_are('quick', 1, tries('quick'));
 $gp->wait_log(qr/smtp\[\d+\]: \w+: to=<quick\@quick\.test>, .*status=deferred/, 'noted');
 $gp->kill_role('qmgr');
-ok(wait_until(20, sub { tries('slow') == 3 }), 'a third one, by the next qmgr');
+ok(wait_until(20, sub { tries('slow') >= 3 }), 'a third one, by the next qmgr');
 gaps_are('slow', 5, tries('slow'));
 is(scalar(() = $gp->all_lines(qr/status=expired/)), 0, 'nothing expires');
 is(scalar(() = $gp->all_lines(qr/delays?=[\d.\/]*-/)), 0, 'no line has a negative time');
@@ -79,8 +82,8 @@ is(scalar(() = $gp->all_lines(qr/delays?=[\d.\/]*-/)), 0, 'no line has a negativ
 # Five days are over: it expires when it is due, without another attempt, and its sender is told once.
 $sink->flag('open', 1);
 ok(wait_until(20, sub { grep { $_->{rcpts}[0] =~ /^keep/ } $sink->messages }), 'what can go goes');
-my %before = map { $_ => scalar(my @at = tries($_)) } qw(quick slow);
 turn(7);
+my %before = map { $_ => scalar(my @at = tries($_)) } qw(quick slow);
 $gp->wait_log(qr/from=<a\@client\.test>, status=expired, returned to sender/, 'it expires', 20);
 ok($gp->drained(20), 'the queue is empty');
 cmp_ok(scalar(my @at = tries('quick')), '<=', $before{quick} + 1, 'behind no more than the attempt under way');

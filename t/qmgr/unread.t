@@ -19,7 +19,9 @@ my $c = $gp->session;
 my @id = map { ($c->mail("s$_\@client.test", "r$_\@next.test", "Subject: $_\r\n\r\nhello\r\n")->{text} =~ /queued as (\S+)/)[0] } 1 .. $n;
 $c->quit;
 is(scalar(grep {defined} @id), $n, 'all mail is taken');
-my %listed = map { /"queue_id": "(\w+)"/ ? ($1 => 1) : () } $gp->queue_list;
+my %listed;
+# A list knows a message a moment behind the 250.
+wait_until(10, sub { %listed = map { /"queue_id": "(\w+)"/ ? ($1 => 1) : () } $gp->queue_list; $n == keys %listed });
 is_deeply([sort keys %listed], [sort @id], 'each message is listed');
 my ($status, $out) = $gp->tool('gateq', 'delete', $id[-1]);
 is($status, 0, 'one that was not active is deleted') or diag $out;

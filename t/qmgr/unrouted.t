@@ -27,8 +27,10 @@ is_deeply([sort @{ $m->{rcpts} // [] }], ['one@next.test', 'three@next.test'], '
 ok($gp->wait_log(qr/: $id: to=<two\@odd\.test>.*dsn=4\.3\.0, status=deferred \(address resolver failure\)/),
     'the third one waits');
 
+@old = @{ $gp->roles->{cleanup} };
 $gp->set(transport_maps => '');
 $gp->reload;
+ok(wait_until(10, sub { !grep { is_alive($_) } @old }), 'new cleanups again');
 $gp->tool('gateq', 'flush');
 ok($gp->drained(30), 'until its table answers');
 $gp->stop;

@@ -50,12 +50,12 @@ for my $victim (qw(qmgr keeper)) {
 }
 
 # Without a dot nothing is in doubt. Its session never gets further than DATA; all agents that there are
-# die at once, so that none of those which come after them does.
+# die at once, so that none of them takes it over and gets further.
 $sink->flag('wait', 1);
 is(mail('early@next.test')->{code}, 250, 'accepted');
 ok(wait_until(10, sub { $sink->is_set('waits') }), 'on its way');
 $sink->flag('wait', 0);
-kill 'KILL', @{ $gp->roles->{'smtp-client'} };
+kill_at_once(@{ $gp->roles->{'smtp-client'} });
 ok(wait_until(20, sub { copies('early@next.test') }), 'a death before the dot: sent again');
 ok($gp->drained(20), 'the queue is empty');
 is(scalar(() = $gp->log_lines(qr/early\@next\.test>: in doubt/)), 0, 'no doubt');
