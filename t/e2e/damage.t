@@ -30,7 +30,7 @@ sub send_mail {
 sub cut {
     my $roles = $gp->roles;
     my @pids = (@{ delete $roles->{master} }, map {@$_} values %$roles);
-    kill 'KILL', @pids;
+    kill_at_once(@pids);
     ok(wait_until(10, sub { waitpid -1, POSIX::WNOHANG(); !grep { is_alive($_) } @pids }), 'a power cut');
     delete $gp->{master};
 }
@@ -65,7 +65,10 @@ sub all_arrive {
 
 # ---- The journal ----
 
+# One cleanup: one segment has them all.
 $gp = Gatepost::Instance->new(main => {%main});
+s/^(cleanup .*) 0 cleanup$/$1 1 cleanup/ for @{ $gp->{services} };
+$gp->write_config;
 $gp->start;
 send_mail($_, join '', fill($_, 40)) for qw(first content head middle last);
 send_mail('large', join '', fill('large', 8000));
@@ -170,7 +173,11 @@ ok($gp->find_log(qr/warning: $lost: found in deferred\/$strange; moved to its pl
 is(scalar(arrived($_)), 0, "$_: damaged, not delivered") for qw(fcontent fhead fshort fempty fbody fbodyless);
 ok(wait_until(20, sub { !grep { !/"queue_name": "corrupt"/ } $gp->queue_list }), 'nothing waits') or diag join "\n", $gp->queue_list;
 ok($gp->find_log(qr/error: $copy: damaged in deferred; moved to corrupt$/), 'one under a strange name is named');
-my @corrupt = split /\n/, (run_out('find', $gp->queue . '/corrupt', '-type', 'f'))[1];
+my @corrupt;
+wait_until(10, sub {
+    @corrupt = split /\n/, (run_out('find', $gp->queue . '/corrupt', '-type', 'f'))[1];
+    return !grep { my $n = $_; !grep {/\b$n$/} @corrupt } map({ $id{$_} } qw(fcontent fhead fshort fempty fbody fbodyless)), "$id{fbody}\\.body";
+});
 for my $name (qw(fcontent fhead fshort fempty fbody fbodyless)) {
     ok(scalar(grep {/\b$id{$name}$/} @corrupt), "$name: is in corrupt");
 }
@@ -183,7 +190,8 @@ wait_until(5, sub {
 });
 is($left, '', 'nothing else is in deferred');
 for my $name (qw(README core.1234)) {
-    is(scalar(() = $gp->log_lines(qr{warning: deferred\S*/$name: no queue file; moved to corrupt$})), 1, "$name: named");
+    $gp->wait_log(qr{warning: deferred\S*/$name: no queue file; moved to corrupt$}, "$name: named");
+    is(scalar(() = $gp->log_lines(qr{warning: deferred\S*/$name: no queue file; moved to corrupt$})), 1, 'once');
     ok(-f $gp->queue . "/corrupt/$name", 'and set aside');
 }
 spew($file{fstale}, $old);

@@ -118,7 +118,8 @@ is(($gp->tool('gateq', 'delete', '--recipient', "x\@$_.test"))[0], 0, "$_: what 
 for my $domain ('nosuch', 'null', 'mine') {
     for my $n (1 .. 8) {
         $gp->mail('', "y$n\@$domain.test", "Subject: $domain\r\n\r\n");
-        my $line = $gp->find_log(qr/to=<y$n\@$domain\.test>, .* status=/) // '';
+        # A name server that was slow is no sign of one, either.
+        my $line = $gp->find_log(qr/to=<y$n\@$domain\.test>, .* status=(?:bounced |deferred \(delivery temporarily suspended)/) // '';
         like($line, qr/ status=bounced /, "$domain: message $n is returned") or last;
     }
 }
@@ -134,7 +135,7 @@ $dns->zone('test', "late A 127.0.0.4\n$records");
 my $pace = Gatepost::Pace->new;
 my $t = time;
 ok(wait_until(60, sub { grep { $_->{rcpts}[0] eq 'x@late.test' } $sink{four}->messages }), 'delivered when it is back');
-ok($pace->within(10, $t), 'soon');
+ok($pace->within(20, $t), 'soon');
 ok($gp->drained, 'nothing is left') or diag join "\n", $gp->queue_list;
 $gp->stop;
 done_testing;

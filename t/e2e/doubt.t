@@ -11,12 +11,12 @@ use Gatepost::Sink;
 use Test::More;
 use Time::HiRes qw(sleep);
 
-# The next hop holds its last reply back while the test says so; "late" is behind the second that a
-# worker lives on when its master has died.
+# The next hop holds its last reply back while the test says so; "late" is behind all that is done
+# meanwhile, and the second that a worker lives on when its master has died.
 my $sink = Gatepost::Sink->new(on => {
     dot => sub {
         my $sink = $_[0]{sink};
-        my $delay = $sink->is_set('late') ? 4 : $sink->is_set('slow') ? 1 : $sink->is_set('quick') ? 0.1 : return;
+        my $delay = $sink->is_set('late') ? 30 : $sink->is_set('slow') ? 1 : $sink->is_set('quick') ? 0.1 : return;
         return { reply => '250 2.0.0 Ok', delay => $delay };
     } });
 my $gp = Gatepost::Instance->new(main => { relayhost => '[127.0.0.1]:' . $sink->port });
@@ -38,7 +38,7 @@ for my $case (['smtp-client'], ['qmgr', 'smtp-client'], ['smtp-client', 'qmgr'],
     my %pids = %{ $gp->roles };
     for my $step (@$case) {
         if ($step =~ /^[\d.]+$/) { sleep $step; next }
-        if ($step eq 'smtp-client') { kill 'KILL', @{ $pids{$step} // [] } }
+        if ($step eq 'smtp-client') { kill_at_once(@{ $pids{$step} // [] }) }
         else                        { $gp->kill_role($step) }
     }
     $gp->try_start if $name =~ /master/;

@@ -57,6 +57,7 @@ is($status, 75, 'before the first start: try again later');
 like($out, qr/mail system is down/, 'and why') or diag $out;
 
 $gp->start;
+my $workers = cleanup_pids();
 $gp->stop;
 
 # ---- down ----
@@ -192,6 +193,8 @@ sub start_without_sendmail {
 start_without_sendmail();
 is((sendmail('nobody', "Subject: beside\n\nx\n", 'r@next.test'))[0], 0, 'another one');
 arrives('beside');
+# Its own file goes behind its commit.
+wait_until(10, sub { 1 == (() = files()) });
 is(scalar(() = files()), 1, 'the slow one is left alone');
 kill 'KILL', grep { (readlink("/proc/$_/exe") // '') eq $helper } map {s{/proc/}{}r} glob '/proc/[0-9]*';
 stop_pid($slow, 'TERM');
@@ -232,7 +235,7 @@ for (['damaged', $flipped, qr/damaged/], ['cut off', substr($first, 0, -10), qr/
     my $file = put($bytes);
     $gp->wait_log(qr{warning: maildrop/\w+\.\w+: uid 65534: $why.*; set aside as maildrop/bad\.}, $name);
 }
-is(scalar(() = grep {/^bad\./} files()), 9, 'all are set aside');
+ok(wait_until(10, sub { 9 == (() = grep {/^bad\./} files()) }), 'all are set aside');
 unlink map {"$maildrop/$_"} files();
 $gp->mark;
 put($first, uid => scalar getpwnam 'games');
@@ -264,7 +267,10 @@ unlink map {"$maildrop/$_"} files();
 
 # The system call at whose entry cleanup is killed, and which one of that name.
 sub cleanup_pids { @{ $gp->roles->{cleanup} // [] } }
+# All that there are to be: nobody comes beside those that are watched.
+sub all_cleanups { wait_until(20, sub { $workers <= (() = cleanup_pids()) }) }
 sub killed_at { my ($call, $when, $subject) = @_;
+    all_cleanups();
     my %watch = map { $_ => spawn({ out => "$top/strace.$_" }, 'strace', '-qq', $call eq 'fdatasync' ? () : ('-P', $maildrop),
         '-e', "trace=$call", '-e', "inject=$call:error=EIO:signal=KILL:when=$when", '-p', $_) } cleanup_pids();
     wait_until(10, sub { !grep { (slurp("/proc/$_/status") // '') !~ /^TracerPid:\s+[1-9]/m } keys %watch });
@@ -303,7 +309,7 @@ for my $how ('all are killed', 'the file comes back') {
         $gp->mark;
         ok(killed_at('unlinkat', 1, $subject), $how);
         was_sent();
-        kill 'KILL', $master, @others;
+        kill_at_once($master, @others);
     } else {
         $sink->stop;
         $gp->mark;
@@ -316,7 +322,7 @@ for my $how ('all are killed', 'the file comes back') {
         my $id = was_sent();
         # As a power cut would: nobody sees another die.
         my %all = %{ $gp->roles };
-        kill 'KILL', @{ $all{qmgr} }, @{ $all{keeper} }, $master, map { @$_ } values %all;
+        kill_at_once(map { @$_ } values %all);
         spew("$top/again", $first);
         chown 65534, -1, "$top/again";
         chmod 0744, "$top/again";
@@ -350,6 +356,7 @@ for my $how ('all are killed', 'the file comes back') {
 # than its connection: nobody may say that its mail never was, and what it took is found when they end.
 $gp->stop;
 start_without_sendmail();
+all_cleanups();
 # A descriptor of the same open file keeps the lock (pidfd_open, pidfd_getfd).
 my @held = map {
     my $pidfd = syscall 434, $_ + 0, 0;
@@ -375,6 +382,6 @@ put($first, name => 'FFFFFFFFFFF.' . token());
 arrives('down', $before + 1);
 ok(!$gp->log_lines(qr/was picked up before/), 'an id that no message has');
 ok($gp->drained, 'the queue is empty');
-ok(!files(), 'and maildrop');
+ok(wait_until(10, sub { !files() }), 'and maildrop');
 $gp->stop;
 done_testing;

@@ -97,7 +97,7 @@ my $t = time;
 @mail = $dovecot->wait_received(5, 60);
 is(scalar(grep {/^Subject: local, away$/m} @mail), 1, 'mailbox_transport: delivered when it is back');
 is(scalar(grep {/^Subject: while away$/m} @mail), 1, 'delivered when it is back');
-ok($pace->within(8, $t), 'soon');
+ok($pace->within(15, $t), 'soon');
 ok($gp->drained, 'nothing is left');
 $gp->stop;
 diag $_->log for grep { !Test::More->builder->is_passing } $postfix, $exim, $dovecot;
