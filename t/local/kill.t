@@ -62,6 +62,7 @@ for my $n (1 .. $kills) {
     sleep 0.2 + rand 0.3;
     ok(wait_until(10, sub { $gp->kill_role($role, int rand 4) }), "kill $n: $role");
 }
+ok(wait_until(60, sub { 50 < (() = (slurp($out) // '') =~ /\n/g) }), 'mail goes on');
 spew("$dir/stop", '');
 waitpid $pid, 0;
 ok(wait_until(60, sub { $gp->drained }), 'everything is delivered') or diag join "\n", $gp->queue_list;

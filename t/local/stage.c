@@ -22,7 +22,7 @@
 #include "util/mem.h"
 #include "util/wire.h"
 
-enum { WAIT_SECONDS = 20 };
+enum { WAIT_SECONDS = 60 };
 
 static void put_report(struct stage *s, const struct ipc_msg *m, const char *kind)
 {

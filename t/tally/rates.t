@@ -12,7 +12,8 @@ use Gatepost::Tables;
 use Test::More;
 use Time::HiRes qw(time sleep);
 
-my $unit = 4;
+# What is to be over a rate must come within this, on a busy machine too.
+my $unit = 12;
 my $dir = tempdir('rates');
 my $logins = table('hash', "$dir/logins", "joe " . crypt_record('secret') . "\nann " . crypt_record('secret') . "\n");
 my %port = map { $_ => free_port() } qw(connection message recipient auth byte login more grey);
@@ -71,7 +72,7 @@ subtest 'connections' => sub {
     push @after, sub { client('connection', '127.0.0.2', 1)->expect(220, 'a connection') };
     my $time = qr/[A-Z][a-z][a-z] [ 123]\d \d\d:\d\d:\d\d/;
     $gp->wait_log(qr/ gatepost\/anvil\[\d+\]: statistics: max $_ at $time$/)
-        for "connection rate 4\/4s for \\($port{connection}:127\\.0\\.0\\.2\\)",
+        for "connection rate 4\/${unit}s for \\($port{connection}:127\\.0\\.0\\.2\\)",
         "connection count \\d for \\($port{connection}:127\\.0\\.0\\.2\\)", 'cache size \d';
 };
 
@@ -167,7 +168,8 @@ subtest 'greylist' => sub {
     my $passed = wait_until(10, sub { mail(client('grey', '127.0.0.2')) =~ /^250 / });
     ok($passed, 'it comes again, with tally killed in between');
     like(mail(client('grey', '127.0.0.9')), qr/^250 /, 'from its network too');
-    like(mail($c, 'v@local.test'), qr/^250 /, 'the other one');
+    # It came later, and waits for its own time.
+    ok(wait_until(10, sub { mail($c, 'v@local.test') =~ /^250 / }), 'the other one');
     like(mail($c, 'w@local.test'), qr/^250 /, 'a network that has passed twice is known');
 };
 
@@ -179,18 +181,19 @@ subtest 'with a tally that hangs' => sub {
     my $c = client('message', '127.0.0.78');
     like(mail($c), qr/^250 /, 'nobody is held up') for 1 .. 3;
     # At connect, for the cache, and at each of MAIL, RCPT: 200 ms at most.
-    ok($pace->within(2.5, $begin), 'for long');
+    ok($pace->within(5, $begin), 'for long');
     kill 'CONT', $pid;
 };
 
 subtest 'without tally' => sub {
     is(($gp->tool('gatepost', 'service', 'tally/unix', 'stop'))[0], 0, 'tally is stopped');
+    my $pace = Gatepost::Pace->new;
     $begin = time;
     my $c = client('message', '127.0.0.77');
     like(mail($c), qr/^250 /, 'nobody is held up') for 1 .. 5;
-    cmp_ok(time - $begin, '<', 3, 'nor waits');
+    ok($pace->within(4, $begin), 'nor waits');
 };
 
-like(join("\n", $gp->log_lines(qr/statistics/)), qr/statistics: max $_ rate \d+\/4s for \(/, "statistics: $_") for qw(message recipient auth);
+like(join("\n", $gp->log_lines(qr/statistics/)), qr/statistics: max $_ rate \d+\/${unit}s for \(/, "statistics: $_") for qw(message recipient auth);
 $gp->stop;
 done_testing;

@@ -303,7 +303,7 @@ static void test_store(void)
 	ban("198.51.100.9", at, at + 500);
 	state_flush();
 	struct pollfd p = {fd, POLLIN, 0};
-	ok(poll(&p, 1, 10000) == 1, "done");
+	ok(poll(&p, 1, 100000) == 1, "done");
 	state_compacted();
 	newest("snapshot", path);
 	ok(access(path, F_OK) == 0, "it is there");
