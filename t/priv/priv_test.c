@@ -239,13 +239,14 @@ static void check_filter(void)
 		bail_out("mmap");
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
 		int status = 0;
-		pid_t pid = fork();
+		pid_t pid = -1;
 
+		page->report = 0;
+		pid = fork();
 		if (pid == 0) {
 			cases[i].run();
 			_exit(0);
 		}
-		page->report = 0;
 		if (pid < 0 || waitpid(pid, &status, 0) != pid)
 			bail_out("fork");
 		is_int(WIFEXITED(status) ? WEXITSTATUS(status) : 0, cases[i].status,

@@ -72,7 +72,15 @@ my $uid_of = sub {
     return $status == 0 ? (getpwnam $user)[2] : undef;
 };
 
+# One that has only begun is not confined yet.
 sub check_process {
+    my ($row, $pid) = @_;
+    my @wrong;
+    wait_until(10, sub { @wrong = wrong_of($row, $pid); !@wrong });
+    is("@wrong", '', "$row->{name} $pid: user, root directory, capabilities, limits");
+}
+
+sub wrong_of {
     my ($row, $pid) = @_;
     my $status = slurp("/proc/$pid/status") // '';
     my $limits = slurp("/proc/$pid/limits") // '';
@@ -96,7 +104,7 @@ sub check_process {
     push @wrong, 'descriptors' if !$is_bare && $row->{name} eq 'crew' && $limits !~ /^Max open files +0 +0 /m;
     # /proc of a process that is undumpable belongs to root.
     push @wrong, 'dumpable' if (stat "/proc/$pid/mem")[4] != 0;
-    is("@wrong", '', "$row->{name} $pid: user, root directory, capabilities, limits");
+    return @wrong;
 }
 
 for my $row (@rows) {
