@@ -387,12 +387,13 @@ static void test_loop(void)
 {
 	struct loop_timer t;
 	struct loop_task task;
+	int64_t due = loop_now() + 20 * CLOCK_MSEC;
 
 	loop_timer_init(&t, fire, NULL);
 	loop_timer_set(&t, loop_now() + CLOCK_MSEC);
-	loop_timer_set(&t, loop_now() + 20 * CLOCK_MSEC);
+	loop_timer_set(&t, due);
 	loop_once(clock_mono() + 5 * CLOCK_MSEC);
-	is_int(fired, 0, "a timer that was moved on does not fire early");
+	ok(fired == 0 || clock_mono() >= due, "a timer that was moved on does not fire early");
 	for (int i = 0; i < 20 && fired == 0; i++)
 		loop_once(clock_mono() + 10 * CLOCK_MSEC);
 	is_int(fired, 1, "but when its time has come");
