@@ -6,15 +6,19 @@
 
 /*
  * The tables unix:passwd.byname and unix:group.byname of a program without files: asked of the
- * process nss. An answer that does not come in NSS_SECONDS, or a process that is not there, is a
- * failed lookup.
+ * process nss. While there is none (at the start; one that died is being replaced) a question waits
+ * for the next one, ABSENCE seconds at most. An answer that does not come in NSS_SECONDS, or that
+ * ATTEMPTS processes died of, is a failed lookup.
  */
-enum { NSS_SECONDS = 30 };
+enum { ABSENCE = 5, NSS_SECONDS = 30, ATTEMPTS = 3 };
 
 struct question {
 	TAILQ_ENTRY(question) next;
-	struct server_peer *peer;
+	struct server_peer *peer; /* NULL while it waits for one; then id is not valid */
 	uint64_t id;
+	unsigned attempts;
+	char *name, *key; /* owned; key may hold any bytes: */
+	size_t key_len;
 	struct later_answer *answer;
 	struct loop_timer timer;
 };
@@ -24,9 +28,12 @@ static const char source; /* its address is what these answers are found by */
 
 static void forget(struct question *q)
 {
-	ipc_set_arg(q->peer->ipc, q->id, true, NULL);
+	if (q->peer != NULL)
+		ipc_set_arg(q->peer->ipc, q->id, true, NULL);
 	loop_timer_clear(&q->timer);
 	TAILQ_REMOVE(&questions, q, next);
+	mem_free(q->name);
+	mem_free(q->key);
 	mem_free(q);
 }
 
@@ -47,28 +54,36 @@ static void timed_out(void *arg)
 	answer(arg, ERR_TEMP, SLICE_NONE);
 }
 
+static void send_to(struct question *q, struct server_peer *peer)
+{
+	loop_timer_set(&q->timer, loop_now() + (peer != NULL ? NSS_SECONDS : ABSENCE) * CLOCK_SEC);
+	if (peer == NULL)
+		return;
+	q->peer = peer;
+	q->attempts++;
+	q->id = ipc_ask(peer->ipc);
+	ipc_begin(peer->ipc, PROTO_NSS_LOOKUP, q->id);
+	ipc_put_str(peer->ipc, FIELD_NAME, q->name);
+	ipc_put_bytes(peer->ipc, FIELD_KEY, slice_of(q->key, q->key_len));
+	(void)ipc_end(peer->ipc);
+	ipc_set_arg(peer->ipc, q->id, true, q);
+}
+
 static struct later_answer *ask(
 	struct later *l, struct slice name, struct slice key, struct slice both)
 {
-	struct server_peer *peer = TAILQ_FIRST(server_peers(ROLE_NSS));
-	if (peer == NULL)
-		return NULL;
 	struct question *q = mem_alloc(sizeof(*q));
 	q->answer = later_add(l, &source, both, withdrawn, q);
 	if (q->answer == NULL) {
 		mem_free(q);
 		return NULL;
 	}
-	q->peer = peer;
-	q->id = ipc_ask(peer->ipc);
-	ipc_begin(peer->ipc, PROTO_NSS_LOOKUP, q->id);
-	ipc_put_text(peer->ipc, FIELD_NAME, name);
-	ipc_put_bytes(peer->ipc, FIELD_KEY, key);
-	(void)ipc_end(peer->ipc);
-	ipc_set_arg(peer->ipc, q->id, true, q);
+	q->name = slice_dup(name);
+	q->key = slice_dup(key);
+	q->key_len = key.len;
 	loop_timer_init(&q->timer, timed_out, q);
-	loop_timer_set(&q->timer, loop_now() + NSS_SECONDS * CLOCK_SEC);
 	TAILQ_INSERT_TAIL(&questions, q, next);
+	send_to(q, TAILQ_FIRST(server_peers(ROLE_NSS)));
 	return q->answer;
 }
 
@@ -105,11 +120,23 @@ void server_nss_msg(struct ipc_msg *msg)
 			ipc_bytes(msg, FIELD_VALUE));
 }
 
+void server_nss_new(struct server_peer *peer)
+{
+	struct question *q;
+	TAILQ_FOREACH(q, &questions, next)
+	if (q->peer == NULL)
+		send_to(q, peer);
+}
+
 void server_nss_gone(const struct server_peer *peer)
 {
 	struct question *q, *next;
 	TAILQ_FOREACH_SAFE(q, &questions, next, next)
-	if (q->peer == peer) {
+	if (q->peer == peer && q->attempts < ATTEMPTS) {
+		ipc_set_arg(q->peer->ipc, q->id, true, NULL);
+		q->peer = NULL;
+		send_to(q, TAILQ_FIRST(server_peers(ROLE_NSS)));
+	} else if (q->peer == peer) {
 		answer(q, ERR_TEMP, SLICE_NONE);
 		/* Who was woken may have withdrawn others: begin again. */
 		next = TAILQ_FIRST(&questions);

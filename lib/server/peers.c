@@ -43,7 +43,9 @@ static void admit_peer(struct server_peer *peer)
 {
 	peer->ipc = ipc_new(peer->fd, server_self.spec->role, peer->role, &peer_events, peer, 0);
 	TAILQ_INSERT_TAIL(&server_self.peers[peer->role], peer, next);
-	if (server_self.spec->peer_new != NULL && peer->role != ROLE_NSS)
+	if (peer->role == ROLE_NSS)
+		server_nss_new(peer);
+	else if (server_self.spec->peer_new != NULL)
 		server_self.spec->peer_new(peer);
 }
 

@@ -33,6 +33,7 @@ void server_answered(struct ipc_msg *m);
 /* nss_client.c: the asker of lib/map, and what comes of its peers. */
 int server_ask_nss(const char *spec, struct slice key, struct later *l, struct buf *value);
 void server_nss_msg(struct ipc_msg *msg);
+void server_nss_new(struct server_peer *peer);
 void server_nss_gone(const struct server_peer *peer);
 
 #endif

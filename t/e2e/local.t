@@ -118,5 +118,15 @@ ok(wait_until(8, sub { mail_to('eve@virt.test', 'damaged')->{text} =~ /^451 4\.3
 spew($db, $good);
 ok(wait_until(8, sub { mail_to('carl@virt.test', 'after')->{code} == 250 }), 'replaced: accepted again');
 ok($gp->drained, 'nothing is left') or diag join "\n", $gp->queue_list;
+# Who asks while nss is away waits for the next one, and not for ever.
+for my $case (['away', qr/^451 4\.3\.0 /], ['back', qr/^550 5\.1\.1 /]) {
+    my $c = $gp->session;
+    $c->cmd('MAIL FROM:<s@client.test>', 250);
+    is(($gp->tool('gatepost', 'service', 'nss', 'stop'))[0], 0, 'gatepost service nss stop') if $case->[0] eq 'away';
+    $c->send("RCPT TO:<ghost\@mx.example>\r\n");
+    is(($gp->tool('gatepost', 'service', 'nss', 'start'))[0], 0, 'gatepost service nss start') if $case->[0] eq 'back';
+    like($c->reply->{text}, $case->[1], "a user is looked up, nss is $case->[0]");
+    $c->quit;
+}
 $gp->stop;
 done_testing;
