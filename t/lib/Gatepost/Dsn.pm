@@ -32,7 +32,7 @@ sub mutt {
     # It has no idea of RFC 6533, and wants to be told that these are text.
     spew("$dir/mailcap", join '', map {"message/global$_; cat %s; copiousoutput\n"} '', '-headers', '-delivery-status');
     my $keys = "<pipe-message>cat >$dir/out<enter><quit>";
-    run_out('timeout', '20', 'script', '-qec', "HOME=$dir TERM=xterm mutt -n -R -F $dir/rc -f $dir/mbox -e 'push \"$keys\"'", "$dir/typescript");
+    run_out('timeout', '60', 'script', '-qec', "HOME=$dir TERM=xterm mutt -n -R -F $dir/rc -f $dir/mbox -e 'push \"$keys\"'", "$dir/typescript");
     return slurp("$dir/out") // '';
 }
 

@@ -4,6 +4,7 @@
 package Gatepost::Netns;
 use strict;
 use warnings;
+use Fcntl qw(O_CREAT O_WRONLY);
 use Socket;
 
 sub import {
@@ -22,15 +23,17 @@ sub _setup {
 }
 
 # Makes TEXT the namespace's /etc/resolv.conf. Later calls write to the same file, so that a watcher
-# sees its time change and nothing else.
+# sees its time change and nothing else: in one piece, and never a file that is shorter or empty.
 my $file;
 
 sub resolv_conf {
     my ($dir, $text) = @_;
     my $is_new = !$file;
     $file //= "$dir/resolv.conf";
-    open my $fh, '>', $file or die "$file: $!";
-    print $fh $text;
+    my $size = -s $file || 0;
+    $text .= "\n" x ($size - length $text) if $size > length $text;
+    sysopen my $fh, $file, O_WRONLY | O_CREAT, 0644 or die "$file: $!";
+    syswrite($fh, $text) == length $text or die "$file: $!";
     close $fh;
     return if !$is_new;
     system('mount', '--bind', $file, '/etc/resolv.conf') == 0 or die "mount on /etc/resolv.conf failed";

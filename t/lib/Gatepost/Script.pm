@@ -167,25 +167,34 @@ my %nasty = (
     early => sub { $_[0]->send("$_[1]\r\n250 2.0.0 Ok: queued as LIE\r\n250 2.0.0 Ok: queued as LIE\r\n"); return $_[1] },
 );
 
-# One stage: true when its reply is a good one, by its last line.
-sub _stage {
-    my ($self, $stage, $usual, $arg) = @_;
-    my $what = $self->{over}{$stage};
-    $what = $what->($self, $arg) if ref $what;
-    my $reply = !defined $what ? $self->say($usual) : $nasty{$what} ? $nasty{$what}->($self, $usual) : $self->say($what);
+# Whether a reply is a good one at its stage, by its last line; of the nasty ones these are what they are else.
+sub _is_good {
+    my ($stage, $reply) = @_;
     my $good = $stage eq 'data' ? 3 : 2;
     return $reply =~ /^$good[^\n]*\z/m;
 }
 
+# One stage: true when its reply is a good one. Before such a one leaves, $before is called.
+sub _stage {
+    my ($self, $stage, $usual, $arg, $before) = @_;
+    my $what = $self->{over}{$stage};
+    $what = $what->($self, $arg) if ref $what;
+    my $says = !defined $what || $what =~ /^(?:flood|bare|split|early)$/ ? $usual : $nasty{$what} ? '' : $what;
+    $before->() if $before && _is_good($stage, $says);
+    my $reply = !defined $what ? $self->say($usual) : $nasty{$what} ? $nasty{$what}->($self, $usual) : $self->say($what);
+    return _is_good($stage, $reply);
+}
+
+# Who knows of the reply finds the recipients.
 sub _taken {
     my ($self) = @_;
     my @rcpts = @{ $self->{rcpts} };
     if ($self->{over}{lmtp}) {
         for my $to (@rcpts) {
-            $self->took($to) if $self->_stage('lmtpdot', '250 2.1.5 Ok', $to);
+            $self->_stage('lmtpdot', '250 2.1.5 Ok', $to, sub { $self->took($to) });
         }
     } else {
-        if ($self->_stage('dot', '250 2.0.0 Ok: queued')) { $self->took($_) for @rcpts }
+        $self->_stage('dot', '250 2.0.0 Ok: queued', undef, sub { $self->took($_) for @rcpts });
     }
     $self->{rcpts} = [];
 }
