@@ -110,7 +110,7 @@ my $home = Gatepost::Sink->new;
 # Only where a server says nothing is the client impatient: on a busy machine others may be slow.
 my $routes = join ', ', map {
     my $flag = $case{$_}[4] // '';
-    my $transport = ($flag eq 'lmtp' || $flag eq 'tls' ? $flag : 'smtp') . (/(?:greeting|ehlo)-silent/ ? 'quick' : /silent/ ? 'then' : '');
+    my $transport = ($flag eq 'lmtp' || $flag eq 'tls' ? $flag : 'smtp') . (/(?:greeting|ehlo)-silent/ ? 'quick' : /lmtp-silent/ ? 'last' : /silent/ && !/quit/ ? 'then' : '');
     "{$_.test=$transport:" . at($_) . '}';
 } sort keys %case;
 sub limits {
@@ -125,7 +125,7 @@ my $gp = Gatepost::Instance->new(main => {
     limits('100s'), smtp_helo_timeout => '100s', lmtp_lhlo_timeout => '100s', transport_maps => "inline:{$routes}",
     relayhost => '[127.0.0.1]:' . $home->port, notify_classes => '', minimal_backoff_time => '600s', maximal_backoff_time => '600s',
     bounce_size_limit => 1000,
-}, master => ["smtpquick unix - - n - - smtp-client $quick", "smtpthen unix - - n - - smtp-client $then", "lmtpthen unix - - n - - smtp-client -l $then",
+}, master => ["smtpquick unix - - n - - smtp-client $quick", "smtpthen unix - - n - - smtp-client $then", "lmtplast unix - - n - - smtp-client -l -o lmtp_data_done_timeout=6s",
     "tls unix - - n - - smtp-client $tls", "tlsquick unix - - n - - smtp-client $tls $quick", "tlsthen unix - - n - - smtp-client $tls $then"]);
 $gp->start;
 my $client = $gp->session;

@@ -222,7 +222,7 @@ static void accepted(int what, void *arg)
 	(void)say_or(c, p->greeting, "220 peer.test ESMTP");
 }
 
-void peer_start(struct peer *p, const char *address, uint16_t *port)
+bool peer_start(struct peer *p, const char *address, uint16_t *port)
 {
 	struct net_addr a;
 	int on = 1;
@@ -231,7 +231,8 @@ void peer_start(struct peer *p, const char *address, uint16_t *port)
 	(void)setsockopt(p->fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
 	if (bind(p->fd, (struct sockaddr *)&a.ss, a.len) != 0 || listen(p->fd, 50) != 0 ||
 		net_local(p->fd, &a) != 0) {
-		bail_out("cannot listen on %s:%u", address, *port);
+		fd_close(&p->fd);
+		return false;
 	}
 	*port = net_addr_port(&a);
 	p->commands = p->mail_line = p->rcpt_line = BUF_INIT(65536);
@@ -239,6 +240,7 @@ void peer_start(struct peer *p, const char *address, uint16_t *port)
 	p->watch = loop_watch_new(p->fd, accepted, p);
 	loop_watch_set(p->watch, LOOP_READ);
 	peer_reset(p);
+	return true;
 }
 
 void peer_reset(struct peer *p)

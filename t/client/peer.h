@@ -24,8 +24,8 @@ struct peer {
 	struct peer_conn *conn[64];
 };
 
-/* Listens at address (127.0.0.x) and port (0: any, then it is set). */
-void peer_start(struct peer *p, const char *address, uint16_t *port);
+/* Listens at address (127.0.0.x) and port (0: any, then it is set); false: somebody has it. */
+bool peer_start(struct peer *p, const char *address, uint16_t *port);
 /* The usual replies again, counts and texts emptied. */
 void peer_reset(struct peer *p);
 /* Answers what was held. */

@@ -27,7 +27,7 @@ Gatepost::Netns::resolv_conf(tempdir('conf'), "nameserver 127.0.0.53\noptions ti
 my $port = $first->port;
 my $gp = Gatepost::Instance->new(main => {
     notify_classes => '', smtp_tls_security_level => 'may', smtp_connection_cache_time_limit => '60s',
-    smtp_tls_connection_reuse => 'yes', smtp_randomize_addresses => 'no', minimal_backoff_time => '3s', maximal_backoff_time => '4s',
+    smtp_tls_connection_reuse => 'yes', smtp_randomize_addresses => 'no', minimal_backoff_time => '12s', maximal_backoff_time => '12s',
     transport_maps => "inline:{{late.test=late:[127.0.0.1]:" . $inject->port . "}, {cut.test=smtp:two.odd:$port}, {fine.test=smtp:[two.odd]:$port}}",
 }, master => [
     "late unix - - n - - smtp-client\n  -o smtp_tls_cert_file=$own->{cert} -o smtp_tls_key_file=$own->{key}",

@@ -380,7 +380,7 @@ void worker_stop(struct worker *w)
 {
 	int status = 0;
 	ipc_free(&w->master);
-	int64_t deadline = clock_mono() + 5 * CLOCK_SEC;
+	int64_t deadline = clock_mono() + 20 * CLOCK_SEC;
 	while (waitpid(w->pid, &status, WNOHANG) == 0) {
 		if (clock_mono() > deadline) {
 			(void)kill(w->pid, SIGKILL);
