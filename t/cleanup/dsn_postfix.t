@@ -146,7 +146,13 @@ sub lines {
     s/\[\d+\]// , s/\b[0-9A-F]{6,}\b/ID/g for @all;
     return [sort @all];
 }
-is_deeply(lines(slurp($gp->{log})), lines($postfix->log), 'the same lines in the log');
+# Behind the notices: a line may be written when its notice is there already.
+my @said;
+wait_until(20, sub {
+    @said = (lines(slurp($gp->{log})), lines($postfix->log));
+    return join("\n", @{ $said[0] }) eq join "\n", @{ $said[1] };
+});
+is_deeply(@said, 'the same lines in the log');
 # It takes its time to end in good order, and nothing depends on it.
 kill 'KILL', $postfix->{pid}, Gatepost::Kit::descendants($postfix->{pid});
 $postfix->stop;

@@ -60,9 +60,13 @@ ok($gp->log_lines(qr/to=<bad\@next\.test>, .* status=undeliverable /), '-bv: the
 # -v: delivered, and a report of the first attempt, once.
 ($status, $out) = sendmail("Subject: v\n\nbody\n", '-f', 'v@client.test', '-v', 'good@next.test', 'bad@next.test', 'later@next.test');
 is($status, 0, '-v') or diag $out;
-wait_to('v@client.test', 2);
-my ($trace)  = grep { $_->{content} =~ /^Subject: Mail Delivery Status Report/m } to('v@client.test');
-my ($bounce) = grep { $_->{content} =~ /^Subject: Undelivered/m } to('v@client.test');
+my ($trace, $bounce);
+# The delay may be told of meanwhile.
+wait_until(20, sub {
+    ($trace)  = grep { $_->{content} =~ /^Subject: Mail Delivery Status Report/m } to('v@client.test');
+    ($bounce) = grep { $_->{content} =~ /^Subject: Undelivered/m } to('v@client.test');
+    return $trace && $bounce;
+});
 $dsn = Gatepost::Dsn::parse($trace) if $trace;
 is_deeply(about($dsn), { 'good@next.test' => 'relayed', 'bad@next.test' => 'failed', 'later@next.test' => 'delayed' }, '-v: what became of each')
     or diag explain($dsn);
@@ -167,7 +171,7 @@ ok(wait_until(20, sub { $gp->log_lines(qr/warning: [0-9A-F]+: undeliverable post
 ok($gp->drained(20), 'over');
 
 # Transcripts of smtpd: policy, protocol; of smtp-client: protocol.
-my $errors = to('errors@post.test');
+my $errors = wait_to('errors@post.test', 3);
 is($errors, 3, 'the three sessions with bad options above have had one each');
 $c = $gp->session;
 $c->cmd('MAIL FROM:<t@client.test>');
