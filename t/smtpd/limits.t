@@ -104,7 +104,7 @@ $st->order('stop')->end;
 
 # Time.
 $st = Gatepost::Stage->new(
-    main => { smtpd_timeout => '2s', smtpd_min_data_rate => 1000, smtpd_helo_required => 'yes' });
+    main => { smtpd_timeout => '5s', smtpd_min_data_rate => 1000, smtpd_helo_required => 'yes' });
 my ($slow, $half, $drip, $content) = map { $st->client } 1 .. 4;
 $_->expect(220) for $slow, $half, $drip, $content;
 $half->send('NOO');
@@ -121,7 +121,7 @@ while (time - $begin < 30) {
     $drip->send('N');
     $content->send("x\r\n");
 }
-ok(soon(4), 'drops of a command or of content do not keep a session');
+ok(soon(7), 'drops of a command or of content do not keep a session');
 is($_->reply->{text}, '421 4.4.2 mx.example.test Error: timeout exceeded', 'timeout')
     for $slow, $half, $drip, $content;
 $st->wait_log(qr/: timeout after CONNECT from unknown\[127\.0\.0\.1\]$/m);

@@ -59,7 +59,7 @@ my %main = (
         ['noname', 'error:just so']) . '}',
     parent_domain_matches_subdomains => 'relay_domains', relay_transport => 'smtp',
     minimal_backoff_time => '1h', maximal_backoff_time => '1h', queue_run_delay => '1h',
-    smtpd_timeout => '2s', smtpd_hard_error_limit => 4, smtpd_soft_error_limit => 100,
+    smtpd_timeout => '5s', smtpd_hard_error_limit => 4, smtpd_soft_error_limit => 100,
     smtpd_client_connection_count_limit => 3, message_size_limit => 20000, smtpd_helo_required => 'no',
     smtpd_peername_lookup => 'no', smtpd_recipient_limit => 3, hopcount_limit => 5,
     smtpd_forbid_unauth_pipelining => 'yes', smtpd_recipient_overshoot_limit => 1,
@@ -247,7 +247,7 @@ sub seen {
     my ($log, $port, $event) = @_;
     my ($name, $run, $until, $without) = @$event;
     my $mark = -s $log || 0;
-    my $c = Gatepost::Smtp->new(port => $port, timeout => 8) or return "no connection\n";
+    my $c = Gatepost::Smtp->new(port => $port, timeout => 30) or return "no connection\n";
     $run->($c, $port, sub { text_since($log, $mark) });
     $c->close;
     wait_until(60, sub { my $t = text_since($log, $mark); $t =~ $end && $t =~ ($until // $end) && is_settled($t) })

@@ -27,7 +27,7 @@ my $gp = Gatepost::Instance->new(
         "$port{wrap} inet n - n - 3000 smtpd -o smtpd_tls_wrappermode=yes -o smtpd_starttls_timeout=60s",
         "$port{slow} inet n - n - - smtpd -o smtpd_starttls_timeout=1s",
         "$port{proxy} inet n - n - - smtpd -o smtpd_tls_wrappermode=yes -o smtpd_upstream_proxy_protocol=haproxy",
-        "$port{greet} inet n - n - - smtpd -o smtpd_tls_wrappermode=yes -o smtpd_greet_wait=3s -o mynetworks=192.0.2.1"
+        "$port{greet} inet n - n - - smtpd -o smtpd_tls_wrappermode=yes -o smtpd_greet_wait=30s -o mynetworks=192.0.2.1"
             . ' -o { smtpd_relay_restrictions = check_client_access static:OK, reject } -o smtpd_recipient_restrictions=',
         "$port{ban} inet n - n - - smtpd -o smtpd_ban_errors=2 -o smtpd_ban_exempt_clients=",
         "$port{limit} inet n - n - - smtpd -o smtpd_tls_wrappermode=yes -o smtpd_client_connection_count_limit=1"
@@ -53,18 +53,17 @@ subtest 'a thousand half-open handshakes' => sub {
     my $t = tls(Gatepost::Smtp->new(port => $port{wrap})) or return fail 'another client: ' . tls_error();
     $t->expect(220, 'and another client is served');
     ok($t->ehlo, 'wholly');
-    cmp_ok(time - $begin, '<', 20, 'at once') or diag time - $begin;
+    cmp_ok(time - $begin, '<', 50, 'without waiting for them') or diag time - $begin;
     ok(!IO::Select->new(@half)->can_read(0), 'nobody else was told anything');
     close $_ for @half;
     ok($gp->session, 'then all is as before');
 };
 
 subtest 'deadline' => sub {
-    my $c = $gp->client;
-    $c = Gatepost::Smtp->new(port => $port{slow}) or return fail 'session';
+    my $c = Gatepost::Smtp->new(port => $port{slow}) or return fail 'session';
     $c->hello;
-    $c->cmd('STARTTLS', 220);
     my $begin = time;
+    $c->cmd('STARTTLS', 220);
     $c->send($half_hello);
     is($c->reply->{text}, 'closed', 'closed without a word');
     cmp_ok(time - $begin, '>', 0.8, 'not before its time');
@@ -138,7 +137,7 @@ subtest 'the gate, and limits' => sub {
     my $begin = time;
     my $t = tls(Gatepost::Smtp->new(port => $port{greet})) or return fail 'handshake: ' . tls_error();
     $t->expect(220, 'no greet wait where the client speaks first');
-    cmp_ok(time - $begin, '<', 2.9, 'it is served at once');
+    cmp_ok(time - $begin, '<', 29, 'it is served at once');
     ok(!$gp->log_lines(qr/PREGREET/), 'its handshake is no early talk');
     my $first = tls(Gatepost::Smtp->new(port => $port{limit})) or return fail 'handshake: ' . tls_error();
     $first->expect(220);

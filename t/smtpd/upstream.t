@@ -15,7 +15,7 @@ my %lists = (
 
 # PROXY.
 my $st = Gatepost::Stage->new(main => {
-    %lists, smtpd_upstream_proxy_protocol => 'haproxy', smtpd_upstream_proxy_timeout => '1s',
+    %lists, smtpd_upstream_proxy_protocol => 'haproxy', smtpd_upstream_proxy_timeout => '5s',
     mynetworks => '192.0.2.9', smtpd_client_port_logging => 'yes',
 });
 sub v2 {
