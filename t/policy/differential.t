@@ -33,6 +33,8 @@ my %differs = (
 );
 
 my $dns = Gatepost::Dns->new(zones => { zones() }, ttl => 600);
+# None of its servers is silent: it may be slow.
+Gatepost::Netns::resolv_conf($dns->{dir}, "nameserver $dns->{addr}\noptions timeout:5 attempts:3\n");
 my $root = Gatepost::Peers::root_of('postfix');
 system('mount', '--bind', '/etc/resolv.conf', "$root/etc/resolv.conf") == 0 or die 'mount';
 
@@ -73,7 +75,7 @@ sub shown {
 # Everything that the server says in the session of a case.
 sub session {
     my ($port, $case) = @_;
-    my $c = Gatepost::Smtp->new(port => $port, from => $case->{addr}, timeout => 15) or return "no connection\n";
+    my $c = Gatepost::Smtp->new(port => $port, from => $case->{addr}, timeout => 60) or return "no connection\n";
     my $all = shown('connect', $c->reply);
     my $say = sub {
         my ($what, $line) = @_;
@@ -148,7 +150,7 @@ for my $group (@groups) {
         my $log = $_;
         # Whose start was waited for has had more clients than these.
         wait_until(
-            10,
+            30,
             sub {
                 my $text = slurp($log);
                 my $gone = () = $text =~ /: disconnect from /g;

@@ -18,6 +18,8 @@ my $dns = Gatepost::Dns->new(zones => {
     'good.test' => "client A 127.0.0.2\n\@ MX 10 mx\nmx A 127.0.3.2\n\@ A 127.0.3.1\n2.0.0.127.list A 127.0.0.2\n",
     '127.in-addr.arpa' => "2.0.0 PTR client.good.test.\n",
 });
+# It is never silent, but may be slow.
+Gatepost::Netns::resolv_conf($dns->{dir}, "nameserver $dns->{addr}\noptions timeout:5 attempts:3\n");
 my $dir = tempdir('fails');
 spew("$dir/login", 'joe ' . crypt_record('secret') . "\n");
 run_ok('password table', build() . '/sbin/gatemap', "hash:$dir/login");

@@ -118,7 +118,7 @@ findtime = 600
 action = note
 END
 spawn({ out => "$dir/f2b.out" }, 'fail2ban-server', '-c', $dir, '-s', "$dir/f2b.sock", '-p', "$dir/f2b.pid", '-x', '-f', 'start');
-ok(wait_until(5, sub { (run_out('fail2ban-client', '-c', $dir, '-s', "$dir/f2b.sock", 'status', 'gatepost'))[0] == 0 }), 'fail2ban watches the log')
+ok(wait_until(30, sub { (run_out('fail2ban-client', '-c', $dir, '-s', "$dir/f2b.sock", 'status', 'gatepost'))[0] == 0 }), 'fail2ban watches the log')
     or die slurp("$dir/f2b.out") . slurp("$dir/f2b.log");
 
 sub login_line { 'AUTH PLAIN ' . b64("\0joe\0$_[0]") }
@@ -143,7 +143,7 @@ for my $who (sort keys %events) {
 }
 for my $who (sort keys %events) {
     my $why = $events{$who}[1] or next;
-    ok(wait_until(4, sub { (slurp("$dir/banned") // '') =~ /^\Q$who\E$/m }), "fail2ban bans for $why")
+    ok(wait_until(20, sub { (slurp("$dir/banned") // '') =~ /^\Q$who\E$/m }), "fail2ban bans for $why")
         or diag join "\n", grep {/\[\Q$who\E\]/} split /\n/, slurp($gp->{log});
 }
 unlike(slurp("$dir/banned") // '', qr/^127\.0\.7\.17$/m, 'and nobody who did nothing');

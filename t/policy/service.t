@@ -31,7 +31,7 @@ my $spec = $server->spec;
 
 my (%port, @master);
 my %lists = (
-    plain => "check_policy_service { $spec, timeout=3s, retry_delay=0s }",
+    plain => "check_policy_service { $spec, timeout=10s, retry_delay=0s }",
     context => "check_policy_service { $spec, { policy_context = submission text }, request_limit=1 }",
     unix => "check_policy_service unix:$path",
     dead => "check_policy_service { $dead, try_limit=2, retry_delay=1s }",
@@ -62,7 +62,7 @@ $gp->start;
 
 sub ask {
     my ($list, $to) = @_;
-    my $c = $gp->client(port => $port{$list}, timeout => 30);
+    my $c = $gp->client(port => $port{$list}, timeout => 60);
     $c->hello('h.test');
     $c->cmd('MAIL FROM:<s@far.test>');
     my $reply = $c->cmd("RCPT TO:<$to\@local.test>");

@@ -112,12 +112,17 @@ int main(void)
 	tally_leave(&a);
 
 	t.silent = true;
-	int64_t begun = clock_mono();
-	a = enter(&g);
-	while (g.calls == 0) {
-		loop_once(clock_mono() + CLOCK_SEC);
+	int64_t took = 0;
+	/* The shortest of some: a machine that is busy takes its time, too. */
+	for (int i = 0; i < 20 && (i == 0 || took >= TALLY_WAIT * 5); i++) {
+		tally_leave(&a);
+		int64_t begun = clock_mono();
+		a = enter(&g);
+		while (g.calls == 0) {
+			loop_once(clock_mono() + CLOCK_SEC);
+		}
+		took = clock_mono() - begun;
 	}
-	int64_t took = clock_mono() - begun;
 	ok(g.connections == 0 && took >= TALLY_WAIT && took < TALLY_WAIT * 5,
 		"a silent tally is waited for 200 ms");
 	tally_stop(&t);

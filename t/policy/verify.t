@@ -51,13 +51,13 @@ my $gp = Gatepost::Instance->new(master => \@master, main => {
     address_verify_default_transport => 'smtp', sender_dependent_default_transport_maps => "inline:{ { good\@far.test = $nowhere } }",
     address_verify_sender_dependent_default_transport_maps => 'inline:{ { <> = error:5.1.1 not asked for } }',
     address_verify_relay_transport => 'error:5.1.1 not by this way', relay_domains => 'relay.test',
-    address_verify_pending_request_limit => 4, address_verify_poll_delay => '1s', address_verify_poll_count => 4,
+    address_verify_pending_request_limit => 4, address_verify_poll_delay => '1s', address_verify_poll_count => 20,
 });
 $gp->start;
 
 sub ask {
     my ($list, $from, $to) = @_;
-    my $c = $gp->client(port => $port{$list}, timeout => 30);
+    my $c = $gp->client(port => $port{$list}, timeout => 60);
     $c->hello('h.test');
     $c->cmd("MAIL FROM:<$from>");
     my $reply = $c->cmd("RCPT TO:<$to>");
