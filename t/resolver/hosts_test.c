@@ -406,12 +406,12 @@ static void test_search(struct engine *e)
 static void test_trust(struct engine *e)
 {
 	ok(engine_has_validated(e), "something was validated");
-	configure(e, "timeout:2 attempts:1");
+	configure(e, "timeout:20 attempts:1");
 	ok(!engine_has_validated(e), "by servers that are not trusted nothing is");
 	const struct hosts *h = look_up(e, "good.test", LOOKUP_MX | LOOKUP_IPV4 | LOOKUP_TLSA);
 	ok(!h->mx_secure && !h->host[0].secure && h->host[0].tlsa == TLSA_INSECURE,
 		"the AD bit does not count");
-	configure(e, "timeout:2 attempts:1 trust-ad");
+	configure(e, "timeout:20 attempts:1 trust-ad");
 	h = look_up(e, "good.test", LOOKUP_MX | LOOKUP_IPV4 | LOOKUP_TLSA);
 	ok(h->mx_secure && h->host[0].tlsa == TLSA_FOUND, "with trust it does: not from the cache");
 }
@@ -421,8 +421,8 @@ int main(void)
 	log_set_level(LOG_LEVEL_NONE);
 	loop_init();
 	struct loop_watch *w = serve();
-	struct engine *e = engine_new(1000, 10 * CLOCK_SEC);
-	configure(e, "timeout:2 attempts:1 trust-ad");
+	struct engine *e = engine_new(1000, 100 * CLOCK_SEC);
+	configure(e, "timeout:20 attempts:1 trust-ad");
 	test_tlsa(e);
 	test_facts(e);
 	test_balance(e);

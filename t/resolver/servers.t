@@ -37,7 +37,7 @@ my $second = Gatepost::Dns->nasty(addr => '127.0.0.55', resolv_conf => 0, answer
     return Gatepost::Dns::reply($q, records => $q->{type} == 1 ? \@a : []);
 });
 
-spew($conf, "nameserver 127.0.0.54\nnameserver 127.0.0.55\noptions timeout:1 attempts:1\n");
+spew($conf, "nameserver 127.0.0.54\nnameserver 127.0.0.55\noptions timeout:4 attempts:1\n");
 my $gp = Gatepost::Instance->new(main => {
     relayhost => '', resolver_config => $conf, inet_protocols => 'ipv4' });
 $gp->start;
