@@ -502,7 +502,7 @@ bool end_expect(struct end *e, const char *text)
 
 bool until(bool (*is)(void *arg), void *arg)
 {
-	int64_t deadline = clock_mono() + 20 * CLOCK_SEC;
+	int64_t deadline = clock_mono() + 60 * CLOCK_SEC;
 
 	while (!is(arg)) {
 		if (clock_mono() > deadline)
