@@ -265,7 +265,7 @@ sub serve {
     my ($listener, $reply) = @_;
     my $pid = fork // die;
     return $pid if $pid;
-    alarm 60;
+    alarm 200;
     $SIG{PIPE} = 'IGNORE';
     while (my $c = $listener->accept) {
         my $in = '';

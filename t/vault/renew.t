@@ -36,7 +36,7 @@ $gp->start;
 # The name in the certificate that a client gets; nothing when the handshake fails.
 sub served {
     my ($to, $name) = @_;
-    my ($status, $out) = run_out('/bin/sh', '-c', 'echo QUIT | timeout 20 openssl s_client -starttls smtp -connect "$@" 2>&1',
+    my ($status, $out) = run_out('/bin/sh', '-c', 'echo QUIT | timeout 60 openssl s_client -starttls smtp -connect "$@" 2>&1',
         'sh', "127.0.0.1:$to", $name ? ('-servername', $name) : '-noservername');
     return '' if $out !~ /^New, TLS/m;
     return $out =~ /^subject=CN = (\S+)/m ? $1 : '';
@@ -45,7 +45,7 @@ sub served {
 sub handshake {
     my (@args) = @_;
     # Not ended by the letter Q, but by the server: the ticket comes with its first reply.
-    my ($status, $out) = run_out('/bin/sh', '-c', 'echo QUIT | timeout 20 openssl s_client -starttls smtp -noservername -nocommands -ign_eof "$@" 2>&1',
+    my ($status, $out) = run_out('/bin/sh', '-c', 'echo QUIT | timeout 60 openssl s_client -starttls smtp -noservername -nocommands -ign_eof "$@" 2>&1',
         'sh', '-connect', '127.0.0.1:' . $gp->port, @args);
     return $out =~ /^(New|Reused), TLS/m ? $1 : "nothing: $out";
 }
@@ -131,7 +131,7 @@ ok(talks($open), 'the open session goes on');
 my @clients;
 for my $n (1 .. 2) {
     push @clients, spawn({ out => "$dir/loop.$n" }, '/bin/sh', '-c',
-        'while [ ! -e "$1" ]; do echo QUIT | timeout 20 openssl s_client -starttls smtp -noservername -connect "$2" 2>&1 | grep -E "^New, |^subject=" | tr "\n" " "; echo .; done',
+        'while [ ! -e "$1" ]; do echo QUIT | timeout 60 openssl s_client -starttls smtp -noservername -connect "$2" 2>&1 | grep -E "^New, |^subject=" | tr "\n" " "; echo .; done',
         'sh', "$dir/stop", '127.0.0.1:' . $gp->port);
 }
 for my $name (qw(old new next old)) {
@@ -139,6 +139,8 @@ for my $name (qw(old new next old)) {
     if ($name ne 'new') { $gp->reload }
     ok(becomes($gp->port, "$name.test"), "$name is in force");
 }
+# As many as are to be looked at, however slow they are.
+wait_until(60, sub { 20 < map { split /\n/, slurp($_) // '' } glob "$dir/loop.*" });
 spew("$dir/stop", '');
 waitpid $_, 0 for @clients;
 my @all = map { split /\n/, slurp("$dir/loop.$_") } 1 .. 2;
