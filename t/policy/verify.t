@@ -128,8 +128,8 @@ ok(wait_until(20, sub { $sink->log =~ /C: RCPT TO:<stuck3\@way/ }), 'up to addre
 like(ask(recipient => '', "stuck4\@way.test"), qr/^450 4\.1\.1 .*: unverified address: Too many address verification requests$/, 'one more is not sent');
 $gp->wait_log(qr/error\[\d+\]: \w+: to=<stuck4\@way\.test>, relay=none, .* dsn=4\.3\.2, status=undeliverable \(Too many address verification requests\)$/);
 $sink->flag('free', 1);
-$gp->kill_role('qmgr');
-kill 'KILL', @{ $gp->roles->{'smtp-client'} };
+my $roles = $gp->roles;
+kill_at_once(map { @{ $roles->{$_} } } 'qmgr', 'smtp-client');
 $gp->wait_log(qr/to=<stuck\@way\.test>, relay=127\.0\.0\.1\[127\.0\.0\.1\]:\d+, .* status=deliverable /);
 $gp->stop;
 done_testing;

@@ -160,7 +160,8 @@ sub mark { $_[0]{marks} = -s $_[0]{log} || 0 }
 
 sub log_lines {
     my ($self, $pattern) = @_;
-    my @lines = split /\n/, appended($self->{log}, $self->{marks});
+    # A line without its end is being written.
+    my @lines = split /\n/, appended($self->{log}, $self->{marks}) =~ s/[^\n]+\z//r;
     return $pattern ? grep { $_ =~ $pattern } @lines : @lines;
 }
 
