@@ -15,4 +15,4 @@ bench_tally_state_SOURCES = bench/tally_state.c tally/count.c tally/count.h $(ta
 bench_tally_state_CPPFLAGS = $(AM_CPPFLAGS)
 bench_tally_state_LDADD = lib/policy/libpolicy.a lib/net/libnet.a lib/util/libutil.a $(BSD_LIBS) $(EVENT_LIBS)
 CLEANFILES += %D%/sink %D%/fill %D%/auth_load %D%/tally_state %D%/tls_load
-EXTRA_DIST += %D%/run %D%/README.md %D%/Bench/Auth.pm %D%/Bench/Lab.pm %D%/Bench/Mta.pm %D%/Bench/Policy.pm %D%/Bench/Slow.pm %D%/Bench/Tls.pm
+EXTRA_DIST += %D%/run %D%/README.md %D%/Bench/Auth.pm %D%/Bench/Lab.pm %D%/Bench/Million.pm %D%/Bench/Mta.pm %D%/Bench/Policy.pm %D%/Bench/Slow.pm %D%/Bench/Tls.pm

@@ -4,13 +4,15 @@ package Bench::Lab;
 use strict;
 use warnings;
 use Exporter 'import';
-use File::Path qw(make_path remove_tree);
+use File::Path qw(make_path);
 use Gatepost::Kit;
+use IO::Socket::INET;
 use POSIX ();
+use Socket qw(IPPROTO_TCP TCP_NODELAY);
 use Time::HiRes qw(clock_gettime sleep CLOCK_MONOTONIC);
 
 our @EXPORT = qw(mono median spread sh make_disks cgroup_new cgroup_cpu cgroup_pids pss largest
-    start_in_cgroup sink_start sink_result sink_stop load idle_sessions idle_crowd);
+    start_in_cgroup sink_start sink_result sink_stop load one_message loadavg file_system idle_sessions idle_crowd);
 
 my $cgroot;
 my @cgroups;
@@ -175,6 +177,38 @@ sub load {
     my $start = mono();
     my ($status, $out) = run_out(@cmd);
     return ($start, mono(), $status ? "smtp-source: $out" : '');
+}
+
+# One message of 4 KB by a session of its own, to a sink that tells of each (-v). Returns milliseconds
+# from the dot to 250 and to the sink, and the time when it was there.
+sub one_message {
+    my ($port, $sink) = @_;
+    my $s = IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $port) or die "connect: $!\n";
+    setsockopt $s, IPPROTO_TCP, TCP_NODELAY, 1;
+    <$s>;
+    for ("EHLO x\r\n", "MAIL FROM:<a\@client.example>\r\n", "RCPT TO:<b\@next.example>\r\n", "DATA\r\n") {
+        syswrite $s, $_;
+        while (my $line = <$s>) { last if $line =~ /^\d{3} / }
+    }
+    syswrite $s, "Subject: latency\r\n\r\n" . ('x' x 70 . "\r\n") x 55;
+    sleep 0.005;
+    my $dot = mono();
+    syswrite $s, ".\r\n";
+    my $reply = <$s> // '';
+    my $accept = 1000 * (mono() - $dot);
+    $reply =~ /^250/ or die "reply: $reply\n";
+    my ($at) = (readline($sink->{out}) // '') =~ /^at (\S+)/ or die "the sink is gone\n";
+    return ($accept, 1000 * ($at - $dot), $at);
+}
+
+# What else the machine does: processes that run or wait for the disk, over the last minute.
+sub loadavg { (split ' ', slurp('/proc/loadavg'))[0] }
+
+# "ext4 on /dev/vda" of a directory.
+sub file_system {
+    my ($dir) = @_;
+    my ($source, $type) = split ' ', sh('findmnt', '-n', '-o', 'SOURCE,FSTYPE', '-T', $dir);
+    return "$type on " . $source =~ s/\[.*//r;
 }
 
 # N sessions that have said EHLO and then wait. Returns the open sockets.

@@ -6,16 +6,17 @@ package Bench::Mta;
 use strict;
 use warnings;
 use Bench::Lab;
-use File::Path qw(make_path remove_tree);
+use File::Path qw(make_path);
 use Gatepost::Kit;
 use IO::Socket::INET;
 use Time::HiRes qw(sleep);
 
-# new(name, dir => where main.cf goes, queue => where the queue goes, nexthop => '[127.0.0.1]:1')
+# new(name, dir => where main.cf goes, queue => where the queue goes, nexthop => '[127.0.0.1]:1';
+# cgroup => a name for its account, when there are two of a kind)
 sub new {
     my ($class, %arg) = @_;
     my $self = bless { %arg, port => $arg{port} // free_port() }, $class;
-    $self->{cg} = cgroup_new($self->name);
+    $self->{cg} = cgroup_new($self->{cgroup} // $self->name);
     $self->{log} = "$self->{dir}/log";
     return $self;
 }
@@ -33,8 +34,7 @@ sub set {
 # Nothing is left of the run before.
 sub clear {
     my ($self) = @_;
-    remove_tree("$self->{queue}", { keep_root => 1 });
-    remove_tree($self->{dir});
+    Gatepost::Kit::remove_dir($_, keep_root => 1) for grep { -d } $self->{queue}, $self->{dir};
     make_path($self->{queue}, $self->{dir});
     chmod 0755, $self->{queue}, $self->{dir};
 }
@@ -188,7 +188,7 @@ sub prepare {
         enable_long_queue_ids => 'yes', smtpd_timeout => '600s');
     my @services = (
         "$self->{port} inet n - n - - smtpd", 'cleanup unix n - n - 0 cleanup',
-        'qmgr unix n - n 300 1 qmgr', 'smtp unix - - n - - smtp', 'relay unix - - n - - smtp',
+        'qmgr unix n - n 300 1 qmgr ' . ($self->{qmgr_options} // ''), 'smtp unix - - n - - smtp', 'relay unix - - n - - smtp',
         'lmtp unix - - n - - lmtp', 'virtual unix - n n - - virtual',
         'error unix - - n - - error', 'retry unix - - n - - retry',
         'discard unix - - n - - discard');
