@@ -28,7 +28,7 @@ void active_walk(void (*visit)(uint64_t key, void *arg), void *arg)
 	TAILQ_FOREACH(a, &actives, link)
 	{
 		if (a->m != NULL)
-			visit(active_key(slice_str(a->m->id)), arg);
+			visit(active_key_keep(a->m->id), arg);
 	}
 	active_walk_loading(visit, arg);
 }

@@ -459,7 +459,7 @@ void active_ended(struct queue_message *m)
 {
 	struct active *a = m->user;
 
-	schedule_deferred_remove(qmgr.schedule, active_key(slice_str(m->id)));
+	active_key_drop(active_key(slice_str(m->id)));
 	if (a == NULL)
 		return;
 	m->user = NULL;

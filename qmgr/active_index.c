@@ -3,13 +3,13 @@
 
 #include "qmgr/active_private.h"
 #include "qmgr/flush.h"
+#include "qmgr/names.h"
 #include "qmgr/plan.h"
 #include "qmgr/qmgr.h"
 #include "util/dict.h"
-#include "util/hash.h"
 #include "util/mem.h"
 
-#define KEYS_LIMIT 100000000 /* long ids in the index */
+#define LOADING_LIMIT 100000000
 #define LOAD_AGAIN (60 * CLOCK_SEC)
 
 /* What the index had of a message that the scheduler asked for. */
@@ -18,9 +18,9 @@ struct load {
 	int64_t set;
 };
 
-static struct dict *loading;  /* key → struct load */
-static struct dict *long_ids; /* key → id, while it is in the index */
-static size_t asked;          /* of those that are being loaded */
+static struct dict *loading;   /* key → struct load */
+static struct names *long_ids; /* of what has been in the index, until it ends */
+static size_t asked;           /* of those that are being loaded */
 
 /* ---- Keys. ---- */
 
@@ -31,7 +31,7 @@ uint64_t active_key(struct slice id)
 	uint64_t n = 0;
 
 	if (queue_id_is_long(id) || id.len > 15)
-		return hash_bytes(id) | LONG_KEY;
+		return names_key(id);
 	for (size_t i = 0; i < id.len; i++) {
 		char c = id.p[i];
 
@@ -43,31 +43,34 @@ uint64_t active_key(struct slice id)
 
 bool active_key_id(uint64_t key, char id[QUEUE_ID_MAX + 1])
 {
-	const char *text;
 	size_t len = key >> 59 & 15;
 
 	id[0] = '\0';
-	if (key & LONG_KEY) {
-		text = long_ids != NULL ? dict_get(long_ids, DICT_U64(key)) : NULL;
-		if (text == NULL)
-			return false;
-		strlcpy(id, text, QUEUE_ID_MAX + 1);
-		return true;
-	}
+	if (key & LONG_KEY)
+		return long_ids != NULL && names_get(long_ids, key, id);
 	for (size_t i = len; i > 0; i--, key >>= 4)
 		id[i - 1] = "0123456789ABCDEF"[key & 15];
 	id[len] = '\0';
 	return true;
 }
 
-static void key_keep(uint64_t key, const char *id)
+uint64_t active_key_keep(const char *id)
 {
+	uint64_t key = active_key(slice_str(id));
+
 	if (!(key & LONG_KEY))
-		return;
+		return key;
 	if (long_ids == NULL)
-		long_ids = dict_new(KEYS_LIMIT, mem_free);
-	if (dict_get(long_ids, DICT_U64(key)) == NULL)
-		dict_set(long_ids, DICT_U64(key), mem_str(id));
+		long_ids = names_new();
+	names_add(long_ids, slice_str(id));
+	return key;
+}
+
+void active_key_drop(uint64_t key)
+{
+	(void)schedule_deferred_remove(qmgr.schedule, key);
+	if (key & LONG_KEY && long_ids != NULL)
+		names_remove(long_ids, key);
 }
 
 /* ---- What waits. ---- */
@@ -143,7 +146,7 @@ void active_unpark(struct queue_message *m)
 
 static void park(struct queue_message *m, int64_t due, uint8_t flags)
 {
-	struct schedule_deferred row = {.id = active_key(slice_str(m->id))};
+	struct schedule_deferred row = {.id = active_key_keep(m->id)};
 	bool is_now = due <= qmgr_now();
 
 	row.cookie = times_of(row.id);
@@ -153,7 +156,6 @@ static void park(struct queue_message *m, int64_t due, uint8_t flags)
 	row.flags = (uint8_t)(flags | (active_is_bounce(m) ? SCHEDULE_BOUNCE : 0) |
 			      (m->state == QUEUE_M_HELD ? SCHEDULE_HELD : 0));
 	sites(m, &row);
-	key_keep(row.id, m->id);
 	schedule_defer(qmgr.schedule, &row);
 	m->user = NULL;
 	/* One that lives in the journal stays loaded until calls->moved. */
@@ -171,12 +173,12 @@ void active_flush(struct queue_message *m)
 }
 
 /* Back into the index, with what is known without its envelope. */
-static void try_later(uint64_t key, const char *id, int64_t delay, int64_t set)
+static void try_later(const char *id, int64_t delay, int64_t set)
 {
-	struct schedule_deferred row = {.id = key, .cookie = (uint64_t)set, .flags = SCHEDULE_MANY};
+	struct schedule_deferred row = {
+		.id = active_key_keep(id), .cookie = (uint64_t)set, .flags = SCHEDULE_MANY};
 
 	row.due = row.arrival = (uint32_t)((qmgr_time() + delay) / CLOCK_SEC);
-	key_keep(key, id);
 	schedule_defer(qmgr.schedule, &row);
 }
 
@@ -198,7 +200,7 @@ void active_waiting(const char *id, enum queue_place place, int64_t due)
 	row.due = row.arrival = (uint32_t)(qmgr_time_of(due > 0 ? due : 0) / CLOCK_SEC);
 	if (place != QUEUE_PLACE_DEFERRED)
 		row.flags |= SCHEDULE_HELD;
-	key_keep(row.id, id);
+	(void)active_key_keep(id);
 	schedule_defer(qmgr.schedule, &row);
 	if (flush_is_open())
 		schedule_ask(qmgr.schedule, qmgr_time(), row.id);
@@ -222,7 +224,7 @@ void active_load(uint64_t key, uint8_t flags, int64_t set)
 		return;
 	}
 	if (loading == NULL)
-		loading = dict_new(KEYS_LIMIT, mem_free);
+		loading = dict_new(LOADING_LIMIT, mem_free);
 	load = mem_alloc(sizeof(*load));
 	*load = (struct load){flags, set};
 	if (dict_set(loading, DICT_U64(key), load) == 0)
@@ -247,10 +249,12 @@ void active_loaded(const char *id, int result, struct queue_message *m)
 	}
 	schedule_load_failed(qmgr.schedule);
 	if (result == ERR_SYS)
-		try_later(key, id, LOAD_AGAIN, load.set);
+		try_later(id, LOAD_AGAIN, load.set);
 	else if (result == ERR_NOT_FOUND && queue_store_knows(qmgr.store, slice_str(id)))
 		/* It is on its way from one directory to another. */
-		try_later(key, id, CLOCK_SEC, load.set);
+		try_later(id, CLOCK_SEC, load.set);
+	else
+		active_key_drop(key);
 }
 
 bool active_has_asked(void)

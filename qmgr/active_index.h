@@ -15,6 +15,10 @@
 uint64_t active_key(struct slice id);
 /* Writes the id, NUL-terminated; false: not known. */
 bool active_key_id(uint64_t key, char id[QUEUE_ID_MAX + 1]);
+/* The key, for one that asks for the id later: it is known from now on until the message ends. */
+uint64_t active_key_keep(const char *id);
+/* The message has ended: out of the index, and its id is not needed any more. */
+void active_key_drop(uint64_t key);
 
 /* Into the index, and out of memory where that is possible. */
 void active_park(struct queue_message *m, int64_t due);

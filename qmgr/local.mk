@@ -35,6 +35,7 @@ qmgr_qmgr_SOURCES = \
 	%D%/line.c %D%/line.h \
 	%D%/main.c %D%/qmgr.h \
 	%D%/memory.c %D%/memory.h \
+	%D%/names.c %D%/names.h \
 	%D%/plan.c %D%/plan.h \
 	%D%/pickup.c %D%/pickup.h \
 	%D%/probe.c %D%/probe.h \
@@ -48,7 +49,7 @@ qmgr_qmgr_LDADD = qmgr/libschedule.a lib/queue/libqueue.a lib/mail/libmail.a $(S
 dist_man8_MANS += man/qmgr.8
 
 check_PROGRAMS += t/qmgr/schedule_test t/qmgr/rate_test t/qmgr/memory_test t/qmgr/cost_test \
-	t/qmgr/simulation_test t/qmgr/site_test t/qmgr/active_test
+	t/qmgr/simulation_test t/qmgr/site_test t/qmgr/active_test t/qmgr/names_test
 SCHEDULE_TEST_LIBS = t/libtap.a qmgr/libschedule.a lib/util/libutil.a $(BSD_LIBS) -lm
 t_qmgr_schedule_test_SOURCES = t/qmgr/schedule_test.c t/qmgr/rig.c t/qmgr/rig.h
 t_qmgr_schedule_test_LDADD = $(SCHEDULE_TEST_LIBS)
@@ -62,9 +63,12 @@ t_qmgr_simulation_test_SOURCES = t/qmgr/simulation_test.c
 t_qmgr_simulation_test_LDADD = $(SCHEDULE_TEST_LIBS)
 t_qmgr_site_test_SOURCES = t/qmgr/site_test.c qmgr/site.c
 t_qmgr_site_test_LDADD = $(SCHEDULE_TEST_LIBS)
-t_qmgr_active_test_SOURCES = t/qmgr/active_test.c qmgr/active.c qmgr/active_index.c
+t_qmgr_active_test_SOURCES = t/qmgr/active_test.c qmgr/active.c qmgr/active_index.c \
+	qmgr/names.c
 t_qmgr_active_test_LDADD = t/libtap.a qmgr/libschedule.a lib/queue/libqueue.a lib/util/libutil.a \
 	$(BSD_LIBS) -lm
+t_qmgr_names_test_SOURCES = t/qmgr/names_test.c qmgr/names.c
+t_qmgr_names_test_LDADD = t/libtap.a lib/queue/libqueue.a lib/util/libutil.a $(BSD_LIBS)
 
 check_SCRIPTS += t/qmgr/worker.t t/qmgr/retry.t t/qmgr/full.t t/qmgr/unread.t t/qmgr/drain.t \
 	t/qmgr/attempts.t t/qmgr/rates.t t/qmgr/logfull.t t/qmgr/gone.t \

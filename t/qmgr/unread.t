@@ -1,7 +1,7 @@
 #!/usr/bin/perl
 # SPDX-License-Identifier: ISC
 # A list shows mail that is above qmgr_message_active_limit, too: it still stands in the journal, and
-# qmgr has not had room for it.
+# qmgr has not had room for it. With long ids, which qmgr knows by keys.
 use strict;
 use warnings;
 use Gatepost::Instance;
@@ -12,7 +12,8 @@ use Test::More;
 my $sink = Gatepost::Sink->new(on => {
     mail => sub { my ($s) = @_; wait_until(60, sub { $s->{sink}->is_set('open') }); return } });
 my $gp = Gatepost::Instance->new(main => { relayhost => '[127.0.0.1]:' . $sink->port,
-    qmgr_message_active_limit => 3, qmgr_message_recipient_limit => 4, queue_file_delay => '1h' });
+    qmgr_message_active_limit => 3, qmgr_message_recipient_limit => 4, queue_file_delay => '1h',
+    enable_long_queue_ids => 'yes' });
 $gp->start;
 my $n = 30;
 my $c = $gp->session;
