@@ -270,6 +270,21 @@ const struct message_failure *content_add(struct message *m, struct slice bytes)
 	return NULL;
 }
 
+void content_cut(struct message *m)
+{
+	struct content *c = &m->content;
+	size_t before = c->text.len;
+
+	if (!c->has_header) {
+		buf_truncate(&c->text, header_pending(&c->scan));
+		header_cut(&c->scan);
+		scan(m, true);
+	}
+	queue_body_discard(&c->body);
+	buf_truncate(&c->text, c->scan.body);
+	count(m, before);
+}
+
 void content_relieve(void)
 {
 	while (cleanup.held > cleanup.buffer_limit) {

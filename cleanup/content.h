@@ -35,6 +35,8 @@ void content_clear(struct message *m);
 struct message_failure;
 const struct message_failure *content_add(struct message *m, struct slice bytes);
 const struct message_failure *content_end(struct message *m);
+/* Leaves those of its header fields that have come whole, and nothing of its body. */
+void content_cut(struct message *m);
 /*
  * Moves the body to a file, whatever its size. 0, ERR_FULL, ERR_SYS. Only in phases OPEN and ENDED.
  */

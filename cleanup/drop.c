@@ -23,6 +23,9 @@ enum { PIECE = 65536, ENVID_LIMIT = 100, NOTIFY_ALL = 15 };
 #define DROP_FLAGS \
 	(QUEUE_FLAG_SMTPUTF8 | QUEUE_FLAG_REQUIRETLS | QUEUE_FLAG_TRACE | QUEUE_FLAG_PROBE)
 
+static const struct message_failure too_large = {552, "5.3.4", "message file too big"},
+				    too_many = {552, "5.5.3", "too many recipients"},
+				    bad_parameters = {501, "5.5.4", "bad parameters"};
 static struct users *submitters;
 static char bytes[PIECE];
 
@@ -102,21 +105,45 @@ static bool is_address(struct slice internal, int flags)
 	return good;
 }
 
-static const char *take_recipients(struct message *m, const struct queue_envelope *env)
+/* What is none is kept for a notice, with nothing in it that a line of text must not have. */
+static int add_rcpt(struct message *m, struct slice address, unsigned notify)
+{
+	bool is_good = is_address(address, 0), is_text = slice_is_utf8(address);
+	struct buf text = BUF_INIT(QUEUE_ADDRESS_MAX);
+	int err;
+
+	if (is_good)
+		return message_add_rcpt(m, address, SLICE_NONE, SLICE_NONE, notify);
+	for (size_t i = 0; i < address.len; i++) {
+		unsigned char c = (unsigned char)address.p[i];
+
+		(void)buf_add_char(
+			&text, c < ' ' || c == 127 || (c > 127 && !is_text) ? '?' : (char)c);
+	}
+	err = message_add_rcpt(m, text.len > 0 ? buf_slice(&text) : SLICE_LIT("?"), SLICE_NONE,
+		SLICE_NONE, notify);
+	if (err == 0)
+		m->rcpts[m->rcpt_n - 1]->is_bad = true;
+	buf_clear(&text);
+	return err;
+}
+
+static void take_recipients(struct drop *d, const struct queue_envelope *env)
 {
 	struct queue_recipient to;
 	uint32_t offset = 0, index = 0;
 
 	while (queue_recipient_next(env, &offset, &index, &to)) {
-		if (!is_address(to.address, 0))
-			return "bad recipient address";
 		if (to.notify > NOTIFY_ALL ||
-			((to.notify & QUEUE_NOTIFY_NEVER) && to.notify != QUEUE_NOTIFY_NEVER))
-			return "bad notify";
-		if (message_add_rcpt(m, to.address, SLICE_NONE, SLICE_NONE, to.notify) != 0)
-			return "too many recipients";
+			((to.notify & QUEUE_NOTIFY_NEVER) && to.notify != QUEUE_NOTIFY_NEVER)) {
+			d->refusal = &bad_parameters;
+			to.notify = 0;
+		}
+		if (add_rcpt(d->message, to.address, to.notify) != 0) {
+			d->refusal = &too_many;
+			return;
+		}
 	}
-	return m->rcpt_n > 0 ? NULL : "no recipients";
 }
 
 /* As it came. */
@@ -131,7 +158,36 @@ static void say_first(const struct drop *d, struct slice sender)
 	buf_clear(&line);
 }
 
+static bool has_good_parameters(const struct queue_envelope *env)
+{
+	struct slice delimiters = slice_str(conf_str(P_verp_delimiter_filter));
+
+	if (env->verp.len > 0 && (env->sender.len == 0 || !verp_is_good(env->verp, delimiters)))
+		return false;
+	return env->envid.len <= ENVID_LIMIT && slice_is_ascii(env->envid) &&
+	       slice_is_printable(env->envid) && env->ret <= QUEUE_RET_HDRS &&
+	       env->body <= QUEUE_BODY_8BITMIME &&
+	       (env->flags & (QUEUE_FLAG_PROBE | QUEUE_FLAG_TRACE)) != QUEUE_FLAG_PROBE;
+}
+
 /* Of all that an envelope can say, what sendmail may. Slices are of the message's strings. */
+static void take_parameters(struct drop *d, const struct queue_envelope *env)
+{
+	struct message *m = d->message;
+
+	m->env.flags = QUEUE_FLAG_LOCAL | QUEUE_FLAG_PICKUP;
+	if (!has_good_parameters(env)) {
+		d->refusal = &bad_parameters;
+		return;
+	}
+	m->env.envid = env->envid;
+	m->env.verp = env->verp;
+	m->env.ret = env->ret;
+	m->env.body = env->body;
+	m->env.flags |= env->flags & DROP_FLAGS;
+}
+
+/* NULL: there is a message, or at least somebody to return it to. */
 static const char *take_envelope(struct drop *d, struct slice encoded)
 {
 	struct message *m = d->message;
@@ -141,27 +197,17 @@ static const char *take_envelope(struct drop *d, struct slice encoded)
 		return "bad envelope";
 	if (!is_address(env.sender, ADDRESS_NULL))
 		return "bad sender address";
-	if (env.envid.len > ENVID_LIMIT || !slice_is_ascii(env.envid) ||
-		!slice_is_printable(env.envid) || env.ret > QUEUE_RET_HDRS ||
-		env.body > QUEUE_BODY_8BITMIME ||
-		(env.flags & (QUEUE_FLAG_PROBE | QUEUE_FLAG_TRACE)) == QUEUE_FLAG_PROBE ||
-		(env.verp.len > 0 &&
-			(env.sender.len == 0 ||
-				!verp_is_good(
-					env.verp, slice_str(conf_str(P_verp_delimiter_filter))))))
-		return "bad parameters";
+	if (env.recipients == 0)
+		return "no recipients";
 	say_first(d, env.sender);
 	message_set_sender(m, env.sender);
-	m->env.envid = env.envid;
-	m->env.verp = env.verp;
-	m->env.ret = env.ret;
-	m->env.body = env.body;
-	m->env.flags = (env.flags & DROP_FLAGS) | QUEUE_FLAG_LOCAL | QUEUE_FLAG_PICKUP;
+	take_parameters(d, &env);
 	m->env.uid = (uint32_t)d->uid;
 	m->env.arrival = d->written;
 	m->env.service = SLICE_LIT("pickup");
 	m->returns = true;
-	return take_recipients(m, &env);
+	take_recipients(d, &env);
+	return NULL;
 }
 
 static int read_at(struct drop *d, void *p, size_t len)
@@ -193,16 +239,18 @@ void drop_open(struct drop *d)
 	}
 	d->crc = crc32c(d->crc, m->strings, len);
 	d->at += len;
-	if (!users_has(submitters, d->uid))
-		why = "its owner is not among authorized_submit_users";
-	else if (limit > 0 && content > limit)
-		why = "larger than message_size_limit";
-	else
-		why = take_envelope(d, slice_of(m->strings, len));
+	/* A notice would go wherever he likes. */
+	if (!users_has(submitters, d->uid)) {
+		refuse(d, DROP_DENIED, "its owner is not among authorized_submit_users");
+		return;
+	}
+	why = take_envelope(d, slice_of(m->strings, len));
 	if (why != NULL) {
 		refuse(d, DROP_BAD, why);
 		return;
 	}
+	if (limit > 0 && content > limit)
+		d->refusal = &too_large;
 	d->decoder = mem_alloc(sizeof(*d->decoder));
 	content_init(d->decoder, conf_bool(P_cleanup_replace_stray_cr_lf) ? 0 : CONTENT_KEEP_CR);
 	d->state = DROP_READING;
@@ -210,31 +258,59 @@ void drop_open(struct drop *d)
 
 /* The content. */
 
+/* What is returned needs its header section alone. */
+static const struct message_failure *add_piece(struct drop *d, struct slice piece)
+{
+	const struct message_failure *why;
+
+	if (d->refusal != NULL && d->message->content.has_header)
+		return NULL;
+	why = content_add(d->message, piece);
+	if (why == NULL || why->code < 500)
+		return why;
+	d->refusal = why;
+	content_cut(d->message);
+	return NULL;
+}
+
 static const struct message_failure *take_piece(struct drop *d, struct slice in)
 {
 	const struct message_failure *why = NULL;
 	struct slice piece;
 
 	while (why == NULL && content_decode(d->decoder, &in, &piece) == CONTENT_PIECE)
-		why = content_add(d->message, piece);
+		why = add_piece(d, piece);
 	return why;
 }
 
-/* What cannot be told to its author now, who has gone, is returned to him. */
-static void return_it(struct message *m, const struct message_failure *why)
+/* All is read: it goes where its recipients are, or back to the sender. */
+static const struct message_failure *end_content(struct drop *d)
 {
+	const struct message_failure *why;
 	struct buf route = BUF_INIT(512);
 
-	(void)buf_add_fmt(&route, "error:%s %s", why->status, why->text);
-	action_add(m, POLICY_FILTER, buf_slice(&route));
+	if (d->refusal != NULL)
+		content_cut(d->message);
+	why = content_end(d->message);
+	if (why != NULL && why->code < 500)
+		return why;
+	if (d->refusal == NULL)
+		d->refusal = why;
+	if (d->refusal != NULL) {
+		log_warning("%s: maildrop/%s: uid %u: %s; returned to the sender", d->id, d->name,
+			(unsigned)d->uid, d->refusal->text);
+		(void)buf_add_fmt(&route, "error:%s %s", d->refusal->status, d->refusal->text);
+		action_add(d->message, POLICY_FILTER, buf_slice(&route));
+	}
 	buf_clear(&route);
+	return NULL;
 }
 
 static void finish(struct drop *d)
 {
 	struct message *m = d->message;
 	struct slice rest = content_finish(d->decoder);
-	const struct message_failure *why = rest.len > 0 ? content_add(m, rest) : NULL;
+	const struct message_failure *why = rest.len > 0 ? add_piece(d, rest) : NULL;
 	char tail[QUEUE_DROP_TAIL];
 	int err = read_at(d, tail, sizeof(tail));
 
@@ -243,10 +319,8 @@ static void finish(struct drop *d)
 			err == ERR_SYS ? err_str(err) : "damaged");
 		return;
 	}
-	if (why == NULL && (why = content_end(m)) != NULL && why->code >= 500) {
-		return_it(m, why);
-		why = NULL;
-	}
+	if (why == NULL)
+		why = end_content(d);
 	if (why != NULL) {
 		message_fail(m, why);
 		return;

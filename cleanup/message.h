@@ -49,6 +49,7 @@ struct message_rcpt {
 	uint8_t notify;
 	bool is_dropped;
 	bool is_expanded; /* it stands for others, which are told of by it */
+	bool is_bad;      /* no address: it goes back to the sender */
 	char bytes[];
 };
 

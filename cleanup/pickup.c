@@ -13,6 +13,7 @@
 #include "cleanup/cleanup.h"
 #include "cleanup/drop.h"
 #include "cleanup/space.h"
+#include "cleanup/transcript.h"
 #include "conf/conf.h"
 #include "util/dict.h"
 #include "util/err.h"
@@ -109,8 +110,9 @@ bool pickup_sync(void)
 	return !is_unsynced || dir < 0 || sync_dir() || sync_dir();
 }
 
-/* Never to be looked at again. */
-static void set_aside(const char *name, struct slice token, unsigned uid, const char *why)
+/* Never to be looked at again: nobody but the postmaster can be told. */
+static void set_aside(
+	const char *name, struct slice token, unsigned uid, const char *why, enum mail_class class)
 {
 	char bad[QUEUE_DROP_NAME];
 
@@ -122,8 +124,10 @@ static void set_aside(const char *name, struct slice token, unsigned uid, const 
 	}
 	queue_drop_format_name(bad, NULL, token, QUEUE_DROP_BAD);
 	log_warning("maildrop/%s: uid %u: %s; set aside as maildrop/%s", name, uid, why, bad);
-	if (rename_to(name, bad))
-		bads++;
+	if (!rename_to(name, bad))
+		return;
+	bads++;
+	transcript_set_aside(bad, uid, why, class);
 }
 
 /* ---- How a file ends. ---- */
@@ -167,7 +171,11 @@ static void over(struct drop *d, enum drop_result result, const char *why)
 		wants_look = true;
 		break;
 	case DROP_LATER: later(d, why); break;
-	case DROP_BAD: set_aside(d->name, slice_str(d->token), (unsigned)d->uid, why); break;
+	case DROP_DENIED:
+	case DROP_BAD:
+		set_aside(d->name, slice_str(d->token), (unsigned)d->uid, why,
+			result == DROP_DENIED ? MAIL_CLASS_POLICY : MAIL_CLASS_SOFTWARE);
+		break;
 	default: break;
 	}
 	TAILQ_REMOVE(&drops, d, next);

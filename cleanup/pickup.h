@@ -25,10 +25,12 @@
  *      directory, and said so (PICKUP_SETTLE). That holds over a power cut, too: what is
  *      unlinked in memory alone comes back with its id.
  *
- * Any local user can make the helper write anything, so a file is refused that is no regular one,
- * has more than one name, is damaged or not of its form, names bad addresses, or comes from
- * somebody who is not among authorized_submit_users. What is no file is removed, a bad one set
- * aside as bad.TOKEN (of the first hundred), each with a line in the log.
+ * Any local user can make the helper write anything, so nothing of a file is believed. Mail that
+ * cannot be accepted goes back to its sender (drop.h). What is no regular file, or has more than
+ * one name, is removed. One that is damaged or not of its form, names no sender or no recipient, or
+ * comes from somebody who is not among authorized_submit_users, is set aside as bad.TOKEN (of the
+ * first hundred), and the postmaster is told by notify_classes: "software", or "policy" for the
+ * last. Each has a line in the log.
  */
 
 /* Rights are still there: makes the FIFO, and the file that tells the helper how large one may be.

@@ -248,6 +248,20 @@ static int keep_expanded(struct message *m, struct message_failure *why)
 	return ERR_TEMP;
 }
 
+/* As qmgr of Postfix returns what its resolver does not understand. */
+static int return_bad(struct message *m, struct message_failure *why)
+{
+	struct recipients *r = &m->recipients;
+	const struct message_rcpt *from = m->rcpts[r->at];
+
+	route_result_clear(&r->route);
+	route_result_init(&r->route);
+	buf_add_str(&r->route.transport, "error");
+	buf_add_str(&r->route.nexthop, "5.1.3 bad address syntax");
+	return encode(m,
+		&(struct queue_recipient){.address = from->address, .notify = from->notify}, why);
+}
+
 static int run_one(struct message *m, struct message_failure *why)
 {
 	struct recipients *r = &m->recipients;
@@ -255,6 +269,8 @@ static int run_one(struct message *m, struct message_failure *why)
 
 	if (m->rcpts[r->at]->is_dropped)
 		return 0;
+	if (m->rcpts[r->at]->is_bad)
+		return return_bad(m, why);
 	if (m->rcpts[r->at]->is_expanded)
 		return keep_expanded(m, why);
 	if (!r->is_expanded)

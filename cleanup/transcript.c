@@ -60,15 +60,18 @@ static void add_line(struct buf *out, struct slice line)
 	} while (line.len > 0);
 }
 
-static void add_headers(struct buf *out, struct ipc_msg *msg, struct slice to)
+static void add_headers(struct buf *out, struct slice to)
 {
 	(void)buf_add_fmt(out, "From: Mail Delivery System <MAILER-DAEMON@%s>\r\nTo: Postmaster <",
 		conf_str(P_myhostname));
 	address_add_external(out, to);
-	(void)buf_add_fmt(out,
-		">\r\nSubject: %s %.*s: errors from %.*s\r\nAuto-Submitted: auto-generated\r\n",
-		conf_str(P_mail_name), SLICE_FMT(ipc_bytes(msg, FIELD_NAME)),
-		SLICE_FMT(ipc_bytes(msg, FIELD_REMOTE)));
+	(void)buf_add_fmt(out, ">\r\nAuto-Submitted: auto-generated\r\n");
+}
+
+static void add_subject(struct buf *out, struct ipc_msg *msg)
+{
+	(void)buf_add_fmt(out, "Subject: %s %.*s: errors from %.*s\r\n", conf_str(P_mail_name),
+		SLICE_FMT(ipc_bytes(msg, FIELD_NAME)), SLICE_FMT(ipc_bytes(msg, FIELD_REMOTE)));
 }
 
 static void add_text(struct buf *out, struct ipc_msg *msg)
@@ -84,7 +87,7 @@ static void add_text(struct buf *out, struct ipc_msg *msg)
 	(void)buf_add_str(out, "\r\nFor other details, see the local mail logfile\r\n");
 }
 
-static const struct message_failure *fill(struct message *m, struct ipc_msg *msg, struct slice to)
+static const struct message_failure *fill(struct message *m, struct slice text, struct slice to)
 {
 	struct buf content = BUF_INIT(CONTENT_LIMIT);
 	const struct message_failure *why = NULL;
@@ -95,8 +98,8 @@ static const struct message_failure *fill(struct message *m, struct ipc_msg *msg
 	notice_double_bounce(&m->sender);
 	m->env.sender = buf_slice(&m->sender);
 	(void)message_add_rcpt(m, to, SLICE_NONE, SLICE_NONE, 0);
-	add_headers(&content, msg, to);
-	add_text(&content, msg);
+	add_headers(&content, to);
+	(void)buf_add_slice(&content, text);
 	if (!slice_is_ascii(buf_slice(&content))) {
 		m->env.flags |= QUEUE_FLAG_8BIT;
 		m->env.body = QUEUE_BODY_8BITMIME;
@@ -108,7 +111,8 @@ static const struct message_failure *fill(struct message *m, struct ipc_msg *msg
 	return why;
 }
 
-static void send(struct ipc_msg *msg, const char *recipient)
+/* text: the last header field, and all behind it. */
+static void send(const struct buf *text, const char *recipient)
 {
 	struct buf to = BUF_INIT(ADDRESS_LIMIT);
 	const struct message_failure *why = NULL;
@@ -117,8 +121,8 @@ static void send(struct ipc_msg *msg, const char *recipient)
 	route_complete(cleanup.route, slice_str(recipient), &to);
 	if (message_new(&calls, &owner, &m) != 0) {
 		log_warning("postmaster notice failed: no queue id");
-	} else if ((why = fill(m, msg, buf_slice(&to))) != NULL) {
-		message_fail(m, why);
+	} else if (buf_failed(text) || (why = fill(m, buf_slice(text), buf_slice(&to))) != NULL) {
+		message_fail(m, why != NULL ? why : &message_no_resources);
 	} else {
 		trace_received(m);
 		message_commit(m);
@@ -140,11 +144,32 @@ static bool is_due(unsigned classes)
 void transcript_msg(struct ipc_msg *msg)
 {
 	unsigned classes = (unsigned)ipc_u64(msg, FIELD_FLAGS) & tells;
+	struct buf text = BUF_INIT(CONTENT_LIMIT);
 
 	if (classes == 0 || (space_is_full() && !is_due(classes)))
 		return;
+	add_subject(&text, msg);
+	add_text(&text, msg);
 	if (classes & MAIL_CLASS_BOUNCE)
-		send(msg, conf_str(P_bounce_notice_recipient));
+		send(&text, conf_str(P_bounce_notice_recipient));
 	if (classes & ~(unsigned)(MAIL_CLASS_BOUNCE | MAIL_CLASS_2BOUNCE))
-		send(msg, conf_str(P_error_notice_recipient));
+		send(&text, conf_str(P_error_notice_recipient));
+	buf_clear(&text);
+}
+
+void transcript_set_aside(const char *name, unsigned uid, const char *why, enum mail_class class)
+{
+	struct buf text = BUF_INIT(CONTENT_LIMIT);
+
+	if ((class & tells) == 0 || space_is_full())
+		return;
+	(void)buf_add_fmt(&text,
+		"Subject: %s pickup: mail of uid %u set aside\r\n\r\n"
+		"A file that sendmail(1) has left in maildrop cannot become a message, and its\r\n"
+		"sender cannot be told. It is kept, and will not be looked at again:\r\n\r\n"
+		"  file:   maildrop/%s\r\n  owner:  uid %u\r\n  reason: %s\r\n"
+		"\r\nFor other details, see the local mail logfile\r\n",
+		conf_str(P_mail_name), uid, name, uid, why);
+	send(&text, conf_str(P_error_notice_recipient));
+	buf_clear(&text);
 }

@@ -26,7 +26,7 @@ check_SCRIPTS += %D%/e2e/kill.t %D%/e2e/slow.t %D%/e2e/disk.t %D%/e2e/doubt.t %D
 	%D%/e2e/restart.t %D%/e2e/requeue.t %D%/e2e/rewrite.t %D%/e2e/shapes.t %D%/e2e/chroot.t %D%/e2e/damage.t %D%/e2e/frames.t %D%/e2e/log.t %D%/e2e/tables.t %D%/e2e/asked.t
 check_SCRIPTS += %D%/kit/kit.t %D%/kit/dns.t %D%/kit/peers.t %D%/style.t
 GP_KIT += %D%/lib/make-users %D%/lib/peers-setup %D%/lib/Gatepost/Certs.pm %D%/lib/Gatepost/Dns.pm %D%/lib/Gatepost/Dnssec.pm \
-	%D%/lib/Gatepost/Instance.pm %D%/lib/Gatepost/Kit.pm %D%/lib/Gatepost/Ledger.pm \
+	%D%/lib/Gatepost/Instance.pm %D%/lib/Gatepost/Kit.pm %D%/lib/Gatepost/Ledger.pm %D%/lib/Gatepost/Maildrop.pm \
 	%D%/lib/Gatepost/Netns.pm \
 	%D%/lib/Gatepost/Pace.pm %D%/lib/Gatepost/Peers.pm %D%/lib/Gatepost/Sasl.pm %D%/lib/Gatepost/Script.pm %D%/lib/Gatepost/Sink.pm %D%/lib/Gatepost/Smtp.pm \
 	%D%/lib/Gatepost/Tables.pm %D%/lib/Gatepost/TlsSink.pm %D%/lib/Gatepost/Vault.pm

@@ -48,7 +48,7 @@ tools_gateconf_SOURCES = %D%/gateconf.c %D%/gateconf.h %D%/gateconf_bounce.c %D%
 tools_gateconf_LDADD = lib/mail/libmail.a lib/conf/libconf.a lib/tls/libtls.a lib/util/libutil.a $(CRYPTO_LIBS) $(BSD_LIBS)
 
 # The set-gid helper of sendmail: libc alone.
-check_SCRIPTS += t/e2e/maildrop.t
+check_SCRIPTS += t/e2e/maildrop.t t/e2e/returned.t
 dist_man8_MANS += man/maildrop.8
 pkglibexec_PROGRAMS += maildrop
 maildrop_SOURCES = %D%/maildrop.c

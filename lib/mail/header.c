@@ -86,6 +86,12 @@ void header_shift(struct header_scan *s, size_t n)
 	s->body -= s->is_done ? n : 0;
 }
 
+void header_cut(struct header_scan *s)
+{
+	s->line = s->seen = s->field;
+	s->in_field = false;
+}
+
 /* The present field ends before the present line. */
 static enum header_event give(struct header_scan *s, struct slice text, struct header_field *f)
 {

@@ -71,6 +71,8 @@ enum header_event header_next(
 size_t header_pending(const struct header_scan *s);
 /* n bytes in front of header_pending were taken out of the text. */
 void header_shift(struct header_scan *s, size_t n);
+/* The text was cut at header_pending: the field that was not complete is forgotten. */
+void header_cut(struct header_scan *s);
 
 /* Length of the field's name when line begins with one and a colon, else 0. */
 size_t header_name_len(struct slice line);
