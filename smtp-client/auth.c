@@ -11,7 +11,7 @@
 #include "smtp-client/hello.h"
 #include "smtp-client/known_logins.h"
 #include "smtp-client/outcome.h"
-#include "smtp-client/policy.h"
+#include "smtp-client/setting.h"
 #include "smtp-client/tables.h"
 #include "util/base64.h"
 #include "util/err.h"
@@ -61,17 +61,11 @@ static void read_options(enum param p, struct sasl_options *o)
 
 void auth_init(void)
 {
-	enabled = conf_bool(policy_param(P_smtp_sasl_auth_enable, P_lmtp_sasl_auth_enable));
-	read_options(policy_param(P_smtp_sasl_security_options, P_lmtp_sasl_security_options),
-		&plain_options);
-	read_options(
-		policy_param(P_smtp_sasl_tls_security_options, P_lmtp_sasl_tls_security_options),
-		&tls_options);
-	read_options(policy_param(P_smtp_sasl_tls_verified_security_options,
-			     P_lmtp_sasl_tls_verified_security_options),
-		&verified_options);
-	tables_open_match(policy_param(P_smtp_sasl_mechanism_filter, P_lmtp_sasl_mechanism_filter),
-		0, &filter);
+	enabled = conf_bool(setting_of(P_smtp_sasl_auth_enable));
+	read_options(setting_of(P_smtp_sasl_security_options), &plain_options);
+	read_options(setting_of(P_smtp_sasl_tls_security_options), &tls_options);
+	read_options(setting_of(P_smtp_sasl_tls_verified_security_options), &verified_options);
+	tables_open_match(setting_of(P_smtp_sasl_mechanism_filter), 0, &filter);
 	loop_timer_init(&patience, tired, NULL);
 }
 
@@ -136,8 +130,7 @@ static void not_in_clear(struct session *s)
 /* The server has refused it: smtp_sasl_auth_soft_bounce. */
 static void refused(struct session *s)
 {
-	bool soft =
-		conf_bool(policy_param(P_smtp_sasl_auth_soft_bounce, P_lmtp_sasl_auth_soft_bounce));
+	bool soft = conf_bool(setting_of(P_smtp_sasl_auth_soft_bounce));
 	struct buf text = BUF_INIT(REPLY_TEXT_LIMIT * 2);
 	char status[sizeof(s->reply.status)];
 	reply_add_text(&text, &s->reply);
@@ -297,7 +290,7 @@ bool auth_take(struct session *s)
 	TAILQ_INSERT_TAIL(&auths, a, link);
 	s->auth = a;
 	s->state = SESSION_AUTH;
-	stream_deadline(s->stream, session_deadline(s, P_smtp_helo_timeout, P_lmtp_lhlo_timeout));
+	stream_deadline(s->stream, session_deadline(P_smtp_helo_timeout));
 	ask(a);
 	return true;
 }
@@ -362,7 +355,7 @@ static void send_line(struct session *s, const char *verb, struct slice text)
 	(void)stream_write_slice(s->stream, slice_str(verb));
 	(void)stream_write_slice(s->stream, text);
 	(void)stream_write(s->stream, "\r\n", 2);
-	stream_deadline(s->stream, session_deadline(s, P_smtp_helo_timeout, P_lmtp_lhlo_timeout));
+	stream_deadline(s->stream, session_deadline(P_smtp_helo_timeout));
 }
 
 /* RFC 4954, 4: an empty initial response is "=", one that does not fit comes behind a 334. */

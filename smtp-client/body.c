@@ -2,7 +2,7 @@
 #include "smtp-client/body.h"
 
 #include "conf/conf.h"
-#include "smtp-client/policy.h"
+#include "smtp-client/setting.h"
 #include "util/err.h"
 #include "util/log.h"
 
@@ -36,12 +36,12 @@ void body_clear(struct xact *x)
 int64_t body_deadline(struct session *s)
 {
 	struct xact *x = s->xact;
-	int64_t part = session_deadline(s, P_smtp_data_xfer_timeout, P_lmtp_data_xfer_timeout);
-	if (!conf_bool(policy_param(P_smtp_per_request_deadline, P_lmtp_per_request_deadline))) {
+	int64_t part = session_deadline(P_smtp_data_xfer_timeout);
+	if (!conf_bool(setting_of(P_smtp_per_request_deadline))) {
 		return part;
 	}
 	/* All of it, moved on as parts leave, never farther than the time for a part. */
-	int64_t rate = conf_int(policy_param(P_smtp_min_data_rate, P_lmtp_min_data_rate));
+	int64_t rate = conf_int(setting_of(P_smtp_min_data_rate));
 	if (x->content_until == 0) {
 		x->content_until = part;
 	} else if (stream_unsent(s->stream) == 0) {
@@ -155,8 +155,7 @@ static void rest_before_dot(struct xact *x)
 	x->sending = false;
 	x->rested = true;
 	if (flush(s)) {
-		loop_timer_set(&x->again, session_deadline(s, P_smtp_pix_workaround_delay_time,
-						  P_lmtp_pix_workaround_delay_time));
+		loop_timer_set(&x->again, session_deadline(P_smtp_pix_workaround_delay_time));
 	}
 }
 

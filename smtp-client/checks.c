@@ -3,25 +3,21 @@
 
 #include "conf/conf.h"
 #include "mail/header.h"
-#include "server/server.h"
+#include "smtp-client/setting.h"
 #include "smtp-client/tables.h"
 #include "util/err.h"
 #include "util/log.h"
 
 enum { WHY_LIMIT = 4096, LOGGED = 60 };
 
-static const enum param names[2][CHECKS_KINDS] = {
-	{P_smtp_header_checks, P_smtp_mime_header_checks, P_smtp_nested_header_checks,
-		P_smtp_body_checks},
-	{P_lmtp_header_checks, P_lmtp_mime_header_checks, P_lmtp_nested_header_checks,
-		P_lmtp_body_checks},
-};
+static const enum param names[CHECKS_KINDS] = {P_smtp_header_checks, P_smtp_mime_header_checks,
+	P_smtp_nested_header_checks, P_smtp_body_checks};
 
 static struct map_list *tables[CHECKS_KINDS];
 
 static const char *name_of(enum checks_kind kind)
 {
-	return conf_name(names[server_is_lmtp()][kind]);
+	return conf_name(setting_of(names[kind]));
 }
 
 void checks_init(void)
@@ -29,7 +25,7 @@ void checks_init(void)
 	/* Each line of a header or body goes through these tables. */
 	map_set_machine_code(true);
 	for (int i = 0; i < CHECKS_KINDS; i++) {
-		tables_open(names[server_is_lmtp()][i], &tables[i]);
+		tables_open(setting_of(names[i]), &tables[i]);
 	}
 	map_set_machine_code(false);
 }

@@ -6,12 +6,12 @@
 #include "smtp-client/content.h"
 #include "smtp-client/generic.h"
 #include "smtp-client/level.h"
-#include "smtp-client/policy.h"
+#include "smtp-client/setting.h"
 
 static void add_path(struct buf *out, struct slice address)
 {
 	buf_add_char(out, '<');
-	if (conf_bool(policy_param(P_smtp_quote_rfc821_envelope, P_lmtp_quote_rfc821_envelope))) {
+	if (conf_bool(setting_of(P_smtp_quote_rfc821_envelope))) {
 		address_add_external(out, address);
 	} else {
 		buf_add_slice(out, address);
@@ -100,8 +100,7 @@ void command_mail(struct buf *out, const struct session *s)
 	if ((f & EHLO_DELIVERBY) && j->deadline != 0) {
 		add_by(out, j);
 	}
-	if (s->login != NULL &&
-		conf_bool(policy_param(P_smtp_send_dummy_mail_auth, P_lmtp_send_dummy_mail_auth))) {
+	if (s->login != NULL && conf_bool(setting_of(P_smtp_send_dummy_mail_auth))) {
 		buf_add_str(out, " AUTH=<>");
 	}
 	buf_add_str(out, "\r\n");

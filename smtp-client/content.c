@@ -7,6 +7,7 @@
 #include "queue/envelope.h"
 #include "server/server.h"
 #include "smtp-client/convert.h"
+#include "smtp-client/setting.h"
 #include "util/err.h"
 
 /* Whether any line is longer than max; lines end with CRLF. */
@@ -33,8 +34,7 @@ void content_init(
 	struct content *c, const struct session *s, bool dots, void (*wake)(void *arg), void *arg)
 {
 	const struct job *j = s->delivery->job;
-	int64_t limit =
-		conf_int(server_is_lmtp() ? P_lmtp_line_length_limit : P_smtp_line_length_limit);
+	int64_t limit = conf_int(setting_of(P_smtp_line_length_limit));
 	size_t max = limit > 0 ? (size_t)limit : 0;
 	bool to_7bit = content_is_converted(s);
 	*c = (struct content){.job = j, .dots = dots, .rest = buf_slice(&j->content)};

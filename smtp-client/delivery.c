@@ -14,9 +14,11 @@
 #include "smtp-client/level.h"
 #include "smtp-client/outcome.h"
 #include "smtp-client/kept.h"
+#include "smtp-client/policy.h"
 #include "smtp-client/self.h"
 #include "smtp-client/servers.h"
 #include "smtp-client/session.h"
+#include "smtp-client/setting.h"
 #include "smtp-client/source.h"
 #include "smtp-client/xact.h"
 #include "util/err.h"
@@ -212,12 +214,12 @@ static bool has_more_sites(const struct delivery *d)
 
 static unsigned address_limit(void)
 {
-	return (unsigned)conf_int(policy_param(P_smtp_mx_address_limit, P_lmtp_mx_address_limit));
+	return (unsigned)conf_int(setting_of(P_smtp_mx_address_limit));
 }
 
 static bool has_more_addresses(const struct delivery *d)
 {
-	int64_t limit = conf_int(policy_param(P_smtp_mx_session_limit, P_lmtp_mx_session_limit));
+	int64_t limit = conf_int(setting_of(P_smtp_mx_session_limit));
 	if (limit > 0 && d->site_sessions >= (uint64_t)limit) {
 		return false;
 	}
@@ -251,7 +253,7 @@ uint16_t delivery_port(const struct delivery *d)
 {
 	uint16_t port = d->nexthop.port;
 	if (port == 0) {
-		const char *name = conf_str(server_is_lmtp() ? P_lmtp_tcp_port : P_smtp_tcp_port);
+		const char *name = conf_str(setting_of(P_smtp_tcp_port));
 		(void)nexthop_port(slice_str(name), &port);
 	}
 	return port;
@@ -431,8 +433,7 @@ void delivery_not_found(struct delivery *d)
 
 void delivery_found(struct delivery *d)
 {
-	const char *prefer =
-		conf_str(policy_param(P_smtp_address_preference, P_lmtp_address_preference));
+	const char *prefer = conf_str(setting_of(P_smtp_address_preference));
 	int family = strcmp(prefer, "ipv4") == 0   ? AF_INET
 		     : strcmp(prefer, "ipv6") == 0 ? AF_INET6
 						   : 0;
@@ -441,12 +442,8 @@ void delivery_found(struct delivery *d)
 		self_is_best(d);
 		return;
 	}
-	hosts_order(d->hosts,
-		conf_bool(policy_param(P_smtp_randomize_addresses, P_lmtp_randomize_addresses)),
-		family,
-		conf_bool(
-			policy_param(P_smtp_balance_inet_protocols, P_lmtp_balance_inet_protocols)),
-		address_limit());
+	hosts_order(d->hosts, conf_bool(setting_of(P_smtp_randomize_addresses)), family,
+		conf_bool(setting_of(P_smtp_balance_inet_protocols)), address_limit());
 	next_address(d);
 }
 

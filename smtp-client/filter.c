@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include "smtp-client/filter.h"
 
-#include "smtp-client/policy.h"
+#include "smtp-client/setting.h"
 #include "smtp-client/tables.h"
 #include "util/err.h"
 #include "util/log.h"
@@ -10,7 +10,7 @@ static struct map_list *replies;
 
 void filter_init(void)
 {
-	tables_open(policy_param(P_smtp_reply_filter, P_lmtp_reply_filter), &replies);
+	tables_open(setting_of(P_smtp_reply_filter), &replies);
 }
 
 static int filter_line(struct slice line, struct buf *out, void *arg)
@@ -23,8 +23,7 @@ static int filter_line(struct slice line, struct buf *out, void *arg)
 		r = buf_add_slice(out, buf_slice(&value)) == 0 ? 0 : ERR_LIMIT;
 	} else if (r != ERR_NOT_FOUND && r != ERR_LATER) {
 		log_warning("%s: lookup error for \"%s\"",
-			conf_name(policy_param(P_smtp_reply_filter, P_lmtp_reply_filter)),
-			log_q(line));
+			conf_name(setting_of(P_smtp_reply_filter)), log_q(line));
 		r = ERR_TEMP;
 	}
 	buf_clear(&value);

@@ -5,6 +5,7 @@
 #include "mail/address.h"
 #include "route/route.h"
 #include "server/server.h"
+#include "smtp-client/setting.h"
 #include "smtp-client/tables.h"
 #include "util/err.h"
 #include "util/log.h"
@@ -29,7 +30,7 @@ void generic_init(void)
 {
 	struct buf why = BUF_INIT(WHY_LIMIT);
 	struct slice rest = slice_str(conf_str(P_propagate_unmatched_extensions)), word;
-	generic.name = server_is_lmtp() ? P_lmtp_generic_maps : P_smtp_generic_maps;
+	generic.name = setting_of(P_smtp_generic_maps);
 	tables_open(generic.name, &generic.tables);
 	if (generic_is_on() && route_open(ROUTE_FOR_MAPPING, &why, &generic.route) != 0) {
 		log_fatal("%s", buf_str(&why));

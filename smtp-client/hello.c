@@ -9,8 +9,8 @@
 #include "smtp-client/auth.h"
 #include "smtp-client/level.h"
 #include "smtp-client/outcome.h"
-#include "smtp-client/policy.h"
 #include "smtp-client/self.h"
+#include "smtp-client/setting.h"
 #include "smtp-client/starttls.h"
 #include "smtp-client/tables.h"
 #include "smtp-client/transcript.h"
@@ -22,11 +22,8 @@ static struct map_list *pix_maps, *discard_maps;
 
 void hello_init(void)
 {
-	tables_open(
-		policy_param(P_smtp_pix_workaround_maps, P_lmtp_pix_workaround_maps), &pix_maps);
-	tables_open(policy_param(P_smtp_discard_ehlo_keyword_address_maps,
-			    P_lmtp_discard_lhlo_keyword_address_maps),
-		&discard_maps);
+	tables_open(setting_of(P_smtp_pix_workaround_maps), &pix_maps);
+	tables_open(setting_of(P_smtp_discard_ehlo_keyword_address_maps), &discard_maps);
 }
 
 /* What is said of the server's address, else the parameter. ERR_LATER: the session waits. */
@@ -73,7 +70,7 @@ const char *hello_doing(const struct session *s)
 
 static void say_hello(struct session *s, enum session_state state)
 {
-	const char *name = conf_str(s->lmtp ? P_lmtp_lhlo_name : P_smtp_helo_name);
+	const char *name = conf_str(setting_of(P_smtp_helo_name));
 
 	if (*name == '\0')
 		name = conf_str(P_myhostname);
@@ -90,7 +87,7 @@ void hello_again(struct session *s)
 {
 	/* What was said in clear text counts no more (RFC 3207, 4.2). */
 	s->ehlo = (struct ehlo){0};
-	s->hello_until = session_deadline(s, P_smtp_helo_timeout, P_lmtp_lhlo_timeout);
+	s->hello_until = session_deadline(P_smtp_helo_timeout);
 	if (starttls_is_wrapped()) {
 		s->state = SESSION_CONNECTING;
 		stream_deadline(s->stream, s->hello_until);
@@ -118,8 +115,7 @@ static bool is_pix(const struct reply *r)
 /* Mail that goes through at once has met no such trouble. */
 static bool has_waited(const struct job *j)
 {
-	enum param p = policy_param(
-		P_smtp_pix_workaround_threshold_time, P_lmtp_pix_workaround_threshold_time);
+	enum param p = setting_of(P_smtp_pix_workaround_threshold_time);
 	return j->active - j->arrival >= conf_time(p);
 }
 
@@ -147,7 +143,7 @@ static void work_around(struct session *s, struct slice words)
 static int look_for_pix(struct session *s)
 {
 	struct buf words = BUF_INIT(MAP_VALUE_LIMIT);
-	enum param p = policy_param(P_smtp_pix_workarounds, P_lmtp_pix_workarounds);
+	enum param p = setting_of(P_smtp_pix_workarounds);
 	int r = 0;
 	if (is_pix(&s->reply) && has_waited(s->delivery->job)) {
 		r = find_list(s, pix_maps, p, &words);
@@ -155,8 +151,7 @@ static int look_for_pix(struct session *s)
 	if (r == 0) {
 		work_around(s, slice_trim(buf_slice(&words)));
 	} else if (r != ERR_LATER) {
-		table_failed(
-			s, policy_param(P_smtp_pix_workaround_maps, P_lmtp_pix_workaround_maps));
+		table_failed(s, setting_of(P_smtp_pix_workaround_maps));
 	}
 	buf_clear(&words);
 	return r;
@@ -167,7 +162,7 @@ static int look_for_pix(struct session *s)
 /* smtp_skip_5xx_greeting: a refusal at the door says nothing about other hosts; without it, all. */
 static void refused_at_the_door(struct session *s)
 {
-	enum param p = policy_param(P_smtp_skip_5xx_greeting, P_lmtp_skip_5xx_greeting);
+	enum param p = setting_of(P_smtp_skip_5xx_greeting);
 	struct problem *why = &s->delivery->why;
 	session_refused(s);
 	if (why->status[0] == '5' && conf_bool(p)) {
@@ -212,14 +207,13 @@ static void met_self(struct session *s)
 static bool is_early(const struct session *s)
 {
 	return s->tls != NULL && stream_input(s->stream).len > 0 &&
-	       conf_bool(policy_param(
-		       P_smtp_tls_block_early_mail_reply, P_lmtp_tls_block_early_mail_reply));
+	       conf_bool(setting_of(P_smtp_tls_block_early_mail_reply));
 }
 
 /* 0: what the server offers is read, without what is not to be seen; else as look_for_pix. */
 static int read_offer(struct session *s)
 {
-	enum param p = policy_param(P_smtp_discard_ehlo_keywords, P_lmtp_discard_lhlo_keywords);
+	enum param p = setting_of(P_smtp_discard_ehlo_keywords);
 	struct buf words = BUF_INIT(MAP_VALUE_LIMIT);
 	int r = find_list(s, discard_maps, p, &words);
 	if (r == 0) {
@@ -230,8 +224,7 @@ static int read_offer(struct session *s)
 		}
 		ehlo_parse(&s->reply, discard, &s->ehlo);
 	} else if (r != ERR_LATER) {
-		table_failed(s, policy_param(P_smtp_discard_ehlo_keyword_address_maps,
-					P_lmtp_discard_lhlo_keyword_address_maps));
+		table_failed(s, setting_of(P_smtp_discard_ehlo_keyword_address_maps));
 	}
 	buf_clear(&words);
 	return r;

@@ -8,6 +8,7 @@
 #include "smtp-client/auth.h"
 #include "smtp-client/level.h"
 #include "smtp-client/policy.h"
+#include "smtp-client/setting.h"
 #include "smtp-client/starttls.h"
 #include "util/mem.h"
 
@@ -57,8 +58,7 @@ void kept_end(struct session *s, bool said)
 /* smtp_connection_cache_destinations; "static:" matches any. */
 static bool is_listed(const char *site)
 {
-	struct slice rest = slice_str(conf_str(policy_param(P_smtp_connection_cache_destinations,
-			     P_lmtp_connection_cache_destinations))),
+	struct slice rest = slice_str(conf_str(setting_of(P_smtp_connection_cache_destinations))),
 		     word;
 	while (slice_token(&rest, ", \t\r\n", &word)) {
 		if (slice_case_eq_str(word, site) || slice_starts(word, "static:")) {
@@ -70,17 +70,13 @@ static bool is_listed(const char *site)
 
 static bool is_wanted(const struct session *s)
 {
-	return conf_bool(policy_param(
-		       P_smtp_connection_cache_on_demand, P_lmtp_connection_cache_on_demand)) ||
-	       is_listed(s->site);
+	return conf_bool(setting_of(P_smtp_connection_cache_on_demand)) || is_listed(s->site);
 }
 
 static bool may_be_kept(const struct session *s)
 {
-	int64_t count = conf_int(policy_param(
-		P_smtp_connection_reuse_count_limit, P_lmtp_connection_reuse_count_limit));
-	int64_t time = conf_time(policy_param(
-		P_smtp_connection_reuse_time_limit, P_lmtp_connection_reuse_time_limit));
+	int64_t count = conf_int(setting_of(P_smtp_connection_reuse_count_limit));
+	int64_t time = conf_time(setting_of(P_smtp_connection_reuse_time_limit));
 	return !s->closing && !s->plain && (s->tls == NULL || s->policy->reuse) &&
 	       !server_is_stopping() && is_wanted(s) && loop_now() - s->opened < time &&
 	       (count == 0 || s->uses <= count);
@@ -101,8 +97,7 @@ bool kept_park(struct session *s)
 		kept_end(TAILQ_FIRST(&idle), true);
 	}
 	stream_deadline(
-		s->stream, loop_now() + conf_time(policy_param(P_smtp_connection_cache_time_limit,
-						P_lmtp_connection_cache_time_limit)));
+		s->stream, loop_now() + conf_time(setting_of(P_smtp_connection_cache_time_limit)));
 	say_idle(s->nexthop);
 	return true;
 }

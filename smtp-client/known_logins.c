@@ -5,7 +5,7 @@
 
 #include "conf/conf.h"
 #include "sasl/crypto.h"
-#include "smtp-client/policy.h"
+#include "smtp-client/setting.h"
 #include "util/aged.h"
 
 enum { TEXT_MAX = 512, KEY_LIMIT = 8192 };
@@ -40,8 +40,7 @@ static bool make_key(const char *const *words, size_t n, uint8_t key[SASL_KEY])
 
 static bool login_key(const char *host, const char *site, const char *sender, uint8_t key[SASL_KEY])
 {
-	bool by_sender = conf_bool(policy_param(
-		P_smtp_sender_dependent_authentication, P_lmtp_sender_dependent_authentication));
+	bool by_sender = conf_bool(setting_of(P_smtp_sender_dependent_authentication));
 	const char *words[] = {host, site, by_sender ? sender : ""};
 	return make_key(words, 3, key);
 }
@@ -85,8 +84,7 @@ const char *known_logins_find(const char *host, const char *site, const char *se
 
 static bool is_kept(void)
 {
-	return *conf_str(policy_param(P_smtp_sasl_auth_cache_name, P_lmtp_sasl_auth_cache_name)) !=
-	       '\0';
+	return *conf_str(setting_of(P_smtp_sasl_auth_cache_name)) != '\0';
 }
 
 void known_logins_refused(
@@ -99,8 +97,7 @@ void known_logins_refused(
 	}
 	struct refusal *r = touch(&refusals, sizeof(*r), key);
 	if (r != NULL) {
-		r->until = loop_now() + conf_time(policy_param(P_smtp_sasl_auth_cache_time,
-						P_lmtp_sasl_auth_cache_time));
+		r->until = loop_now() + conf_time(setting_of(P_smtp_sasl_auth_cache_time));
 		r->code = (unsigned)s->reply.code;
 		strlcpy(r->status, status, sizeof(r->status));
 		strlcpy(r->text, text, sizeof(r->text));

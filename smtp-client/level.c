@@ -5,6 +5,7 @@
 #include "server/server.h"
 #include "smtp-client/dane.h"
 #include "smtp-client/servers.h"
+#include "smtp-client/setting.h"
 #include "smtp-client/starttls.h"
 #include "util/err.h"
 #include "util/log.h"
@@ -71,8 +72,7 @@ static int check_dns(enum tls_level level, struct buf *why)
 			why, "%s configured with MX lookup errors ignored", tls_level_name(level));
 		return ERR_SYNTAX;
 	}
-	if (*conf_str(policy_param(P_smtp_dns_resolver_options, P_lmtp_dns_resolver_options)) !=
-		'\0') {
+	if (*conf_str(setting_of(P_smtp_dns_resolver_options)) != '\0') {
 		buf_add_fmt(why, "dns resolver options incompatible with %s TLS",
 			tls_level_name(level));
 		return ERR_SYNTAX;
@@ -145,9 +145,8 @@ bool level_choose(struct delivery *d, const char *host, uint16_t port)
 		problem_set(&d->why, "4.7.5",
 			"client TLS configuration problem: %s requires \"%s = encrypt\" (or "
 			"stronger)",
-			conf_name(policy_param(P_smtp_tls_wrappermode, P_lmtp_tls_wrappermode)),
-			conf_name(policy_param(
-				P_smtp_tls_security_level, P_lmtp_tls_security_level)));
+			conf_name(setting_of(P_smtp_tls_wrappermode)),
+			conf_name(setting_of(P_smtp_tls_security_level)));
 		good = false;
 	}
 	if (!good) {

@@ -22,6 +22,7 @@ smtp_client_smtp_client_SOURCES = \
 	%D%/problem.c %D%/problem.h \
 	%D%/self.c %D%/self.h \
 	%D%/servers.c %D%/servers.h \
+	%D%/setting.c %D%/setting.h \
 	%D%/session.c %D%/session.h \
 	%D%/sift.c %D%/sift.h \
 	%D%/source.c %D%/source.h \
@@ -42,14 +43,17 @@ t_client_client_test_SOURCES = t/client/client_test.c t/client/peer.c t/client/p
 	t/client/worker.c t/client/worker.h
 t_client_client_test_LDADD = t/libtap.a lib/queue/libqueue.a lib/mail/libmail.a lib/dns/libdns.a $(SERVER_LIBS) $(LDNS_LIBS) $(IDN2_LIBS)
 check_PROGRAMS += t/client/convert_test
-t_client_convert_test_SOURCES = t/client/convert_test.c smtp-client/checks.c smtp-client/convert.c smtp-client/generic.c smtp-client/tables.c
+t_client_convert_test_SOURCES = t/client/convert_test.c smtp-client/checks.c smtp-client/convert.c smtp-client/generic.c smtp-client/setting.c smtp-client/tables.c
 t_client_convert_test_LDADD = t/libtap.a lib/route/libroute.a lib/mime/libmime.a lib/queue/libqueue.a lib/mail/libmail.a \
 	$(SERVER_LIBS)
+check_PROGRAMS += t/client/setting_test
+t_client_setting_test_SOURCES = t/client/setting_test.c smtp-client/setting.c
+t_client_setting_test_LDADD = t/libtap.a lib/conf/libconf.a lib/util/libutil.a $(BSD_LIBS)
 check_PROGRAMS += t/client/policy_test
-t_client_policy_test_SOURCES = t/client/policy_test.c smtp-client/anchors.c smtp-client/dane.c smtp-client/policy.c
+t_client_policy_test_SOURCES = t/client/policy_test.c smtp-client/anchors.c smtp-client/dane.c smtp-client/policy.c smtp-client/setting.c
 t_client_policy_test_LDADD = t/libtap.a lib/smtp/libsmtp.a lib/mail/libmail.a lib/dns/libdns.a lib/tls/libtls.a $(SERVER_LIBS) \
 	$(LDNS_LIBS) $(TLS_LIBS)
 FUZZ_TARGETS += t/fuzz/tls_policy_fuzz
-t_fuzz_tls_policy_fuzz_SOURCES = t/fuzz/tls_policy_fuzz.c smtp-client/anchors.c smtp-client/policy.c
+t_fuzz_tls_policy_fuzz_SOURCES = t/fuzz/tls_policy_fuzz.c smtp-client/anchors.c smtp-client/policy.c smtp-client/setting.c
 t_fuzz_tls_policy_fuzz_LDADD = $(FUZZ_MAIN) lib/smtp/libsmtp.a lib/mail/libmail.a lib/dns/libdns.a lib/tls/libtls.a $(SERVER_LIBS) \
 	$(LDNS_LIBS) $(TLS_LIBS)

@@ -5,8 +5,8 @@
 #include "mail/attempt.h"
 #include "mail/status_filter.h"
 #include "queue/envelope.h"
-#include "smtp-client/policy.h"
 #include "smtp-client/session.h"
+#include "smtp-client/setting.h"
 #include "util/log.h"
 #include "util/mem.h"
 
@@ -14,8 +14,7 @@ static struct status_filter filter;
 
 void outcome_init(void)
 {
-	status_filter_open(&filter,
-		policy_param(P_smtp_delivery_status_filter, P_lmtp_delivery_status_filter));
+	status_filter_open(&filter, setting_of(P_smtp_delivery_status_filter));
 }
 
 /* What plans and notices go by. */

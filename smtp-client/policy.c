@@ -6,6 +6,7 @@
 #include "map/map.h"
 #include "server/server.h"
 #include "smtp-client/anchors.h"
+#include "smtp-client/setting.h"
 #include "smtp/xattr.h"
 #include "util/dict.h"
 #include "util/err.h"
@@ -21,11 +22,6 @@ static struct {
 	struct dict *known; /* values of tables to what they mean, counted */
 } policy = {.why = BUF_INIT(POLICY_VALUE_LIMIT)};
 
-enum param policy_param(enum param smtp, enum param lmtp)
-{
-	return server_is_lmtp() ? lmtp : smtp;
-}
-
 /* ---- The object. ---- */
 
 static struct policy *policy_new(enum tls_level level)
@@ -33,8 +29,7 @@ static struct policy *policy_new(enum tls_level level)
 	struct policy *p = mem_alloc(sizeof(*p));
 	p->refs = 1;
 	p->level = level;
-	p->reuse =
-		conf_bool(policy_param(P_smtp_tls_connection_reuse, P_lmtp_tls_connection_reuse));
+	p->reuse = conf_bool(setting_of(P_smtp_tls_connection_reuse));
 	return p;
 }
 
@@ -126,9 +121,7 @@ static int add_anchors(struct policy *p, struct slice path, struct buf *why)
 
 static int default_anchors(struct policy *p, struct buf *why)
 {
-	struct slice rest = slice_str(conf_str(policy_param(
-			     P_smtp_tls_trust_anchor_file, P_lmtp_tls_trust_anchor_file))),
-		     path;
+	struct slice rest = slice_str(conf_str(setting_of(P_smtp_tls_trust_anchor_file))), path;
 	int r = 0;
 	if (p->anchors != NULL) {
 		return 0;
@@ -141,10 +134,8 @@ static int default_anchors(struct policy *p, struct buf *why)
 
 static int default_names(struct policy *p, struct buf *why)
 {
-	enum param row =
-		p->level == TLS_VERIFY
-			? policy_param(P_smtp_tls_verify_cert_match, P_lmtp_tls_verify_cert_match)
-			: policy_param(P_smtp_tls_secure_cert_match, P_lmtp_tls_secure_cert_match);
+	enum param row = p->level == TLS_VERIFY ? setting_of(P_smtp_tls_verify_cert_match)
+						: setting_of(P_smtp_tls_secure_cert_match);
 	int r = p->match_n > 0 ? 0 : add_words(p, slice_str(conf_str(row)), ", \t\r\n:");
 	if (r == 0 && p->match_n == 0) {
 		buf_add_fmt(why, "no names to match at security level \"%s\"",
@@ -156,8 +147,7 @@ static int default_names(struct policy *p, struct buf *why)
 
 static int default_fingerprints(struct policy *p, struct buf *why)
 {
-	const char *text = conf_str(
-		policy_param(P_smtp_tls_fingerprint_cert_match, P_lmtp_tls_fingerprint_cert_match));
+	const char *text = conf_str(setting_of(P_smtp_tls_fingerprint_cert_match));
 	int r = p->match_n > 0 ? 0 : add_words(p, slice_str(text), ", \t\r\n");
 	if (r == 0 && p->match_n == 0) {
 		buf_add_str(why, "configured at fingerprint security level, but with no "
@@ -170,9 +160,7 @@ static int default_fingerprints(struct policy *p, struct buf *why)
 static int check_servername(const struct policy *p, struct buf *why)
 {
 	const char *name =
-		p->servername != NULL
-			? p->servername
-			: conf_str(policy_param(P_smtp_tls_servername, P_lmtp_tls_servername));
+		p->servername != NULL ? p->servername : conf_str(setting_of(P_smtp_tls_servername));
 	if (*name != '\0' && !smtp_is_hostname(slice_str(name))) {
 		buf_add_fmt(why, "\"%s\" specifies an invalid hostname", log_qs(name));
 		return ERR_SYNTAX;
@@ -213,9 +201,8 @@ const char *policy_protocols(const struct policy *p, enum tls_level level)
 	if (p->protocols != NULL) {
 		return p->protocols;
 	}
-	return conf_str(level > TLS_MAY ? policy_param(P_smtp_tls_mandatory_protocols,
-						  P_lmtp_tls_mandatory_protocols)
-					: policy_param(P_smtp_tls_protocols, P_lmtp_tls_protocols));
+	return conf_str(level > TLS_MAY ? setting_of(P_smtp_tls_mandatory_protocols)
+					: setting_of(P_smtp_tls_protocols));
 }
 
 const char *policy_grade(const struct policy *p, enum tls_level level)
@@ -223,9 +210,8 @@ const char *policy_grade(const struct policy *p, enum tls_level level)
 	if (p->grade != NULL) {
 		return p->grade;
 	}
-	return conf_str(level > TLS_MAY ? policy_param(P_smtp_tls_mandatory_ciphers,
-						  P_lmtp_tls_mandatory_ciphers)
-					: policy_param(P_smtp_tls_ciphers, P_lmtp_tls_ciphers));
+	return conf_str(level > TLS_MAY ? setting_of(P_smtp_tls_mandatory_ciphers)
+					: setting_of(P_smtp_tls_ciphers));
 }
 
 void policy_add_exclusions(struct buf *out, const struct policy *p, enum tls_level level)
@@ -233,12 +219,10 @@ void policy_add_exclusions(struct buf *out, const struct policy *p, enum tls_lev
 	if (p->exclude != NULL) {
 		buf_add_str(out, p->exclude);
 	} else {
-		buf_add_str(out, conf_str(policy_param(
-					 P_smtp_tls_exclude_ciphers, P_lmtp_tls_exclude_ciphers)));
+		buf_add_str(out, conf_str(setting_of(P_smtp_tls_exclude_ciphers)));
 		if (level > TLS_MAY) {
 			buf_add_fmt(out, " %s",
-				conf_str(policy_param(P_smtp_tls_mandatory_exclude_ciphers,
-					P_lmtp_tls_mandatory_exclude_ciphers)));
+				conf_str(setting_of(P_smtp_tls_mandatory_exclude_ciphers)));
 		}
 	}
 	/* An anonymous server cannot be verified, what is not encrypted is not secure. */
@@ -417,15 +401,13 @@ static void remember(struct slice value, struct policy *p)
 static enum tls_level default_level(struct buf *why)
 {
 	enum tls_level level = TLS_NONE;
-	const char *name =
-		conf_str(policy_param(P_smtp_tls_security_level, P_lmtp_tls_security_level));
+	const char *name = conf_str(setting_of(P_smtp_tls_security_level));
 	if (*name == '\0') {
-		if (conf_bool(policy_param(P_smtp_enforce_tls, P_lmtp_enforce_tls))) {
-			bool names = conf_bool(policy_param(
-				P_smtp_tls_enforce_peername, P_lmtp_tls_enforce_peername));
+		if (conf_bool(setting_of(P_smtp_enforce_tls))) {
+			bool names = conf_bool(setting_of(P_smtp_tls_enforce_peername));
 			return names ? TLS_VERIFY : TLS_ENCRYPT;
 		}
-		return conf_bool(policy_param(P_smtp_use_tls, P_lmtp_use_tls)) ? TLS_MAY : TLS_NONE;
+		return conf_bool(setting_of(P_smtp_use_tls)) ? TLS_MAY : TLS_NONE;
 	}
 	if (tls_level_parse(slice_str(name), &level) != 0) {
 		buf_add_fmt(why, "invalid security level \"%s\"", name);
@@ -435,9 +417,7 @@ static enum tls_level default_level(struct buf *why)
 
 static void read_anchors(void)
 {
-	struct slice rest = slice_str(conf_str(policy_param(
-			     P_smtp_tls_trust_anchor_file, P_lmtp_tls_trust_anchor_file))),
-		     path;
+	struct slice rest = slice_str(conf_str(setting_of(P_smtp_tls_trust_anchor_file))), path;
 	anchors_init();
 	while (slice_token(&rest, ", \t\r\n", &path)) {
 		(void)anchors_read(path);
@@ -448,7 +428,7 @@ static void read_anchors(void)
 void policy_init(void)
 {
 	struct buf why = BUF_INIT(POLICY_VALUE_LIMIT);
-	enum param maps = policy_param(P_smtp_tls_policy_maps, P_lmtp_tls_policy_maps);
+	enum param maps = setting_of(P_smtp_tls_policy_maps);
 	if (map_list_open(conf_str(maps), &why, &policy.tables) != 0) {
 		log_fatal("%s: %s", conf_name(maps), buf_str(&why));
 	}
@@ -467,8 +447,7 @@ void policy_init(void)
 static int found(int r, struct slice key, struct slice value, struct policy **p, struct buf *why)
 {
 	char *where = mem_fmt("%s, next-hop destination \"%s\"",
-		conf_name(policy_param(P_smtp_tls_policy_maps, P_lmtp_tls_policy_maps)),
-		log_q(key));
+		conf_name(setting_of(P_smtp_tls_policy_maps)), log_q(key));
 	struct policy *known = r == 0 ? dict_get(policy.known, value) : NULL;
 	if (known != NULL) {
 		*p = policy_ref(known);

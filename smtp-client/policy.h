@@ -54,7 +54,4 @@ const char *policy_protocols(const struct policy *p, enum tls_level level);
 const char *policy_grade(const struct policy *p, enum tls_level level);
 void policy_add_exclusions(struct buf *out, const struct policy *p, enum tls_level level);
 
-/* The row for SMTP or LMTP, as this program speaks. */
-enum param policy_param(enum param smtp, enum param lmtp);
-
 #endif

@@ -7,7 +7,7 @@
 #include "conf/conf.h"
 #include "net/addr.h"
 #include "server/server.h"
-#include "smtp-client/policy.h"
+#include "smtp-client/setting.h"
 #include "smtp-client/sift.h"
 #include "util/err.h"
 #include "util/log.h"
@@ -57,8 +57,7 @@ void servers_literal(struct delivery *d)
 static void name_problem(struct delivery *d, const struct hosts *h)
 {
 	bool soft = h->status == DNS_TEMP ||
-		    (h->mx && conf_bool(policy_param(P_smtp_defer_if_no_mx_address_found,
-				      P_lmtp_defer_if_no_mx_address_found)));
+		    (h->mx && conf_bool(setting_of(P_smtp_defer_if_no_mx_address_found)));
 	if (h->status == DNS_NULLMX) {
 		problem_set(&d->why, "5.1.0", "Domain %.*s does not accept mail (nullMX)",
 			SLICE_FMT(h->name));
@@ -111,8 +110,7 @@ static void sifted(void *arg)
 		delivery_not_found(d);
 		return;
 	}
-	if (conf_bool(policy_param(
-		    P_smtp_cname_overrides_servername, P_lmtp_cname_overrides_servername))) {
+	if (conf_bool(setting_of(P_smtp_cname_overrides_servername))) {
 		rename_hosts(d->hosts);
 	}
 	delivery_found(d);
@@ -156,8 +154,7 @@ static bool has_word(enum param list, const char *name)
 
 enum dns_support servers_dns_support(void)
 {
-	const char *level =
-		conf_str(policy_param(P_smtp_dns_support_level, P_lmtp_dns_support_level));
+	const char *level = conf_str(setting_of(P_smtp_dns_support_level));
 	if (*level == '\0') {
 		return conf_bool(P_disable_dns_lookups) ? DNS_SUPPORT_DISABLED
 							: DNS_SUPPORT_ENABLED;
@@ -169,22 +166,21 @@ enum dns_support servers_dns_support(void)
 
 bool servers_use_dns(void)
 {
-	return has_word(policy_param(P_smtp_host_lookup, P_lmtp_host_lookup), "dns");
+	return has_word(setting_of(P_smtp_host_lookup), "dns");
 }
 
 static void look_up(struct delivery *d, bool by_mx)
 {
 	bool all = has_word(P_inet_protocols, "all");
-	enum param options = policy_param(P_smtp_dns_resolver_options, P_lmtp_dns_resolver_options);
+	enum param options = setting_of(P_smtp_dns_resolver_options);
 	bool disabled = servers_dns_support() == DNS_SUPPORT_DISABLED;
-	enum param ways = policy_param(P_smtp_host_lookup, P_lmtp_host_lookup);
+	enum param ways = setting_of(P_smtp_host_lookup);
 	bool native = has_word(ways, "native"), dns = servers_use_dns();
 	struct dns_hosts_want want = {.mx = by_mx,
 		.ipv4 = all || has_word(P_inet_protocols, "ipv4"),
 		.ipv6 = all || has_word(P_inet_protocols, "ipv6"),
 		.tlsa = d->policy->level >= TLS_DANE,
-		.force_tlsa = conf_bool(policy_param(P_smtp_tls_force_insecure_host_tlsa_lookup,
-			P_lmtp_tls_force_insecure_host_tlsa_lookup)),
+		.force_tlsa = conf_bool(setting_of(P_smtp_tls_force_insecure_host_tlsa_lookup)),
 		.defnames = has_word(options, "res_defnames"),
 		.search = has_word(options, "res_dnsrch"),
 		.file = disabled || (native && !dns),

@@ -17,6 +17,7 @@
 #include "smtp-client/hello.h"
 #include "smtp-client/kept.h"
 #include "smtp-client/policy.h"
+#include "smtp-client/setting.h"
 #include "smtp-client/starttls.h"
 #include "smtp-client/transcript.h"
 #include "smtp-client/xact.h"
@@ -51,9 +52,9 @@ void session_start(unsigned limit)
 	kept_start(limit);
 }
 
-int64_t session_deadline(const struct session *s, int smtp_param, int lmtp_param)
+int64_t session_deadline(enum param smtp)
 {
-	return loop_now() + conf_time((enum param)(s->lmtp ? lmtp_param : smtp_param));
+	return loop_now() + conf_time(setting_of(smtp));
 }
 
 bool session_is_up(const struct session *s)
@@ -116,9 +117,8 @@ void session_rest(struct session *s)
 /* A server that does not read, or has been asked already, is not waited for. */
 static bool waits_for_quit(const struct session *s)
 {
-	return !conf_bool(policy_param(P_smtp_skip_quit_response, P_lmtp_skip_quit_response)) &&
-	       s->state != SESSION_HANDSHAKE && !server_is_stopping() &&
-	       quitting_count < quitting_limit;
+	return !conf_bool(setting_of(P_smtp_skip_quit_response)) && s->state != SESSION_HANDSHAKE &&
+	       !server_is_stopping() && quitting_count < quitting_limit;
 }
 
 void session_quit(struct session **sp)
@@ -145,7 +145,7 @@ void session_quit(struct session **sp)
 	s->state = SESSION_QUIT;
 	TAILQ_INSERT_TAIL(&quitting, s, link);
 	quitting_count++;
-	stream_deadline(s->stream, session_deadline(s, P_smtp_quit_timeout, P_lmtp_quit_timeout));
+	stream_deadline(s->stream, session_deadline(P_smtp_quit_timeout));
 }
 
 /* ---- Texts. ---- */
@@ -290,9 +290,9 @@ static struct session *session_new(
 void session_open(struct delivery *d, int fd, const char *host, const char *address, uint16_t port)
 {
 	struct session *s = session_new(d, host, address, port);
-	int64_t connect = conf_time(policy_param(P_smtp_connect_timeout, P_lmtp_connect_timeout));
+	int64_t connect = conf_time(setting_of(P_smtp_connect_timeout));
 	s->stream = stream_new(fd, &events, s, SESSION_IN_MAX, SESSION_OUT_MAX);
-	s->hello_until = session_deadline(s, P_smtp_helo_timeout, P_lmtp_lhlo_timeout);
+	s->hello_until = session_deadline(P_smtp_helo_timeout);
 	s->connect_until = connect > 0 ? loop_now() + connect : s->hello_until;
 	stream_deadline(
 		s->stream, s->connect_until < s->hello_until ? s->connect_until : s->hello_until);

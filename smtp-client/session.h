@@ -101,8 +101,8 @@ bool session_is_up(const struct session *s);
 /* It is kept: nothing is written, no reply is remembered. */
 void session_rest(struct session *s);
 
-/* A command's deadline, by smtp_* or lmtp_* parameter. */
-int64_t session_deadline(const struct session *s, int smtp_param, int lmtp_param);
+/* A command's deadline, by the row of policy_param. */
+int64_t session_deadline(enum param smtp);
 /*
  * Fills the delivery's problem: "host H[ip] said: TEXT (in reply to COMMAND)", with the reply's
  * status, code and words.

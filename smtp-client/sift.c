@@ -6,7 +6,7 @@
 
 #include "conf/conf.h"
 #include "map/map.h"
-#include "smtp-client/policy.h"
+#include "smtp-client/setting.h"
 #include "util/err.h"
 #include "util/log.h"
 #include "util/mem.h"
@@ -27,7 +27,7 @@ struct sieve {
 
 static enum param parameter(void)
 {
-	return policy_param(P_smtp_dns_reply_filter, P_lmtp_dns_reply_filter);
+	return setting_of(P_smtp_dns_reply_filter);
 }
 
 void sift_init(void)

@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "conf/conf.h"
-#include "smtp-client/policy.h"
+#include "smtp-client/setting.h"
 #include "util/err.h"
 #include "util/fd.h"
 #include "util/log.h"
@@ -64,8 +64,8 @@ static void read_address(enum param p, int family, struct net_addr *a)
 
 void source_init(void)
 {
-	read_address(policy_param(P_smtp_bind_address, P_lmtp_bind_address), AF_INET, &v4);
-	read_address(policy_param(P_smtp_bind_address6, P_lmtp_bind_address6), AF_INET6, &v6);
+	read_address(setting_of(P_smtp_bind_address), AF_INET, &v4);
+	read_address(setting_of(P_smtp_bind_address6), AF_INET6, &v6);
 }
 
 static bool is_ours(const struct net_addr *a)
@@ -90,7 +90,7 @@ int source_connect(struct delivery *d, const struct net_addr *to, int *fd)
 	}
 	net_addr_text(from, text);
 	log_warning("smtp_connect_addr: bind %s: %s", text, strerror(errno));
-	if (conf_bool(policy_param(P_smtp_bind_address_enforce, P_lmtp_bind_address_enforce))) {
+	if (conf_bool(setting_of(P_smtp_bind_address_enforce))) {
 		problem_set(&d->why, "4.4.0", "server configuration error");
 		d->why.stage = STAGE_CONNECT;
 		errno = 0;

@@ -12,6 +12,7 @@
 #include "smtp-client/hello.h"
 #include "smtp-client/level.h"
 #include "smtp-client/policy.h"
+#include "smtp-client/setting.h"
 #include "tls/keys.h"
 #include "tls/tls.h"
 #include "util/err.h"
@@ -33,11 +34,10 @@ static struct loop_timer patience;
 
 static bool has_chain(void)
 {
-	static const enum param rows[][2] = {{P_smtp_tls_chain_files, P_lmtp_tls_chain_files},
-		{P_smtp_tls_cert_file, P_lmtp_tls_cert_file},
-		{P_smtp_tls_eccert_file, P_lmtp_tls_eccert_file}};
+	static const enum param rows[] = {
+		P_smtp_tls_chain_files, P_smtp_tls_cert_file, P_smtp_tls_eccert_file};
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		if (*conf_str(policy_param(rows[i][0], rows[i][1])) != '\0') {
+		if (*conf_str(setting_of(rows[i])) != '\0') {
 			return true;
 		}
 	}
@@ -49,19 +49,16 @@ void starttls_init(void)
 	struct buf why = BUF_INIT(WHY_LIMIT), groups = BUF_INIT(WHY_LIMIT);
 	buf_add_fmt(&groups, "%s %s", conf_str(P_tls_eecdh_auto_curves),
 		conf_str(P_tls_ffdhe_auto_groups));
-	int64_t keep = conf_time(
-		policy_param(P_smtp_tls_session_cache_timeout, P_lmtp_tls_session_cache_timeout));
+	int64_t keep = conf_time(setting_of(P_smtp_tls_session_cache_timeout));
 	struct tls_settings s = {
 		.side = TLS_CLIENT,
-		.ca_file = conf_str(policy_param(P_smtp_tls_CAfile, P_lmtp_tls_CAfile)),
-		.ca_path = conf_str(policy_param(P_smtp_tls_CApath, P_lmtp_tls_CApath)),
+		.ca_file = conf_str(setting_of(P_smtp_tls_CAfile)),
+		.ca_path = conf_str(setting_of(P_smtp_tls_CApath)),
 		.append_default_ca = conf_bool(P_tls_append_default_CA),
 		.groups = buf_str(&groups),
-		.digest = conf_str(
-			policy_param(P_smtp_tls_fingerprint_digest, P_lmtp_tls_fingerprint_digest)),
-		.depth = (int)conf_int(
-			policy_param(P_smtp_tls_scert_verifydepth, P_lmtp_tls_scert_verifydepth)),
-		.log_level = (int)conf_int(policy_param(P_smtp_tls_loglevel, P_lmtp_tls_loglevel)),
+		.digest = conf_str(setting_of(P_smtp_tls_fingerprint_digest)),
+		.depth = (int)conf_int(setting_of(P_smtp_tls_scert_verifydepth)),
+		.log_level = (int)conf_int(setting_of(P_smtp_tls_loglevel)),
 		.sessions = keep > 0 ? SESSIONS_KEPT : 0,
 		.session_time = keep,
 		.handshakes = (unsigned)server_limit(),
@@ -79,7 +76,7 @@ void starttls_init(void)
 
 bool starttls_is_wrapped(void)
 {
-	return conf_bool(policy_param(P_smtp_tls_wrappermode, P_lmtp_tls_wrappermode));
+	return conf_bool(setting_of(P_smtp_tls_wrappermode));
 }
 
 /* ---- Problems. ---- */
@@ -139,16 +136,14 @@ bool starttls_take(struct session *s)
 		return false;
 	}
 	if (offered && s->level == TLS_NONE &&
-		conf_bool(policy_param(
-			P_smtp_tls_note_starttls_offer, P_lmtp_tls_note_starttls_offer))) {
+		conf_bool(setting_of(P_smtp_tls_note_starttls_offer))) {
 		log_info("Host offered STARTTLS: [%s]", s->name);
 	}
 	if (offered && s->level > TLS_NONE && context != NULL) {
 		log_debug("> %s: STARTTLS", s->relay);
 		s->state = SESSION_STARTTLS;
 		(void)stream_printf(s->stream, "STARTTLS\r\n");
-		stream_deadline(s->stream,
-			session_deadline(s, P_smtp_starttls_timeout, P_lmtp_starttls_timeout));
+		stream_deadline(s->stream, session_deadline(P_smtp_starttls_timeout));
 		return true;
 	}
 	if (is_required(s)) {
@@ -207,10 +202,9 @@ static struct way way_of(const struct session *s)
 /* What the servername of policy or parameter stands for; an address is no name (RFC 6066, 3). */
 static char *servername(const struct way *w)
 {
-	const char *name =
-		w->policy->servername != NULL
-			? w->policy->servername
-			: conf_str(policy_param(P_smtp_tls_servername, P_lmtp_tls_servername));
+	const char *name = w->policy->servername != NULL
+				   ? w->policy->servername
+				   : conf_str(setting_of(P_smtp_tls_servername));
 	char *found = NULL;
 	if (strcmp(name, "hostname") == 0) {
 		found = mem_str(w->host);
@@ -390,7 +384,7 @@ static const char *trust_word(const struct session *s, const struct tls_facts *f
 
 static void log_session(const struct session *s, const struct tls_facts *f, const char *what)
 {
-	int64_t level = conf_int(policy_param(P_smtp_tls_loglevel, P_lmtp_tls_loglevel));
+	int64_t level = conf_int(setting_of(P_smtp_tls_loglevel));
 	struct buf summary = BUF_INIT(SUMMARY_LIMIT);
 	if (level >= 2 && f->is_reused) {
 		log_info("%s: Reusing old session", s->relay);
@@ -425,7 +419,7 @@ static void log_reason(const struct session *s, const char *reason)
 static void log_distrust(const struct session *s, const struct tls_facts *f)
 {
 	bool good = is_wanted_server(s, f), known = is_trusted(f);
-	int64_t level = conf_int(policy_param(P_smtp_tls_loglevel, P_lmtp_tls_loglevel));
+	int64_t level = conf_int(setting_of(P_smtp_tls_loglevel));
 	if (!f->has_cert || (good && (known || level < 2 || s->level == TLS_FINGERPRINT))) {
 		return;
 	}
@@ -474,11 +468,10 @@ static void shake_hands(struct session *s)
 	struct buf why = BUF_INIT(WHY_LIMIT);
 	struct tls *t = NULL;
 	struct wish w;
-	if (conf_int(policy_param(P_smtp_tls_loglevel, P_lmtp_tls_loglevel)) >= 2) {
+	if (conf_int(setting_of(P_smtp_tls_loglevel)) >= 2) {
 		log_info("setting up TLS connection to %s", s->relay);
 	}
-	stream_deadline(
-		s->stream, session_deadline(s, P_smtp_starttls_timeout, P_lmtp_starttls_timeout));
+	stream_deadline(s->stream, session_deadline(P_smtp_starttls_timeout));
 	wish_make(&w, s);
 	int r = tls_start(context, s->stream, &w.ask, &events, s, &t, &why);
 	wish_clear(&w);

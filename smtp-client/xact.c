@@ -8,7 +8,7 @@
 #include "smtp-client/command.h"
 #include "smtp-client/kept.h"
 #include "smtp-client/outcome.h"
-#include "smtp-client/policy.h"
+#include "smtp-client/setting.h"
 #include "smtp-client/starttls.h"
 #include "smtp-client/transcript.h"
 #include "smtp-client/xforward.h"
@@ -108,17 +108,17 @@ void xact_set_deadline(struct session *s)
 	const struct xact *x = s->xact;
 	int64_t due = 0;
 	if (x->answered == AT_RSET) {
-		due = session_deadline(s, P_smtp_rset_timeout, P_lmtp_rset_timeout);
+		due = session_deadline(P_smtp_rset_timeout);
 	} else if (x->answered < AT_MAIL) {
-		due = session_deadline(s, P_smtp_xforward_timeout, P_lmtp_xforward_timeout);
+		due = session_deadline(P_smtp_xforward_timeout);
 	} else if (x->answered == AT_MAIL) {
-		due = session_deadline(s, P_smtp_mail_timeout, P_lmtp_mail_timeout);
+		due = session_deadline(P_smtp_mail_timeout);
 	} else if (x->answered < at_data(x)) {
-		due = session_deadline(s, P_smtp_rcpt_timeout, P_lmtp_rcpt_timeout);
+		due = session_deadline(P_smtp_rcpt_timeout);
 	} else if (x->answered == at_data(x)) {
-		due = session_deadline(s, P_smtp_data_init_timeout, P_lmtp_data_init_timeout);
+		due = session_deadline(P_smtp_data_init_timeout);
 	} else if (x->dot_sent || x->lone) {
-		due = session_deadline(s, P_smtp_data_done_timeout, P_lmtp_data_done_timeout);
+		due = session_deadline(P_smtp_data_done_timeout);
 	} else {
 		due = body_deadline(s);
 	}
@@ -133,8 +133,7 @@ static bool is_probe(const struct session *s)
 /* A probe ends with the replies to RCPT; else with the reply to DATA. */
 static bool ends_at_rcpt(const struct session *s)
 {
-	const char *target =
-		conf_str(policy_param(P_smtp_address_verify_target, P_lmtp_address_verify_target));
+	const char *target = conf_str(setting_of(P_smtp_address_verify_target));
 	return is_probe(s) && strcmp(target, "rcpt") == 0;
 }
 

@@ -6,7 +6,7 @@
 #include "conf/conf.h"
 #include "mail/address.h"
 #include "queue/envelope.h"
-#include "smtp-client/policy.h"
+#include "smtp-client/setting.h"
 #include "smtp/xattr.h"
 
 /* "unknown" is what smtpd says of a client without a name. */
@@ -62,7 +62,7 @@ unsigned xforward_commands(const struct session *s)
 {
 	char port[8];
 	unsigned commands = 0;
-	if (!conf_bool(policy_param(P_smtp_send_xforward_command, P_lmtp_send_xforward_command))) {
+	if (!conf_bool(setting_of(P_smtp_send_xforward_command))) {
 		return 0;
 	}
 	for (unsigned a = 0; a < XATTRS; a++) {

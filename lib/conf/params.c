@@ -35,6 +35,24 @@ enum param param_find(struct slice name)
 	return P_COUNT;
 }
 
+enum param param_lmtp(enum param smtp)
+{
+	static const char first[] = "smtp_";
+	char name[NAME_LIMIT + 1];
+	char *verb;
+
+	if (strncmp(rows[smtp].name, first, strlen(first)) != 0 ||
+		strlcpy(name, rows[smtp].name, sizeof(name)) >= sizeof(name))
+		return P_COUNT;
+	name[0] = 'l';
+	verb = strstr(name, "_helo_");
+	if (verb == NULL)
+		verb = strstr(name, "_ehlo_");
+	if (verb != NULL)
+		memcpy(verb, "_lhlo_", 6);
+	return param_find(slice_str(name));
+}
+
 bool param_is_unsupported(struct slice name)
 {
 	for (size_t i = 0; i < UNSUPPORTED; i++) {

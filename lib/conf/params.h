@@ -38,6 +38,11 @@ bool param_is_unsupported(struct slice name);
 bool param_is_transport(enum param p);
 /* For NAME_destination_rate_delay: the row, with the length of NAME; P_COUNT: no such setting. */
 enum param param_find_transport(struct slice name, size_t *prefix);
+/*
+ * The row that LMTP has of its own for one of the SMTP client (smtp_helo_name: lmtp_lhlo_name);
+ * P_COUNT: none.
+ */
+enum param param_lmtp(enum param smtp);
 /* The row whose name is nearest; NULL when none is near. */
 const char *param_nearest(struct slice name);
 

@@ -25,11 +25,25 @@ static const struct side smtp_side = {P_smtp_tls_chain_files,
 		{P_smtp_tls_eccert_file, P_smtp_tls_eckey_file}},
 	P_smtp_sasl_password_maps, P_smtp_sender_dependent_authentication, P_smtp_sasl_auth_enable,
 	P_smtp_sasl_token_files};
-static const struct side lmtp_side = {P_lmtp_tls_chain_files,
-	{{P_lmtp_tls_cert_file, P_lmtp_tls_key_file},
-		{P_lmtp_tls_eccert_file, P_lmtp_tls_eckey_file}},
-	P_lmtp_sasl_password_maps, P_lmtp_sender_dependent_authentication, P_lmtp_sasl_auth_enable,
-	P_lmtp_sasl_token_files};
+
+/* The same of LMTP. */
+static const struct side *lmtp_side(void)
+{
+	static struct side s;
+	static bool is_made;
+
+	if (is_made)
+		return &s;
+	is_made = true;
+	s.chains = param_lmtp(smtp_side.chains);
+	for (int i = 0; i < 4; i++)
+		s.pairs[i / 2][i % 2] = param_lmtp(smtp_side.pairs[i / 2][i % 2]);
+	s.relay = param_lmtp(smtp_side.relay);
+	s.sender_dependent = param_lmtp(smtp_side.sender_dependent);
+	s.auth = param_lmtp(smtp_side.auth);
+	s.tokens = param_lmtp(smtp_side.tokens);
+	return &s;
+}
 
 /* NULL: a service without secrets. */
 static const struct side *side_of(const struct service *v)
@@ -39,7 +53,7 @@ static const struct side *side_of(const struct service *v)
 	if (strcmp(v->program, "smtpd") == 0)
 		return &server_side;
 	if (strcmp(v->program, "smtp-client") == 0)
-		return v->is_lmtp ? &lmtp_side : &smtp_side;
+		return v->is_lmtp ? lmtp_side() : &smtp_side;
 	return NULL;
 }
 

@@ -12,6 +12,18 @@ use POSIX ();
 use Socket qw(SOL_SOCKET SO_RCVBUF);
 use Test::More;
 
+# What LMTP has of its own is read by setting_of alone (or session_deadline, which does), a list of rows
+# by its elements; the names of these lists stand here, too.
+my @read_in_lists = qw(P_smtp_header_checks P_smtp_mime_header_checks P_smtp_nested_header_checks P_smtp_body_checks
+    P_smtp_tls_chain_files P_smtp_tls_cert_file P_smtp_tls_eccert_file);
+my @smtp_alone = qw(P_smtp_fallback_relay P_smtp_never_send_ehlo P_smtp_tls_dane_insecure_mx_policy);
+for my $path (glob src() . '/smtp-client/*.c') {
+    my $text = slurp($path);
+    $text =~ s/(?:setting_of|session_deadline)\(\s*P_smtp_\w+\s*\)//g;
+    my %listed = map { $_ => 1 } @smtp_alone, 'P_lmtp_assume_final', $text =~ /setting_of\(\w+\[\w+\]\)/ ? @read_in_lists : ();
+    is(join(' ', grep { !$listed{$_} } $text =~ /\bP_(?:smtp|lmtp)_\w+/g), '', $path =~ s{.*/}{}r . ' reads by the protocol it speaks');
+}
+
 my $sink = Gatepost::Sink->new;
 my $lmtp = Gatepost::Sink->new(lmtp => 1);
 

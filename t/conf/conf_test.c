@@ -144,6 +144,38 @@ static void check_mistakes(void)
 	}
 }
 
+/* A row of LMTP is checked as the one of SMTP is: the same values are mistakes. */
+static void check_twins(void)
+{
+	static const char *const values[] = {"-1", "0", "1000000000", "junk word", "hsah:x", "[",
+		"noanonymous", "dns", "res_defnames", "ipv4", ">=TLSv1.2", "10.0.0.1", "::1",
+		"disable_esmtp", "/nonexistent"};
+	size_t pairs = 0;
+
+	for (int i = 0; i < P_COUNT; i++) {
+		enum param own = param_lmtp((enum param)i);
+		const char *differs = NULL;
+
+		for (size_t k = 0; own != P_COUNT && k < ARRAY_LEN(values); k++) {
+			char *smtp = mem_fmt("%s = %s\n", conf_name((enum param)i), values[k]);
+			char *lmtp = mem_fmt("%s = %s\n", conf_name(own), values[k]);
+			int r[2] = {0};
+			char *first = load(smtp, &r[0]), *second = load(lmtp, &r[1]);
+
+			if (r[0] != r[1])
+				differs = values[k];
+			mem_free(smtp);
+			mem_free(lmtp);
+			mem_free(first);
+			mem_free(second);
+		}
+		pairs += own != P_COUNT;
+		if (differs != NULL)
+			fail("%s = %s is as good or bad as with SMTP", conf_name(own), differs);
+	}
+	ok(pairs > 90, "%zu rows of LMTP", pairs);
+}
+
 static void check_expansion(void)
 {
 	static const struct {
@@ -263,6 +295,7 @@ int main(void)
 {
 	stage_begin();
 	check_mistakes();
+	check_twins();
 	check_expansion();
 	check_values();
 	check_encoding();
