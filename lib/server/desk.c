@@ -12,7 +12,7 @@ static const struct desk_spec *spec;
 static int listener = -1;
 static struct loop_watch *watch;
 static bool is_open;
-static size_t clients;
+static TAILQ_HEAD(, desk_client) clients = TAILQ_HEAD_INITIALIZER(clients);
 
 static void on_msg(struct ipc *ipc, struct ipc_msg *msg, void *arg)
 {
@@ -27,9 +27,9 @@ static void on_end(struct ipc *ipc, int err, void *arg)
 	(void)ipc;
 	(void)err;
 	spec->gone(c);
+	TAILQ_REMOVE(&clients, c, next);
 	ipc_free(&c->ipc);
 	mem_free(c);
-	clients--;
 }
 
 static void on_room(struct ipc *ipc, void *arg)
@@ -40,19 +40,40 @@ static void on_room(struct ipc *ipc, void *arg)
 
 static const struct ipc_events events = {on_msg, on_end, on_room};
 
+static bool is_operator(uid_t uid)
+{
+	return uid == 0 || uid == geteuid();
+}
+
+static bool has_place(uid_t uid)
+{
+	const struct desk_client *c;
+	size_t all = 0, others = 0, own = 0;
+
+	TAILQ_FOREACH(c, &clients, next)
+	{
+		all++;
+		others += !is_operator(c->uid);
+		own += c->uid == uid;
+	}
+	if (is_operator(uid))
+		return all < DESK_CLIENTS;
+	return others < DESK_CLIENTS - DESK_KEPT && own < DESK_EACH;
+}
+
 static void admit(int fd)
 {
 	struct desk_client *c;
 	uid_t uid = 0;
 
-	if (clients >= DESK_CLIENTS || net_peer_uid(fd, &uid) != 0) {
+	if (net_peer_uid(fd, &uid) != 0 || !has_place(uid)) {
 		fd_close(&fd);
 		return;
 	}
 	c = mem_alloc(spec->size);
 	c->uid = uid;
 	c->ipc = ipc_new(fd, spec->role, ROLE_TOOL, &events, c, 0);
-	clients++;
+	TAILQ_INSERT_TAIL(&clients, c, next);
 }
 
 static void ready(int what, void *arg)
@@ -102,5 +123,5 @@ void desk_close(void)
 
 bool desk_is_operator(const struct desk_client *c)
 {
-	return c->uid == 0 || c->uid == geteuid();
+	return is_operator(c->uid);
 }

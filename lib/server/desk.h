@@ -2,16 +2,21 @@
 #ifndef SERVER_DESK_H
 #define SERVER_DESK_H
 
+#include <sys/queue.h>
+
 #include "ipc/ipc.h"
 
 /*
  * The socket at which commands (gateq, gatepost ban) ask a daemon: who asks is known by the uid
- * that the kernel tells. One for a program; at most DESK_CLIENTS at a time, more are closed.
+ * that the kernel tells. One for a program; at most DESK_CLIENTS at a time, more are closed, and so
+ * that nobody keeps others out: DESK_KEPT of these are for operators alone, and another user has no
+ * more than DESK_EACH.
  */
-enum { DESK_CLIENTS = 64 };
+enum { DESK_CLIENTS = 64, DESK_KEPT = 16, DESK_EACH = 8 };
 
 /* The first member of what a program keeps of a client; size bytes, zero at first, are its own. */
 struct desk_client {
+	TAILQ_ENTRY(desk_client) next;
 	struct ipc *ipc;
 	uid_t uid;
 };
