@@ -7,6 +7,7 @@
 #include "smtp-client/generic.h"
 #include "smtp-client/level.h"
 #include "smtp-client/setting.h"
+#include "util/log.h"
 
 static void add_path(struct buf *out, struct slice address)
 {
@@ -19,13 +20,32 @@ static void add_path(struct buf *out, struct slice address)
 	buf_add_char(out, '>');
 }
 
+/* relay_sender, in internal form; empty: there is none. */
+static struct buf relay_sender = BUF_INIT(ADDRESS_LIMIT);
+
+void command_init(void)
+{
+	struct slice text = slice_str(conf_str(P_relay_sender));
+
+	if (text.len > 0 && address_parse(text, ADDRESS_UTF8, &relay_sender) != 0) {
+		log_fatal("relay_sender: %s is no address", log_q(text));
+	}
+}
+
+static struct slice sender_of(const struct session *s)
+{
+	struct slice sender = generic_sender(s->delivery->generic, s->delivery->job);
+	struct slice other = buf_slice(&relay_sender);
+	return sender.len > 0 && other.len > 0 && delivery_is_relay(s->delivery) ? other : sender;
+}
+
 bool command_needs_utf8(const struct session *s)
 {
 	const struct job *j = s->delivery->job;
 	if ((j->flags & QUEUE_FLAG_SMTPUTF8) && (j->flags & QUEUE_FLAG_8BIT_HEADER)) {
 		return true;
 	}
-	if (!slice_is_ascii(generic_sender(s->delivery->generic, j))) {
+	if (!slice_is_ascii(sender_of(s))) {
 		return true;
 	}
 	for (size_t i = 0; i < j->n; i++) {
@@ -35,13 +55,6 @@ bool command_needs_utf8(const struct session *s)
 		}
 	}
 	return false;
-}
-
-static struct slice sender_of(const struct session *s)
-{
-	struct slice sender = generic_sender(s->delivery->generic, s->delivery->job);
-	struct slice other = slice_str(conf_str(P_relay_sender));
-	return sender.len > 0 && other.len > 0 && delivery_is_relay(s->delivery) ? other : sender;
 }
 
 int64_t command_time_left(const struct job *j)

@@ -11,6 +11,8 @@
  */
 enum { COMMAND_MAX = 8192 };
 
+/* Once, with the settings at hand. */
+void command_init(void);
 void command_mail(struct buf *out, const struct session *s);
 void command_rcpt(struct buf *out, const struct session *s, const struct job_rcpt *r);
 /* Seconds that are left for its delivery; below one: the time is over. */

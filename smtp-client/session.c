@@ -13,6 +13,7 @@
 #include "server/counters.h"
 #include "server/server.h"
 #include "smtp-client/auth.h"
+#include "smtp-client/command.h"
 #include "smtp-client/filter.h"
 #include "smtp-client/hello.h"
 #include "smtp-client/kept.h"
@@ -44,6 +45,7 @@ void session_init(void)
 	hello_init();
 	filter_init();
 	auth_init();
+	command_init();
 }
 
 void session_start(unsigned limit)

@@ -255,6 +255,57 @@ static bool is_word(struct slice item)
 	return slice_is_printable(item) && slice_find(item, ' ') < 0;
 }
 
+/* A domain of mail: as a host's name, in which a byte of UTF-8 is a letter, or an address. */
+static bool is_mail_domain(struct slice s)
+{
+	char text[HOST_LIMIT];
+
+	if (s.len == 0 || s.len > sizeof(text))
+		return false;
+	if (s.p[0] == '[')
+		return is_address(s);
+	for (size_t i = 0; i < s.len; i++)
+		text[i] = (unsigned char)s.p[i] > 127 ? 'x' : s.p[i];
+	return is_host_name(slice_of(text, s.len));
+}
+
+static bool is_quoted(struct slice s)
+{
+	if (s.len < 2 || s.p[0] != '"' || s.p[s.len - 1] != '"')
+		return false;
+	for (size_t i = 1; i + 1 < s.len; i++) {
+		if (s.p[i] == '"')
+			return false;
+		i += s.p[i] == '\\';
+		if (i + 1 == s.len)
+			return false;
+	}
+	return true;
+}
+
+/* RFC 5321, 4.1.2, with UTF-8 (RFC 6531). */
+static bool is_local_part(struct slice s)
+{
+	if (is_quoted(s))
+		return true;
+	for (size_t i = 0; i < s.len; i++)
+		if (s.p[i] == ' ' || strchr("()<>[]:;@\\,\"", s.p[i]) != NULL)
+			return false;
+	return s.len > 0 && s.p[0] != '.' && s.p[s.len - 1] != '.' && slice_find_str(s, "..") < 0;
+}
+
+/* user@domain, in which all else can be found by check. */
+static bool is_mailbox(struct slice item)
+{
+	ptrdiff_t at = slice_find_last(item, '@');
+
+	if (item.len == 0)
+		return true;
+	return at > 0 && item.len < HOST_LIMIT && slice_is_printable(item) && slice_is_utf8(item) &&
+	       is_local_part(slice_first(item, (size_t)at)) &&
+	       is_mail_domain(slice_from(item, (size_t)at + 1));
+}
+
 static bool is_two_delimiters(struct slice item)
 {
 	return item.len == 2;
@@ -280,7 +331,7 @@ static const struct {
 		"[host], [host]:port or a domain"},
 	{P_smtp_fallback_relay, true, is_nexthop, "has a bracket without its partner",
 		"[host], [host]:port or a domain"},
-	{P_relay_sender, false, is_word, "is no address", "one or nothing"},
+	{P_relay_sender, false, is_mailbox, "is no address", "user@domain or nothing"},
 	{P_smtp_helo_name, false, is_word, "is no host name", "one, or an address in brackets"},
 	{P_lmtp_lhlo_name, false, is_word, "is no host name", "one, or an address in brackets"},
 	{P_default_transport, false, is_route, "has a bracket without its partner",

@@ -700,6 +700,39 @@ static void test_many(const char *keywords)
 	buf_clear(&rcpts);
 }
 
+/* The address that relays see follows the rules of any other (RFC 6531, 3.6). */
+static void test_relay_sender(void)
+{
+	static const struct {
+		const char *relay_sender, *sender, *keywords, *events, *mail, *what;
+	} rows[] = {
+		{"r\xc3\xa9@example.test", NULL, "SIZE", "R0=F5.6.7 END1", NULL,
+			"one in UTF-8, no SMTPUTF8"},
+		{"r\xc3\xa9@example.test", NULL, "SMTPUTF8", "DOT R0=O2.0.0 END1",
+			"MAIL FROM:<r\xc3\xa9@example.test> SMTPUTF8", "one in UTF-8"},
+		{"r@example.test", "\xc3\xa9@example.test", "SIZE", "DOT R0=O2.0.0 END1",
+			"MAIL FROM:<r@example.test> SIZE=20", "in the place of one in UTF-8"},
+		{"\"r s\"@example.test", NULL, "SIZE", "DOT R0=O2.0.0 END1",
+			"MAIL FROM:<\"r s\"@example.test> SIZE=20", "a quoted one"},
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		char *more = mem_fmt("%s; smtp_fallback_relay=[127.0.0.2]:%u; relay_sender=%s",
+			settings, port, rows[i].relay_sender);
+
+		fresh();
+		b.keywords = rows[i].keywords;
+		worker_start(&w, false, more);
+		is_str(deliver((struct job_spec){.rcpts = "u", .sender = rows[i].sender},
+			       "nx.test"),
+			rows[i].events, "relay_sender: %s", rows[i].what);
+		if (rows[i].mail != NULL)
+			is_str(buf_str(&b.mail_line), rows[i].mail, "what the relay hears");
+		mem_free(more);
+		worker_stop(&w);
+	}
+}
+
 /* Where nothing else can be reached. */
 static void test_fallback(void)
 {
@@ -970,6 +1003,7 @@ int main(void)
 	test_many(PLAIN);
 	test_drain();
 	test_fallback();
+	test_relay_sender();
 	test_facts_of_tls();
 	test_silence();
 	test_idle();

@@ -83,7 +83,9 @@ my @main = (
     ['defer_transports = relay, smpt', 27, 'warning: defer_transports: no service "smpt"; expected "smtp", nothing waits by it'],
     ['relayhost = [a.test], [b.test', 23, 'error: relayhost: "[b.test" has a bracket without its partner; expected [host], [host]:port or a domain'],
     ['smtp_fallback_relay = a.test b.test]', 30, 'error: smtp_fallback_relay: "b.test]" has a bracket without its partner; expected [host], [host]:port or a domain'],
-    ['relay_sender = bounce@relay.test x', 16, 'error: relay_sender: "bounce@relay.test x" is no address; expected one or nothing'],
+    (map { ["relay_sender = $_", 16, "error: relay_sender: \"$_\" is no address; expected user\@domain or nothing"] }
+        'bounce@relay.test x', 'bounce', 'bounce@', '@relay.test', '<bounce@relay.test>', 'a..b@relay.test', '.a@relay.test',
+        'a b@relay.test', '"a@relay.test', '"a"b"@relay.test', 'a@b@relay.test', 'a@relay..test', 'a@[relay.test]', 'a@1.2.3.4.5'),
     ['smtp_helo_name = mx relay.test', 18, 'error: smtp_helo_name: "mx relay.test" is no host name; expected one, or an address in brackets'],
     ['default_transport = smpt', 21, 'error: default_transport: no service "smpt"; expected "smtp"'],
     ['smtpd_relay_restrictions = permit', 28, 'error: smtpd_relay_restrictions and smtpd_recipient_restrictions let anybody relay; expected reject_unauth_destination, defer_unauth_destination, reject, defer or defer_if_permit in one of them'],
@@ -192,6 +194,12 @@ for (@sources) {
     spew("$dir/source", $source);
     said("transport_maps = $type:$dir/source", $port, 'main.cf:3:18',
         "error: transport_maps: $dir/source:$line: $text", "$type: $text");
+}
+# Addresses that are good.
+for my $good ('', 'bounce+x=y@relay.test', '"a.b c"@relay.test', "\xc3\xa9\@ex\xc3\xa4mple.test", 'a@[127.0.0.1]') {
+    spew("$dir/main.cf", "alias_maps =\ndaemon_directory = " . build() . "/libexec\nrelay_sender = $good\n");
+    spew("$dir/master.cf", $port);
+    is_deeply([run_out(build() . '/sbin/gatepost', '-c', $dir, 'check')], [0, ''], "relay_sender = $good");
 }
 # bounce_template_file: its path, and its inside.
 said('bounce_template_file = bounce.cf', $port, 'main.cf:3:24',
