@@ -377,7 +377,7 @@ static void run(struct work *w)
 		struct job *j = w->j;
 		unsigned flags = w->is_damaged ? JOB_END_UNREADABLE : 0;
 		work_free(w);
-		job_end(j, flags, NULL);
+		job_end(j, flags, NULL, NULL);
 	}
 }
 

@@ -33,6 +33,8 @@ void active_dest_key(const struct active *a, const struct active_rcpt *r, struct
 void active_enqueue(struct active *a, struct active_rcpt *r);
 /* RESOLVING: something is to be known of it first. */
 void active_wait(struct active *a, struct active_rcpt *r);
+/* Takes "5.1.1 " off the front of text; SLICE_NONE: there is none. */
+struct slice active_take_status(struct slice *text);
 
 /* active_end.c */
 void active_no_longer_asking(struct active *a);

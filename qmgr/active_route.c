@@ -24,8 +24,7 @@ static const struct {
 	[TRANSPORT_RETRY] = {"error", "deferred", "4.0.0", "", QUEUE_EV_DEFERRED},
 };
 
-/* Takes "5.1.1 " off the front of text. */
-static struct slice take_status(struct slice *text)
+struct slice active_take_status(struct slice *text)
 {
 	struct slice rest = *text, status = SLICE_NONE;
 	size_t dots = 0;
@@ -56,7 +55,7 @@ static void answer(struct active *a, struct active_rcpt *r)
 		nexthop = active_recipient(a, r).reason;
 	buf_add_slice(&text, slice_first(nexthop, QUEUE_EVENT_TEXT_MAX));
 	nexthop = buf_slice(&text);
-	status = kind == TRANSPORT_DISCARD ? SLICE_NONE : take_status(&nexthop);
+	status = kind == TRANSPORT_DISCARD ? SLICE_NONE : active_take_status(&nexthop);
 	dsn = status.len > 0 && status.len < sizeof(code) ? status : slice_str(builtin[kind].dsn);
 	snprintf(code, sizeof(code), "%.*s", SLICE_FMT(dsn));
 	if (kind == TRANSPORT_RETRY)

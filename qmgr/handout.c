@@ -14,13 +14,19 @@
 
 static void suspend_rcpt(struct active *a, struct active_rcpt *r, const struct schedule_job *sj)
 {
-	struct buf text = BUF_INIT(QUEUE_EVENT_TEXT_MAX);
+	struct buf reason = BUF_INIT(QUEUE_EVENT_TEXT_MAX);
+	struct slice text, dsn;
 
-	buf_add_str(&text, "delivery temporarily suspended: ");
-	buf_add_slice(&text, slice_first(schedule_dest_reason(sj->dest), 900));
-	line_result("error", a, r, "deferred", SLICE_LIT("4.4.1"), buf_slice(&text));
-	active_result(a, r, QUEUE_EV_DEFERRED, SLICE_LIT("4.4.1"), SLICE_NONE, buf_slice(&text));
-	buf_clear(&text);
+	/* "4.4.1 text" (worker.c, transport.c). */
+	buf_add_slice(
+		&reason, slice_first(schedule_dest_reason(sj->dest), QUEUE_EVENT_TEXT_MAX - 1));
+	text = buf_slice(&reason);
+	dsn = active_take_status(&text);
+	if (dsn.len == 0)
+		dsn = SLICE_LIT("4.0.0");
+	line_result("error", a, r, "deferred", dsn, text);
+	active_result(a, r, QUEUE_EV_DEFERRED, dsn, SLICE_NONE, text);
+	buf_clear(&reason);
 }
 
 /* Its time went by while it waited here: no attempt is left. */

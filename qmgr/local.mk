@@ -72,7 +72,7 @@ t_qmgr_names_test_LDADD = t/libtap.a lib/queue/libqueue.a lib/util/libutil.a $(B
 
 check_SCRIPTS += t/qmgr/worker.t t/qmgr/retry.t t/qmgr/full.t t/qmgr/unread.t t/qmgr/drain.t \
 	t/qmgr/attempts.t t/qmgr/rates.t t/qmgr/logfull.t t/qmgr/gone.t \
-	t/qmgr/sites.t t/qmgr/unrouted.t t/qmgr/flush.t t/qmgr/clock.t t/qmgr/bytes.t
+	t/qmgr/sites.t t/qmgr/suspended.t t/qmgr/unrouted.t t/qmgr/flush.t t/qmgr/clock.t t/qmgr/bytes.t
 
 # For LD_PRELOAD, so without the flags of everything else.
 check_DATA = t/qmgr/set_clock.so

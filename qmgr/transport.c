@@ -174,7 +174,7 @@ static void check_missing(void *arg)
 		log_warning("no worker of transport %s: its mail is deferred", log_qs(t->name));
 		schedule_transport_suspend(qmgr.schedule, t->scheduled, now,
 			now + conf_time(P_transport_retry_time),
-			SLICE_LIT("mail transport unavailable"));
+			SLICE_LIT("4.3.0 mail transport unavailable"));
 	}
 	if (again)
 		loop_timer_set(&missing_timer, loop_now() + CLOCK_SEC);

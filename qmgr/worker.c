@@ -94,6 +94,19 @@ static void report(struct job *j, struct ipc_msg *msg)
 		}
 }
 
+/*
+ * What is said of mail that leaves without an attempt while the destination rests: as in Postfix
+ * with the status of the failure.
+ */
+static void why_it_rests(struct buf *out, const struct ipc_msg *msg)
+{
+	struct slice status = ipc_bytes(msg, FIELD_STATUS);
+
+	buf_add_fmt(out, "4%.*s delivery temporarily suspended: %.*s",
+		SLICE_FMT(status.len > 0 ? slice_from(status, 1) : SLICE_LIT(".0.0")),
+		SLICE_FMT(slice_first(ipc_bytes(msg, FIELD_TEXT), 900)));
+}
+
 static void job_end(struct worker *w, struct job *j, struct ipc_msg *msg)
 {
 	uint64_t flags = ipc_u64(msg, FIELD_FLAGS), id = j->id;
@@ -107,7 +120,8 @@ static void job_end(struct worker *w, struct job *j, struct ipc_msg *msg)
 	} else if (j->lacks_body) {
 		handout_unreadable(j, "its body is missing");
 	} else {
-		buf_add_slice(&reason, slice_first(ipc_bytes(msg, FIELD_TEXT), 1000));
+		if (flags & 2)
+			why_it_rests(&reason, msg);
 		if (j->left > 0)
 			job_take_back(j);
 		job_free(j, outcome, buf_slice(&reason));

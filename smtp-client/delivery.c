@@ -74,7 +74,7 @@ static void delivery_end(struct delivery *d)
 {
 	struct job *j = d->job;
 	unsigned flags = 0;
-	char *text = NULL;
+	char *text = NULL, status[sizeof(d->why.status)] = "";
 	if (d->parked) {
 		flags |= JOB_END_IDLE;
 	}
@@ -83,12 +83,13 @@ static void delivery_end(struct delivery *d)
 		(problem_is_soft(&d->why) || conf_bool(P_soft_bounce))) {
 		flags |= JOB_END_UNREACHABLE;
 		text = mem_str(buf_str(&d->why.text));
+		memcpy(status, d->why.status, sizeof(status));
 	}
 	if (d->unreadable) {
 		flags |= JOB_END_UNREADABLE;
 	}
 	delivery_free(d);
-	job_end(j, flags, text);
+	job_end(j, flags, status, text);
 	mem_free(text);
 }
 

@@ -186,7 +186,7 @@ bool job_flush_dots(void)
 	return is_flushed(qmgr) && is_flushed(old);
 }
 
-void job_end(struct job *j, unsigned flags, const char *text)
+void job_end(struct job *j, unsigned flags, const char *status, const char *text)
 {
 	j->work = NULL;
 	working -= j->state == JOB_WORKING;
@@ -196,6 +196,7 @@ void job_end(struct job *j, unsigned flags, const char *text)
 		ipc_begin(j->qmgr, PROTO_JOB_END, j->request);
 		ipc_put_u64(j->qmgr, FIELD_FLAGS, flags);
 		if (text != NULL) {
+			ipc_put_str(j->qmgr, FIELD_STATUS, status);
 			ipc_put_str(j->qmgr, FIELD_TEXT, text);
 		}
 		(void)ipc_end(j->qmgr);
@@ -274,7 +275,7 @@ static void withdraw(struct job *j)
 		handler->abandon(j);
 	}
 	report_untried(j);
-	job_end(j, 0, NULL);
+	job_end(j, 0, NULL, NULL);
 }
 
 void job_withdraw_all(void)

@@ -116,7 +116,7 @@ void job_report(struct job *j, struct job_rcpt *r, enum proto_result result, con
 /* Another transport is to deliver it. */
 void job_reroute(struct job *j, struct job_rcpt *r, const char *transport, const char *nexthop);
 /* Every recipient is reported and the work is gone. */
-void job_end(struct job *j, unsigned flags, const char *text);
+void job_end(struct job *j, unsigned flags, const char *status, const char *text);
 /*
  * From now on the next hop may have it. Gathered: job_flush_dots puts all of them into the kernel,
  * and is true when they are there, so that final dots may leave.

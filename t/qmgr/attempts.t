@@ -114,7 +114,7 @@ is(join("\n", $gp->log_lines(qr/to=<rest\@rest\.test>: in doubt: /)), '', 'what 
 is(scalar(my @at = tries('rest@rest.test')), 1, 'nor tried again');
 
 # A transport without workers: its mail is deferred, what comes in transport_retry_time at once.
-$gp->wait_log(qr/to=<first\@nowhere\.test>, relay=none, .*status=deferred \(.*mail transport unavailable\)/, 'nobody serves it', 30);
+$gp->wait_log(qr/to=<first\@nowhere\.test>, relay=none, .*dsn=4\.3\.0, status=deferred \(mail transport unavailable\)/, 'nobody serves it', 30);
 cmp_ok(scalar(my @warned = $gp->log_lines(qr/warning: no worker of transport nowhere: its mail is deferred/)), '>=', 1, 'which is said');
 my $more = 0;
 ok(wait_until(10, sub {

@@ -1,0 +1,54 @@
+#!/usr/bin/perl
+# SPDX-License-Identifier: ISC
+# What is said of mail whose destination rests, and the status that it gets: by Postfix and by us.
+use strict;
+use warnings;
+use Gatepost::Instance;
+use Gatepost::Kit;
+use Gatepost::Peers;
+use Gatepost::Sink;
+use Gatepost::Smtp;
+use Test::More;
+
+# Servers that take nothing, each in its own way.
+my %server = (
+    refused => { closed => free_port() },
+    greeting => Gatepost::Sink->new(on => { connect => sub { '421 4.7.6 go away' } }),
+    plain => Gatepost::Sink->new(on => { connect => sub { '421 go away' } }),
+    hello => Gatepost::Sink->new(on => { ehlo => sub { '421 4.3.2 not now' }, helo => sub { '421 4.3.2 not now' } }),
+    lost => Gatepost::Sink->new(on => { connect => sub { { drop => 1, reply => '220 x' } } }),
+);
+my %port = map { $_ => $server{$_}{closed} // $server{$_}->port } keys %server;
+my %main = (transport_maps => 'inline:{' . join(',', map {"{$_.test = smtp:[127.0.0.1]:$port{$_}}"} sort keys %port) . '}',
+    minimal_backoff_time => '300s', maximal_backoff_time => '4000s', initial_destination_concurrency => 1);
+my $gp = Gatepost::Instance->new(main => \%main);
+$gp->start;
+my $postfix = Gatepost::Peers->postfix(main => \%main);
+my %side = (us => [$gp->port, $gp->{log}], postfix => [$postfix->port, $postfix->{log}]);
+
+# The line about a recipient, without what is of one's own.
+sub line_of { my ($log, $rcpt) = @_;
+    my ($line) = grep {/to=<\Q$rcpt\E>, /} split /\n/, slurp($log) // '';
+    return $line && $line =~ m{/(\w+)\[\d+\]: \w+: to=<.*(relay=\w+).*(dsn=.*)} ? "$1 $2 $3" =~ s/127\.0\.0\.1\[127\.0\.0\.1\]:\d+/HOST/gr : undef;
+}
+
+my %said;
+for my $name (sort keys %side) {
+    my ($port, $log) = @{ $side{$name} };
+    for my $which (sort keys %port) {
+        for my $rcpt ("first\@$which.test", "second\@$which.test") {
+            my $c;
+            ok(wait_until(20, sub { $c = Gatepost::Smtp->new(host => '127.0.0.1', port => $port); $c && $c->hello }), "$name: a session");
+            is($c->mail('a@client.test', $rcpt, "Subject: x\r\n\r\n")->{code}, 250, "$name: $rcpt");
+            $c->quit;
+            ok(wait_until(20, sub { line_of($log, $rcpt) }), "$name: its line");
+        }
+        $said{$which}{$name} = line_of($log, "second\@$which.test");
+    }
+}
+for my $which (sort keys %port) {
+    is($said{$which}{us}, $said{$which}{postfix}, "$which: the same line");
+    like($said{$which}{us}, qr/^error relay=none dsn=\S+, status=deferred \(delivery temporarily suspended: /, 'without an attempt');
+}
+$gp->stop;
+done_testing;
