@@ -388,6 +388,7 @@ static void test_parent_goes(void)
 	ok(!b.is_early, "the parent not before it is in memory again");
 	m = queue_store_get(b.store, SLICE_LIT("AAAAAA1"));
 	is_int(m != NULL ? m->r[0].state : -1, QUEUE_R_PASSED, "and has the child");
+	writer_kill(&b, &w);
 	box_free(&b);
 	for (int i = 0; i < 3; i++)
 		buf_clear(&reply[i]);
@@ -503,6 +504,7 @@ static void test_dropped(void)
 	(void)queue_store_load(b.store, SLICE_LIT("AAAAAA1"), QUEUE_PLACE_DEFERRED);
 	pass_time(&b, 2);
 	is_int(b.loaded != NULL ? b.loaded->r[1].state : -1, QUEUE_R_DELETED, "nor later");
+	writer_kill(&b, &w);
 	box_free(&b);
 }
 
