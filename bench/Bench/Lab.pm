@@ -12,7 +12,7 @@ use Socket qw(IPPROTO_TCP TCP_NODELAY);
 use Time::HiRes qw(clock_gettime sleep CLOCK_MONOTONIC);
 
 our @EXPORT = qw(mono median spread sh make_disks cgroup_new cgroup_cpu cgroup_pids pss largest
-    start_in_cgroup sink_start sink_result sink_stop load one_message loadavg file_system idle_sessions idle_crowd);
+    mount_image drop_image     start_in_cgroup sink_start sink_result sink_stop load one_message loadavg file_system idle_sessions idle_crowd);
 
 my $cgroot;
 my @cgroups;
@@ -42,20 +42,31 @@ sub spread {
     return sprintf "$format ($format..$format)", median(@v), $min, $max;
 }
 
+# A journaled ext4 file system of its own at DIR, in the file DIR.img; both go at the end.
+sub mount_image {
+    my ($dir, $megabytes, @options) = @_;
+    make_path($dir);
+    unlink "$dir.img";
+    sh('fallocate', '-l', "${megabytes}M", "$dir.img");
+    sh('mkfs.ext4', '-q', '-F', @options, "$dir.img");
+    sh('mount', '-o', 'loop,noinit_itable', "$dir.img", $dir);
+    Gatepost::Kit::at_end(sub { drop_image($dir) });
+}
+
+sub drop_image {
+    my ($dir) = @_;
+    return if !-e "$dir.img";
+    system 'umount', '-l', $dir;
+    unlink "$dir.img";
+}
+
 # Where the queues live: a journaled ext4 image, and the file system of DIR itself.
 sub make_disks {
     my ($dir, $megabytes, @wanted) = @_;
     my %disk;
     for my $name (@wanted) {
         make_path("$dir/$name");
-        if ($name eq 'ext4') {
-            my $image = "$dir/ext4.img";
-            unlink $image;
-            sh('fallocate', '-l', "${megabytes}M", $image);
-            sh('mkfs.ext4', '-q', '-F', $image);
-            sh('mount', '-o', 'loop', $image, "$dir/$name");
-            Gatepost::Kit::at_end(sub { system 'umount', '-l', "$dir/$name"; unlink $image });
-        }
+        mount_image("$dir/$name", $megabytes) if $name eq 'ext4';
         chmod 0755, "$dir/$name";
         $disk{$name} = "$dir/$name";
     }
