@@ -363,10 +363,47 @@ static void test_parent_and_load(void)
 	schedule_free(&qmgr.schedule);
 }
 
+/* A long id is known while its message waits, is loaded and works, and no longer. */
+static void test_long_id(void)
+{
+	static const char id[] = "4dvR5y0C1VzwBzKNq";
+	uint64_t key = active_key(slice_str(id));
+	struct schedule_decision d;
+	char text[QUEUE_ID_MAX + 1];
+
+	begin();
+	ok(!active_key_id(key, text), "a long id that was never seen is not known");
+	active_waiting(id, QUEUE_PLACE_DEFERRED, START + WAITS);
+	ok(active_key_id(key, text), "one that waits is");
+	is_str(text, id, "as it is");
+	now = START + WAITS;
+	in_memory = NULL;
+	if (!is_asked_for(&d))
+		bail_out("not asked for");
+	active_load(d.id, d.flags, (int64_t)d.cookie);
+	ok(active_key_id(key, text), "while it is loaded too");
+	active_loaded(id, ERR_SYS, NULL);
+	ok(active_key_id(key, text) && active_may_come(slice_str(id)),
+		"and when it must be tried again");
+	now += 120 * CLOCK_SEC;
+	if (!is_asked_for(&d))
+		bail_out("not asked for again");
+	active_load(d.id, d.flags, (int64_t)d.cookie);
+	active_loaded(id, ERR_NOT_FOUND, NULL);
+	ok(!active_key_id(key, text) && !active_may_come(slice_str(id)),
+		"when it is gone it is not");
+	is_int(active_key_keep(id), key, "an active one is made known");
+	ok(active_key_id(key, text), "and is");
+	active_key_drop(key);
+	ok(!active_key_id(key, text), "until it ends");
+	schedule_free(&qmgr.schedule);
+}
+
 int main(void)
 {
 	test_parent();
 	test_parent_and_load();
+	test_long_id();
 	message()->user = NULL;
 	return done_testing();
 }
