@@ -189,24 +189,48 @@ static void test_cases(void)
 	}
 }
 
-/* By a worker that has little patience. */
+/* A server that says nothing, at each stage, and the parameter whose time ends it. */
+static const struct {
+	const char *name, *events, *commands;
+	size_t stage; /* offset of its reply in struct peer */
+} silences[] = {
+	{"smtp_helo_timeout", "R0=D4.4.2 END2", "", offsetof(struct peer, greeting)},
+	{"smtp_mail_timeout", "R0=D4.4.2 END0", "EHLO MAIL", offsetof(struct peer, mail)},
+	{"smtp_rcpt_timeout", "R0=D4.4.2 END0", "EHLO MAIL RCPT", offsetof(struct peer, rcpt)},
+	{"smtp_data_init_timeout", "R0=D4.4.2 END0", "EHLO MAIL RCPT DATA",
+		offsetof(struct peer, data)},
+	{"smtp_data_done_timeout", "DOT R0=D4.4.2 END0", "EHLO MAIL RCPT DATA",
+		offsetof(struct peer, dot)},
+	{"lmtp_lhlo_timeout", "R0=D4.4.2 END2", "", offsetof(struct peer, greeting)},
+	{"lmtp_mail_timeout", "R0=D4.4.2 END0", "LHLO MAIL", offsetof(struct peer, mail)},
+	{"lmtp_rcpt_timeout", "R0=D4.4.2 END0", "LHLO MAIL RCPT", offsetof(struct peer, rcpt)},
+	{"lmtp_data_init_timeout", "R0=D4.4.2 END0", "LHLO MAIL RCPT DATA",
+		offsetof(struct peer, data)},
+};
+
+/* By a worker that has little patience there, and much elsewhere. */
 static void test_silence(void)
 {
-	fresh();
-	worker_start(&w, false, SETTINGS "smtp_helo_timeout=2s; smtp_mail_timeout=100s");
-	a.greeting = "hold";
-	is_str(deliver((struct job_spec){.rcpts = "u"}, "[127.0.0.1]"), "R0=D4.4.2 END2",
-		"silence at the door");
-	is_str(buf_str(&a.commands), "", "nothing is said to it");
-	worker_stop(&w);
-	worker_start(&w, false, SETTINGS "smtp_helo_timeout=100s; smtp_mail_timeout=2s");
-	fresh();
-	a.keywords = PLAIN;
-	a.mail = "hold";
-	is_str(deliver((struct job_spec){.rcpts = "u"}, "[127.0.0.1]"), "R0=D4.4.2 END0",
-		"silence at MAIL");
-	ok(begins(&a, "EHLO MAIL"), "commands: %s", buf_str(&a.commands));
-	worker_stop(&w);
+	for (size_t i = 0; i < COUNT_OF(silences); i++) {
+		bool lmtp = silences[i].name[0] == 'l';
+		struct buf set = BUF_INIT(4096);
+		buf_add_str(&set, SETTINGS);
+		for (size_t k = 0; k < COUNT_OF(silences); k++) {
+			buf_add_fmt(&set, "; %s=%s", silences[k].name, k == i ? "1s" : "100s");
+		}
+		fresh();
+		a.lmtp = lmtp;
+		a.keywords = PLAIN;
+		*(const char **)(void *)((char *)&a + silences[i].stage) = "hold";
+		worker_start(&w, lmtp, buf_str(&set));
+		is_str(deliver((struct job_spec){.rcpts = "u"},
+			       lmtp ? "inet:127.0.0.1" : "[127.0.0.1]"),
+			silences[i].events, "%s", silences[i].name);
+		ok(begins(&a, silences[i].commands), "commands: %s", buf_str(&a.commands));
+		worker_stop(&w);
+		a.lmtp = false;
+		buf_clear(&set);
+	}
 }
 
 /* By one that keeps no session for long. */
@@ -704,7 +728,7 @@ static void test_many(const char *keywords)
 static void test_relay_sender(void)
 {
 	static const struct {
-		const char *relay_sender, *sender, *keywords, *events, *mail, *what;
+		const char *relay_sender, *sender, *keywords, *events, *mail, *what, *more;
 	} rows[] = {
 		{"r\xc3\xa9@example.test", NULL, "SIZE", "R0=F5.6.7 END1", NULL,
 			"one in UTF-8, no SMTPUTF8"},
@@ -714,11 +738,17 @@ static void test_relay_sender(void)
 			"MAIL FROM:<r@example.test> SIZE=20", "in the place of one in UTF-8"},
 		{"\"r s\"@example.test", NULL, "SIZE", "DOT R0=O2.0.0 END1",
 			"MAIL FROM:<\"r s\"@example.test> SIZE=20", "a quoted one"},
+		{"\"r s\"@example.test", NULL, "SIZE", "DOT R0=O2.0.0 END1",
+			"MAIL FROM:<r s@example.test> SIZE=20", "as it is",
+			"smtp_quote_rfc821_envelope=no"},
+		{"", NULL, "SIZE", "DOT R0=O2.0.0 END1", "MAIL FROM:<from@example.test> SIZE=20",
+			"none, and fallback_relay", "smtp_fallback_relay=$fallback_relay"},
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		char *more = mem_fmt("%s; smtp_fallback_relay=[127.0.0.2]:%u; relay_sender=%s",
-			settings, port, rows[i].relay_sender);
+		char *more = mem_fmt("%s; fallback_relay=[127.0.0.2]:%u; relay_sender=%s; %s",
+			settings, port, rows[i].relay_sender,
+			rows[i].more != NULL ? rows[i].more : "");
 
 		fresh();
 		b.keywords = rows[i].keywords;

@@ -245,6 +245,49 @@ static void test_defaults(void)
 	buf_clear(&out);
 }
 
+/* What other settings make of a next hop without an entry, and the ciphers of its level. */
+static void test_parameters(void)
+{
+	static const struct {
+		const char *set[4];
+		const char *want, *grade;
+	} rows[] = {
+		{{"smtp_tls_security_level="}, "none", "medium"},
+		{{"smtp_tls_security_level=", "smtp_use_tls=yes"}, "may", "medium"},
+		{{"smtp_tls_security_level=", "smtp_enforce_tls=yes"}, "verify match=hostname",
+			"medium"},
+		{{"smtp_tls_security_level=", "smtp_enforce_tls=yes",
+			 "smtp_tls_enforce_peername=no"},
+			"encrypt", "medium"},
+		{{"smtp_use_tls=no", "smtp_enforce_tls=yes"}, "may", "medium"},
+		{{"smtp_tls_ciphers=high", "smtp_tls_mandatory_ciphers=low"}, "may", "high"},
+		{{"smtp_tls_security_level=encrypt", "smtp_tls_ciphers=low",
+			 "smtp_tls_mandatory_ciphers=high"},
+			"encrypt", "high"},
+	};
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct buf why = BUF_INIT(65536);
+		struct policy *p = NULL;
+		struct later l;
+		const char *set[6] = {"smtp_tls_policy_maps="};
+		memcpy(set + 1, rows[i].set, sizeof(rows[i].set));
+		if (conf_load(dir, set, &why) != 0) {
+			bail_out("%s", buf_str(&why));
+		}
+		policy_init();
+		later_init(&l, 10, NULL, NULL);
+		int r = policy_find(SLICE_LIT("x.test"), &l, &p, &why);
+		is_str(describe(r, p, &why), rows[i].want, "level of %s %s", rows[i].set[0],
+			rows[i].set[1] != NULL ? rows[i].set[1] : "");
+		if (p != NULL) {
+			is_str(policy_grade(p, p->level), rows[i].grade, "and its ciphers");
+		}
+		policy_unref(&p);
+		later_clear(&l);
+		buf_clear(&why);
+	}
+}
+
 static const uint8_t digest[32] = {1, 2, 3};
 static const struct tls_tlsa usable[] = {{9, 9, 9, digest, 32}, {3, 1, 1, digest, 32}};
 static const struct tls_tlsa unusable[] = {{1, 1, 1, digest, 32}, {3, 1, 1, digest, 20}};
@@ -362,6 +405,7 @@ int main(void)
 	test_defaults();
 	test_dane();
 	test_records();
+	test_parameters();
 	(void)unlink(pem);
 	(void)unlink(secret);
 	char *main_cf = mem_fmt("%s/main.cf", dir);

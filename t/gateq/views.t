@@ -277,5 +277,23 @@ SKIP: {
     my %closed = map { $_ => 1 } IO::Select->new(@idle)->can_read(0);
     is(join('', map { $closed{$_} ? 0 : 1 } @idle), '111111110' x 6 . '0' x 18, 'eight a user, and 48 in all');
 }
+
+# Who may have what waits tried.
+SKIP: {
+    skip 'only root can be somebody else', 4 if $>;
+    $gp->stop;
+    $gp->set(authorized_flush_users => '!nobody, static:anyone');
+    $gp->start;
+    my $flush = pack 'VvvQ<CCva*', 9, 195, 0, 1, 83, 2, 5, 'flush'; # QUEUE_DO
+    my $result = sub {
+        local $> = $_[0];
+        my $s = IO::Socket::UNIX->new(Peer => $gp->queue . '/public/qmgr') or return "none: $!";
+        syswrite $s, $flush;
+        sysread $s, my $answer, 4096;
+        return (unpack 'Vv', $answer)[1] . ($answer =~ /not allowed|denied|may not/i ? ' refused' : '');
+    };
+    is($result->(60_001), '198', 'anybody');
+    is($result->(65_534), '198 refused', 'but who is not to');
+}
 $gp->stop;
 done_testing;

@@ -133,6 +133,9 @@ static const struct {
 		"u@far.example", "n@x.example", "default smtp:[out.example] relay 1"},
 	{"sender_dependent_relayhost_maps=" MAP("{<> = [null.example]}"), "u@far.example", "",
 		"default smtp:[null.example] relay 1"},
+	{"empty_address_relayhost_maps_lookup_key=none\nsender_dependent_relayhost_maps=" MAP(
+		 "{<> = [null.example]}, {none = [none.example]}"),
+		"u@far.example", "", "default smtp:[none.example] relay 1"},
 	{"sender_dependent_default_transport_maps=" MAP("{s@far.example = slow:[one]}"),
 		"u@x.example", "s+ext@far.example", "default smtp:x.example"},
 	{"recipient_delimiter=+\nsender_dependent_default_transport_maps=" MAP(
@@ -148,6 +151,9 @@ static const struct {
 		"u@x.example", "s@far.example", "default smtp:x.example"},
 	{"sender_dependent_default_transport_maps=" MAP("{<> = slow}"), "u@x.example", "",
 		"default slow:x.example"},
+	{"empty_address_default_transport_maps_lookup_key=none\n"
+	 "sender_dependent_default_transport_maps=" MAP("{<> = slow}, {none = slower}"),
+		"u@x.example", "", "default slower:x.example"},
 	{"sender_dependent_default_transport_maps=" MAP("{s@far.example = :[one]}"), "u@x.example",
 		"s@far.example", "ERR_TEMP"},
 	{"sender_dependent_default_transport_maps=static:slow", "u@relay.example", "s@far.example",
@@ -312,6 +318,10 @@ static const struct {
 	{"", "u@far.example", "u@far.example"},
 	{"virtual_alias_maps=" MAP("{a@alias.example = x@far.example}"), "a@alias.example",
 		"x@far.example"},
+	{"virtual_maps=" MAP("{a@alias.example = old@far.example}"), "a@alias.example",
+		"old@far.example"},
+	{"append_at_myorigin=no\nvirtual_alias_maps=" MAP("{a@alias.example = user}"),
+		"a@alias.example", "user"},
 	{"virtual_alias_maps=" MAP("{a@alias.example = x@far.example}"), "A@Alias.Example",
 		"x@far.example"},
 	{"virtual_alias_maps=" MAP("{a@alias.example = x@far.example, y@far.example}"),
@@ -363,6 +373,12 @@ static const struct {
 		"a@x.example", "ERR_LIMIT"},
 	{"virtual_alias_expansion_limit=2\nvirtual_alias_maps=" MAP(
 		 "{a@x.example = b@x.example, c@x.example, d@x.example}"),
+		"a@x.example", "ERR_LIMIT"},
+	{"virtual_alias_address_length_limit=12\nvirtual_alias_maps=" MAP(
+		 "{a@x.example = bb@x.example}"),
+		"a@x.example", "bb@x.example"},
+	{"virtual_alias_address_length_limit=11\nvirtual_alias_maps=" MAP(
+		 "{a@x.example = bb@x.example}"),
 		"a@x.example", "ERR_LIMIT"},
 	{"virtual_alias_maps=" MAP("{a@x.example = ,}"), "a@x.example", "a@x.example"},
 	{"virtual_alias_maps=fail:x", "a@x.example", "ERR_TEMP"},
