@@ -24,6 +24,7 @@ sub notices { my ($to, $of) = @_;
 sub gone { ok(wait_until(20, sub { !$drop->files }), 'maildrop is empty') or diag join ' ', $drop->files }
 
 $gp->start;
+$drop->count_cleanups;
 $gp->stop;
 
 # A file that all of the following are made of.

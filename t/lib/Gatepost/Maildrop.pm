@@ -78,14 +78,18 @@ sub changed {
     return $copy . pack 'V', crc32c($copy);
 }
 
+sub cleanups { @{ $_[0]{gp}->roles->{cleanup} // [] } }
+
+# Right behind a start: so many must be there when one is to be killed, so that none comes beside those
+# that are watched.
+sub count_cleanups { $_[0]{workers} = () = $_[0]->cleanups }
+
 # The system call at whose entry every cleanup is killed, and which one of that name, while CODE leaves
 # a file. Whether one has died.
 sub killed_at {
     my ($self, $call, $when, $code) = @_;
-    # All that there are to be: nobody comes beside those that are watched.
     my @all = ();
-    wait_until(20, sub { @all = @{ $self->{gp}->roles->{cleanup} // [] }; @all >= ($self->{workers} // 1) });
-    $self->{workers} //= @all;
+    wait_until(20, sub { @all = $self->cleanups; @all >= ($self->{workers} // 1) });
     my %watch = map { $_ => spawn({ out => "$self->{top}/strace.$_" }, 'strace', '-qq',
         $call eq 'fdatasync' ? () : ('-P', $self->dir), '-e', "trace=$call",
         '-e', "inject=$call:error=EIO:signal=KILL:when=$when", '-p', $_) } @all;
