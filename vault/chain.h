@@ -11,7 +11,7 @@
  * changes nothing. Keys that were replaced still sign for handshakes under way, for
  * CHAIN_OLD_SECONDS.
  */
-enum { CHAIN_OLD_SECONDS = 300, CHAIN_SETTLE_MSEC = 1500 };
+enum { CHAIN_OLD_SECONDS = 300, CHAIN_SETTLE_MSEC = 3000 };
 
 #define CHAIN_WARNING "warning: "
 

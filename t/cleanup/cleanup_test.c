@@ -276,6 +276,16 @@ static bool is_there(const struct harness *h, const char *name)
 	return access(harness_path(h, name), F_OK) == 0;
 }
 
+/* The same, when what was sent last is on its way still. */
+static bool comes(const struct harness *h, const char *name)
+{
+	int64_t until = clock_mono() + 20 * CLOCK_SEC;
+
+	while (!is_there(h, name) && clock_mono() < until)
+		loop_once(loop_now() + 10 * CLOCK_MSEC);
+	return is_there(h, name);
+}
+
 static void test_large(struct harness *h)
 {
 	struct author a;
@@ -318,7 +328,7 @@ static void test_large(struct harness *h)
 	author_rcpt(&a, id, "r@far.example");
 	author_data(&a, id, slice_first(buf_slice(&text), 1000000), 60000);
 	snprintf(name, sizeof(name), "queue/incoming/%s.part", a.id);
-	ok(is_there(h, name), "a large body that comes in has a file");
+	ok(comes(h, name), "a large body that comes in has a file");
 	ipc_send(a.ipc, PROTO_MSG_DISCARD, id);
 	author_open(&a, "s@far.example", CLIENT_FAR);
 	ok(!is_there(h, name), "a discarded message leaves none");
@@ -518,7 +528,7 @@ static void test_sweep(void)
 
 		author_data(&a, id, buf_slice(&text), 60000);
 		snprintf(parts[i], sizeof(parts[i]), "queue/incoming/%s.part", a.id);
-		ok(is_there(&h, parts[i]), "a body comes in");
+		ok(comes(&h, parts[i]), "a body comes in");
 	}
 	is_int(utimensat(AT_FDCWD, harness_path(&h, parts[0]), old, 0), 0, "one is old");
 	harness_restart(&h, "cleanup/cleanup", ROLE_CLEANUP);

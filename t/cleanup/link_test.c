@@ -434,7 +434,10 @@ static void test_unlinks(const char *inject, bool survives)
 	ok(n < 400, "the segment is full");
 	ok(harness_wait_log(&h, "maildrop: sync: Input/output error") != NULL, "a failed sync");
 	if (survives) {
-		harness_idle();
+		int64_t until = clock_mono() + 20 * CLOCK_SEC;
+
+		while (q.lefts == 0 && clock_mono() < until)
+			loop_once(until);
 		is_int(q.lefts, 1, "the next one is good: the segment is left");
 		is_int(q.left, first, "it");
 	} else {
@@ -489,7 +492,7 @@ static void test_drain(struct harness *h)
 	ok(a.is_done, "one that was under way is taken too");
 	asked = clock_mono();
 	harness_wait(&h->has_ended);
-	ok(clock_mono() - asked < 5 * CLOCK_SEC, "then it ends, though the author stays");
+	ok(clock_mono() - asked < 15 * CLOCK_SEC, "then it ends, though the author stays");
 }
 
 /* queue_journal_limit: refused until qmgr has ended a segment. */

@@ -23,7 +23,7 @@ Gatepost::Dns->nasty(addr => '127.0.0.53', answer => sub {
     my ($q) = @_;
     return Gatepost::Dns::reply($q, records => [map { [1, inet_aton($_), undef, 0] } $q->{type} == 1 ? qw(127.0.0.1 127.0.0.2) : ()]);
 });
-Gatepost::Netns::resolv_conf(tempdir('conf'), "nameserver 127.0.0.53\noptions timeout:2 attempts:1\n");
+Gatepost::Netns::resolv_conf(tempdir('conf'), "nameserver 127.0.0.53\noptions timeout:10 attempts:2\n");
 my $port = $first->port;
 my $gp = Gatepost::Instance->new(main => {
     notify_classes => '', smtp_tls_security_level => 'may', smtp_connection_cache_time_limit => '60s',

@@ -37,6 +37,9 @@ my $dns = Gatepost::Dns->nasty(answer => sub {
     return Gatepost::Dns::reply($q, rcode => $exists ? 0 : 3, records => $records // []);
 });
 
+# One name is silent, the others may be slow.
+Gatepost::Netns::resolv_conf($dns->{dir}, "nameserver $dns->{addr}\noptions timeout:4 attempts:1\n");
+
 # Replies that are none, with the id that was asked.
 sub garbage {
     my ($q, $kind) = @_;
@@ -106,7 +109,7 @@ my @rows = (
 # A session that waits for the reply to RCPT, and its end.
 sub begin {
     my ($list, $from, $helo, $sender, $recipient) = @_;
-    my $c = $gp->client(from => "127.0.0.$from", port => $port{$list}, timeout => 30);
+    my $c = $gp->client(from => "127.0.0.$from", port => $port{$list}, timeout => 90);
     $c->hello($helo);
     $c->cmd("MAIL FROM:<$sender>");
     $c->send("RCPT TO:<$recipient>\r\n");

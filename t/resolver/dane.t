@@ -232,7 +232,7 @@ sub switch_to {
     $gp->wait_log(qr/resolver\[\d+\]: name servers: /, 'other name servers');
 }
 
-switch_to("nameserver $odd_addr\noptions timeout:1 attempts:1 trust-ad\n");
+switch_to("nameserver $odd_addr\noptions timeout:5 attempts:1 trust-ad\n");
 for my $level (@levels) {
     $c->mail('', "u\@$level.$_.test", "Subject: x\r\n\r\nx\r\n") for @odd;
 }
@@ -260,7 +260,7 @@ ok(scalar(grep {/ _25\._tcp\.weak\.odd 52$/} $odd->queries), 'weak: they are');
 
 # ---- Name servers that are not trusted. ----
 
-switch_to("nameserver $odd_addr\noptions timeout:1 attempts:1\n");
+switch_to("nameserver $odd_addr\noptions timeout:5 attempts:1\n");
 for my $level (@levels) {
     $c->mail('', "u\@$level.untrusted1.test", "Subject: x\r\n\r\nx\r\n");
     becomes("$level, without trust-ad", "u\@$level.untrusted1.test", $level eq 'dane' ? $encrypted : $insecure);

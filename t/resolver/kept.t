@@ -33,7 +33,7 @@ Gatepost::Dns->nasty(addr => '127.0.0.53', resolv_conf => 0, answer => sub {
     return $give->() if $q->{type} != 52 || $now eq 'none';
     return $give->($now eq 'right' ? $right : $now eq 'more' ? ($right, "\3\1\1" . 'x' x 32) : "\3\1\1" . 'y' x 32);
 });
-Gatepost::Netns::resolv_conf(tempdir('conf'), "nameserver 127.0.0.53\noptions timeout:2 attempts:1 trust-ad\n");
+Gatepost::Netns::resolv_conf(tempdir('conf'), "nameserver 127.0.0.53\noptions timeout:10 attempts:2 trust-ad\n");
 
 # ---- Domains behind one host, by level ----
 # Each transport has one worker, which keeps one session, and a server of its own behind the same name.

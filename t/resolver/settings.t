@@ -32,7 +32,7 @@ own    MX 10 three
 lm     A 127.0.0.2
 lm     A 127.0.0.5
 END
-Gatepost::Netns::resolv_conf($dns->{dir}, "nameserver 127.0.0.53\nsearch sub.test test\noptions timeout:1 attempts:2 trust-ad\n");
+Gatepost::Netns::resolv_conf($dns->{dir}, "nameserver 127.0.0.53\nsearch sub.test test\noptions timeout:5 attempts:2 trust-ad\n");
 my $dir = tempdir('settings');
 my %filter = (
     mx => "/^two\\.test\\. [0-9]+ IN MX 10 three\\.test\\.\$/ IGNORE\n",

@@ -16,9 +16,10 @@ use Time::HiRes qw(time);
 
 my $sink = Gatepost::Sink->new(addr => '127.0.0.3', port => 25);
 my $slow = Gatepost::Sink->new(addr => '127.0.0.5', port => 25, on => { dot => sub { { reply => '250 2.0.0 taken', delay => 0.4 } } });
-Gatepost::Dns->new(zones => { test => join '', map {"$_\n"} 'mx A 127.0.0.3', 'far A 127.0.0.2', 'alone A 127.0.0.3', 'slow A 127.0.0.5',
+my $dns = Gatepost::Dns->new(zones => { test => join '', map {"$_\n"} 'mx A 127.0.0.3', 'far A 127.0.0.2', 'alone A 127.0.0.3', 'slow A 127.0.0.5',
     'one MX 10 mx', 'two MX 10 mx', 'two MX 20 far', 'other MX 10 mx', 'other MX 10 alone',
     (map {"lost$_ MX 10 alone"} 1, 2), (map {"few$_ MX 10 slow"} 1 .. 3) });
+Gatepost::Netns::resolv_conf($dns->{dir}, "nameserver $dns->{addr}\noptions timeout:5 attempts:2\n");
 my %hop = ('hop.test' => 'smtp:[mx.test]', 'quiet1.test' => 'smtp:[127.0.0.3]', 'quiet2.test' => 'smtp:[127.0.0.3]:25', map { ("few$_.test" => 'few:') } 1 .. 3);
 my $gp = Gatepost::Instance->new(main => { relayhost => '',
     transport_maps => 'inline:{' . join(', ', map {"$_=$hop{$_}"} sort keys %hop) . '}',

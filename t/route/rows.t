@@ -28,6 +28,7 @@ my $dns = Gatepost::Dns->nasty(answer => sub {
     my $known = $mx{$name} || ($host && $address{$host});
     return Gatepost::Dns::reply($q, records => \@records, rcode => $known ? 0 : 3);
 });
+Gatepost::Netns::resolv_conf($dns->{dir}, "nameserver $dns->{addr}\noptions timeout:5 attempts:2\n");
 my $welcome = sub { $_[0]{sink}->flag('auth', 1); return '235 2.7.0 ok' };
 # The first host of pair.test offers AUTH as the second does, and takes nothing.
 my $pair = sub { my ($s, $arg) = @_; return $s->{sink}{name} eq 'one.test' && $arg =~ /pair\.test/ ? '450 4.3.0 not here' : undef };

@@ -17,6 +17,7 @@ my $dns = Gatepost::Dns->new(zones => {
     'secret.test' => "2.0.0.127 A 127.0.0.4\n",
     'wl.test' => "4.0.0.127 A 127.0.0.1\n",
 });
+Gatepost::Netns::resolv_conf($dns->{dir}, "nameserver $dns->{addr}\noptions timeout:5 attempts:2\n");
 my $gp = Gatepost::Instance->new(main => {
     mynetworks => '127.0.0.9', smtpd_safe_clients => '127.0.0.10', mydestination => 'local.test',
     local_recipient_maps => '', local_transport => 'discard', default_transport => 'discard',

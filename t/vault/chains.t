@@ -147,9 +147,8 @@ is_deeply($v->news(0)->{chains}, [[$old->{id}, der_list($old->{der})], $third], 
 
 # Two files that are replaced one behind the other are one change.
 spew($pair{ed25519}{key}, slurp(pair("$dir/ed2", 'ed25519')->{key}));
-$v->order("file $pair{ed25519}{key}");
 spew($pair{ed25519}{cert}, slurp("$dir/ed2.cert"));
-$v->order("file $pair{ed25519}{cert}");
+$v->order("file $pair{ed25519}{key}\nfile $pair{ed25519}{cert}");
 like(unpack('H*', $v->news(0)->{chains}[1][1]), qr/^/, 'key and certificate together');
 unlike($v->log_text, qr/ed25519\.\w+: the certificate does not belong/, 'without a word of a mistake');
 
