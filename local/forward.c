@@ -11,15 +11,24 @@
 #include "util/log.h"
 #include "util/mem.h"
 
-enum { PIECE = 32768, ROOM_LEFT = 131072 };
+enum {
+	PIECE = 32768,
+	ROOM_LEFT = 131072,
+	/* Seconds that it waits for a cleanup when there is none just now: at the start, and while
+	 * the last one that died is replaced. */
+	ABSENCE = 30,
+};
 
 struct forward {
 	TAILQ_ENTRY(forward) link;
 	const struct job *j;
 	const struct job_rcpt *r;
+	const struct plan *p;
 	struct server_peer *cleanup;
 	uint64_t id, sent; /* bytes of content */
+	bool is_waiting;   /* for a cleanup, with patience */
 	bool is_ended;
+	struct loop_timer patience;
 	void (*done)(const struct outcome *o, void *arg);
 	void *arg;
 	bool is_damaged;
@@ -35,6 +44,7 @@ void forward_drop(struct forward **f)
 	if (old == NULL)
 		return;
 	loop_task_cancel(&old->answer);
+	loop_timer_clear(&old->patience);
 	if (old->cleanup != NULL) {
 		ipc_set_arg(old->cleanup->ipc, old->id, true, NULL);
 		if (!old->is_ended)
@@ -65,9 +75,10 @@ static void answer(void *arg)
 		finish(f, RESULT_DEFERRED, "4.3.0", SLICE_LIT("queue service is not available"));
 }
 
-static void put_envelope(struct forward *f, const struct plan *p)
+static void put_envelope(struct forward *f)
 {
 	struct ipc *c = f->cleanup->ipc;
+	const struct plan *p = f->p;
 	ipc_begin(c, PROTO_MSG_OPEN, f->id);
 	ipc_put_str(c, FIELD_SENDER, f->j->sender);
 	ipc_put_u64(c, FIELD_TIME, (uint64_t)clock_real());
@@ -163,24 +174,42 @@ static void send_more(struct forward *f)
 	}
 }
 
+static void begin(struct forward *f, struct server_peer *cleanup)
+{
+	f->is_waiting = false;
+	loop_timer_set(&f->patience, CLOCK_NEVER);
+	f->cleanup = cleanup;
+	f->id = ipc_ask(cleanup->ipc);
+	put_envelope(f);
+	ipc_set_arg(cleanup->ipc, f->id, true, f);
+	send_more(f);
+}
+
 struct forward *forward_new(const struct job *j, const struct job_rcpt *r, const struct plan *p,
 	void (*done)(const struct outcome *o, void *arg), void *arg)
 {
-	struct forward *f = mem_alloc(sizeof(*f));
-	*f = (struct forward){.j = j, .r = r, .done = done, .arg = arg};
-	loop_task_init(&f->answer, answer, f);
-	TAILQ_INSERT_TAIL(&forwards, f, link);
 	/* The newest: an older one may be about to be replaced. */
-	f->cleanup = TAILQ_LAST(server_peers(ROLE_CLEANUP), server_peer_list);
-	if (f->cleanup == NULL) {
-		loop_soon(&f->answer);
-		return f;
+	struct server_peer *cleanup = TAILQ_LAST(server_peers(ROLE_CLEANUP), server_peer_list);
+	struct forward *f = mem_alloc(sizeof(*f));
+	*f = (struct forward){.j = j, .r = r, .p = p, .done = done, .arg = arg};
+	loop_task_init(&f->answer, answer, f);
+	loop_timer_init(&f->patience, answer, f);
+	TAILQ_INSERT_TAIL(&forwards, f, link);
+	if (cleanup != NULL) {
+		begin(f, cleanup);
+	} else {
+		f->is_waiting = true;
+		loop_timer_set(&f->patience, loop_now() + ABSENCE * CLOCK_SEC);
 	}
-	f->id = ipc_ask(f->cleanup->ipc);
-	put_envelope(f, p);
-	ipc_set_arg(f->cleanup->ipc, f->id, true, f);
-	send_more(f);
 	return f;
+}
+
+void forward_peer_new(struct server_peer *peer)
+{
+	struct forward *f, *next;
+	TAILQ_FOREACH_SAFE(f, &forwards, link, next)
+	if (f->is_waiting)
+		begin(f, peer);
 }
 
 static void refused(struct forward *f, struct ipc_msg *msg)

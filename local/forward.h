@@ -13,12 +13,14 @@
  */
 struct forward;
 
-/* done is called once, from the loop, unless the forward is dropped before. */
+/* done is called once, from the loop, unless the forward is dropped before. All is borrowed until
+ * then. */
 struct forward *forward_new(const struct job *j, const struct job_rcpt *r, const struct plan *p,
 	void (*done)(const struct outcome *o, void *arg), void *arg);
 void forward_drop(struct forward **f);
 
-/* cleanup's frames, room for more, and its end. */
+/* A cleanup, its frames, room for more, and its end. */
+void forward_peer_new(struct server_peer *peer);
 void forward_msg(struct server_peer *peer, struct ipc_msg *msg);
 void forward_room(struct server_peer *peer);
 void forward_gone(struct server_peer *peer);

@@ -7,6 +7,8 @@ void front_peer_new(struct server_peer *peer)
 {
 	if (peer->role == ROLE_QMGR)
 		job_qmgr_new(peer->ipc);
+	else if (peer->role == ROLE_CLEANUP)
+		forward_peer_new(peer);
 }
 
 void front_peer_msg(struct server_peer *peer, struct ipc_msg *msg)
