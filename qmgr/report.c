@@ -2,7 +2,9 @@
 #include "qmgr/report.h"
 
 #include "conf/conf.h"
+#include "qmgr/line.h"
 #include "qmgr/qmgr.h"
+#include "qmgr/transport.h"
 #include "server/job.h"
 #include "util/mem.h"
 
@@ -59,6 +61,15 @@ static uint8_t how_of(const struct active *a, const struct active_rcpt *r, uint6
 	return QUEUE_HOW_TAKEN;
 }
 
+/* A worker makes no transport: each stays for good, and it may have been broken into. */
+static void put_off(struct active *a, struct active_rcpt *r)
+{
+	struct slice dsn = SLICE_LIT("4.3.0"), text = SLICE_LIT("mail transport unavailable");
+
+	line_result("error", a, r, "deferred", dsn, text);
+	active_result(a, r, QUEUE_EV_DEFERRED, dsn, SLICE_NONE, text);
+}
+
 void report_give(struct active *a, struct active_rcpt *r, const struct report *report)
 {
 	const struct active_facts facts = {.code = (unsigned)report->code,
@@ -68,6 +79,10 @@ void report_give(struct active *a, struct active_rcpt *r, const struct report *r
 	switch (report->result) {
 	case RESULT_PASSED: active_passed(a, r); return;
 	case RESULT_REROUTE:
+		if (report->transport.len > 0 && !transport_is_known(report->transport)) {
+			put_off(a, r);
+			return;
+		}
 		if (report->transport.len > 0)
 			active_set_route(a, r, report->transport, report->nexthop);
 		active_back(a, r, false);

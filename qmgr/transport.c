@@ -91,20 +91,38 @@ static void set(struct transport *t)
 	t->scheduled = schedule_transport_set(qmgr.schedule, slice_str(t->name), &limits);
 }
 
-struct transport *transport_get(struct slice name)
+static enum transport_kind kind_of(struct slice name)
+{
+	return slice_eq_str(name, "discard") ? TRANSPORT_DISCARD
+	       : slice_eq_str(name, "error") ? TRANSPORT_ERROR
+	       : slice_eq_str(name, "retry") ? TRANSPORT_RETRY
+					     : TRANSPORT_WORKERS;
+}
+
+static struct transport *find(struct slice name)
 {
 	struct transport *t;
 
-	name = slice_first(name, NAME_LIMIT);
 	TAILQ_FOREACH(t, &transports, link)
 	if (slice_eq_str(name, t->name))
 		return t;
+	return NULL;
+}
+
+bool transport_is_known(struct slice name)
+{
+	return kind_of(name) != TRANSPORT_WORKERS || find(name) != NULL;
+}
+
+struct transport *transport_get(struct slice name)
+{
+	struct transport *t = find(slice_first(name, NAME_LIMIT));
+
+	if (t != NULL)
+		return t;
 	t = mem_alloc(sizeof(*t));
-	t->name = slice_dup(name);
-	t->kind = slice_eq_str(name, "discard") ? TRANSPORT_DISCARD
-		  : slice_eq_str(name, "error") ? TRANSPORT_ERROR
-		  : slice_eq_str(name, "retry") ? TRANSPORT_RETRY
-						: TRANSPORT_WORKERS;
+	t->name = slice_dup(slice_first(name, NAME_LIMIT));
+	t->kind = kind_of(slice_str(t->name));
 	/* Until a worker says how it is with that service. */
 	t->falls_back = slice_trim(slice_str(conf_str(P_smtp_fallback_relay))).len > 0;
 	set(t);

@@ -35,6 +35,8 @@ struct transport {
 
 /* Made with its settings when it is new. name: at most 128 bytes, from an envelope or cleanup. */
 struct transport *transport_get(struct slice name);
+/* It has been made, or needs no worker. */
+bool transport_is_known(struct slice name);
 /* Settings were changed. */
 void transport_reload(void);
 /* Its workers have room for n more (or fewer) jobs. */

@@ -1,6 +1,7 @@
 #!/usr/bin/perl
 # SPDX-License-Identifier: ISC
-# What is said of mail whose destination rests, and the status that it gets: by Postfix and by us.
+# What is said of mail whose destination rests, and the status that it gets: by Postfix and by us. And
+# that no delivery agent makes transports.
 use strict;
 use warnings;
 use Gatepost::Instance;
@@ -21,7 +22,8 @@ my %server = (
 my %port = map { $_ => $server{$_}{closed} // $server{$_}->port } keys %server;
 my %main = (transport_maps => 'inline:{' . join(',', map {"{$_.test = smtp:[127.0.0.1]:$port{$_}}"} sort keys %port) . '}',
     minimal_backoff_time => '300s', maximal_backoff_time => '4000s', initial_destination_concurrency => 1);
-my $gp = Gatepost::Instance->new(main => \%main);
+my $gp = Gatepost::Instance->new(main => { %main, transport_maps => "$main{transport_maps}, inline:{{here.test = here:}}" },
+    master => ['here unix - n n - - local', ' -o mailbox_transport=other', 'other unix - - n - - smtp-client -l']);
 $gp->start;
 my $postfix = Gatepost::Peers->postfix(main => \%main);
 my %side = (us => [$gp->port, $gp->{log}], postfix => [$postfix->port, $postfix->{log}]);
@@ -50,5 +52,18 @@ for my $which (sort keys %port) {
     is($said{$which}{us}, $said{$which}{postfix}, "$which: the same line");
     like($said{$which}{us}, qr/^error relay=none dsn=\S+, status=deferred \(delivery temporarily suspended: /, 'without an attempt');
 }
+
+# local sends mail on to a transport that this qmgr has not met.
+$gp->tool('gatepost', 'service', 'other', 'stop');
+ok($gp->kill_role('qmgr'), 'another qmgr');
+$gp->mark;
+is($gp->mail('a@client.test', 'nobody@here.test', "Subject: x\r\n\r\n")->{code}, 250, 'mail for local');
+$gp->wait_log(qr/to=<nobody\@here\.test>, .*dsn=4\.3\.0, status=deferred \(mail transport unavailable\)/, 'which knows another transport');
+is(join('|', $gp->log_lines(qr/transport other/)), '', 'and does not make it');
+is(($gp->tool('gatepost', 'service', 'other', 'start'))[0], 0, 'it is served again');
+ok(wait_until(20, sub {
+    $gp->tool('gateq', 'flush');
+    $gp->find_log(qr/lmtp\[\d+\]: \w+: to=<nobody\@here\.test>/, 0.5);
+}), 'and gets its mail');
 $gp->stop;
 done_testing;
