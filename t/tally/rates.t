@@ -54,16 +54,27 @@ sub mail {
     return $r->{text};
 }
 
+# Tally is waited for 200 ms and no more: when it is slower who is over a rate is let through, which is
+# seen by the time that took. What CODE says the first time that this was not so.
+sub over {
+    my ($code) = @_;
+    for (1 .. 20) {
+        my $from = time;
+        my $text = $code->() // '';
+        return $text if $text !~ /^2/ || time - $from < 0.2;
+    }
+    return 'let through each time';
+}
+
 my ($begin, @after);
 sub wait_unit { my $left = $begin + $unit * 13 / 12 + 0.3 - time; sleep $left if $left > 0; return }
 
 subtest 'connections' => sub {
     # One after the other: which worker counts its client first is nobody's promise.
     my @c = map { my $c = client('connection', '127.0.0.2', 1); $c->expect(220); $c } 1 .. 3;
-    push @c, client('connection', '127.0.0.2', 1);
-    is($c[3]->reply->{text}, '421 4.7.0 mx.example Error: too many connections from 127.0.0.2', 'one over');
-    ok($c[3]->at_eof, 'closed');
-    $gp->wait_log(qr/warning: Connection rate limit exceeded: 4 from unknown\[127\.0\.0\.2\] for service $port{connection}$/);
+    is(over(sub { push @c, client('connection', '127.0.0.2', 1); $c[-1]->reply->{text} }), '421 4.7.0 mx.example Error: too many connections from 127.0.0.2', 'one over');
+    ok($c[-1]->at_eof, 'closed');
+    $gp->wait_log(qr/warning: Connection rate limit exceeded: @{[ scalar @c ]} from unknown\[127\.0\.0\.2\] for service $port{connection}$/);
     client('connection', '127.0.0.3', 1)->expect(220, 'another client');
     for my $free ('127.0.0.200', '127.0.0.201') {
         my $good = grep { client('connection', $free, 1)->reply->{code} == 220 } 1 .. 5;
@@ -72,15 +83,16 @@ subtest 'connections' => sub {
     push @after, sub { client('connection', '127.0.0.2', 1)->expect(220, 'a connection') };
     my $time = qr/[A-Z][a-z][a-z] [ 123]\d \d\d:\d\d:\d\d/;
     $gp->wait_log(qr/ gatepost\/anvil\[\d+\]: statistics: max $_ at $time$/)
-        for "connection rate 4\/${unit}s for \\($port{connection}:127\\.0\\.0\\.2\\)",
+        for "connection rate @{[ scalar @c ]}\/${unit}s for \\($port{connection}:127\\.0\\.0\\.2\\)",
         "connection count \\d for \\($port{connection}:127\\.0\\.0\\.2\\)", 'cache size \d';
 };
 
 subtest 'messages' => sub {
     my ($c, $d) = (client('message', '127.0.0.2'), client('message', '127.0.0.2'));
     like(mail($_), qr/^250 /, 'within the limit') for $c, $d, $c;
-    is(mail($d), '450 4.7.1 Error: too much mail from 127.0.0.2', 'one over, in another session');
-    $gp->wait_log(qr/warning: Message delivery request rate limit exceeded: 4 from unknown\[127\.0\.0\.2\] for service $port{message}$/);
+    my $n = 3;
+    is(over(sub { $n++; mail($d) }), '450 4.7.1 Error: too much mail from 127.0.0.2', 'one over, in another session');
+    $gp->wait_log(qr/warning: Message delivery request rate limit exceeded: $n from unknown\[127\.0\.0\.2\] for service $port{message}$/);
     like(mail(client('message', '127.0.0.3')), qr/^250 /, 'another client');
     push @after, sub {
         like(mail($d), qr/^250 /, 'a message');
@@ -92,26 +104,29 @@ subtest 'messages' => sub {
 subtest 'recipients' => sub {
     my $c = client('recipient', '127.0.0.2');
     $c->cmd('RCPT TO:<u@local.test>', 503) for 1 .. 3;
-    $c->send("MAIL FROM:<a\@b.test>\r\n" . "RCPT TO:<u\@local.test>\r\n" x 6);
-    is(join(' ', map { $c->reply->{code} } 1 .. 7), '250 250 250 250 250 450 450', 'two over');
-    $gp->wait_log(qr/warning: Recipient address rate limit exceeded: 5 from unknown\[127\.0\.0\.2\] for service/);
+    $c->send("MAIL FROM:<a\@b.test>\r\n" . "RCPT TO:<u\@local.test>\r\n" x 4);
+    is(join(' ', map { $c->reply->{code} } 1 .. 5), '250 250 250 250 250', 'within the limit');
+    my $n = 4;
+    like(over(sub { $n++; $c->cmd('RCPT TO:<u@local.test>')->{text} }), qr/^450 /, 'one over');
+    like(over(sub { $c->cmd('RCPT TO:<u@local.test>')->{text} }), qr/^450 /, 'and another');
+    $gp->wait_log(qr/warning: Recipient address rate limit exceeded: $n from unknown\[127\.0\.0\.2\] for service/);
     push @after, sub { is($c->cmd('RCPT TO:<u@local.test>')->{code}, 250, 'a recipient') };
 };
 
 subtest 'AUTH' => sub {
-    my @c = map { client('auth', '127.0.0.2') } 1 .. 3;
+    my @c = map { client('auth', '127.0.0.2') } 1 .. 2;
     is(plain($c[0], 'joe', 'secret')->{code}, 235, 'within the limit');
     is(plain($c[1], 'joe', 'wrong')->{code}, 535, 'wrong');
-    is(plain($c[2], 'joe', 'secret')->{text}, '450 4.7.1 Error: too many AUTH commands from 127.0.0.2', 'one over');
-    $gp->wait_log(qr/warning: AUTH command rate limit exceeded: 3 from unknown\[127\.0\.0\.2\] for service/);
+    is(over(sub { push @c, client('auth', '127.0.0.2'); plain($c[-1], 'joe', 'secret')->{text} }), '450 4.7.1 Error: too many AUTH commands from 127.0.0.2', 'one over');
+    $gp->wait_log(qr/warning: AUTH command rate limit exceeded: @{[ scalar @c ]} from unknown\[127\.0\.0\.2\] for service/);
     is(plain(client('auth', '127.0.0.3'), 'joe', 'secret')->{code}, 235, 'another client');
-    push @after, sub { is(plain($c[2], 'joe', 'secret')->{code}, 235, 'AUTH') };
+    push @after, sub { is(plain($c[-1], 'joe', 'secret')->{code}, 235, 'AUTH') };
 };
 
 subtest 'bytes' => sub {
     my $c = client('byte', '127.0.0.2');
     like(mail($c, undef, 'x' x 70 . ("\r\n" . 'x' x 70) x 99), qr/^250 /, 'a part of it') for 1 .. 2;
-    is(mail($c), '450 4.7.1 Error: too many bytes from 127.0.0.2', 'all of it');
+    is(over(sub { mail($c) }), '450 4.7.1 Error: too many bytes from 127.0.0.2', 'all of it');
     like(mail(client('byte', '127.0.0.3')), qr/^250 /, 'another client');
     push @after, sub { like(mail($c), qr/^250 /, 'bytes') };
 };
@@ -124,13 +139,16 @@ subtest 'when the time is over' => sub {
 };
 
 subtest 'over a restart' => sub {
-    $begin = time;
-    my $c = client('message', '127.0.0.4');
-    like(mail($c), qr/^250 /, 'within the limit') for 1 .. 3;
-    $gp->restart;
-    my $again = mail(client('message', '127.0.0.4'));
-    # What is older slides out of the rate bit by bit.
-    $again = '450 4.7.1 (in time)' if time - $begin > $unit / 2;
+    # What is older slides out of the rate bit by bit, and a tally that does not end within the time that it
+    # is given has written none of it.
+    my $again = '';
+    for my $addr (map {"127.0.0.$_"} 41 .. 45) {
+        my $c = client('message', $addr);
+        like(mail($c), qr/^250 /, 'within the limit') for 1 .. 3;
+        $gp->restart;
+        $again = over(sub { mail(client('message', $addr)) });
+        last if $again =~ /^450 /;
+    }
     like($again, qr/^450 4\.7\.1 /, 'what was counted is known');
 };
 
@@ -139,8 +157,9 @@ subtest 'logins' => sub {
     is(plain($_, 'joe', 'secret')->{code}, 235, 'joe') for @c[0 .. 2];
     is(plain($c[3], 'ann', 'secret')->{code}, 235, 'ann');
     like(mail($_), qr/^250 /, 'within the limit') for @c[0 .. 1];
-    is(mail($c[2]), '450 4.7.1 Error: too much mail from joe', 'one over, from another address');
-    $gp->wait_log(qr/Message delivery request rate limit exceeded: 3 from unknown\[127\.0\.0\.4\] for service $port{login}, sasl_username=joe$/);
+    my $n = 2;
+    is(over(sub { $n++; mail($c[2]) }), '450 4.7.1 Error: too much mail from joe', 'one over, from another address');
+    $gp->wait_log(qr/Message delivery request rate limit exceeded: $n from unknown\[127\.0\.0\.4\] for service $port{login}, sasl_username=joe$/);
     like(mail($c[3]), qr/^250 /, 'another login');
 
     my ($here, $there, $ann) = map { client('more', "127.0.0.$_") } 2 .. 4;
@@ -148,21 +167,21 @@ subtest 'logins' => sub {
     plain($ann, 'ann', 'secret');
     $_->cmd('MAIL FROM:<a@b.test>', 250) for $here, $there;
     $here->cmd('RCPT TO:<u@local.test>', 250) for 1 .. 3;
-    is($there->cmd('RCPT TO:<u@local.test>')->{text}, '450 4.7.1 Error: too many recipients from joe', 'recipients of a login');
+    is(over(sub { $there->cmd('RCPT TO:<u@local.test>')->{text} }), '450 4.7.1 Error: too many recipients from joe', 'recipients of a login');
     like(mail($ann, undef, 'x' x 70 . ("\r\n" . 'x' x 70) x 99), qr/^250 /, 'within its bytes') for 1 .. 2;
-    is(mail($ann), '450 4.7.1 Error: too many bytes from ann', 'bytes of a login');
+    is(over(sub { mail($ann) }), '450 4.7.1 Error: too many bytes from ann', 'bytes of a login');
 };
 
 subtest 'greylist' => sub {
     my $c = client('grey', '127.0.0.2');
     $begin = time;
-    like(mail($c), qr/^450 4\.7\.1 <u\@local\.test>: Recipient address rejected: Greylisted, try again in \d seconds$/, 'a stranger');
+    like(over(sub { mail($c) }), qr/^450 4\.7\.1 <u\@local\.test>: Recipient address rejected: Greylisted, try again in \d seconds$/, 'a stranger');
     $gp->wait_log(qr/NOQUEUE: reject: RCPT from unknown\[127\.0\.0\.2\]: 450 4\.7\.1 <u\@local\.test>: Recipient address rejected: Greylisted/);
     like(mail(client('grey', $_)), qr/^250 /, "$_ is exempt") for '127.0.0.200', '127.0.0.201';
     my $d = client('grey', '127.0.0.2');
     plain($d, 'joe', 'secret');
     like(mail($d), qr/^250 /, 'who has authenticated is exempt');
-    like(mail($c, 'v@local.test'), qr/^450 /, 'another recipient');
+    like(over(sub { mail($c, 'v@local.test') }), qr/^450 /, 'another recipient');
     $gp->kill_role('tally');
     sleep 2.2 - (time - $begin) if time - $begin < 2.2;
     my $passed = wait_until(10, sub { mail(client('grey', '127.0.0.2')) =~ /^250 / });
