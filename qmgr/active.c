@@ -47,7 +47,7 @@ struct queue_recipient active_recipient(const struct active *a, const struct act
 {
 	struct queue_recipient to;
 
-	queue_recipient_at(&a->m->env, a->m->r[r->index].where, r->index, &to);
+	queue_store_recipient(a->m, r->index, &to);
 	return to;
 }
 
@@ -95,11 +95,14 @@ struct slice active_nexthop(const struct active *a, const struct active_rcpt *r)
 /* A login stands for its owner whatever the sender says; notices have no sender in common. */
 static uint64_t sender_of(const struct queue_message *m)
 {
-	if (m->env.login.len > 0)
-		return hash_lower(m->env.login);
-	if (m->env.sender.len > 0)
-		return hash_lower(m->env.sender);
-	return hash_bytes(m->env.id);
+	struct queue_envelope env;
+
+	queue_store_envelope(m, &env);
+	if (env.login.len > 0)
+		return hash_lower(env.login);
+	if (env.sender.len > 0)
+		return hash_lower(env.sender);
+	return hash_bytes(env.id);
 }
 
 bool active_is_open(const struct queue_rstatus *r)
@@ -111,19 +114,19 @@ bool active_is_open(const struct queue_rstatus *r)
 
 struct active *active_new(struct queue_message *m, bool loaded)
 {
-	struct active *a = mem_alloc(sizeof(*a));
+	struct active *a;
 	uint32_t n = 0;
 
+	for (uint32_t i = 0; i < m->env.recipients; i++)
+		n += active_is_open(&m->r[i]) || m->r[i].state == QUEUE_R_OUT;
+	a = mem_alloc(sizeof(*a) + n * sizeof(a->rcpts[0]));
 	a->m = m;
 	a->is_probe = probe_is(m);
 	probe_count(a->is_probe ? 1 : 0);
 	a->since = qmgr_now();
 	a->scheduled = schedule_message_add(qmgr.schedule, a, sender_of(m), loaded);
-	if (m->env.verp.len > 0)
+	if (m->env.has_verp)
 		schedule_message_set_single(a->scheduled);
-	for (uint32_t i = 0; i < m->env.recipients; i++)
-		n += active_is_open(&m->r[i]) || m->r[i].state == QUEUE_R_OUT;
-	a->rcpts = mem_array(n, sizeof(*a->rcpts));
 	m->user = a;
 	TAILQ_INSERT_TAIL(&actives, a, link);
 	return a;
@@ -154,7 +157,6 @@ void active_free(struct active *a)
 	active_release_slot(a);
 	probe_count(a->is_probe ? -1 : 0);
 	TAILQ_REMOVE(&actives, a, link);
-	mem_free(a->rcpts);
 	mem_free(a);
 	qmgr_work();
 }
@@ -372,12 +374,14 @@ static void take_some(struct active *a, bool fresh)
 	a->is_passing = true;
 	a->has_more = false;
 	a->taken = 0;
-	while (!a->has_more && queue_recipient_next(&m->env, &a->offset, &a->index, &to)) {
-		const struct queue_rstatus *status = &m->r[to.index];
+	while (!a->has_more && a->index < m->env.recipients) {
+		uint32_t i = a->index++;
+		const struct queue_rstatus *status = &m->r[i];
 
 		if (status->state != QUEUE_R_OUT &&
 			!(active_is_open(status) && is_due(status, a->until)))
 			continue;
+		queue_store_recipient(m, i, &to);
 		take(a, &to, fresh);
 		a->has_more = ++a->taken >= room;
 	}

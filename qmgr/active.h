@@ -40,14 +40,13 @@ struct active {
 	TAILQ_ENTRY(active) link;
 	struct queue_message *m; /* NULL: it was deleted, jobs are still out */
 	struct schedule_message *scheduled;
-	struct active_rcpt *rcpts;
 	uint32_t count;
-	uint32_t open;                 /* recipients that are not DONE */
-	uint32_t resolving;            /* recipients */
-	uint32_t held;                 /* recipients that a worker held from before */
-	uint32_t offset, index, taken; /* what is taken on next; how many were the last time */
-	uint32_t unasked;              /* those before this place need no question for a route */
-	int64_t until;                 /* those due until then belong to this pass */
+	uint32_t open;         /* recipients that are not DONE */
+	uint32_t resolving;    /* recipients */
+	uint32_t held;         /* recipients that a worker held from before */
+	uint32_t index, taken; /* what is taken on next; how many were the last time */
+	uint32_t unasked;      /* those before this place need no question for a route */
+	int64_t until;         /* those due until then belong to this pass */
 	int64_t since;
 	bool has_more; /* recipients of this pass that are not taken on yet */
 	bool is_probe;
@@ -58,6 +57,7 @@ struct active {
 	bool is_passing; /* active_check is at work: not again from inside */
 	bool has_failed_ask;
 	unsigned told; /* bits of enum queue_reason: cleanup says that nobody is to be told */
+	struct active_rcpt rcpts[]; /* those that are open when it begins */
 };
 
 /* A message from the store, new or recovered. */

@@ -44,7 +44,7 @@ static bool is_expanded(const struct queue_message *m, uint32_t index, struct qu
 {
 	struct queue_recipient to;
 
-	queue_recipient_at(&m->env, m->r[index].where, index, &to);
+	queue_store_recipient(m, index, &to);
 	if (!(to.flags & QUEUE_RCPT_EXPANDED))
 		return false;
 	*result = (struct queue_result){.type = QUEUE_EV_DELIVERED,
@@ -149,7 +149,7 @@ static unsigned notify_of(const struct queue_message *m, uint32_t index)
 {
 	struct queue_recipient to;
 
-	queue_recipient_at(&m->env, m->r[index].where, index, &to);
+	queue_store_recipient(m, index, &to);
 	return to.notify;
 }
 
@@ -281,7 +281,7 @@ static bool is_wanted(const struct news *news, const struct queue_message *m, ui
 /* Each recipient of such a message has a sender of its own, who is told alone. */
 static uint32_t most_at_once(const struct queue_message *m)
 {
-	return m->env.verp.len > 0 && !conf_bool(P_disable_verp_bounces) ? 1 : QUEUE_PARENTS_MAX;
+	return m->env.has_verp && !conf_bool(P_disable_verp_bounces) ? 1 : QUEUE_PARENTS_MAX;
 }
 
 /* True when it is wanted: asked for, or not possible now (has_failed_ask). */

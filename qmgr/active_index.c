@@ -99,14 +99,15 @@ static bool add_site(uint32_t list[2], uint32_t hash)
 static void sites(const struct queue_message *m, struct schedule_deferred *row)
 {
 	struct queue_recipient to;
-	uint32_t offset = 0, index = 0;
 
-	while (queue_recipient_next(&m->env, &offset, &index, &to)) {
-		struct slice domain = active_domain(to.address);
-		struct slice nexthop = to.nexthop.len > 0 ? to.nexthop : domain;
+	for (uint32_t i = 0; i < m->env.recipients; i++) {
+		struct slice domain, nexthop;
 
-		if (!active_is_open(&m->r[to.index]))
+		if (!active_is_open(&m->r[i]))
 			continue;
+		queue_store_recipient(m, i, &to);
+		domain = active_domain(to.address);
+		nexthop = to.nexthop.len > 0 ? to.nexthop : domain;
 		if (row->domain == 0)
 			row->domain = schedule_domain(domain);
 		if (row->domain != schedule_domain(domain) ||

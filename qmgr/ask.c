@@ -113,18 +113,20 @@ static struct server_peer *choose(void)
 static void send_route(struct ask *q)
 {
 	struct server_peer *peer = choose();
+	struct queue_envelope env;
 	struct ipc *c;
 
 	if (peer == NULL)
 		return;
+	queue_store_envelope(q->a->m, &env);
 	c = peer->ipc;
 	q->peer = peer;
 	q->id = ipc_ask(c);
 	ipc_begin(c, PROTO_RESOLVE, q->id);
-	ipc_put_text(c, FIELD_SENDER, q->a->m->env.sender);
-	ipc_put_u64(c, FIELD_FLAGS, q->a->m->env.flags);
-	if (q->a->m->env.content_filter_next.len > 0)
-		ipc_put_text(c, FIELD_FILTER, q->a->m->env.content_filter_next);
+	ipc_put_text(c, FIELD_SENDER, env.sender);
+	ipc_put_u64(c, FIELD_FLAGS, env.flags);
+	if (env.content_filter_next.len > 0)
+		ipc_put_text(c, FIELD_FILTER, env.content_filter_next);
 	for (uint32_t i = 0; i < q->count; i++)
 		ipc_put_text(c, FIELD_RECIPIENT,
 			active_recipient(q->a, &q->a->rcpts[q->rcpts[i]]).address);
@@ -328,7 +330,7 @@ static void put_rcpt(struct ipc *c, const struct ask *q, uint32_t index)
 	struct queue_event ev = {0};
 	struct slice reply;
 
-	queue_recipient_at(&m->env, m->r[index].where, index, &to);
+	queue_store_recipient(m, index, &to);
 	bool known = queue_store_last(m, index, &ev);
 
 	reply = ev.type == QUEUE_EV_DELIVERED ? reply_to_success(&ev) : SLICE_NONE;
@@ -396,17 +398,16 @@ static void send_content(struct ask *q)
 static void send_notice(struct ask *q)
 {
 	struct server_peer *peer = choose();
-	struct queue_envelope env = q->a->m->env;
+	struct queue_envelope env;
 	struct buf out = BUF_INIT(60000);
 	struct ipc *c;
 
 	if (peer == NULL)
 		return;
+	queue_store_envelope(q->a->m, &env);
 	c = peer->ipc;
 	q->peer = peer;
 	q->id = ipc_ask(c);
-	env.recipients = 0;
-	env.rcpt_bytes = SLICE_NONE;
 	/* Asked about all at once, so its plain sender is told. */
 	if (q->reason != QUEUE_REASON_REQUEUE && conf_bool(P_disable_verp_bounces))
 		env.verp = SLICE_NONE;
@@ -469,7 +470,7 @@ static void cut_content(struct ask *q, size_t limit)
  */
 static bool is_headers_alone(const struct ask *q)
 {
-	const struct queue_envelope *env = &q->a->m->env;
+	const struct queue_brief *env = &q->a->m->env;
 
 	return q->reason != QUEUE_REASON_BOUNCE || env->ret == QUEUE_RET_HDRS ||
 	       ((env->flags & QUEUE_FLAG_REQUIRETLS) && conf_bool(P_requiretls_redact_dsn));
@@ -478,7 +479,7 @@ static bool is_headers_alone(const struct ask *q)
 /* Up to bounce_size_limit. */
 static void set_content(struct ask *q, struct slice content)
 {
-	const struct queue_envelope *env = &q->a->m->env;
+	const struct queue_brief *env = &q->a->m->env;
 	size_t limit = (size_t)conf_int(P_bounce_size_limit);
 	bool headers = is_headers_alone(q) || content.len == 0;
 

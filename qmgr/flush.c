@@ -62,13 +62,15 @@ static bool is_wish(struct slice name)
 bool flush_means(const struct queue_message *m)
 {
 	struct queue_recipient to;
-	uint32_t offset = 0, index = 0;
 
 	if (is_all || wishes == NULL)
 		return is_all;
-	while (queue_recipient_next(&m->env, &offset, &index, &to))
-		if (active_is_open(&m->r[to.index]) &&
-			(is_wish(to.nexthop) || is_wish(active_domain(to.address))))
+	for (uint32_t i = 0; i < m->env.recipients; i++) {
+		if (!active_is_open(&m->r[i]))
+			continue;
+		queue_store_recipient(m, i, &to);
+		if (is_wish(to.nexthop) || is_wish(active_domain(to.address)))
 			return true;
+	}
 	return false;
 }

@@ -30,9 +30,8 @@ static void put_client(struct ipc *c, const struct queue_envelope *env)
 }
 
 /* With VERP a job has one recipient, and the sender is its own. */
-static void put_sender(struct ipc *c, const struct job *j)
+static void put_sender(struct ipc *c, const struct job *j, const struct queue_envelope *env)
 {
-	const struct queue_envelope *env = &j->a->m->env;
 	struct queue_recipient to;
 	struct buf sender = BUF_INIT(ADDRESS_LIMIT);
 
@@ -59,13 +58,14 @@ static uint32_t flags_of(const struct job *j)
 
 static void put_message(struct ipc *c, const struct job *j)
 {
-	const struct queue_envelope *env = &j->a->m->env;
+	struct queue_envelope all, *env = &all;
 	struct buf envid = BUF_INIT(4096);
 
+	queue_store_envelope(j->a->m, env);
 	ipc_begin(c, PROTO_JOB, j->id);
 	ipc_put_u64(c, FIELD_JOB, j->number);
 	ipc_put_str(c, FIELD_QUEUE_ID, j->a->m->id);
-	put_sender(c, j);
+	put_sender(c, j, env);
 	ipc_put_str(c, FIELD_TRANSPORT, j->worker->transport->name);
 	ipc_put_text(c, FIELD_NEXTHOP, active_nexthop(j->a, j->rcpts[0]));
 	ipc_put_u64(c, FIELD_TIME, (uint64_t)env->arrival);

@@ -44,14 +44,16 @@ static void add_address(struct buf *out, const char *name, struct slice address)
 /* Those that are delivered to: an alias of others stands for itself only in its notice. */
 static uint32_t count_recipients(const struct queue_message *m)
 {
-	uint32_t n = m->env.recipients, offset = 0, index = 0;
+	uint32_t n = 0;
 	struct queue_recipient to;
 
 	/* It comes with at least two others. */
-	if (n < 3)
-		return n;
-	for (n = 0; queue_recipient_next(&m->env, &offset, &index, &to);)
+	if (m->env.recipients < 3)
+		return m->env.recipients;
+	for (uint32_t i = 0; i < m->env.recipients; i++) {
+		queue_store_recipient(m, i, &to);
 		n += !(to.flags & QUEUE_RCPT_EXPANDED);
+	}
 	return n;
 }
 
@@ -118,7 +120,7 @@ uint64_t line_in_doubt(const struct queue_message *m, uint32_t index, struct sli
 	struct queue_recipient to;
 	uint64_t seq;
 
-	queue_recipient_at(&m->env, m->r[index].where, index, &to);
+	queue_store_recipient(m, index, &to);
 	add_address(&out, "to", to.address);
 	buf_add_str(&out, ": in doubt: ");
 	log_quote(&out, reason, 500);

@@ -99,14 +99,14 @@ bool show_list(struct ipc *c, uint64_t request, const struct queue_message *m, b
 	if (!place->is_begun)
 		list_message(c, request, m);
 	place->is_begun = true;
-	while (with_rcpts) {
+	for (; with_rcpts && place->index < m->env.recipients; place->index++) {
 		/* A message can have a million. */
 		if (ipc_room(c) < RCPT_ROOM)
 			return false;
-		if (!queue_recipient_next(&m->env, &place->offset, &place->index, &to))
-			break;
-		if (!is_done(&m->r[to.index]))
-			list_rcpt(c, request, m, &to);
+		if (is_done(&m->r[place->index]))
+			continue;
+		queue_store_recipient(m, place->index, &to);
+		list_rcpt(c, request, m, &to);
 	}
 	return true;
 }

@@ -13,7 +13,7 @@ const char *show_queue(const struct queue_message *m);
 /* How much of a message is sent; zero at first. It holds for the same message read anew, too. */
 struct show_place {
 	bool is_begun;
-	uint32_t offset, index; /* of the next recipient */
+	uint32_t index; /* of the next recipient */
 };
 
 /*

@@ -162,7 +162,6 @@ static const char *queue_of(const struct queue_message *m)
 static void fill(struct gateq_message *out, const struct queue_message *m)
 {
 	struct queue_recipient to;
-	uint32_t offset = 0, index = 0;
 
 	snprintf(out->id, sizeof(out->id), "%s", m->id);
 	snprintf(out->queue, sizeof(out->queue), "%s", queue_of(m));
@@ -170,12 +169,13 @@ static void fill(struct gateq_message *out, const struct queue_message *m)
 	out->size = m->env.size;
 	out->is_forced = m->expire_now;
 	out->sender = slice_dup(m->env.sender);
-	while (queue_recipient_next(&m->env, &offset, &index, &to)) {
+	for (uint32_t i = 0; i < m->env.recipients; i++) {
 		struct queue_event ev = {0};
-		const struct queue_rstatus *r = &m->r[to.index];
+		const struct queue_rstatus *r = &m->r[i];
 
 		if (r->state == QUEUE_R_DELIVERED || queue_rstate_is_final(r->state))
 			continue;
+		queue_store_recipient(m, i, &to);
 		(void)queue_store_last(m, to.index, &ev);
 		gateq_message_add(out, &(struct gateq_rcpt_parts){.address = to.address,
 					       .orig_to = to.orig_to,

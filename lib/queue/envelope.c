@@ -5,6 +5,7 @@
 
 #include "queue/id.h"
 #include "util/err.h"
+#include "util/log.h"
 #include "util/wire.h"
 
 #define MAGIC 0x31455047u /* "GPE1" */
@@ -352,12 +353,13 @@ static int check_envelope(const struct queue_envelope *env, uint32_t count)
 	return 0;
 }
 
-int queue_envelope_decode(struct slice in, struct queue_envelope *env)
+/* All but the recipients; count: how many it says that there are. */
+static int decode_message(struct slice in, struct queue_envelope *env, uint32_t *count)
 {
 	struct reader r = reader_of(in);
 	struct reader fields;
 	uint8_t last = 0, major;
-	uint32_t count, magic;
+	uint32_t magic;
 	int err;
 
 	*env = (struct queue_envelope){0};
@@ -367,7 +369,7 @@ int queue_envelope_decode(struct slice in, struct queue_envelope *env)
 	major = reader_u8(&r);
 	env->minor = reader_u8(&r);
 	reader_skip(&r, 2);
-	count = reader_u32(&r);
+	*count = reader_u32(&r);
 	fields = reader_of(reader_bytes(&r, reader_u32(&r)));
 	if (r.err != 0)
 		return ERR_SHORT;
@@ -382,14 +384,37 @@ int queue_envelope_decode(struct slice in, struct queue_envelope *env)
 			return err;
 	}
 	env->rcpt_bytes = r.in;
-	err = count_recipients(env->rcpt_bytes, env->minor, &env->recipients);
+	return 0;
+}
+
+int queue_envelope_decode(struct slice in, struct queue_envelope *env)
+{
+	uint32_t count = 0;
+	int err = decode_message(in, env, &count);
+
+	if (err == 0)
+		err = count_recipients(env->rcpt_bytes, env->minor, &env->recipients);
 	return err != 0 ? err : check_envelope(env, count);
+}
+
+void queue_envelope_again(struct slice in, struct queue_envelope *env)
+{
+	uint32_t count;
+
+	if (decode_message(in, env, &count) != 0)
+		log_panic("an envelope that was good is not");
 }
 
 void queue_recipient_at(const struct queue_envelope *env, uint32_t offset, uint32_t index,
 	struct queue_recipient *r)
 {
-	struct reader all = reader_of(slice_from(env->rcpt_bytes, offset));
+	queue_recipient_in(env->rcpt_bytes, offset, index, r);
+}
+
+void queue_recipient_in(
+	struct slice rcpt_bytes, uint32_t offset, uint32_t index, struct queue_recipient *r)
+{
+	struct reader all = reader_of(slice_from(rcpt_bytes, offset));
 	struct reader one = reader_of(reader_bytes(&all, reader_u16(&all)));
 	uint8_t last = 0;
 

@@ -149,6 +149,9 @@ int queue_envelope_encode(
  * in has no bytes behind the envelope.
  */
 int queue_envelope_decode(struct slice in, struct queue_envelope *env);
+/* The same of one that was good before, without a look at its recipients, of which there may be
+ * many: their number stays 0. */
+void queue_envelope_again(struct slice in, struct queue_envelope *env);
 
 /*
  * Walks the recipients of a decoded envelope: start with *offset 0 and *index 0. False at the
@@ -158,6 +161,9 @@ bool queue_recipient_next(const struct queue_envelope *env, uint32_t *offset, ui
 	struct queue_recipient *r);
 void queue_recipient_at(const struct queue_envelope *env, uint32_t offset, uint32_t index,
 	struct queue_recipient *r);
+/* The same, in the rcpt_bytes of an envelope. */
+void queue_recipient_in(
+	struct slice rcpt_bytes, uint32_t offset, uint32_t index, struct queue_recipient *r);
 
 /* Whom logs and next hops are told as the client: the origin, or the client itself. */
 struct queue_client {

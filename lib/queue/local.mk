@@ -19,7 +19,7 @@ lib_queue_libqueue_a_SOURCES = \
 	%D%/state.c %D%/state.h \
 	%D%/store.c %D%/store.h %D%/store_private.h \
 	%D%/store_child.c %D%/store_event.c %D%/store_journal.c %D%/store_message.c \
-	%D%/store_order.c %D%/store_out.c %D%/store_reply.c %D%/store_start.c
+	%D%/store_order.c %D%/store_out.c %D%/store_reply.c %D%/store_start.c %D%/store_table.c
 
 check_PROGRAMS += t/queue/model_test
 t_queue_model_test_SOURCES = t/queue/model_test.c t/queue/model_scripts.c \

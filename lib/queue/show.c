@@ -55,10 +55,10 @@ static void add_rcpt(
 
 void queue_show(struct buf *out, const struct queue_message *m, const char *queue)
 {
-	const struct queue_envelope *env = &m->env;
+	struct queue_envelope all, *env = &all;
 	struct queue_recipient to;
-	uint32_t offset = 0, index = 0;
 
+	queue_store_envelope(m, env);
 	add(out, "queue_id", slice_str(m->id));
 	add(out, "queue_name", slice_str(queue));
 	add_time(out, "arrival_time", env->arrival);
@@ -91,9 +91,11 @@ void queue_show(struct buf *out, const struct queue_message *m, const char *queu
 	add(out, "parent", env->parent);
 	if (m->expire_now)
 		add(out, "forced_expire", SLICE_LIT("yes"));
-	add_number(out, "recipients", env->recipients);
-	while (queue_recipient_next(env, &offset, &index, &to))
+	add_number(out, "recipients", m->env.recipients);
+	for (uint32_t i = 0; i < m->env.recipients; i++) {
+		queue_store_recipient(m, i, &to);
 		add_rcpt(out, m, &to);
+	}
 }
 
 void queue_show_event(struct buf *out, const struct queue_event *ev)

@@ -203,10 +203,9 @@ void store_durable(struct queue_store *s)
 
 /* ---- Compaction ---- */
 
-static bool carry_message(struct slice id, void *value, void *arg)
+static bool carry_message(struct queue_message *m, void *arg)
 {
 	struct queue_store *s = arg;
-	struct queue_message *m = value;
 
 	if (m->p->first_piece == 0 || m->p->first_piece > s->drop_number)
 		return true;
@@ -305,7 +304,7 @@ static void compact(struct queue_store *s)
 		return;
 	s->drop_number = s->log.slots[s->drop_slot].number;
 	s->drop_end = s->log.slots[s->drop_slot].end;
-	dict_walk(s->messages, carry_message, s);
+	store_table_walk(s, carry_message, s);
 	if (s->drop_slot == -1)
 		return;
 	TAILQ_FOREACH(seg, &s->segs, entry)
@@ -533,9 +532,9 @@ bool queue_store_is_stopped(const struct queue_store *s)
 	return s->is_stopped;
 }
 
-static bool free_message(struct slice id, void *value, void *arg)
+static bool free_message(struct queue_message *m, void *arg)
 {
-	store_message_free(value);
+	store_message_free(m);
 	return true;
 }
 
@@ -550,8 +549,8 @@ void queue_store_free(struct queue_store **sp)
 
 	if (s == NULL)
 		return;
-	dict_walk(s->messages, free_message, s);
-	dict_free(&s->messages);
+	store_table_walk(s, free_message, s);
+	mem_free(s->messages.slots);
 	dict_free(&s->past);
 	dict_free(&s->claims);
 	TAILQ_CONCAT(&s->ready, &s->urgent, entry);

@@ -53,22 +53,37 @@ struct queue_rstatus {
 	uint8_t doubts;           /* attempts in doubt behind the last result, by an unknown road */
 	uint16_t attempts;        /* so far; one in doubt counts, one that was not sent does not */
 	uint16_t relayed;         /* of them, through a relay */
-	uint32_t where;           /* offset in the envelope, for queue_recipient_at */
+	uint32_t where;           /* private: its place in the envelope */
 	int64_t due;              /* WAIT: next attempt (real µs); 0: never tried, now */
+};
+
+/* What of an envelope is at hand while its message is loaded, which may be one of very many. */
+struct queue_brief {
+	struct slice sender, parent; /* borrowed from memory of the store */
+	int64_t arrival, deadline, delay_warning;
+	uint64_t size, body_len;
+	uint32_t header_len, flags, recipients;
+	uint8_t ret, reason;
+	bool has_verp;
 };
 
 /* A loaded message. Callers read it and own `user` alone. Freed after calls->ended or unload. */
 struct queue_message {
 	char id[QUEUE_ID_MAX + 1];
-	struct queue_envelope env; /* decoded, borrowed from memory of the store */
-	struct queue_rstatus *r;   /* env.recipients of them */
-	uint8_t state;             /* enum queue_mstate */
-	uint8_t place;             /* enum queue_place: where it is stored now */
-	bool is_recovered;         /* came from before this start */
-	bool expire_now;           /* the operator wants no further attempt */
+	struct queue_brief env;
+	struct queue_rstatus *r; /* env.recipients of them */
+	uint8_t state;           /* enum queue_mstate */
+	uint8_t place;           /* enum queue_place: where it is stored now */
+	bool is_recovered;       /* came from before this start */
+	bool expire_now;         /* the operator wants no further attempt */
 	void *user;
 	struct queue_store_private *p;
 };
+
+/* The whole envelope, but for the number of its recipients; borrowed from memory of the store. */
+void queue_store_envelope(const struct queue_message *m, struct queue_envelope *env);
+void queue_store_recipient(
+	const struct queue_message *m, uint32_t index, struct queue_recipient *to);
 
 /* What a delivery worker, or qmgr itself, reports of one recipient. */
 struct queue_result {

@@ -32,12 +32,15 @@ static bool is_open(const struct queue_rstatus *r, uint8_t reason)
 
 static bool parent_takes(const struct queue_message *parent, const struct queue_message *child)
 {
-	uint32_t n = queue_parent_count(&child->env);
+	struct queue_envelope env;
+	uint32_t n;
 
+	queue_store_envelope(child, &env);
+	n = queue_parent_count(&env);
 	if (parent == NULL || parent->state == QUEUE_M_ENDED || n == 0)
 		return false;
 	for (uint32_t i = 0; i < n; i++) {
-		uint32_t index = queue_parent_at(&child->env, i);
+		uint32_t index = queue_parent_at(&env, i);
 
 		if (index >= parent->env.recipients ||
 			!is_open(&parent->r[index], child->env.reason))
@@ -61,12 +64,14 @@ static enum queue_event_type parent_event(uint8_t reason)
 
 static uint32_t *parent_list(const struct queue_message *child, uint32_t *n)
 {
+	struct queue_envelope env;
 	uint32_t *list;
 
-	*n = queue_parent_count(&child->env);
+	queue_store_envelope(child, &env);
+	*n = queue_parent_count(&env);
 	list = mem_array(*n + 1, sizeof(*list));
 	for (uint32_t i = 0; i < *n; i++)
-		list[i] = queue_parent_at(&child->env, i);
+		list[i] = queue_parent_at(&env, i);
 	return list;
 }
 
@@ -81,7 +86,7 @@ static int drop_child(
 		return err;
 	store_problem(s, false, "%s: made from %.*s too late: dropped", child->id,
 		SLICE_FMT(child->env.parent));
-	child->p->end_ticket = ticket;
+	child->p->is_ending = true;
 	store_wait(s, ticket, WAIT_END, child, NULL, 0);
 	if (parent != NULL) {
 		uint32_t n, *list = parent_list(child, &n);
@@ -154,7 +159,7 @@ void store_check_orphans(struct queue_store *s)
 
 	for (p = TAILQ_FIRST(&s->orphans); p != NULL; p = next) {
 		struct queue_message *m = p->m;
-		struct queue_message *parent = dict_get(s->messages, m->env.parent);
+		struct queue_message *parent = store_find(s, m->env.parent);
 
 		next = TAILQ_NEXT(p, orphan);
 		if (p->busy > 0 || (parent == NULL && pending) ||

@@ -81,7 +81,7 @@ static bool is_worth_telling(const struct queue_message *m, uint32_t i)
 
 	if (m->r[i].is_told || (m->env.flags & (QUEUE_FLAG_TRACE | QUEUE_FLAGS_BY)))
 		return true;
-	queue_recipient_at(&m->env, m->r[i].where, i, &to);
+	queue_store_recipient(m, i, &to);
 	return (to.notify & QUEUE_NOTIFY_SUCCESS) != 0;
 }
 
@@ -218,7 +218,7 @@ static int note_chunk(struct queue_message *m, struct queue_event *ev, uint64_t 
 	m->p->no++;
 	if (m->p->first_piece == 0)
 		m->p->first_piece = s->log.slots[s->log.current].number;
-	queue_event_encode(&m->p->history, 0, ev);
+	store_history_add(m, ev);
 	store_apply(m, ev);
 	return 0;
 }

@@ -188,7 +188,7 @@ bool queue_store_knows(const struct queue_store *s, struct slice id)
 	uint64_t key = hash_bytes(id);
 	const struct sseg *seg;
 
-	if (dict_get(s->messages, id) != NULL)
+	if (store_find(s, id) != NULL)
 		return true;
 	TAILQ_FOREACH(seg, &s->segs, entry)
 	{
@@ -377,9 +377,8 @@ static int accept_message(struct queue_store *s, struct sseg *seg, size_t rec,
 	int err;
 
 	m->p->seg = seg;
-	m->p->rec = rec;
+	m->p->rec = (uint32_t)rec;
 	m->p->ref = r->ref;
-	m->p->offset = r->ref.offset;
 	m->p->file_at = s->now + s->setup.file_delay;
 	TAILQ_INSERT_TAIL(&s->aged, m->p, aged);
 	m->p->is_aged = true;
@@ -395,7 +394,7 @@ static int accept_message(struct queue_store *s, struct sseg *seg, size_t rec,
 			return err;
 	}
 	if (m->state == QUEUE_M_ENDED) {
-		m->p->end_ticket = s->log.noted;
+		m->p->is_ending = true;
 		store_wait(s, s->log.noted, WAIT_END, m, NULL, 0);
 		return 0;
 	}

@@ -20,39 +20,131 @@ void store_unlist(struct queue_message *m)
 	m->p->is_aged = m->p->is_backlog = m->p->is_orphan = m->p->is_to_unlink = false;
 }
 
+/* Recipients, then the bytes of the envelope, stand behind it. */
+struct block {
+	struct queue_message m;
+	struct queue_store_private p;
+	struct queue_rstatus r[];
+};
+
+static char *envelope_of(const struct queue_message *m)
+{
+	return (char *)(m->r + m->env.recipients);
+}
+
+void queue_store_envelope(const struct queue_message *m, struct queue_envelope *env)
+{
+	queue_envelope_again(slice_of(envelope_of(m), m->p->envelope_len), env);
+}
+
+void queue_store_recipient(
+	const struct queue_message *m, uint32_t index, struct queue_recipient *to)
+{
+	struct slice all = slice_of(envelope_of(m), m->p->envelope_len);
+
+	queue_recipient_in(slice_from(all, m->p->rcpts_at), m->r[index].where, index, to);
+}
+
+static struct queue_brief brief_of(const struct queue_envelope *env)
+{
+	return (struct queue_brief){
+		.sender = env->sender,
+		.parent = env->parent,
+		.arrival = env->arrival,
+		.deadline = env->deadline,
+		.delay_warning = env->delay_warning,
+		.size = env->size,
+		.body_len = env->body_len,
+		.header_len = env->header_len,
+		.flags = env->flags,
+		.recipients = env->recipients,
+		.ret = env->ret,
+		.reason = env->reason,
+		.has_verp = env->verp.len > 0,
+	};
+}
+
+/* With a copy of bytes, which env was decoded from. */
+static struct queue_message *make(
+	struct queue_store *s, struct slice bytes, const struct queue_envelope *env)
+{
+	struct block *b =
+		mem_alloc(sizeof(*b) + env->recipients * sizeof(struct queue_rstatus) + bytes.len);
+	struct queue_message *m = &b->m;
+	struct queue_envelope own;
+
+	m->p = &b->p;
+	m->p->store = s;
+	m->p->m = m;
+	m->p->envelope_len = (uint32_t)bytes.len;
+	m->p->rcpts_at = (uint32_t)(bytes.len - env->rcpt_bytes.len);
+	m->r = b->r;
+	m->env.recipients = env->recipients;
+	memcpy(envelope_of(m), bytes.p, bytes.len);
+	memcpy(m->id, env->id.p, env->id.len);
+	queue_store_envelope(m, &own);
+	own.recipients = env->recipients;
+	m->env = brief_of(&own);
+	return m;
+}
+
 struct queue_message *store_message_new(struct queue_store *s, struct slice id,
 	struct slice envelope, enum queue_place place, int *err)
 {
-	struct queue_message *m = mem_alloc(sizeof(*m));
+	struct queue_message *m;
+	struct queue_envelope env;
 	struct queue_recipient r;
 	uint32_t offset = 0, index = 0, where = 0;
 
-	m->p = mem_alloc(sizeof(*m->p));
-	m->p->store = s;
-	m->p->m = m;
-	m->p->envelope = BUF_INIT(QUEUE_ENVELOPE_MAX);
-	m->p->history = BUF_INIT(QUEUE_EVENTS_PLAIN_MAX);
-	m->place = (uint8_t)place;
-	memcpy(m->id, id.p, id.len);
-	buf_add_slice(&m->p->envelope, envelope);
-	*err = queue_envelope_decode(buf_slice(&m->p->envelope), &m->env);
-	if (*err == 0 && !slice_eq(m->env.id, id))
+	*err = queue_envelope_decode(envelope, &env);
+	if (*err == 0 && !slice_eq(env.id, id))
 		*err = ERR_CORRUPT;
-	if (*err == 0 && dict_get(s->messages, id) != NULL)
+	if (*err == 0 && store_find(s, id) != NULL)
 		*err = ERR_EXISTS;
-	if (*err != 0) {
-		store_message_free(m);
+	if (*err != 0)
 		return NULL;
-	}
-	m->r = mem_array(m->env.recipients, sizeof(*m->r));
-	while (queue_recipient_next(&m->env, &offset, &index, &r)) {
+	m = make(s, envelope, &env);
+	m->place = (uint8_t)place;
+	while (queue_recipient_next(&env, &offset, &index, &r)) {
 		m->r[r.index].where = where;
 		where = offset;
 		if (r.flags & QUEUE_RCPT_DROPPED)
 			m->r[r.index].state = QUEUE_R_DELETED;
 	}
-	dict_set(s->messages, id, m);
+	store_table_add(s, m);
 	return m;
+}
+
+static void history_free(struct queue_message *m)
+{
+	if (m->p->history != NULL)
+		buf_clear(&m->p->history->events);
+	mem_free(m->p->history);
+	m->p->history = NULL;
+}
+
+void store_history_add(struct queue_message *m, const struct queue_event *ev)
+{
+	if (m->p->history == NULL) {
+		m->p->history = mem_alloc(sizeof(*m->p->history));
+		m->p->history->events = BUF_INIT(QUEUE_EVENTS_PLAIN_MAX);
+	}
+	queue_event_encode(&m->p->history->events, 0, ev);
+}
+
+struct slice store_history(const struct queue_message *m)
+{
+	return m->p->history != NULL ? buf_slice(&m->p->history->events) : SLICE_NONE;
+}
+
+void store_history_kept(struct queue_message *m)
+{
+	if (m->p->history == NULL)
+		return;
+	buf_consume(&m->p->history->events, m->p->history->sent);
+	m->p->history->sent = 0;
+	if (m->p->history->events.len == 0)
+		history_free(m);
 }
 
 /* It is in no order and no waiter. */
@@ -61,16 +153,12 @@ void store_message_free(struct queue_message *m)
 	struct queue_store *s = m->p->store;
 
 	store_unlist(m);
-	if (dict_get(s->messages, slice_str(m->id)) == m)
-		dict_take(s->messages, slice_str(m->id));
+	store_table_remove(s, m);
 	for (uint32_t i = 0; m->p->last != NULL && i < m->env.recipients; i++)
 		mem_free(m->p->last[i]);
 	mem_free(m->p->last);
-	buf_clear(&m->p->envelope);
-	buf_clear(&m->p->history);
-	mem_free(m->r);
-	mem_free(m->p);
-	mem_free(m);
+	history_free(m);
+	mem_free(m); /* the whole block: it is the first in it */
 }
 
 /* Events from the log that was found at start, above those that its file had. */
@@ -91,7 +179,7 @@ void store_use_past(struct queue_message *m, uint32_t last_no)
 			continue;
 		m->p->no = ev.no;
 		store_apply(m, &ev);
-		queue_event_encode(&m->p->history, 0, &ev);
+		store_history_add(m, &ev);
 		if (m->p->first_piece == 0)
 			m->p->first_piece = 1;
 	}
@@ -99,7 +187,7 @@ void store_use_past(struct queue_message *m, uint32_t last_no)
 
 struct queue_message *queue_store_get(const struct queue_store *s, struct slice id)
 {
-	struct queue_message *m = dict_get(s->messages, id);
+	struct queue_message *m = store_find(s, id);
 
 	return m == NULL || m->p->is_unloading ? NULL : m;
 }
@@ -107,7 +195,7 @@ struct queue_message *queue_store_get(const struct queue_store *s, struct slice 
 void queue_store_history(const struct queue_message *m,
 	void (*visit)(const struct queue_event *ev, void *arg), void *arg)
 {
-	struct slice plain = buf_slice(&m->p->history);
+	struct slice plain = store_history(m);
 	struct queue_event ev;
 	size_t used;
 
@@ -125,7 +213,7 @@ static int note_end(
 
 	if (err != 0)
 		return err;
-	m->p->end_ticket = *ticket;
+	m->p->is_ending = true;
 	store_wait(m->p->store, *ticket, WAIT_END, m, NULL, 0);
 	return 0;
 }
@@ -270,12 +358,12 @@ static void order_move(struct queue_message *m, enum queue_order type)
 	struct sorder *o = TAILQ_LAST(&s->ready, sorder_list);
 
 	if (o == NULL || o->type != type || o->n == QUEUE_ORDER_ITEMS || o->is_written ||
-		o->weight + m->p->history.len > ORDER_WEIGHT) {
+		o->weight + store_history(m).len > ORDER_WEIGHT) {
 		o = store_order_new(s, type);
 		store_order_put(s, o, false);
 	}
 	o->m[o->n++] = m;
-	o->weight += m->p->history.len;
+	o->weight += store_history(m).len;
 	m->p->busy++;
 	m->p->is_moving = true;
 }
@@ -298,7 +386,7 @@ void store_settle(struct queue_message *m)
 
 int queue_store_load(struct queue_store *s, struct slice id, enum queue_place place)
 {
-	struct queue_message *m = dict_get(s->messages, id);
+	struct queue_message *m = store_find(s, id);
 	struct sorder *o;
 
 	if (!queue_id_is_valid(id))
@@ -351,7 +439,7 @@ int queue_store_content(struct queue_message *m, struct buf *out)
 	if (m->place == QUEUE_PLACE_JOURNAL && m->p->seg != NULL) {
 		struct queue_segment *seg = &m->p->seg->seg;
 
-		err = queue_record_read(seg, m->p->offset, queue_segment_end(seg), true, &rec);
+		err = queue_record_read(seg, m->p->ref.offset, queue_segment_end(seg), true, &rec);
 		if (err == 0)
 			err = queue_record_payload(seg, &rec, rec.ref.length, true, &payload);
 		if (err == 0 && !slice_eq_str(slice_str(rec.id), m->id))

@@ -60,8 +60,9 @@ static int64_t due_of(const struct queue_message *m)
 
 static void put_events(struct buf *b, struct queue_message *m)
 {
-	m->p->history_sent = m->p->history.len;
-	wire_counted(b, buf_slice(&m->p->history));
+	if (m->p->history != NULL)
+		m->p->history->sent = m->p->history->events.len;
+	wire_counted(b, store_history(m));
 }
 
 static uint8_t target_of(const struct queue_message *m)

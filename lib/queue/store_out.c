@@ -32,7 +32,7 @@ static bool is_fresh(const struct queue_message *m, uint32_t i)
 
 	return m->place == QUEUE_PLACE_JOURNAL && m->p->seg != NULL && !m->p->was_touched &&
 	       !m->is_recovered && r->state == QUEUE_R_WAIT && r->attempts == 0 && r->due == 0 &&
-	       m->p->offset >= m->p->seg->floor;
+	       m->p->ref.offset >= m->p->seg->floor;
 }
 
 bool queue_store_may_hand_out(const struct queue_store *s)

@@ -13,9 +13,10 @@
 
 /*
  * Inside of the store (lib/queue only). store.c: life, time, syncs; store_order.c: orders for the
- * keeper; store_reply.c: its answers; store_start.c: the log at start; store_journal.c: segments,
- * records; store_child.c: mail made from mail; store_message.c: a message's life, ends, place;
- * store_out.c: hand-outs and results; store_event.c: notes and what they do to states.
+ * keeper; store_reply.c: its answers; store_table.c: messages by id; store_start.c: the log at
+ * start; store_journal.c: segments, records; store_child.c: mail made from mail; store_message.c: a
+ * message's life, ends, place; store_out.c: hand-outs and results; store_event.c: notes and what
+ * they do to states.
  */
 #define QUEUE_SEGMENTS 1024
 #define QUEUE_SYNC_FAILURES 3
@@ -68,38 +69,49 @@ struct sseg {
 };
 TAILQ_HEAD(sseg_list, sseg);
 
+/* Plain events that its file does not have. */
+struct shistory {
+	struct buf events;
+	size_t sent; /* bytes of it that an order under way carries */
+};
+
+/* Of a message; with it, its recipients and its encoded envelope one piece of memory. */
 struct queue_store_private {
 	struct queue_store *store;
 	struct queue_message *m;
-	struct buf envelope;  /* owned copy of the encoded bytes */
-	struct buf history;   /* plain events that its file does not have */
-	size_t history_sent;  /* bytes of it that an order under way carries */
-	char **last;          /* per recipient, encoded and owned; NULL: none at all */
-	uint32_t no;          /* of the last event */
-	uint32_t first_piece; /* of the log, that holds an event of it; 0: none */
-	struct sseg *seg;     /* its record, until that is done */
-	size_t rec;
+	struct queue_message *next; /* store_table.c */
+	struct shistory *history;   /* owned; NULL: none */
+	char **last;                /* per recipient, encoded and owned; NULL: none at all */
+	uint32_t no;                /* of the last event */
+	uint32_t first_piece;       /* of the log, that holds an event of it; 0: none */
+	struct sseg *seg;           /* its record, until that is done */
 	struct queue_ref ref;
-	uint64_t offset; /* of its record; for floors */
-	uint64_t wait;   /* ticket that hand-outs wait for */
-	uint64_t end_ticket;
-	uint32_t out, asked; /* recipients */
-	uint32_t busy;       /* orders that name it */
-	int64_t file_at;     /* real time at which it is written to a file */
-	bool is_given;       /* calls->message was made */
-	bool is_backlog;     /* on store->backlog */
-	bool maybe_file;     /* an interrupted move may have left one */
-	bool is_moving, is_unloading, is_wanted, is_corrupt, is_removed, is_ended_durable;
-	bool was_touched; /* held, or recovered: never fresh again */
-	bool is_damaged;
-	uint8_t target;                        /* of the move under way */
-	int64_t due;                           /* for its mtime */
-	int64_t unload_at;                     /* not before, after a failure */
-	bool is_aged, is_orphan, is_to_unlink; /* on these lists */
+	uint64_t wait; /* ticket that hand-outs wait for */
+	uint32_t rec;  /* in seg */
+	uint32_t envelope_len, rcpts_at;
+	uint32_t out, asked;  /* recipients */
+	uint32_t busy;        /* orders that name it */
+	int64_t file_at;      /* real time at which it is written to a file */
+	int64_t due;          /* for its mtime */
+	int64_t unload_at;    /* not before, after a failure */
+	uint8_t target;       /* of the move under way */
+	bool is_given : 1;    /* calls->message was made */
+	bool maybe_file : 1;  /* an interrupted move may have left one */
+	bool is_ending : 1;   /* its end is noted */
+	bool was_touched : 1; /* held, or recovered: never fresh again */
+	bool is_moving : 1, is_unloading : 1, is_wanted : 1, is_corrupt : 1, is_removed : 1;
+	bool is_ended_durable : 1, is_damaged : 1;
+	bool is_aged : 1, is_backlog : 1, is_orphan : 1, is_to_unlink : 1; /* on these lists */
 	TAILQ_ENTRY(queue_store_private) aged, backlog, orphan, to_unlink;
 };
 
 TAILQ_HEAD(splist, queue_store_private);
+
+/* Loaded messages by id. */
+struct stable {
+	struct queue_message **slots;
+	size_t size, count;
+};
 
 struct sorder {
 	uint8_t type;
@@ -156,9 +168,9 @@ struct queue_store {
 	const struct queue_store_calls *calls;
 	void *arg;
 	struct queue_log log;
-	struct dict *messages; /* id → struct queue_message, owned */
-	struct dict *past;     /* id → struct buf of plain events from the log at start, owned */
-	struct dict *claims;   /* "id index" → this */
+	struct stable messages; /* owned */
+	struct dict *past;      /* id → struct buf of plain events from the log at start, owned */
+	struct dict *claims;    /* "id index" → this */
 	struct sseg_list segs;
 	struct splist backlog;   /* read, not yet given out */
 	struct splist aged;      /* in the journal, oldest first */
@@ -231,10 +243,22 @@ struct queue_message *store_message_new(struct queue_store *s, struct slice id,
 	struct slice envelope, enum queue_place place, int *err);
 void store_message_free(struct queue_message *m);
 void store_use_past(struct queue_message *m, uint32_t last_no);
+void store_history_add(struct queue_message *m, const struct queue_event *ev);
+struct slice store_history(const struct queue_message *m);
+/* What was sent of it stands in the file. */
+void store_history_kept(struct queue_message *m);
 void store_settle(struct queue_message *m); /* orders the move that its state wants */
 void store_try_remove(struct queue_message *m);
 /* Off the lists of the store. */
 void store_unlist(struct queue_message *m);
+
+/* store_table.c. NULL: it is not loaded. */
+struct queue_message *store_find(const struct queue_store *s, struct slice id);
+void store_table_add(struct queue_store *s, struct queue_message *m);
+void store_table_remove(struct queue_store *s, struct queue_message *m);
+/* Until visit returns false; it may remove the one that it is given. */
+void store_table_walk(
+	struct queue_store *s, bool (*visit)(struct queue_message *m, void *arg), void *arg);
 
 /* store_out.c */
 bool store_has_rcpts(const struct queue_message *m, const uint32_t *rcpts, uint32_t n);

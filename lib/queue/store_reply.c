@@ -88,8 +88,7 @@ static void is_in_file(struct queue_store *s, struct queue_message *m)
 	uint64_t ticket;
 
 	m->place = m->p->target;
-	buf_consume(&m->p->history, m->p->history_sent);
-	m->p->history_sent = 0;
+	store_history_kept(m);
 	if (!was_journal)
 		return;
 	if (m->p->is_aged)
@@ -227,7 +226,7 @@ static void reply_read(struct queue_store *s, const struct sorder *o, struct rea
 	struct slice envelope = reader_counted(r, QUEUE_REPLY_MAX);
 	struct slice content = reader_counted(r, QUEUE_REPLY_MAX);
 	struct slice events = reader_counted(r, QUEUE_REPLY_MAX);
-	struct queue_message *m = dict_get(s->messages, slice_str(o->id));
+	struct queue_message *m = store_find(s, slice_str(o->id));
 
 	if (o->for_content) {
 		m = o->m[0];
@@ -244,9 +243,9 @@ static void reply_read(struct queue_store *s, const struct sorder *o, struct rea
 	if (m == NULL && status == 0)
 		m = build_loaded(s, o->id, place, envelope, events, &status);
 	if (m != NULL && m->state == QUEUE_M_ENDED && !m->p->is_given) {
-		if (m->p->end_ticket == 0) {
+		if (!m->p->is_ending) {
 			/* Its end survived, its file too: unlinked now. */
-			m->p->end_ticket = s->log.noted;
+			m->p->is_ending = true;
 			store_wait(s, s->log.noted, WAIT_END, m, NULL, 0);
 			s->sync_wanted = true;
 		}
@@ -284,8 +283,7 @@ static void reply_append(struct queue_store *s, const struct sorder *o, int stat
 	m->p->busy--;
 	m->p->is_unloading = false;
 	if (status == 0) {
-		buf_consume(&m->p->history, m->p->history_sent);
-		m->p->history_sent = 0;
+		store_history_kept(m);
 		m->p->due = 0;
 	}
 	if (m->p->is_wanted) {
@@ -458,7 +456,7 @@ static void reply_walk(struct queue_store *s, struct reader *r)
 			sub->place = d->place;
 			memcpy(sub->dir, id, 3);
 			TAILQ_INSERT_TAIL(&s->walk, sub, entry);
-		} else if (!is_dir && dict_get(s->messages, name) == NULL) {
+		} else if (!is_dir && store_find(s, name) == NULL) {
 			s->calls->waiting(s->arg, id, (enum queue_place)d->place, mtime);
 		}
 	}

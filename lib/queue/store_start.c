@@ -319,7 +319,6 @@ static struct queue_store *store_new(const struct queue_store_setup *setup, int6
 	s->drop_slot = -1;
 	set_defaults(s);
 	queue_log_init(&s->log, &s->root, setup->piece_size);
-	s->messages = dict_new(SIZE_MAX, NULL);
 	s->past = dict_new(SIZE_MAX, free_buf);
 	s->claims = dict_new(SIZE_MAX, NULL);
 	TAILQ_INIT(&s->segs);

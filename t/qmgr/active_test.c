@@ -25,6 +25,7 @@
 struct qmgr qmgr;
 static int64_t now, set; /* the scheduler's time; by how much the clock is ahead of it */
 static struct queue_message *in_memory;
+static struct queue_envelope envelope;
 
 int64_t qmgr_now(void)
 {
@@ -56,6 +57,17 @@ void qmgr_dies(const char *what, int err)
 }
 
 /* ---- The store. ---- */
+
+void queue_store_envelope(const struct queue_message *m, struct queue_envelope *env)
+{
+	*env = envelope;
+}
+
+void queue_store_recipient(
+	const struct queue_message *m, uint32_t index, struct queue_recipient *to)
+{
+	queue_recipient_at(&envelope, m->r[index].where, index, to);
+}
 
 void queue_store_shift(struct queue_message *m, int64_t change)
 {
@@ -278,8 +290,9 @@ static struct queue_message *message(void)
 	buf_clear(&rcpts);
 	m = (struct queue_message){.id = "ABCDEF", .place = QUEUE_PLACE_DEFERRED, .r = &status};
 	status = (struct queue_rstatus){.attempts = 1, .due = START + WAITS};
-	if (queue_envelope_decode(buf_slice(&bytes), &m.env) != 0)
+	if (queue_envelope_decode(buf_slice(&bytes), &envelope) != 0)
 		bail_out("no envelope");
+	m.env = (struct queue_brief){.sender = envelope.sender, .recipients = 1};
 	return in_memory = &m;
 }
 

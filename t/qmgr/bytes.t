@@ -63,7 +63,7 @@ diag(sprintf '%.0f bytes a recipient of a mailing, %.0f a message to one', $of_m
 SKIP: {
     skip 'a sanitizer has an allocator of its own', 2 if (slurp(build() . '/config.h') // '') =~ /^#define GP_SANITIZE/m;
     ok($of_mailing > 100 && $of_mailing <= 400, sprintf '%.0f bytes a recipient of a mailing', $of_mailing);
-    ok($of_note > 400 && $of_note <= 2048, sprintf '%.0f bytes a message to one', $of_note);
+    ok($of_note > 400 && $of_note <= 1024, sprintf '%.0f bytes a message to one', $of_note);
 }
 $gp->tool('gateq', 'delete', 'ALL');
 $gp->stop;

@@ -168,7 +168,7 @@ static char smtp_name[] = "smtp";
 static struct transport smtp = {.name = smtp_name};
 static struct active_rcpt rcpts[MOST];
 static struct queue_message *const some = (struct queue_message *)&qmgr;
-static struct active message = {.rcpts = rcpts};
+static struct active message;
 static unsigned sent, checks;
 
 struct slice active_nexthop(const struct active *a, const struct active_rcpt *r)

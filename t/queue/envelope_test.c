@@ -87,7 +87,7 @@ static void check_client(struct queue_envelope *env)
 
 static void round_trip(void)
 {
-	struct queue_envelope in = sample(), out;
+	struct queue_envelope in = sample(), out, again;
 	struct queue_recipient r = {.address = SLICE_LIT("b@example.net"),
 		.orig_to = SLICE_LIT("list@example.net"),
 		.orcpt = SLICE_LIT("rfc822;b@example.net"),
@@ -100,7 +100,7 @@ static void round_trip(void)
 		.plan = SLICE_LIT("slow"),
 		.via = QUEUE_VIA_ONLY};
 	struct queue_recipient got;
-	struct buf rcpts = BUF_INIT(100000), bytes = BUF_INIT(100000);
+	struct buf rcpts = BUF_INIT(100000), bytes = BUF_INIT(100000), twice = BUF_INIT(100000);
 	uint32_t offset = 0, index = 0;
 
 	is_int(queue_recipient_encode(&rcpts, &r), 0, "a full recipient");
@@ -108,6 +108,11 @@ static void round_trip(void)
 	is_int(queue_recipient_encode(&rcpts, &r), 0, "one with an empty address");
 	is_int(queue_envelope_encode(&bytes, &in, buf_slice(&rcpts)), 0, "encode");
 	is_int(queue_envelope_decode(buf_slice(&bytes), &out), 0, "decode");
+	queue_envelope_again(buf_slice(&bytes), &again);
+	is_int(again.recipients, 0, "once more, without its recipients");
+	is_int(queue_envelope_encode(&twice, &again, again.rcpt_bytes), 0, "encoded again");
+	ok(slice_eq(buf_slice(&twice), buf_slice(&bytes)), "it is the same");
+	buf_clear(&twice);
 	is_slice(out.id, "0A1B2C3D4E5", "id");
 	is_slice(out.sender, "a@example.org", "sender");
 	is_slice(out.envid, "QQ314159", "ENVID");
