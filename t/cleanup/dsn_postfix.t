@@ -86,7 +86,7 @@ sub plain {
     }
     $text =~ s/^Content-Transfer-Encoding: .*\n//mg;
     $text =~ s/^Last-Attempt-Date: .*\n//mg;
-    $text =~ s/^Auto-Submitted: auto-generated\n(?=Message-Id)//mg;
+    $text =~ s/^Auto-Submitted: auto-generated\n(?=Message-Id|Subject)//mg;
     $text =~ s/\w{3}, +\d+ \w{3} \d{4} [\d:]+ [+-]\d{4} \(UTC\)/DATE/g;
     $text =~ s/<\d{14}\.[0-9A-F]+\@HOST>/<ID\@HOST>/g;
     $text =~ s/\b[0-9A-F]{9,12}\b/ID/g;

@@ -72,10 +72,16 @@ END
 # Each row of params.def: it says that no program reads it when none does, and only then.
 my %row = slurp(src() . '/lib/conf/params.def') =~ /^P\((\w+), (\w+, .*)$/mg;
 my $rows = join "\n", %row;
-my $code = join '', map { slurp($_) } grep { substr($_, length src()) !~ m{/t/|/build} } map { glob(src() . "/$_") }
+my @files = grep { substr($_, length src()) !~ m{/t/|/build} } map { glob(src() . "/$_") }
     '{master,smtpd,cleanup,qmgr,smtp-client,local,tally,resolver,vault,tools}/*.[ch]', 'lib/*/*.[ch]';
 my (%read, @wrong);
-$read{$_}++ for $code =~ /\bP_(\w+)/g;
+for my $file (@files) {
+    for my $name (slurp($file) =~ /\bP_(\w+)/g) {
+        $read{$name}++;
+        # The row that LMTP has of its own is found by that of SMTP (param_lmtp).
+        $read{ $name =~ s/^s/l/r =~ s/_[he][eh]lo_/_lhlo_/r }++ if $name =~ /^smtp_/ && $file =~ m{/smtp-client/|/conf/vault\.c$};
+    }
+}
 for my $name (sort keys %row) {
     # A default of another row or of a transport, or nothing that could have an effect.
     next if $rows =~ /\$\{?$name\b/ && $name ne 'default_recipient_limit'
