@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "net/loop.h"
@@ -245,46 +246,66 @@ static void test_defaults(void)
 	buf_clear(&out);
 }
 
+/* In a program of its own, which has read these settings and no others. */
+static void answer_with(const char *const *more, int fd)
+{
+	const char *set[6] = {"smtp_tls_policy_maps="};
+	struct buf why = BUF_INIT(65536);
+	struct policy *p = NULL;
+	struct later l;
+	memcpy(set + 1, more, 4 * sizeof(*more));
+	later_init(&l, 10, NULL, NULL);
+	if (conf_load(dir, set, &why) == 0) {
+		policy_init();
+		int r = policy_find(SLICE_LIT("x.test"), &l, &p, &why);
+		const char *said = describe(r, p, &why);
+		(void)dprintf(fd, "%s: %s", said, p != NULL ? policy_grade(p, p->level) : "");
+	}
+	_exit(0);
+}
+
+static const char *by_itself(const char *const *more)
+{
+	static struct buf out = BUF_INIT(8192);
+	int ends[2];
+	pid_t pid = -1;
+	if (pipe(ends) != 0 || (pid = fork()) < 0) {
+		bail_out("no child");
+	}
+	if (pid == 0) {
+		answer_with(more, ends[1]);
+	}
+	fd_close(&ends[1]);
+	buf_reset(&out);
+	(void)fd_read_all(ends[0], &out);
+	fd_close(&ends[0]);
+	(void)waitpid(pid, NULL, 0);
+	return buf_str(&out);
+}
+
 /* What other settings make of a next hop without an entry, and the ciphers of its level. */
 static void test_parameters(void)
 {
 	static const struct {
 		const char *set[4];
-		const char *want, *grade;
+		const char *want; /* and the grade */
 	} rows[] = {
-		{{"smtp_tls_security_level="}, "none", "medium"},
-		{{"smtp_tls_security_level=", "smtp_use_tls=yes"}, "may", "medium"},
-		{{"smtp_tls_security_level=", "smtp_enforce_tls=yes"}, "verify match=hostname",
-			"medium"},
+		{{"smtp_tls_security_level="}, "none: medium"},
+		{{"smtp_tls_security_level=", "smtp_use_tls=yes"}, "may: medium"},
+		{{"smtp_tls_security_level=", "smtp_enforce_tls=yes"},
+			"verify match=hostname: medium"},
 		{{"smtp_tls_security_level=", "smtp_enforce_tls=yes",
 			 "smtp_tls_enforce_peername=no"},
-			"encrypt", "medium"},
-		{{"smtp_use_tls=no", "smtp_enforce_tls=yes"}, "may", "medium"},
-		{{"smtp_tls_ciphers=high", "smtp_tls_mandatory_ciphers=low"}, "may", "high"},
+			"encrypt: medium"},
+		{{"smtp_use_tls=no", "smtp_enforce_tls=yes"}, "may: medium"},
+		{{"smtp_tls_ciphers=high", "smtp_tls_mandatory_ciphers=low"}, "may: high"},
 		{{"smtp_tls_security_level=encrypt", "smtp_tls_ciphers=low",
 			 "smtp_tls_mandatory_ciphers=high"},
-			"encrypt", "high"},
+			"encrypt: high"},
 	};
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		struct buf why = BUF_INIT(65536);
-		struct policy *p = NULL;
-		struct later l;
-		const char *set[6] = {"smtp_tls_policy_maps="};
-		memcpy(set + 1, rows[i].set, sizeof(rows[i].set));
-		if (conf_load(dir, set, &why) != 0) {
-			bail_out("%s", buf_str(&why));
-		}
-		policy_init();
-		later_init(&l, 10, NULL, NULL);
-		int r = policy_find(SLICE_LIT("x.test"), &l, &p, &why);
-		is_str(describe(r, p, &why), rows[i].want, "level of %s %s", rows[i].set[0],
+		is_str(by_itself(rows[i].set), rows[i].want, "level of %s %s", rows[i].set[0],
 			rows[i].set[1] != NULL ? rows[i].set[1] : "");
-		if (p != NULL) {
-			is_str(policy_grade(p, p->level), rows[i].grade, "and its ciphers");
-		}
-		policy_unref(&p);
-		later_clear(&l);
-		buf_clear(&why);
 	}
 }
 
