@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: ISC
 # kill -9 of any one process, again and again, under load: no acknowledged message is lost, each is
 # delivered, a second copy only where the log said "in doubt" before, and the service is back within
-# two seconds; what else the machine does may make six of them of one kill in four. GP_KILLS sets the number of kills (100), GP_SEED the seed.
+# two seconds. GP_KILLS sets the number of kills (100), GP_SEED the seed.
 #
 # A second copy needs the death of the delivery worker that had the first one: it died with its report,
 # killed by itself or with master. Whoever else dies, a living worker keeps its report (Q5); and what
@@ -44,7 +44,7 @@ srand $seed;
 my @order;
 push @order, shuffle @roles while @order < $kills;
 $#order = $kills - 1;
-my (%slow, %times, @kills, %died_by);
+my (%slow, @kills, %died_by);
 my $rest = 60 / 19 / @roles;
 for my $n (0 .. $#order) {
     my $role = $order[$n];
@@ -67,14 +67,13 @@ for my $n (0 .. $#order) {
     my $took = time - $killed;
     my $limit = $took > 2 ? 2 * $pace->stretch($killed, $killed + $took) : 2;
     note sprintf 'kill %d, %s: %.1f s, %.1f allowed at the pace of the machine', $n, $role, $took, $limit if $took > 2;
-    $times{$role}++;
-    push @{ $slow{$role} }, sprintf 'kill %d: %.1f s', $n, $took if $took > $limit;
-    if ($took > 3 * $limit) { fail(sprintf "kill %d, %s: service is back behind %.1f s", $n, $role, $took); last if !$back }
+    push @{ $slow{$role} }, sprintf 'kill %d: %.1f s', $n, $took if !$back || $took > $limit;
+    last if !$back;
     my $left = $until - time;
     sleep $left if $left > 0;
 }
 for my $role (@roles) {
-    cmp_ok(scalar @{ $slow{$role} // [] }, '<=', ($times{$role} // 0) / 4, "$role: service is back within 2 s")
+    is(scalar @{ $slow{$role} // [] }, 0, "$role: service is back within 2 s")
         or diag join ', ', @{ $slow{$role} };
 }
 $ledger->finish;
