@@ -246,7 +246,15 @@ for (@deaths) {
     arrives($subject);
     ok(wait_until(20, sub { !files() }), 'its file goes') or diag join ' ', files();
     is(scalar(() = by_subject($subject)), 1, 'it arrives once');
-    $gp->wait_log(qr{: maildrop/\w+\.\w+ was picked up before$}, 'the file alone had been left') if $call eq 'unlinkat';
+    next if $call ne 'unlinkat';
+    # A worker that still answers qmgr about the deaths of before removes a name of its own, and may have died at that.
+    my $left;
+    for my $try (1 .. 4) {
+        $left = $gp->find_log(qr{: maildrop/\w+\.\w+ was picked up before$}, 1) and last;
+        killed_at($call, $when, "again-$try");
+        wait_until(20, sub { !files() });
+    }
+    ok($left, 'the file alone had been left');
 }
 
 # The id of what was picked up, once its delivery is noted: whose is not may be sent again.
