@@ -251,9 +251,18 @@ subtest 'no vault for a while' => sub {
     is(($gp->tool('gatepost', 'service', 'vault', 'stop'))[0], 0, 'gatepost service vault stop');
     $hurried->send('AUTH PLAIN ' . b64("\0joe\0$password{joe}") . "\r\n");
     is($hurried->reply->{text}, '454 4.7.0 Temporary authentication failure: Connection lost to authentication server', 'said when none comes');
-    $patient->send('AUTH PLAIN ' . b64("\0joe\0$password{joe}") . "\r\n");
-    is(($gp->tool('gatepost', 'service', 'vault', 'start'))[0], 0, 'gatepost service vault start');
-    is($patient->reply->{text}, $good, 'one that comes checks who waits');
+    my $text;
+    for my $try (1 .. 5) {
+        my $from = time;
+        $patient->send('AUTH PLAIN ' . b64("\0joe\0$password{joe}") . "\r\n");
+        is(($gp->tool('gatepost', 'service', 'vault', 'start'))[0], 0, 'gatepost service vault start');
+        my $took = time - $from;
+        $text = $patient->reply->{text};
+        # A start that takes longer than it is waited for says nothing.
+        last if $text eq $good || $took < 4;
+        is(($gp->tool('gatepost', 'service', 'vault', 'stop'))[0], 0, 'once more: stop');
+    }
+    is($text, $good, 'one that comes checks who waits');
     is(plain($hurried, 'joe', $password{joe})->{text}, $good, 'and the other one, again');
 };
 
