@@ -19,6 +19,7 @@ struct tls_vault {
 	struct ipc *c;
 	unsigned open;             /* signatures asked */
 	struct tls_chains *coming; /* until the last has come */
+	struct tls_chains *said;   /* what it has said last */
 };
 
 /* What is known, or asked, about an SNI name. */
@@ -34,8 +35,9 @@ struct tls_name {
 };
 
 static struct {
-	TAILQ_HEAD(, tls_vault) vaults;
+	TAILQ_HEAD(tls_vaults, tls_vault) vaults;
 	struct tls_chains *service;
+	const struct tls_vault *source; /* who has said these; NULL: nobody who lives */
 	unsigned version;
 	struct signs signs;
 	struct names open, kept;
@@ -356,20 +358,43 @@ bool tls_keys_ready(void)
 	return link.service != NULL && link.service->n > 0;
 }
 
+static void use_chains(const struct tls_vault *v)
+{
+	const struct tls_chains *old = link.service, *new = v->said;
+
+	link.source = v;
+	if (old != NULL &&
+		old->n == new->n &&memcmp(old->digest, new->digest, sizeof(new->digest)) == 0)
+		return;
+	tls_chains_release(&link.service);
+	link.service = tls_chains_hold(v->said);
+	link.version++;
+}
+
 static void chains_complete(struct tls_vault *v)
 {
-	struct tls_chains *new = v->coming;
-	const struct tls_chains *old = link.service;
-
+	tls_chains_release(&v->said);
+	v->said = v->coming;
 	v->coming = NULL;
-	if (old != NULL &&
-		old->n == new->n &&memcmp(old->digest, new->digest, sizeof(new->digest)) == 0) {
-		tls_chains_release(&new);
-		return;
+	use_chains(v);
+}
+
+/*
+ * An old vault's word may come behind that of the one that follows it. When it has gone nobody has
+ * its keys, and the other one has no reason to say its own once more.
+ */
+static void use_chains_of_others(void)
+{
+	struct tls_vault *v;
+
+	link.source = NULL;
+	TAILQ_FOREACH_REVERSE(v, &link.vaults, tls_vaults, link)
+	{
+		if (v->said != NULL) {
+			use_chains(v);
+			return;
+		}
 	}
-	tls_chains_release(&link.service);
-	link.service = new;
-	link.version++;
 }
 
 static void chain_came(struct tls_vault *v, struct ipc_msg *m)
@@ -452,6 +477,9 @@ void tls_keys_peer_gone(struct ipc *vault)
 		n->at = NULL;
 	tls_tickets_orphan(v);
 	tls_chains_release(&v->coming);
+	tls_chains_release(&v->said);
+	if (link.source == v)
+		use_chains_of_others();
 	mem_free(v);
 	ask_again();
 }

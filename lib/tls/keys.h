@@ -9,7 +9,8 @@
  * comes to and from its peers of the role vault; contexts (tls.h) use the rest.
  *
  * Chains: vault sends those of this service without being asked, as soon as it is connected and
- * again when a file has changed; a worker keeps them for handshakes while no vault lives. Chains of
+ * again when a file has changed; a worker keeps them for handshakes while no vault lives. The last
+ * ones count, or, when whoever said them has gone, those of the newest vault that lives. Chains of
  * SNI names are asked for in the ClientHello and kept for a minute at most, at most TLS_SNI_KEPT of
  * them. A signature goes to the vault with the fewest open requests; when that one dies, to
  * another, until its deadline (TLS_SIGN_MSEC). Ticket keys come from every vault: the newest of a

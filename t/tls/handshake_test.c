@@ -236,6 +236,29 @@ static void test_deaths(void)
 	signer_kill(v != NULL ? &v : &next);
 }
 
+/* Whoever has said his chains last need not be who stays: then they are those of another. */
+static void test_last_word(void)
+{
+	struct signer *stays = vault_with(&ec), *goes;
+	struct pair p;
+
+	run_for(20 * CLOCK_MSEC);
+	goes = vault_with(&rsa);
+	run_for(20 * CLOCK_MSEC);
+	one(&p, "TLSv1.3");
+	pair_run(&p);
+	is_int(p.server.done, 0, "two vaults with other keys: %s", buf_str(&p.server.why));
+	ok(goes->asked > 0, "the last one signs");
+	pair_free(&p);
+	signer_kill(&goes);
+	one(&p, "TLSv1.3");
+	pair_run(&p);
+	is_int(p.server.done, 0, "it has gone: the other one's chains are in force: %s",
+		buf_str(&p.server.why));
+	pair_free(&p);
+	signer_kill(&stays);
+}
+
 /* A session ends while its handshake waits. What crashed once. */
 static void test_freed(void)
 {
@@ -759,6 +782,7 @@ int main(void)
 	test_client_cert();
 	test_refusals();
 	test_deaths();
+	test_last_word();
 	test_freed();
 	test_slow();
 	test_silence();
