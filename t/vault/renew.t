@@ -49,7 +49,8 @@ sub handshake {
         'sh', '-connect', '127.0.0.1:' . $gp->port, @args);
     return $out =~ /^(New|Reused), TLS/m ? $1 : "nothing: $out";
 }
-sub becomes { my ($port, $want, $name) = @_; return wait_until(20, sub { served($port, $name) eq $want }) }
+# A worker that has asked for the chain of a name keeps it for a minute.
+sub becomes { my ($port, $want, $name) = @_; return wait_until($name ? 80 : 20, sub { served($port, $name) eq $want }) }
 
 # A session in TLS that stays open.
 sub tls_session {
